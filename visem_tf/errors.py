@@ -1,0 +1,20 @@
+"""The one exception that stands for a mistake of the user, not of the program."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake of the user: a missing path, an unknown option, an unreadable picture.
+
+    The message says in one line what is wrong and what to do. Commands print it without a
+    traceback and end with exit status 2; programming errors are `ValueError` and keep theirs.
+
+    Args:
+        message: what is wrong; what to do.
+
+    Example:
+        >>> raise UserError("data_dir /data/flickr is missing; give --data-dir")
+        Traceback (most recent call last):
+        ...
+        visem_tf.errors.UserError: data_dir /data/flickr is missing; give --data-dir
+    """

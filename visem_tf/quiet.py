@@ -1,0 +1,59 @@
+"""Starts TensorFlow without the lines it writes about itself; all else still comes through."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# TensorFlow 2.21 writes its first INFO lines whatever TF_CPP_MIN_LOG_LEVEL says, and calls it an
+# error that a machine has no CUDA driver (303).
+NOISE = re.compile(
+    rb"^(WARNING: All log messages before absl::InitializeLog\(\)"
+    rb"|I\d{4} \d"
+    rb"|E\d{4} \d.*cuInit.*\(303\))"
+)
+
+
+@contextlib.contextmanager
+def without_noise() -> Iterator[None]:
+    """Leaves TensorFlow's remarks about itself out of what the block writes to standard error.
+
+    Python's own `sys.stderr` and native code are both held back while the block runs; then, also
+    when it raises, all lines but the noise are written.
+    """
+    try:
+        sys.stderr.flush()
+        original = os.dup(2)
+    except (AttributeError, OSError):  # no standard error at all
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not NOISE.match(line):
+                    os.write(2, line)
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow, with Keras on it, and looks for devices, quietly.
+
+    `TF_CPP_MIN_LOG_LEVEL` is 2 (errors only) unless the user set it; 0 shows everything.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    show_all = os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    with contextlib.nullcontext() if show_all else without_noise():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
