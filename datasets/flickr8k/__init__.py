@@ -1,0 +1,1 @@
+"""Flickr8K: 8,000 photographs with five sentences each, read from the distributed files."""

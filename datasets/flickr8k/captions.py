@@ -1,0 +1,123 @@
+"""The two forms in which the captions of Flickr8K are passed around."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from visem_tf.datasets.problems import listed
+from visem_tf.datasets.text_files import read_lines
+
+from visem_tf.errors import UserError
+
+_NUMBERED = re.compile(r"(?P<name>.+)#(?P<number>\d+)\s*")
+_CSV_START = re.compile(r'[^,"]+\.(jpe?g|png|gif|bmp|webp|tiff?)(\.\d+)?\s*,', re.IGNORECASE)
+
+
+def read_token_file(path: Path, notes: list[str]) -> dict[str, list[str]]:
+    """Reads `Flickr8k.token.txt`: `name.jpg#k<TAB>caption` in each line.
+
+    Args:
+        path: the file.
+        notes: receives what was wrong with it.
+
+    Returns:
+        The captions of each picture name, ordered by k.
+    """
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    malformed, repeated, seen = [], [], set()
+    for line_number, line in enumerate(read_lines(path, notes), start=1):
+        if not line.strip():
+            continue
+        identifier, tab, caption = line.partition("\t")
+        match = _NUMBERED.fullmatch(identifier.strip())
+        if not tab or not match:
+            malformed.append(str(line_number))
+            continue
+        key = (match["name"], int(match["number"]))
+        if key in seen:
+            repeated.append(identifier.strip())
+        seen.add(key)
+        numbered.setdefault(key[0], []).append((key[1], caption.strip()))
+    if malformed:
+        notes.append(
+            f"{path.name}: skipped {len(malformed)} lines that are not "
+            f"name#number<TAB>caption: line {listed(malformed)}"
+        )
+    if repeated:
+        notes.append(f"{path.name}: kept captions that share a number: {listed(repeated)}")
+    return {
+        name: [caption for _, caption in sorted(captions, key=lambda pair: pair[0])]
+        for name, captions in numbered.items()
+    }
+
+
+def read_csv_file(path: Path, notes: list[str]) -> dict[str, list[str]]:
+    """Reads `captions.txt`: CSV with the header `image,caption`.
+
+    Args:
+        path: the file.
+        notes: receives what was wrong with it.
+
+    Returns:
+        The captions of each picture name, in the order of the file.
+
+    Raises:
+        UserError: the header is another one.
+    """
+    rows = _csv_rows(read_lines(path, notes))
+    header = next(rows, (0, []))[1]
+    if [field.strip().lower() for field in header] != ["image", "caption"]:
+        raise UserError(f"{path} must start with the line image,caption; mend or replace it")
+    captions: dict[str, list[str]] = {}
+    malformed, unquoted = [], []
+    for line_number, row in rows:
+        name = row[0].strip()
+        if len(row) < 2 or not name:
+            malformed.append(str(line_number))
+            continue
+        if len(row) > 2:
+            unquoted.append(str(line_number))
+        # A line end inside quotes is white space in the caption.
+        captions.setdefault(name, []).append(" ".join(",".join(row[1:]).split("\n")).strip())
+    if malformed:
+        notes.append(
+            f"{path.name}: skipped {len(malformed)} lines that are not "
+            f"image,caption: line {listed(malformed)}"
+        )
+    if unquoted:
+        notes.append(
+            f"{path.name}: {len(unquoted)} captions hold commas without quotes and were kept "
+            f"whole: line {listed(unquoted)}"
+        )
+    return captions
+
+
+def _csv_rows(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yields line number and fields of each record; blank lines are left out.
+
+    A caption in quotes may go over several lines. A quotation mark that nobody closed must not
+    swallow the lines after it, though: a line that starts with the name of a picture starts a
+    record, and the broken one is cut at its first comma, as it stands.
+    """
+    index = 0
+    while index < len(lines):
+        start, record = index, lines[index]
+        index += 1
+        if not record.strip():
+            continue
+        while record.count('"') % 2 and index < len(lines):
+            if _CSV_START.match(lines[index]):
+                break
+            record += "\n" + lines[index]
+            index += 1
+        if record.count('"') % 2:
+            index = start + 1
+            name, _, caption = lines[start].partition(",")
+            yield start + 1, [name, caption]
+        else:
+            row = next(csv.reader([record], skipinitialspace=True))
+            # Commas without quotes: nothing of the caption is to be lost, blanks neither.
+            yield start + 1, row if len(row) <= 2 else next(csv.reader([record]))

@@ -1,0 +1,187 @@
+"""Prepares a data set once: checks every picture and writes the files that are read from then on.
+
+They live in `cache_dir/tfds-<fingerprint>/`, where the fingerprint is made of the name,
+configuration and version of the data set and of the path, size and time of each source file:
+another folder, or the same one after a change, is prepared anew and never mixed up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import tqdm_utils
+from visem_tf.datasets import nearest, schema
+from visem_tf.datasets.folder_builder import FolderBuilder
+
+from visem_tf.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A data set that is ready to be read.
+
+    Attributes:
+        builder: its builder of TensorFlow Datasets.
+        fingerprint: 16 hexadecimal digits that identify pictures and texts.
+        folder: where everything about it lies.
+    """
+
+    builder: Any
+    fingerprint: str
+    folder: Path
+
+
+@contextlib.contextmanager
+def quiet(*, bars: bool = False) -> Iterator[None]:
+    """Holds back what TensorFlow Datasets says about its own work, short of errors.
+
+    Args:
+        bars: whether to let its progress bars through.
+    """
+    bars_before = tqdm_utils._active
+    logger = logging.getLogger("absl")
+    level_before = logger.level
+    tfds.display_progress_bar(bars)
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level_before)
+        tfds.display_progress_bar(bars_before)
+
+
+def prepare(
+    builder_class: Any,
+    *,
+    cache_dir: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str | None = None,
+) -> Prepared:
+    """Prepares a data set unless that was done before.
+
+    Args:
+        builder_class: the class `Builder` of the data set.
+        cache_dir: where prepared files are kept; made if missing.
+        data_dir: the user's folder, for data sets that are read from one.
+        config: the configuration of the builder; by default its first.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        UserError: an unknown configuration, a missing or unusable folder or file, an empty split,
+            or a cache that cannot be written.
+    """
+    config = _resolve_config(builder_class, config)
+    sources = _find_sources(builder_class, data_dir)
+    fingerprint = _fingerprint(builder_class, config, sources)
+    folder = Path(cache_dir).expanduser() / f"tfds-{fingerprint}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one(folder / "lock"):
+            with quiet():
+                builder = builder_class(data_dir=folder, config=config)
+                is_prepared = builder.is_prepared()
+            if not is_prepared:
+                _prepare(builder, folder, sources.root)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"cannot prepare {builder_class.name} in {folder} ({reason}); free space there or "
+            "name another folder with --cache-dir"
+        ) from error
+    return Prepared(builder, fingerprint, folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sources:
+    """The files a data set is read from, and the folder they lie in; none for a generated one."""
+
+    root: Path | None
+    files: list[Path]
+
+
+def _resolve_config(builder_class: Any, config: str | None) -> str | None:
+    """Returns the name of a builder configuration that exists, or None where there are none."""
+    names = [each.name for each in builder_class.BUILDER_CONFIGS]
+    if config is None:
+        return builder_class.DEFAULT_BUILDER_CONFIG_NAME or next(iter(names), None)
+    if not names:
+        raise UserError(f"{builder_class.name} has no configurations; leave {config!r} out")
+    if config not in names:
+        hint = nearest(config, names)
+        raise UserError(f"{builder_class.name} has no configuration {config!r}; {hint}")
+    return config
+
+
+def _find_sources(builder_class: Any, data_dir: str | os.PathLike[str] | None) -> _Sources:
+    """Returns the source files, after checking that a folder is given if and only if needed."""
+    name = builder_class.name
+    if not issubclass(builder_class, FolderBuilder):
+        if data_dir is not None:
+            raise UserError(f"{name} is read from no folder; leave --data-dir out")
+        return _Sources(None, [])
+    needs = f"{name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+    if data_dir is None:
+        raise UserError(f"--data-dir is missing; {needs}")
+    root = Path(data_dir).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{root} is no folder; {needs}")
+    try:
+        return _Sources(root, builder_class.source_files(root))
+    except OSError as error:
+        raise UserError(f"cannot read {root} ({error.strerror}); check its permissions") from error
+
+
+def _fingerprint(builder_class: Any, config: str | None, sources: _Sources) -> str:
+    """Returns 16 hexadecimal digits that change with anything the prepared files depend on."""
+    parts: list[Any] = [builder_class.name, str(builder_class.VERSION), repr(schema.features())]
+    if config:
+        parts.append(vars(builder_class.builder_configs[config]))
+    for path in sources.files:
+        status = path.stat()
+        relative = path.relative_to(sources.root or path.parent).as_posix()
+        parts.append([relative, status.st_size, status.st_mtime_ns])
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Lets one process at a time prepare; others wait and then find it prepared."""
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    with path.open("a") as file:
+        # A file system without locks works as well, as long as nobody else prepares.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield  # closing the file ends the lock, and so does the death of this process
+
+
+def _prepare(builder: Any, folder: Path, manual_dir: Path | None) -> None:
+    """Prepares the data set; an interrupted attempt leaves nothing that counts as prepared."""
+    for leftover in folder.rglob("incomplete.*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    download = tfds.download.DownloadConfig(
+        manual_dir=manual_dir, try_download_gcs=False, compute_stats="skip"
+    )
+    # `FolderBuilder` shows a bar of its own, with the number of pictures.
+    with quiet(bars=sys.stderr.isatty() and not isinstance(builder, FolderBuilder)):
+        builder.download_and_prepare(download_dir=folder / "downloads", download_config=download)
