@@ -1,0 +1,136 @@
+"""The feature cache: the same numbers back, resumed after a kill, refused under another key."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from visem_tf.config import RegionsConfig
+from visem_tf.errors import UserError
+from visem_tf.regions import cache as cache_module
+from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
+from visem_tf.regions.extractor import Regions
+
+COUNT, R, F = 11, 3, 4
+
+
+class CountingExtractor:
+    """Stands where the CNN would: features are the picture's number, and calls are counted."""
+
+    settings = RegionsConfig(picture_size=32, batch_size=4)
+
+    def __init__(self, dies_after=None):
+        self.seen = 0
+        self.dies_after = dies_after
+
+    def compiled(self, pixels):
+        numbers = pixels[:, 0, 0, 0].numpy()
+        self.seen += len(numbers)
+        if self.dies_after is not None and self.seen > self.dies_after:
+            raise KeyboardInterrupt
+        shape = (len(numbers), R)
+        return Regions(
+            np.broadcast_to(numbers[:, None, None], (*shape, F)) + np.arange(R)[None, :, None],
+            np.broadcast_to(np.linspace(0, 1, 4, dtype="f4"), (*shape, 4)),
+            np.ones(shape, "f4"),
+            np.arange(R)[None] < 1 + numbers[:, None] % R,
+        )
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(cache_module, "_SHARD_SIZE", 4)
+
+
+@pytest.fixture
+def pictures():
+    return tf.data.Dataset.range(COUNT).map(
+        lambda n: tf.io.encode_png(tf.fill([2, 2, 3], tf.cast(n, tf.uint8)))
+    )
+
+
+def test_gathers_in_any_order_with_repetition(tmp_path, pictures):
+    cache = FeatureCache(tmp_path, {"a": 1}, COUNT)
+    cache.build(CountingExtractor(), pictures, "test")
+    wanted = [10, 0, 7, 7, 3]
+    regions = cache.gather(wanted)
+    np.testing.assert_array_equal(regions.region_features[:, 0, 0], wanted)
+    np.testing.assert_array_equal(regions.region_mask.sum(axis=1), 1 + np.array(wanted) % R)
+    assert regions.region_features.dtype == np.float32
+    assert (cache.num_regions, cache.feature_dim, len(cache)) == (R, F, COUNT)
+    np.testing.assert_array_equal(cache.frame_features()[:, 0], np.arange(COUNT))
+    assert cache.gather([]).boxes.shape == (0, R, 4)
+    assert [len(positions) for positions, _ in cache.batches(5)] == [5, 5, 1]
+
+
+def test_features_are_kept_in_half_precision(tmp_path, pictures):
+    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+    record = np.load(next(tmp_path.glob("*.npy")), mmap_mode="r", allow_pickle=False)
+    assert record["region_features"].dtype == np.float16
+
+
+def test_goes_on_where_it_was_interrupted(tmp_path, pictures):
+    dying = CountingExtractor(dies_after=8)
+    with pytest.raises(KeyboardInterrupt):
+        FeatureCache(tmp_path, {}, COUNT).build(dying, pictures, "test")
+    finished = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("*.npy")}
+    assert finished and not list(tmp_path.glob(".*partial*"))
+    cache = FeatureCache(tmp_path, {}, COUNT)
+    again = CountingExtractor()
+    cache.build(again, pictures, "test")
+    assert again.seen == COUNT - 4 * len(finished)
+    assert all((tmp_path / name).stat().st_mtime_ns == t for name, t in finished.items())
+    np.testing.assert_array_equal(cache.gather(range(COUNT)).region_features[:, 0, 0], range(COUNT))
+
+
+def test_a_finished_cache_is_not_computed_again(tmp_path, pictures):
+    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+    idle = CountingExtractor()
+    FeatureCache(tmp_path, {}, COUNT).build(idle, pictures, "test")
+    assert idle.seen == 0
+
+
+def test_a_damaged_shard_is_computed_anew(tmp_path, pictures):
+    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+    shard = sorted(tmp_path.glob("*.npy"))[1]
+    shard.write_bytes(shard.read_bytes()[:100])
+    cache = FeatureCache(tmp_path, {}, COUNT)
+    assert cache.missing() == [1]
+    with pytest.raises(UserError, match="missing or damaged; run the stage features"):
+        cache.gather([5])
+    cache.build(CountingExtractor(), pictures, "test")
+    assert cache.gather([5]).region_features[0, 0, 0] == 5
+
+
+def test_nothing_is_unpickled(tmp_path, pictures):
+    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+    shard = sorted(tmp_path.glob("*.npy"))[0]
+    with shard.open("wb") as file:
+        np.save(file, np.array([{"code": 1}] * 4, object), allow_pickle=True)
+    assert FeatureCache(tmp_path, {}, COUNT).missing() == [0]
+
+
+def test_another_key_in_the_folder_is_refused(tmp_path, pictures):
+    FeatureCache(tmp_path, {"weights": "a", "x": 1}, COUNT).build(
+        CountingExtractor(), pictures, "test"
+    )
+    with pytest.raises(UserError, match=r"differ in weights\).*delete it"):
+        FeatureCache(tmp_path, {"weights": "b", "x": 1}, COUNT)
+
+
+def test_the_key_holds_what_features_depend_on(tmp_path):
+    base = cache_key(RegionsConfig(), "flickr8k", "print", "val")
+    folders = {
+        cache_folder(tmp_path, key)
+        for key in (
+            base,
+            cache_key(RegionsConfig(crop_size=64), "flickr8k", "print", "val"),
+            cache_key(RegionsConfig(), "flickr8k", "other", "val"),
+            cache_key(RegionsConfig(), "flickr8k", "print", "test"),
+            {**base, "weights": "other"},
+        )
+    }
+    assert len(folders) == 5
+    assert cache_key(RegionsConfig(batch_size=2), "flickr8k", "print", "val") == base
+    assert json.loads(json.dumps(base)) == base

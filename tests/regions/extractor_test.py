@@ -1,0 +1,81 @@
+"""From encoded pictures to regions, and the features of single crops as the reference."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from visem_tf.config import RegionsConfig
+from visem_tf.regions.extractor import FRAME, RegionExtractor, prepare_picture
+
+SETTINGS = {"picture_size": 128, "frame_size": 96, "crop_size": 64, "num_regions": 5}
+
+
+def encoded(seed, size=(90, 70)):
+    """A PNG of coloured rectangles."""
+    rng = np.random.default_rng(seed)
+    picture = Image.new("RGB", size, tuple(rng.integers(0, 255, 3).tolist()))
+    for _ in range(6):
+        x, y = rng.integers(0, 60, 2).tolist()
+        patch = Image.new("RGB", (20, 15), tuple(rng.integers(0, 255, 3).tolist()))
+        picture.paste(patch, (x, y))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    return RegionExtractor(RegionsConfig(**SETTINGS))
+
+
+def test_region_zero_is_the_frame_and_shapes_fit(extractor):
+    regions = extractor.extract([encoded(0), encoded(1), encoded(2, (33, 200))])
+    assert regions.region_features.shape == (3, 5, 1280)
+    assert regions.boxes.shape == (3, 5, 4) and regions.region_mask.all()
+    np.testing.assert_array_equal(regions.boxes[:, 0], np.tile(FRAME, (3, 1)))
+    np.testing.assert_array_equal(regions.scores[:, 0], regions.scores[:, 1])
+
+
+def test_a_region_is_described_by_the_cnn_on_its_crop(extractor):
+    """The reference goes another way: TensorFlow's slicing and resizing, one crop at a time."""
+    pixels = prepare_picture(tf.constant(encoded(3)), 128)
+    box = [32 / 128, 16 / 128, 96 / 128, 80 / 128]
+    found = extractor.describe_boxes(pixels[None], tf.constant([[FRAME, box]]))[0]
+    crop = pixels[32:96, 16:80]  # 64 x 64: cut out, not resized
+    expected = extractor.backbone.features(crop[None])[0]
+    np.testing.assert_allclose(found[1], expected, atol=2e-2)
+    frame = tf.image.resize(pixels, [96, 96], antialias=True)
+    np.testing.assert_allclose(found[0], extractor.backbone.features(frame[None])[0], atol=1e-2)
+
+
+def test_neighbours_in_a_batch_change_nothing(extractor):
+    together = extractor.extract([encoded(4), encoded(5)])
+    alone = extractor.extract([encoded(5)])
+    np.testing.assert_allclose(together.boxes[1], alone.boxes[0], atol=1e-6)
+    np.testing.assert_allclose(together.region_features[1], alone.region_features[0], atol=1e-3)
+
+
+def test_pooled_features_of_the_frame_are_the_mean_of_the_map():
+    extractor = RegionExtractor(RegionsConfig(**SETTINGS, features="pooled", proposer="grid"))
+    regions = extractor.extract([encoded(6)])
+    pixels = prepare_picture(tf.constant(encoded(6)), 128)
+    cells = extractor.backbone.feature_map(pixels[None])
+    np.testing.assert_allclose(
+        regions.region_features[0, 0], tf.reduce_mean(cells, axis=[1, 2])[0], atol=1e-4
+    )
+
+
+def test_without_proposals_the_frame_is_alone():
+    extractor = RegionExtractor(RegionsConfig(**SETTINGS, proposer="none"))
+    regions = extractor.extract([encoded(7)])
+    assert regions.region_features.shape == (1, 1, 1280) and regions.scores.shape == (1, 1)
+
+
+def test_a_one_pixel_picture_has_finite_regions(extractor):
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1), (10, 200, 30)).save(buffer, "PNG")
+    regions = extractor.extract([buffer.getvalue()])
+    assert all(np.isfinite(part).all() for part in regions[:3])

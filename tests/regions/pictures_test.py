@@ -1,0 +1,306 @@
+"""Every odd kind of picture, made by Pillow and read back by the in-graph decoder."""
+
+import io
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+
+from visem_tf.errors import UserError
+from visem_tf.regions.pictures import MAX_PIXELS, PictureError, decode_picture, read_picture
+
+
+def smooth_picture(width=37, height=23):
+    """A smooth picture without symmetries, so that every turn and channel order shows."""
+    y, x = np.mgrid[0:height, 0:width]
+    red, green, blue = 255 * x / width, 255 * y / height, 120 + 60 * np.sin(x / 5 + y / 9)
+    return Image.fromarray(np.stack([red, green, blue], -1).astype(np.uint8))
+
+
+def encode(picture, picture_format, **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, picture_format, **options)
+    return buffer.getvalue()
+
+
+def decode(data):
+    return decode_picture(tf.constant(data)).numpy()
+
+
+def assert_close(actual, expected, levels):
+    expected = np.asarray(expected)
+    assert actual.dtype == np.uint8
+    assert actual.shape == expected.shape
+    assert np.abs(actual.astype(int) - expected).max() <= levels
+
+
+@pytest.mark.parametrize(
+    ("picture_format", "mode", "options"),
+    [
+        ("JPEG", "RGB", {"quality": 60}),
+        ("JPEG", "RGB", {"quality": 100}),
+        ("JPEG", "RGB", {"progressive": True}),
+        ("JPEG", "RGB", {"subsampling": 0}),
+        ("JPEG", "RGB", {"keep_rgb": True}),
+        ("JPEG", "L", {}),
+        ("PNG", "RGB", {}),
+        ("PNG", "L", {}),
+        ("MPO", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "red")]}),
+    ],
+)
+def test_plain_pictures_pass_unchanged_and_decode_as_in_pillow(picture_format, mode, options):
+    data = encode(smooth_picture().convert(mode), picture_format, **options)
+    assert read_picture(data, "plain") == data
+    assert_close(decode(data), Image.open(io.BytesIO(data)).convert("RGB"), levels=2)
+
+
+def test_noise_at_full_quality_decodes_as_in_pillow():
+    """The default inverse transform is off by tens of levels here."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    data = encode(Image.fromarray(noise), "JPEG", quality=100)
+    assert_close(decode(read_picture(data)), Image.open(io.BytesIO(data)).convert("RGB"), levels=2)
+
+
+@pytest.mark.parametrize(
+    ("picture_format", "mode", "options"),
+    [
+        ("JPEG", "CMYK", {}),
+        ("PNG", "P", {}),
+        ("PNG", "1", {}),
+        ("GIF", "RGB", {}),
+        ("BMP", "RGB", {}),
+        ("BMP", "P", {}),
+        ("TIFF", "RGB", {}),
+        ("TIFF", "CMYK", {}),
+        ("TIFF", "L", {"compression": "tiff_lzw"}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("PPM", "RGB", {}),
+    ],
+)
+def test_other_formats_and_modes_become_rgb_png(picture_format, mode, options):
+    data = encode(smooth_picture().convert(mode), picture_format, **options)
+    converted = read_picture(data, "odd")
+    with Image.open(io.BytesIO(converted)) as picture:
+        assert (picture.format, picture.mode) == ("PNG", "RGB")
+    assert_close(decode(converted), Image.open(io.BytesIO(data)).convert("RGB"), levels=0)
+    if mode not in ("P", "1", "L", "CMYK") and picture_format != "GIF":
+        assert_close(decode(converted), smooth_picture(), levels=0)
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
+def test_16_bit_grey_keeps_its_brightness(picture_format):
+    grey = np.linspace(0, 65535, 20 * 30).astype(np.uint16).reshape(20, 30)
+    actual = decode(read_picture(encode(Image.fromarray(grey), picture_format)))
+    assert_close(actual, np.repeat(np.round(grey / 257)[..., None], 3, -1), levels=1)
+
+
+def test_16_bit_colour_png_keeps_its_brightness():
+    pixels = np.random.default_rng(1).integers(0, 65536, (5, 7, 3)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    data = png_file(7, 5, rows, bit_depth=16, colour_type=2)
+    converted = read_picture(data)
+    assert_close(decode(converted), np.round(pixels / 257), levels=1)
+    assert converted[24] == 8  # bits a channel
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_every_orientation_comes_out_upright(picture_format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(smooth_picture(), picture_format, exif=exif)
+    converted = read_picture(data, "turned")
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    assert expected.size == ((37, 23) if orientation < 5 else (23, 37))
+    assert_close(decode(converted), expected, levels=2)
+    assert Image.open(io.BytesIO(converted)).getexif().get(0x0112, 1) == 1
+    if orientation == 1 and picture_format in ("JPEG", "PNG"):
+        assert converted == data
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0junk"])
+def test_a_broken_exif_block_is_ignored(exif):
+    data = encode(smooth_picture(), "JPEG", exif=exif)
+    assert_close(decode(read_picture(data)), smooth_picture(), levels=60)
+
+
+def test_a_broken_exif_text_is_ignored():
+    """Pillow raises for this one."""
+    information = PngInfo()
+    information.add_text("Raw profile type exif", "\nexif\n 4\nzzzz")
+    data = encode(smooth_picture(), "PNG", pnginfo=information)
+    with pytest.raises(ValueError, match="hex"):
+        Image.open(io.BytesIO(data)).getexif()
+    assert_close(decode(read_picture(data)), smooth_picture(), levels=0)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 255])
+def test_an_unknown_orientation_means_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(smooth_picture(), "JPEG", exif=exif)
+    assert read_picture(data) == data
+
+
+@pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_an_animation_is_taken(picture_format):
+    frames = [Image.new("RGB", (9, 6), colour) for colour in ("red", "lime", "blue")]
+    data = encode(frames[0], picture_format, save_all=True, append_images=frames[1:])
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    converted = read_picture(data)
+    assert_close(decode(converted), frames[0], levels=4)
+    assert not getattr(Image.open(io.BytesIO(converted)), "is_animated", False)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L"])
+def test_transparency_shows_white(mode):
+    if mode in ("RGBA", "LA"):
+        picture = Image.new("RGBA", (4, 2), (0, 0, 0, 0)).convert(mode)
+        picture.putpixel((0, 0), (0, 0, 0, 255) if mode == "RGBA" else (0, 255))
+        data = encode(picture, "PNG")
+    else:
+        picture = Image.new("RGB", (4, 2), (204, 51, 51))
+        picture.putpixel((0, 0), (0, 0, 0))
+        picture = picture.convert(mode)
+        hidden = picture.getpixel((3, 1))
+        data = encode(picture, "PNG", transparency=hidden)
+    expected = np.full((2, 4, 3), 255)
+    expected[0, 0] = 0
+    assert_close(decode(read_picture(data)), expected, levels=0)
+
+
+def test_half_transparent_black_is_grey_on_white():
+    data = encode(Image.new("RGBA", (2, 2), (0, 0, 0, 128)), "WEBP", lossless=True)
+    assert_close(decode(read_picture(data)), np.full((2, 2, 3), 127), levels=1)
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_one_pixel(picture_format):
+    picture = Image.new("RGB", (1, 1), (200, 100, 50))
+    data = encode(
+        picture, picture_format, **({"lossless": True} if picture_format == "WEBP" else {})
+    )
+    assert_close(decode(read_picture(data)), picture, levels=2)
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.98])
+def test_truncated_pictures_are_refused_without_a_word_of_tensorflow(picture_format, share, capfd):
+    noise = np.random.default_rng(2).integers(0, 256, (40, 60, 3), np.uint8)
+    data = encode(Image.fromarray(noise), picture_format)
+    with pytest.raises(PictureError, match=r"^cut\.jpg: "):
+        read_picture(data[: int(len(data) * share)], "cut.jpg")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("picture_format", ["JPEG", "PNG"])
+def test_whatever_is_accepted_can_be_decoded(picture_format):
+    """Pillow is lenient at the end of a PNG where TensorFlow is not."""
+    data = encode(smooth_picture(), picture_format)
+    for length in range(len(data) - 40, len(data) + 1):
+        try:
+            accepted = read_picture(data[:length])
+        except PictureError:
+            continue
+        assert decode(accepted).shape == (23, 37, 3)
+    assert length == len(data)
+    assert accepted == data
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"this is a text file named .jpg\n", "no picture in a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture in a known format"),
+        (b"\xff\xd8\xff\xe0", "picture"),
+        (b"\x89PNG\r\n\x1a\n", "picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused(tmp_path, data, reason):
+    path = tmp_path / "fake.jpg"
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match=rf"^fake\.jpg: .*{reason}"):
+        read_picture(path)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path):
+    with pytest.raises(PictureError, match=r"gone\.jpg: cannot be read \(No such file"):
+        read_picture(tmp_path / "gone.jpg")
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_picture(tmp_path)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((4, 4), np.int32), np.zeros((4, 4), np.float32)])
+def test_pixels_without_a_defined_white_are_refused(pixels):
+    with pytest.raises(PictureError, match="32-bit"):
+        read_picture(encode(Image.fromarray(pixels), "TIFF"))
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (12_001, 9_000), (1, MAX_PIXELS + 1)])
+def test_a_header_that_claims_too_many_pixels_is_refused(size):
+    data = png_file(*size, rows=bytes(100), bit_depth=8, colour_type=2)
+    before = peak_memory()
+    with pytest.raises(PictureError, match="more than 108,000,000 pixels"):
+        read_picture(data, "bomb.png")
+    assert peak_memory() - before < 50
+
+
+def test_the_largest_picture_passes_in_bounded_memory(tmp_path):
+    path = tmp_path / "large.jpg"
+    # In a process of its own, whose memory does not count here.
+    code = f"from PIL import Image; Image.new('L', (12000, 9000), 90).save({str(path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    read_picture(encode(smooth_picture(), "JPEG"))
+    before = peak_memory()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_picture(path) == path.read_bytes()
+    assert peak_memory() - before < 100
+
+
+def test_the_error_names_the_picture_and_is_the_users():
+    with pytest.raises(PictureError) as caught:
+        read_picture(b"", "some name")
+    assert isinstance(caught.value, UserError)
+    assert caught.value.reason == "the file is empty"
+    assert str(caught.value) == "some name: the file is empty"
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_decoding_works_in_a_dataset_and_keeps_the_static_channels():
+    files = [read_picture(encode(smooth_picture(w, 5), "PNG")) for w in (3, 4)]
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(decode_picture)
+    assert dataset.element_spec.shape.as_list() == [None, None, 3]
+    assert [picture.shape for picture in dataset.as_numpy_iterator()] == [(5, 3, 3), (5, 4, 3)]
+
+
+def peak_memory():
+    """The highest memory use of this process so far, in MiB."""
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def png_file(width, height, rows, *, bit_depth, colour_type):
+    """A PNG from its raw rows, for what Pillow does not write."""
+
+    def block(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + block(b"IHDR", header)
+        + block(b"IDAT", zlib.compress(rows))
+        + block(b"IEND", b"")
+    )

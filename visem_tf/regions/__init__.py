@@ -1,0 +1,1 @@
+"""Pictures and their regions: reading, proposals, the CNN, cached features (paper, section 1)."""

@@ -1,0 +1,230 @@
+"""Region features on disk: written once, then read at random without being loaded.
+
+A cache is a folder of shards. A shard is one `.npy` file of records, a record a picture, written
+whole or not at all; a build that was interrupted goes on with the first shard that is missing. The
+folder's name is a digest of everything the features depend on, and `key.json` in it says it in
+clear.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from visem_tf.config import RegionsConfig
+from visem_tf.errors import UserError
+from visem_tf.files import atomic_path, write_atomically
+from visem_tf.regions.backbone import weights_digest
+from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
+
+_FORMAT = 1
+_SHARD_SIZE = 256
+
+
+class FeatureCache:
+    """The regions of all pictures of a split, in the split's order.
+
+    Args:
+      folder: Holds the shards.
+      key: What the features depend on; a folder written under another key is refused.
+      num_pictures: Number of records in all.
+
+    Raises:
+      UserError: The folder's `key.json` names another key.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], num_pictures: int) -> None:
+        self.folder = folder
+        self.key = dict(key)
+        self.num_pictures = num_pictures
+        self._shards: dict[int, np.ndarray] = {}
+        self._check_key()
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards of a finished cache."""
+        return -(-self.num_pictures // _SHARD_SIZE)
+
+    def missing(self) -> list[int]:
+        """The shards that are not there yet, or cannot be read."""
+        return [shard for shard in range(self.num_shards) if self._open(shard) is None]
+
+    def build(
+        self, extractor: RegionExtractor, pictures: tf.data.Dataset, description: str
+    ) -> None:
+        """Computes the missing shards.
+
+        Args:
+          extractor: Describes the pictures.
+          pictures: Encoded pictures, all `num_pictures` of them in order.
+          description: Stands beside the progress bar.
+        """
+        missing = self.missing()
+        if not missing:
+            return
+        write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
+        with tqdm.tqdm(
+            total=self.num_pictures, desc=description, unit=" pictures", disable=None, leave=False
+        ) as progress:
+            progress.update(missing[0] * _SHARD_SIZE)
+            remaining = pictures.skip(missing[0] * _SHARD_SIZE)
+            regions = _describe(extractor, remaining, progress)
+            for shard in range(missing[0], self.num_shards):
+                size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
+                records = np.stack([next(regions) for _ in range(size)])
+                with atomic_path(self._path(shard)) as temporary:
+                    np.save(temporary, records, allow_pickle=False)
+
+    def __len__(self) -> int:
+        return self.num_pictures
+
+    def gather(self, pictures: np.ndarray) -> Regions:
+        """Reads the regions of some pictures.
+
+        Args:
+          pictures: int [B], positions in the split.
+
+        Returns:
+          NumPy arrays, `region_features` in float32.
+        """
+        pictures = np.asarray(pictures)
+        shards, rows = np.divmod(pictures, _SHARD_SIZE)
+        records: np.ndarray | None = None
+        for shard in np.unique(shards):
+            chosen = np.flatnonzero(shards == shard)
+            found = self._records(int(shard))[rows[chosen]]
+            if records is None:
+                records = np.empty(len(pictures), found.dtype)
+            records[chosen] = found
+        if records is None:
+            records = self._records(0)[:0]
+        return Regions(
+            records["region_features"].astype(np.float32),
+            records["boxes"],
+            records["scores"],
+            records["region_mask"],
+        )
+
+    def frame_features(self) -> np.ndarray:
+        """The whole-frame vectors of all pictures, float32 [I, F]."""
+        parts = [self._records(shard)["region_features"][:, 0] for shard in range(self.num_shards)]
+        return np.concatenate(parts).astype(np.float32)
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, Regions]]:
+        """Yields all pictures in order: their positions, and their regions."""
+        for start in range(0, self.num_pictures, size):
+            positions = np.arange(start, min(start + size, self.num_pictures))
+            yield positions, self.gather(positions)
+
+    @property
+    def num_regions(self) -> int:
+        """R, the regions of a picture."""
+        return int(self._records(0).dtype["boxes"].shape[0])
+
+    @property
+    def feature_dim(self) -> int:
+        """F, the size of a feature vector."""
+        return int(self._records(0).dtype["region_features"].shape[1])
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"regions-{shard:05d}-of-{self.num_shards:05d}.npy"
+
+    def _open(self, shard: int) -> np.ndarray | None:
+        if shard not in self._shards:
+            size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
+            try:
+                records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError):  # Absent, or not a whole file.
+                return None
+            if records.shape != (size,) or records.dtype.names != _FIELDS:
+                return None
+            self._shards[shard] = records
+        return self._shards[shard]
+
+    def _records(self, shard: int) -> np.ndarray:
+        records = self._open(shard)
+        if records is None:
+            raise UserError(f"{self._path(shard)} is missing or damaged; run the stage features")
+        return records
+
+    def _check_key(self) -> None:
+        path = self.folder / "key.json"
+        if not path.exists():
+            return
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read; delete {self.folder}") from error
+        if found != self.key:
+            differing = sorted(
+                name for name in {*found, *self.key} if found.get(name) != self.key.get(name)
+            )
+            raise UserError(
+                f"{self.folder} holds features of another kind (they differ in "
+                f"{', '.join(differing)}); delete it, or choose another --cache-dir"
+            )
+
+
+_FIELDS = ("region_features", "boxes", "scores", "region_mask")
+
+
+def cache_key(
+    settings: RegionsConfig, dataset: str, fingerprint: str, split: str
+) -> dict[str, Any]:
+    """Everything the cached features of a split depend on."""
+    fields = settings.to_dict()
+    del fields["batch_size"]  # Changes speed only.
+    return {
+        "format": _FORMAT,
+        "dataset": dataset,
+        "fingerprint": fingerprint,
+        "split": split,
+        "weights": weights_digest(settings.backbone),
+        "regions": fields,
+    }
+
+
+def cache_folder(cache_dir: Path, key: Mapping[str, Any]) -> Path:
+    """The folder of a cache: readable in its beginning, unique in its end."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    name = f"{key['dataset']}-{key['split']}-{digest}".replace("/", "-")
+    return cache_dir / "features" / name
+
+
+def _describe(
+    extractor: RegionExtractor, pictures: tf.data.Dataset, progress: tqdm.tqdm
+) -> Iterator[np.void]:
+    """Yields a record a picture."""
+    size = extractor.settings.picture_size
+    batches = (
+        pictures.map(
+            lambda encoded: prepare_picture(encoded, size), num_parallel_calls=tf.data.AUTOTUNE
+        )
+        .batch(extractor.settings.batch_size)
+        .prefetch(2)
+    )
+    for pixels in batches:
+        regions = Regions(*(np.asarray(part) for part in extractor.compiled(pixels)))
+        yield from _as_records(regions)
+        progress.update(len(regions.boxes))
+
+
+def _as_records(regions: Regions) -> Iterable[np.void]:
+    count, num_regions, feature_dim = regions.region_features.shape
+    dtype = np.dtype(
+        [
+            ("region_features", "<f2", (num_regions, feature_dim)),
+            ("boxes", "<f4", (num_regions, 4)),
+            ("scores", "<f4", (num_regions,)),
+            ("region_mask", "?", (num_regions,)),
+        ]
+    )
+    records = np.empty(count, dtype)
+    for name, part in zip(_FIELDS, regions, strict=True):
+        records[name] = part
+    return records

@@ -1,0 +1,142 @@
+"""From pictures to regions: boxes, and a CNN vector of each (section 3.1 of the paper).
+
+    encoded picture -> pixels [P, P, 3] -> boxes [R, 4], region_features [R, F]
+
+Region 0 is always the whole frame. The same code runs when features are cached, when a user's
+picture is described and in the exported model.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from visem_tf.config import RegionsConfig
+from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions.pictures import decode_picture
+from visem_tf.regions.proposers import Proposals, build_proposer
+from visem_tf.regions.resample import crop_and_resize, pool_regions
+
+FRAME = (0.0, 0.0, 1.0, 1.0)
+"""The box of the whole picture, `rel_yxyx`."""
+
+
+class Regions(NamedTuple):
+    """The regions of a batch of pictures.
+
+    Attributes:
+      region_features: float [B, R, F], as the CNN gives them.
+      boxes: float [B, R, 4], `rel_yxyx`; row 0 is the whole frame.
+      scores: float [B, R], of the proposer; the frame's is that of the best box.
+      region_mask: bool [B, R], False where the proposer found fewer boxes.
+    """
+
+    region_features: tf.Tensor
+    boxes: tf.Tensor
+    scores: tf.Tensor
+    region_mask: tf.Tensor
+
+
+def prepare_picture(encoded: tf.Tensor, size: int) -> tf.Tensor:
+    """Decodes a picture and warps it to a square, anti-aliased.
+
+    Args:
+      encoded: string scalar, as `visem_tf.regions.pictures.read_picture` gives it.
+      size: Side P in pixels.
+
+    Returns:
+      float [P, P, 3] in 0..255.
+    """
+    pixels = tf.cast(decode_picture(encoded), tf.float32)
+    pixels = tf.image.resize(pixels, [size, size], antialias=True)
+    pixels.set_shape([size, size, 3])
+    return pixels
+
+
+class RegionExtractor:
+    """Finds and describes the regions of pictures.
+
+    Args:
+      settings: The section `regions` of the configuration.
+
+    Raises:
+      UserError: The weights or a package that the proposer needs are not installed.
+    """
+
+    def __init__(self, settings: RegionsConfig) -> None:
+        self.settings = settings
+        self.backbone = load_backbone(settings.backbone)
+        self.proposer = build_proposer(settings, self.backbone)
+
+    @property
+    def in_graph(self) -> bool:
+        """Whether the extractor can be exported."""
+        return self.proposer.in_graph
+
+    def __call__(self, pixels: tf.Tensor) -> Regions:
+        """Finds and describes the regions.
+
+        Args:
+          pixels: float [B, P, P, 3] in 0..255, P the `picture_size`.
+        """
+        proposals = self.proposer(pixels)
+        batch = tf.shape(pixels)[0]
+        frame = tf.broadcast_to(tf.constant(FRAME), [batch, 1, 4])
+        best = tf.reduce_max(tf.pad(proposals.scores, [[0, 0], [0, 1]]), axis=1, keepdims=True)
+        with_frame = Proposals(
+            tf.concat([frame, proposals.boxes], axis=1),
+            tf.concat([best, proposals.scores], axis=1),
+            tf.pad(proposals.mask, [[0, 0], [1, 0]], constant_values=True),
+        )
+        features = self.describe_boxes(pixels, with_frame.boxes)
+        return Regions(features, *with_frame)
+
+    def describe_boxes(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """Describes given boxes instead of proposed ones.
+
+        Args:
+          pixels: float [B, P, P, 3] in 0..255.
+          boxes: float [B, R, 4], `rel_yxyx`; row 0 must be the whole frame, which the CNN sees at
+            `frame_size`, the others at `crop_size`.
+
+        Returns:
+          float [B, R, F].
+        """
+        if self.settings.features == "pooled":
+            return pool_regions(self.backbone.feature_map(pixels), boxes)
+        frame = self._describe_crops(pixels, boxes[:, :1], self.settings.frame_size)
+        if boxes.shape[1] == 1:
+            return frame
+        crops = self._describe_crops(pixels, boxes[:, 1:], self.settings.crop_size)
+        return tf.concat([frame, crops], axis=1)
+
+    def describe_frames(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Describes pictures as a whole, which is cheaper than looking for regions first.
+
+        Args:
+          pixels: float [B, P, P, 3] in 0..255.
+
+        Returns:
+          float [B, F], the features of region 0.
+        """
+        frame = tf.broadcast_to(tf.constant(FRAME), [tf.shape(pixels)[0], 1, 4])
+        return self.describe_boxes(pixels, frame)[:, 0]
+
+    def _describe_crops(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+        crops = crop_and_resize(pixels, boxes, size)  # [B, R, S, S, 3]
+        features = self.backbone.features(tf.reshape(crops, [-1, size, size, 3]))
+        return tf.reshape(features, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[1]])
+
+    @functools.cached_property
+    def compiled(self) -> tf.types.experimental.PolymorphicFunction:
+        """The extractor as one graph, for batches of any size."""
+        size = self.settings.picture_size
+        signature = [tf.TensorSpec([None, size, size, 3], tf.float32)]
+        return tf.function(self.__call__, input_signature=signature)
+
+    def extract(self, encoded: list[bytes]) -> Regions:
+        """Finds and describes the regions of a few encoded pictures; NumPy arrays."""
+        size = self.settings.picture_size
+        pixels = tf.stack([prepare_picture(tf.constant(picture), size) for picture in encoded])
+        return Regions(*(np.asarray(part) for part in self.compiled(pixels)))

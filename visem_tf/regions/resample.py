@@ -1,0 +1,93 @@
+"""Cropping, resizing and pooling as matrix products.
+
+Resampling is separable and linear, so that a crop is two matrix products: one down the rows, one
+along the columns. In this form many boxes of a picture are cut out at once, in graph, with the
+same numbers in Python, in a SavedModel and in TFLite, which has no `crop_and_resize`.
+
+Boxes are `rel_yxyx`: (ymin, xmin, ymax, xmax) relative to the picture.
+"""
+
+import tensorflow as tf
+
+
+def crop_and_resize(pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+    """Cuts boxes out of pictures and warps each to a square, anti-aliased.
+
+    The filter is a triangle that widens with the step between samples, as in
+    `tf.image.resize(method="bilinear", antialias=True)`, which it equals on the whole frame.
+
+    Args:
+      pixels: float [B, H, W, C].
+      boxes: float [B, R, 4], `rel_yxyx`.
+      size: Side of a crop in pixels.
+
+    Returns:
+      float [B, R, size, size, C].
+    """
+    shape = tf.shape(pixels)
+    batch, height, width = shape[0], shape[1], shape[2]
+    channels = pixels.shape[3]
+    regions = tf.shape(boxes)[1]
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=2)
+    rows = _triangle_weights(ymin, ymax, height, size)  # [B, R, S, H]
+    columns = _triangle_weights(xmin, xmax, width, size)  # [B, R, S, W]
+    planes = tf.reshape(tf.transpose(pixels, [0, 1, 3, 2]), [batch, height, channels * width])
+    cut = tf.matmul(tf.reshape(rows, [batch, regions * size, height]), planes)
+    cut = tf.reshape(cut, [batch, regions, size * channels, width])
+    crops = tf.matmul(cut, columns, transpose_b=True)  # [B, R, S C, S]
+    crops = tf.reshape(crops, [batch, regions, size, channels, size])
+    return tf.transpose(crops, [0, 1, 2, 4, 3])
+
+
+def _triangle_weights(start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
+    """Weights of `length` samples in `size` resampled ones; rows sum to 1."""
+    length_f = tf.cast(length, tf.float32)
+    step = (stop - start)[..., tf.newaxis] * length_f / size  # [B, R, 1] samples per output
+    centres = start[..., tf.newaxis] * length_f + (tf.range(size, dtype=tf.float32) + 0.5) * step
+    centres = tf.clip_by_value(centres, 0.5, length_f - 0.5)
+    samples = tf.range(length_f) + 0.5
+    distance = tf.abs(samples - centres[..., tf.newaxis])  # [B, R, S, length]
+    weights = tf.nn.relu(1.0 - distance / tf.maximum(step, 1.0)[..., tf.newaxis])
+    return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
+
+
+def pooling_weights(boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """The average over a box of a map of cells, as weights of the cells.
+
+    A cell counts with the area that it shares with the box, so that the average is that of the
+    map seen as a step function, exactly.
+
+    Args:
+      boxes: float [..., 4], `rel_yxyx`, not empty.
+      height: Cells down.
+      width: Cells across.
+
+    Returns:
+      float [..., height * width]; the weights of a box sum to 1.
+    """
+    ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
+    down, across = _overlaps(ymin, ymax, height), _overlaps(xmin, xmax, width)
+    weights = down[..., :, tf.newaxis] * across[..., tf.newaxis, :]
+    return tf.reshape(weights, tf.concat([tf.shape(boxes)[:-1], [height * width]], axis=0))
+
+
+def _overlaps(start: tf.Tensor, stop: tf.Tensor, cells: int) -> tf.Tensor:
+    edges = tf.range(cells, dtype=tf.float32)
+    start, stop = (start * cells)[..., tf.newaxis], (stop * cells)[..., tf.newaxis]
+    shared = tf.nn.relu(tf.minimum(stop, edges + 1.0) - tf.maximum(start, edges))
+    return shared / tf.reduce_sum(shared, axis=-1, keepdims=True)
+
+
+def pool_regions(feature_map: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    """Averages a feature map over boxes.
+
+    Args:
+      feature_map: float [B, H, W, F].
+      boxes: float [B, R, 4], `rel_yxyx`.
+
+    Returns:
+      float [B, R, F].
+    """
+    _, height, width, channels = feature_map.shape
+    cells = tf.reshape(feature_map, [-1, height * width, channels])
+    return tf.matmul(pooling_weights(boxes, height, width), cells)

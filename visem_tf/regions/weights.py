@@ -1,0 +1,108 @@
+"""Reads PyTorch weight files without PyTorch and without running code from them.
+
+A `.pth` file is a pickle, and a pickle may name any function to call while it is being read. The
+reader here admits ordered dictionaries, storages and the function that rebuilds a tensor, and
+refuses the file at anything else.
+"""
+
+import collections
+import os
+import pickle
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+_PROTOCOL_VERSION = 1001
+_STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+class _Storage(NamedTuple):
+    dtype: np.dtype
+    key: str
+    size: int
+
+
+class _Tensor(NamedTuple):
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+class _WeightsUnpickler(pickle.Unpickler):
+    """Admits what a state dictionary consists of, and nothing that could act."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if module == "torch" and name in _STORAGE_TYPES:
+            return _STORAGE_TYPES[name]
+        raise ValueError(f"refused: the weight file asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key, _device, size, *_view = pid
+        if kind != "storage" or not isinstance(dtype, np.dtype):
+            raise ValueError(f"refused: the weight file holds an unknown object {kind!r}")
+        return _Storage(dtype, str(key), int(size))
+
+
+def read_torch_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads a state dictionary in PyTorch's legacy format.
+
+    Args:
+      path: The `.pth` file.
+
+    Returns:
+      Parameter name to array, in the order of the file. Every array is laid out by the tensor's
+      own strides: the raw storage of a tensor need not be in row order.
+
+    Raises:
+      ValueError: The file is not such a file, is cut short, or asks for anything but tensors.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            return _read(file)
+        except (pickle.UnpicklingError, EOFError, TypeError, IndexError, KeyError) as error:
+            raise ValueError(f"{os.fspath(path)} is not a PyTorch weight file: {error}") from error
+
+
+def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+    if _WeightsUnpickler(file).load() != _MAGIC_NUMBER:
+        raise pickle.UnpicklingError("wrong magic number")
+    if _WeightsUnpickler(file).load() != _PROTOCOL_VERSION:
+        raise pickle.UnpicklingError("unknown protocol version")
+    _WeightsUnpickler(file).load()  # Byte order and type sizes of the machine that wrote it.
+    tensors: dict[str, _Tensor] = _WeightsUnpickler(file).load()
+    keys = _WeightsUnpickler(file).load()
+    dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
+    storages = {}
+    for key in keys:
+        size = int(np.frombuffer(file.read(8), "<i8")[0])
+        storages[key] = np.frombuffer(file.read(size * dtypes[key].itemsize), dtypes[key])
+        if storages[key].size != size:
+            raise EOFError("it is cut short")
+    return {name: _as_array(tensor, storages) for name, tensor in tensors.items()}
+
+
+def _as_array(tensor: _Tensor, storages: dict[str, np.ndarray]) -> np.ndarray:
+    storage = storages[tensor.storage.key]
+    last = tensor.offset + sum(
+        (n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)
+    )
+    if min(tensor.strides, default=0) < 0 or tensor.offset < 0 or last >= storage.size:
+        raise pickle.UnpicklingError("a tensor reaches outside its storage")
+    view = np.lib.stride_tricks.as_strided(
+        storage[tensor.offset :],
+        tensor.shape,
+        [stride * storage.itemsize for stride in tensor.strides],
+        writeable=False,
+    )
+    return np.ascontiguousarray(view)
