@@ -1,0 +1,262 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import SentenceEncoder
+
+VOCABULARY, EMBEDDING, HIDDEN, WORD, FEATURES = 20, 16, 12, 10, 9
+
+
+def make_model(dtype="float32", dropout=0.0, **options):
+    keras.utils.set_random_seed(3)
+    return AlignmentModel(
+        RegionEncoder(EMBEDDING, dropout=dropout, dtype=dtype),
+        SentenceEncoder(VOCABULARY, EMBEDDING, HIDDEN, WORD, dropout, dropout, dtype=dtype),
+        dtype=dtype,
+        **options,
+    )
+
+
+def make_batch(size=6, regions=4, longest=5, seed=0):
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(size, regions, FEATURES))
+    features *= 10 / np.linalg.norm(features, axis=2, keepdims=True)
+    token_ids = random.integers(4, VOCABULARY, (size, longest), np.int32)
+    token_ids[np.arange(longest) >= random.integers(1, longest + 1, (size, 1))] = 0
+    return {
+        "region_features": features.astype(np.float32),
+        "region_mask": np.arange(regions) < random.integers(1, regions + 1, (size, 1)),
+        "token_ids": token_ids,
+        "image_ids": np.array([7, 8, 7, *range(100, 100 + size - 3)]),  # one image twice
+    }
+
+
+def objective(model, batch):
+    """C of the paper by loops over the embeddings that the model gives."""
+    v = model.encode_regions(batch["region_features"]).numpy()
+    s = model.encode_sentences(batch["token_ids"]).numpy()
+
+    def score(k, n):
+        words = s[n][batch["token_ids"][n] != 0]
+        return sum(max(words[t] @ v[k][batch["region_mask"][k]].T) for t in range(len(words)))
+
+    loss, ids = 0.0, batch["image_ids"]
+    for k, n in itertools.product(range(len(v)), range(len(s))):
+        if ids[k] != ids[n]:
+            loss += max(0, score(k, n) - score(k, k) + model.margin)
+            loss += max(0, score(n, k) - score(k, k) + model.margin)
+    return loss
+
+
+def as_dataset(batch, size):
+    return tf.data.Dataset.from_tensor_slices(batch).batch(size)
+
+
+def test_logged_loss_is_the_objective_a_pair():
+    model, batch = make_model(), make_batch()
+    model.compile(optimizer="sgd")
+    logs = model.evaluate(as_dataset(batch, 6), return_dict=True, verbose=0)
+    np.testing.assert_allclose(logs["loss"], objective(model, batch) / 6, rtol=1e-5)
+    assert set(logs) == {"loss", "score_spread", "collapsed"}
+    assert logs["score_spread"] > 0.01
+    assert logs["collapsed"] == 0
+    # Batches of 4 and of 2 pairs: the mean over all pairs.
+    ragged = model.evaluate(as_dataset(batch, 4), return_dict=True, verbose=0)["loss"]
+    parts = [{name: rows[part] for name, rows in batch.items()} for part in (slice(4), slice(4, 6))]
+    expected = sum(objective(model, part) for part in parts) / 6
+    np.testing.assert_allclose(ragged, expected, rtol=1e-5)
+
+
+def test_scores_match_the_call_and_leave_out_padding():
+    model, batch = make_model(), make_batch()
+    scores = model(batch).numpy()
+    assert scores.shape == (6, 6)
+    wider = dict(batch, token_ids=np.pad(batch["token_ids"], [(0, 0), (0, 3)]))
+    wider["region_features"] = np.pad(batch["region_features"], [(0, 0), (0, 2), (0, 0)])
+    wider["region_mask"] = np.pad(batch["region_mask"], [(0, 0), (0, 2)])
+    np.testing.assert_allclose(model(wider), scores, atol=1e-5)
+    chunked = model.score_embeddings(
+        model.encode_regions(batch["region_features"]),
+        model.encode_sentences(batch["token_ids"]),
+        batch["region_mask"],
+        batch["token_ids"] != 0,
+        chunk_size=4,
+    )
+    np.testing.assert_allclose(chunked, scores, atol=1e-5)
+    similarities = model.word_region_similarities(batch).numpy()
+    assert similarities.shape == (6, 5, 4)
+    best = np.where(batch["token_ids"] != 0, similarities.max(axis=2), 0)
+    np.testing.assert_allclose(best.sum(axis=1), np.diag(scores), atol=1e-5)
+
+
+@pytest.mark.parametrize("clip_value", [None, 0.05])
+def test_a_step_follows_the_clipped_gradient_of_the_sum_over_the_batch_size(clip_value):
+    model, batch = make_model(clip_value=clip_value), make_batch()
+    model.compile(optimizer=keras.optimizers.SGD(1.0))
+    model(batch)
+    random = np.random.default_rng(1)
+    for weight in model.trainable_variables:  # biases of 0 would stand on the kink of the ReLU
+        weight.assign_add(random.normal(0, 0.05, weight.shape))
+    before = [weight.numpy() for weight in model.trainable_variables]
+    model.train_on_batch(batch)
+    clipped = 0
+    for position, old in enumerate(before):
+        variable = model.trainable_variables[position]
+        step = old - variable.numpy()
+        model_gradient = 6 * step  # of C, after clipping
+        index = np.unravel_index(np.abs(model_gradient).argmax(), old.shape)
+        numerical = numerical_gradient(batch, before, position, index)
+        expected = numerical if clip_value is None else np.clip(numerical, -clip_value, clip_value)
+        clipped += abs(numerical) > 0.05
+        np.testing.assert_allclose(model_gradient[index], expected, rtol=1e-3, atol=2e-3)
+    assert len(before) == len(model.weights) == 11
+    assert clipped > 5
+
+
+def numerical_gradient(batch, weights, position, index, delta=1e-6):
+    """dC / d(one element of one weight), by central differences in float64."""
+    model = make_model(dtype="float64")
+    batch = dict(batch, region_features=batch["region_features"].astype(np.float64))
+    model(batch)
+    losses = []
+    for sign in (1, -1):
+        values = [weight.astype(np.float64) for weight in weights]
+        values[position][index] += sign * delta
+        model.set_weights(values)
+        losses.append(objective(model, batch))
+    return (losses[0] - losses[1]) / (2 * delta)
+
+
+def test_scores_start_about_a_margin_apart():
+    keras.utils.set_random_seed(0)
+    model = AlignmentModel(RegionEncoder(500), SentenceEncoder(VOCABULARY, 500, 300))
+    model.compile(optimizer="sgd")
+    batch = make_batch(size=40, regions=20, longest=15)
+    logs = model.evaluate(as_dataset(batch, 40), return_dict=True, verbose=0)
+    assert 0.3 < logs["score_spread"] < 3
+
+
+def test_one_batch_can_be_learned_by_heart():
+    model, batch = make_model(), make_batch(size=8)
+    model.compile(optimizer=keras.optimizers.Adam(0.01))
+    dataset = as_dataset(batch, 8)
+    history = model.fit(dataset.repeat(60), epochs=2, steps_per_epoch=60, verbose=0).history
+    assert model.evaluate(dataset, return_dict=True, verbose=0)["loss"] < 0.01
+    assert history["loss"][1] < history["loss"][0]
+
+
+def test_dropout_is_on_in_training_only():
+    model, batch = make_model(dropout=0.5), make_batch()
+    np.testing.assert_array_equal(model(batch), model(batch))
+    assert not np.allclose(model(batch, training=True), model(batch))
+
+
+def test_a_collapsed_model_raises_the_alarm():
+    model, batch = make_model(), make_batch()
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    model(batch)
+    for weight in model.region_encoder.weights:
+        weight.assign(tf.zeros_like(weight))
+    logs = model.fit(as_dataset(batch, 6), verbose=0).history
+    assert logs["collapsed"] == [1.0]
+    assert logs["score_spread"] == [0.0]
+    np.testing.assert_allclose(logs["loss"], 2 * (6 * 5 - 2) / 6)  # one image is there twice
+
+
+@pytest.mark.parametrize("options", [{}, {"score": "fragments", "normalise_by_length": True}])
+def test_a_saved_model_gives_the_same_scores(options, tmp_path):
+    model, batch = make_model(dropout=0.2, margin=0.5, clip_value=None, **options), make_batch()
+    model.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9))
+    model.fit(as_dataset(batch, 6), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(model(batch), loaded(batch))
+    for name in ("margin", "score", "normalise_by_length", "clip_value"):
+        assert getattr(loaded, name) == getattr(model, name)
+    assert loaded.sentence_encoder.get_config() == model.sentence_encoder.get_config()
+    # Training goes on as if nothing had happened: the optimizer's state is there too.
+    batch = make_batch(seed=1)
+    for one in (model, loaded):
+        keras.utils.set_random_seed(0)
+        one.region_encoder.feature_dropout.rate = 0.0
+        for layer in ("word_dropout", "projection_dropout", "context_dropout"):
+            getattr(one.sentence_encoder, layer).rate = 0.0
+        one.train_on_batch(batch)
+    np.testing.assert_allclose(model(batch), loaded(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(policy):
+    model, batch = make_model(dtype=policy), make_batch()
+    model.compile(optimizer=keras.optimizers.Adam(0.01))
+    dataset = as_dataset(batch, 6).repeat(60)
+    assert model(batch).dtype == "float32"
+    exact = make_model()
+    exact(batch)
+    exact.set_weights(model.get_weights())
+    np.testing.assert_allclose(model(batch), exact(batch), atol=0.2, rtol=0.02)
+    first = model.evaluate(as_dataset(batch, 6), verbose=0, return_dict=True)["loss"]
+    model.fit(dataset, verbose=0)
+    assert model.evaluate(as_dataset(batch, 6), verbose=0, return_dict=True)["loss"] < first / 5
+
+
+ONE_OR_TWO_REPLICAS = """
+import keras, numpy as np
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import SentenceEncoder
+
+random = np.random.default_rng(0)
+size = 11  # batches of 5, 5 and 1: replicas get 3 and 2 pairs, at last 1 and none
+token_ids = random.integers(4, 20, (size, 5), np.int32)
+token_ids[np.arange(5) >= random.integers(1, 6, (size, 1))] = 0
+data = {
+    "region_features": 3 * random.normal(size=(size, 3, 9)).astype(np.float32),
+    "region_mask": np.arange(3) < random.integers(1, 4, (size, 1)),
+    "token_ids": token_ids,
+    "image_ids": np.array([0, 1, 2, 0, *range(4, size)]),  # pairs of one image in two replicas
+}
+
+def train(strategy, optimizer):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = AlignmentModel(
+            RegionEncoder(16), SentenceEncoder(20, 16, 12, 10), clip_value=0.5
+        )
+        model.compile(optimizer=optimizer())
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(5)
+    history = model.fit(dataset, epochs=2, verbose=0).history
+    logs = model.evaluate(dataset, verbose=0, return_dict=True)
+    return [weight.numpy() for weight in model.weights], history, logs
+
+for optimizer in (
+    lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+    lambda: keras.optimizers.Adam(0.001),
+):
+    weights, history, logs = train(tf.distribute.get_strategy(), optimizer)
+    two_weights, two_history, two_logs = train(strategy, optimizer)
+    for one, two in zip(weights, two_weights, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+    for name in history:
+        np.testing.assert_allclose(history[name], two_history[name], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(logs[name], two_logs[name], rtol=1e-5, atol=1e-5)
+print("same")
+"""
+
+
+def test_two_replicas_train_as_one(run_on_two_devices):
+    assert "same" in run_on_two_devices(ONE_OR_TWO_REPLICAS)
+
+
+def test_arguments_are_checked():
+    regions, sentences = RegionEncoder(4), SentenceEncoder(9, 4, 4)
+    with pytest.raises(ValueError, match="one embedding_dim, not 5 and 4"):
+        AlignmentModel(RegionEncoder(5), sentences)
+    for name, value in (("score", "best"), ("margin", 0), ("clip_value", -1)):
+        with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
+            AlignmentModel(regions, sentences, **{name: value})

@@ -1,0 +1,163 @@
+import json
+import types
+from pathlib import Path
+
+import pytest
+
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+from visem_tf.stages import Context, run_stages
+from visem_tf.stages.run_directory import RunDirectory
+
+
+def test_records_the_whole_configuration_with_versions(tmp_path: Path):
+    config = Config(seed=3)
+    RunDirectory(tmp_path / "new" / "run").claim(config)
+    text = (tmp_path / "new" / "run" / "config.json").read_text()
+    assert Config.from_json(text) == config
+    assert json.loads(text)["versions"]["tensorflow"].startswith("2.")
+    assert json.loads(text)["versions"]["visem_tf"]
+
+
+def test_another_configuration_is_refused_with_the_fields(tmp_path: Path):
+    RunDirectory(tmp_path).claim(Config())
+    before = (tmp_path / "config.json").read_bytes()
+    other = Config(seed=1).updated({"align.margin": 2.0, "evaluate.beam_size": 3})
+    with pytest.raises(UserError) as raised:
+        RunDirectory(tmp_path).claim(other)
+    assert "seed (0, now 1), align.margin (1.0, now 2.0); give another" in str(raised.value)
+    assert "evaluate" not in str(raised.value)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_fields_that_change_no_result_are_free(tmp_path: Path):
+    RunDirectory(tmp_path).claim(Config())
+    other = Config(run_dir="r", cache_dir="c", data_dir="d", stages=("align",), strict=True)
+    RunDirectory(tmp_path).claim(other.updated({"distribute.replicas": 2, "evaluate.split": "val"}))
+
+
+def test_other_data_are_refused(tmp_path: Path):
+    RunDirectory(tmp_path).claim_data("abc")
+    run = RunDirectory.__new__(RunDirectory)
+    run.path = tmp_path
+    run.claim_data("abc")
+    with pytest.raises(UserError, match="made from other data"):
+        run.claim_data("abd")
+
+
+def test_state_is_kept(tmp_path: Path):
+    run = RunDirectory(tmp_path)
+    run.claim(Config())
+    assert not run.is_done("align")
+    assert run.timing() == {}
+    run.add_time("align", 1.5)
+    assert not run.is_done("align")
+    assert run.timing() == {}
+    run.mark_done("align", 2.0, {"loss": 0.5})
+    again = RunDirectory(tmp_path)
+    assert again.is_done("align")
+    assert again.timing() == {"align_s": 3.5}
+    assert again.summary("align") == {"loss": 0.5}
+    again.mark_done("align", 1.0, {})
+    assert again.timing() == {"align_s": 1.0}
+    again.forget("align")
+    assert not RunDirectory(tmp_path).is_done("align")
+
+
+def test_what_is_no_run_directory_is_refused(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file; give a folder"):
+        RunDirectory(tmp_path / "file")
+    with pytest.raises(UserError, match="cannot be made"):
+        RunDirectory(tmp_path / "file" / "below")
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match=r"has metrics.json but no config.json"):
+        RunDirectory(tmp_path)
+    assert (tmp_path / "metrics.json").read_text() == "{}"
+
+
+def test_a_folder_with_only_a_log_can_be_used(tmp_path: Path):
+    (tmp_path / "log.txt").write_text("x")
+    RunDirectory(tmp_path).claim(Config())
+
+
+@pytest.mark.parametrize("text", ["{", '{"name": "another program"}', "\udcff"])
+def test_a_foreign_config_is_refused_and_kept(tmp_path: Path, text: str):
+    content = text.encode("utf-8", "surrogateescape")
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be used"):
+        RunDirectory(tmp_path).claim(Config())
+    assert (tmp_path / "config.json").read_bytes() == content
+
+
+def test_a_broken_state_is_told(tmp_path: Path):
+    run = RunDirectory(tmp_path)
+    (tmp_path / "state.json").write_text("[]")
+    with pytest.raises(UserError, match=r"state.json is no JSON object; remove it"):
+        run.is_done("align")
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(UserError, match=r"state.json cannot be read"):
+        run.is_done("align")
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Replaces the stage modules; returns the log of calls and what each stage does."""
+    work: dict = {"calls": []}
+
+    def load(name: str) -> types.SimpleNamespace:
+        stage = name.rpartition(".")[2]
+
+        def run(context: Context) -> dict:
+            work["calls"].append(stage)
+            return work[stage]() if stage in work else {"of": stage}
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr("visem_tf.stages.importlib.import_module", load)
+    return work
+
+
+def context(path: Path, **fields) -> Context:
+    config = Config().updated(fields)
+    run = RunDirectory(path)
+    run.claim(config)
+    return Context(config=config, run=run, data=None, strategy=None)  # type: ignore[arg-type]
+
+
+def test_stages_run_in_order_once(tmp_path: Path, stages: dict):
+    lines: list[str] = []
+    run_stages(context(tmp_path, stages=["infer", "align", "features"]), progress=lines.append)
+    run_stages(context(tmp_path), progress=lines.append, again=["features"])
+    assert stages["calls"] == [
+        *("features", "align", "infer"),
+        *("features", "generate", "evaluate", "report", "export"),
+    ]
+    assert "[2/7] align: finished before, skipped" in lines
+    assert RunDirectory(tmp_path).summary("export") == {"of": "export"}
+
+
+def test_an_interrupted_stage_runs_again_and_keeps_its_time(tmp_path: Path, stages: dict):
+    def interrupt() -> dict:
+        raise KeyboardInterrupt
+
+    stages["align"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(context(tmp_path, stages=["features", "align"]), progress=lambda _: None)
+    run = RunDirectory(tmp_path)
+    assert (run.is_done("features"), run.is_done("align")) == (True, False)
+    run.add_time("align", 100.0)
+    del stages["align"]
+    run_stages(context(tmp_path, stages=["features", "align"]), progress=lambda _: None)
+    assert stages["calls"] == ["features", "align", "align"]
+    assert run.timing()["align_s"] >= 100
+
+
+def test_a_stage_without_its_input_is_refused_before_anything_runs(tmp_path: Path, stages: dict):
+    with pytest.raises(UserError, match="stage infer needs stage align, .* add align to --stages"):
+        run_stages(context(tmp_path, stages=["features", "infer"]), progress=lambda _: None)
+    assert stages["calls"] == []
+    run_stages(
+        context(tmp_path / "b", stages=["features", "generate"], generate={"regions": False}),
+        progress=lambda _: None,
+    )
