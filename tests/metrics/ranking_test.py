@@ -1,0 +1,95 @@
+"""Ranking against loops written from the definition."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visem_tf.metrics import ranking_metrics, ranks
+
+
+def ranks_by_loops(scores, image_index):
+    """Sort, the right ones behind the wrong ones of equal score, and look where they stand."""
+    annotation, search = [], []
+    pictures, sentences = scores.shape
+    for picture in range(pictures):
+        own = [s for s in range(sentences) if image_index[s] == picture]
+        if own:
+            order = sorted(range(sentences), key=lambda s: (-scores[picture, s], s in own))
+            annotation.append(1 + min(order.index(s) for s in own))
+    for sentence in range(sentences):
+        right = image_index[sentence]
+        order = sorted(range(pictures), key=lambda p: (-scores[p, sentence], p == right))
+        search.append(1 + order.index(right))
+    return annotation, search
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), pictures=st.integers(1, 6), sentences=st.integers(1, 12))
+def test_equals_the_loops_with_ties_and_any_number_of_sentences(data, pictures, sentences):
+    index = st.integers(0, pictures - 1)
+    image_index = np.array(data.draw(st.lists(index, min_size=sentences, max_size=sentences)))
+    few = st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0])  # so that there are ties
+    cells = data.draw(st.lists(few, min_size=pictures * sentences, max_size=pictures * sentences))
+    scores = np.array(cells).reshape(pictures, sentences)
+    annotation, search = ranks(scores, image_index)
+    expected_annotation, expected_search = ranks_by_loops(scores, image_index)
+    assert annotation.tolist() == expected_annotation
+    assert search.tolist() == expected_search
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_figures_of_an_uneven_collection(dtype):
+    rng = np.random.default_rng(0)
+    image_index = np.repeat(np.arange(12), rng.integers(1, 8, 12))
+    scores = (100 * rng.normal(size=[12, len(image_index)])).astype(dtype)
+    figures = ranking_metrics(scores, image_index)
+    assert list(figures) == ["image_annotation", "image_search"]
+    loops = ranks_by_loops(scores, image_index)
+    for figure, rank in zip(figures.values(), loops, strict=True):
+        rank = np.array(rank)
+        assert figure == {
+            "r1": 100 * (rank <= 1).mean(),
+            "r5": 100 * (rank <= 5).mean(),
+            "r10": 100 * (rank <= 10).mean(),
+            "median_rank": np.median(rank),
+        }
+
+
+def test_the_order_of_sentences_is_free():
+    rng = np.random.default_rng(1)
+    image_index = np.array([2, 0, 1, 1, 0, 2, 2])
+    scores = rng.normal(size=[3, 7])
+    order = rng.permutation(7)
+    expected = ranking_metrics(scores, image_index)
+    assert ranking_metrics(scores[:, order], image_index[order]) == expected
+
+
+def test_a_collapsed_model_comes_out_last():
+    figures = ranking_metrics(np.zeros([20, 100]), np.arange(100) // 5)
+    assert figures["image_annotation"] == {"r1": 0, "r5": 0, "r10": 0, "median_rank": 96}
+    assert figures["image_search"] == {"r1": 0, "r5": 0, "r10": 0, "median_rank": 20}
+
+
+def test_a_perfect_model_has_median_rank_one():
+    figures = ranking_metrics(np.repeat(np.eye(4), 2, axis=1), np.arange(8) // 2)
+    for figure in figures.values():
+        assert figure == {"r1": 100, "r5": 100, "r10": 100, "median_rank": 1}
+
+
+@pytest.mark.parametrize(
+    ("scores", "image_index", "message"),
+    [
+        (np.full([2, 2], np.nan), [0, 1], "scores must not be NaN, got 4 of them"),
+        (np.zeros([2]), [0, 1], r"scores must be \[I, S\]"),
+        (np.zeros([0, 0]), [], r"scores must be \[I, S\]"),
+        (np.zeros([2, 2], bool), [0, 1], "scores must be numbers, got bool"),
+        (np.zeros([2, 2]), [0, 1, 1], "one entry for each of 2 sentences"),
+        (np.zeros([2, 2]), [0.0, 1.0], "image_index must be integers, got float64"),
+        (np.zeros([2, 2]), [0, 2], "image_index must be from 0 to 1, got 0 to 2"),
+        (np.zeros([2, 2]), [-1, 0], "image_index must be from 0 to 1, got -1 to 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(scores, image_index, message):
+    with pytest.raises(ValueError, match=message):
+        ranking_metrics(scores, np.array(image_index))
