@@ -1,0 +1,129 @@
+"""The stage on a run that was made by hand: tiny models, regions and pictures."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from visem_tf.datasets.loading import CaptionDataset, Split
+
+from visem_tf.config import Config
+from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.regions.cache import _FIELDS, FeatureCache
+from visem_tf.stages import Context, RunDirectory, report
+from visem_tf.stages.align import build_model
+from visem_tf.stages.generate import build_generator
+from visem_tf.text import Vocabulary
+
+EVIL = "<script>alert(1)</script>"
+NUM_IMAGES, NUM_REGIONS, FEATURE_DIM = 5, 3, 8
+
+
+def make_split(name: str) -> Split:
+    words = ["red", "blue", "green", "white", "black"]
+    sentences = [f"a {word} {thing} {EVIL}" for word in words for thing in ("ball", "cross")]
+    # The last picture has no sentence, and the one before it has one without words.
+    image_index = np.array([0, 0, 1, 1, 2, 2, 2, 2, 2, 3], np.int32)
+    sentences[-1] = "?!"
+    ids = [f"{name}-{number}" for number in range(NUM_IMAGES)]
+
+    def pictures() -> tf.data.Dataset:
+        encoded = []
+        for number in range(NUM_IMAGES):
+            buffer = io.BytesIO()
+            kind, mode = ("PNG", "L") if number % 2 else ("JPEG", "RGB")
+            Image.new(mode, (900, 300)).save(buffer, kind)
+            encoded.append(buffer.getvalue())
+        return tf.data.Dataset.from_tensor_slices(encoded)
+
+    files = [f"{EVIL}{image_id}.jpg" for image_id in ids]
+    labels = [f"{ids[image]}#0" for image in image_index]
+    return Split(name, ids, files, sentences, labels, image_index, None, pictures)
+
+
+def make_cache(folder: Path) -> FeatureCache:
+    rng = np.random.default_rng(0)
+    shapes = [(NUM_REGIONS, FEATURE_DIM), (NUM_REGIONS, 4), (NUM_REGIONS,), (NUM_REGIONS,)]
+    kinds = ["<f2", "<f4", "<f4", "?"]
+    records = np.zeros(NUM_IMAGES, list(zip(_FIELDS, kinds, shapes, strict=True)))
+    records["region_features"] = rng.normal(size=records["region_features"].shape)
+    records["boxes"] = [[0, 0, 1, 1], [0.1, 0.1, 0.5, 0.5], [0.4, 0.2, 0.9, 0.8]]
+    records["region_mask"] = True
+    records["region_mask"][1, 2] = False
+    folder.mkdir(parents=True)
+    np.save(folder / "regions-00000-of-00001.npy", records)
+    return FeatureCache(folder, {}, NUM_IMAGES)
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    config = Config().updated(
+        {
+            "align": {"embedding_dim": 4, "hidden_dim": 4, "word_dim": 4},
+            "generate": {"hidden_dim": 4, "word_dim": 4, "max_length": 4},
+            "evaluate": {"beam_size": 2},
+            "infer": {"beta": 0.0},
+        }
+    )
+    run = RunDirectory(tmp_path / "run")
+    run.claim(config)
+    splits = {name: make_split(name) for name in ("train", "val", "test")}
+    vocabulary = Vocabulary.build(splits["train"].sentences, 1)
+    vocabulary.save(run / "vocabulary.txt")
+    cache = make_cache(tmp_path / "features")
+    monkeypatch.setattr(report, "open_cache", lambda context, split: cache)
+    (run / "checkpoints" / "align").mkdir(parents=True)
+    build_model(config, vocabulary, cache).save(run / "checkpoints" / "align" / "best.keras")
+    data = CaptionDataset("made", "fingerprint", splits, [], ["one.jpg: empty"])
+    return Context(config, run, data, tf.distribute.get_strategy())
+
+
+def add_generator(context: Context, name: str) -> CaptionGenerator:
+    vocabulary = Vocabulary.load(context.run / "vocabulary.txt")
+    model = build_generator(context.config, vocabulary, FEATURE_DIM)
+    folder = context.run / "checkpoints" / "generate" / name
+    folder.mkdir(parents=True)
+    model.save(folder / "best.keras")
+    (folder / "progress.json").write_text(json.dumps({"history": [{"val_perplexity": 9.0}]}))
+    return model
+
+
+def test_a_run_that_has_only_been_aligned(context: Context):
+    summary = report.run(context)
+    html = (context.run / "report.html").read_text(encoding="utf-8")
+    assert summary["pictures"] == 4
+    assert summary["bytes"] == len(html.encode())
+    for absence in (
+        "the stage evaluate has not been run",
+        "the stage evaluate has not written them",
+        "the region generator has not been trained",
+        "it has not been trained yet",
+    ):
+        assert absence in html
+    assert html.count("<script>") == 1
+    assert "pictures that cannot be read" in html
+    assert "(a sentence without words)" in html
+    assert html.count('class="snippet"') > 6
+    assert 'width="400" height="133"' in html
+    assert str(context.run.path) not in html
+    assert list((context.run / "tensorboard" / "examples").glob("events.*"))
+
+
+def test_a_whole_run_and_the_same_page_again(context: Context):
+    for name in ("full_frame", "regions"):
+        add_generator(context, name)
+    captions = [{"image_id": f"test-{n}", "caption": f"caption {n}"} for n in range(NUM_IMAGES)]
+    (context.run / "captions_test.json").write_text(json.dumps(captions))
+    report.run(context)
+    html = (context.run / "report.html").read_text(encoding="utf-8")
+    assert "caption 0" in html
+    assert "caption 4" not in html  # That picture has no sentence, hence no rank.
+    assert "Boxes and what is generated for them" in html
+    assert "the best is epoch 1, with validation perplexity 9" in html
+    assert "has not been trained" not in html.replace("it has not been trained yet", "")
+    report.run(context)
+    assert (context.run / "report.html").read_text(encoding="utf-8") == html
+    assert len(list((context.run / "tensorboard" / "examples").glob("events.*"))) == 2

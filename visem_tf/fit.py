@@ -1,0 +1,36 @@
+"""Trains and evaluates everything: features, align, infer, generate, evaluate, report, export.
+
+    python -m visem_tf.fit --dataset flickr8k --data-dir Flickr8k --preset paper --run-dir runs/f8k
+
+The same command again goes on where it was interrupted.
+"""
+
+from collections.abc import Sequence
+
+from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.quiet import start_tensorflow
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the stages that the command line asks for.
+
+    Args:
+      argv: The arguments; None takes those of this process.
+
+    Raises:
+      UserError: A mistake of the user.
+    """
+    parser = make_parser("fit", "Learns alignments and descriptions from pictures with sentences.")
+    config, _ = parse_arguments(parser, argv)
+    start_tensorflow()
+    from visem_tf.report.summary import closing_summary
+    from visem_tf.stages import run_stages
+    from visem_tf.stages.opening import open_run
+
+    context = open_run(config)
+    run_stages(context)
+    print(closing_summary(context))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,155 @@
+"""Curves of the trainings, as SVG that takes the colours of the page around it."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+_PAGE_COLOUR = "#010203"  # Becomes "currentColor".
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "visem_tf",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "legend.fontsize": 8,
+    "legend.labelcolor": _PAGE_COLOUR,
+    "text.color": _PAGE_COLOUR,
+    "axes.edgecolor": _PAGE_COLOUR,
+    "axes.labelcolor": _PAGE_COLOUR,
+    "axes.titlecolor": _PAGE_COLOUR,
+    "xtick.color": _PAGE_COLOUR,
+    "ytick.color": _PAGE_COLOUR,
+}
+
+_PANELS = (
+    ("Loss", {"loss": "training"}),
+    (
+        "Recall, % of the validation split",
+        {
+            "image_annotation_r10": "annotation R@10",
+            "image_annotation_r1": "annotation R@1",
+            "image_search_r10": "search R@10",
+            "image_search_r1": "search R@1",
+        },
+    ),
+    ("Perplexity", {"perplexity": "training", "val_perplexity": "validation"}),
+)
+_DECIDES = {"recall_sum": True, "val_perplexity": False}
+"""The figures that choose the best epoch, and whether the larger one is better."""
+
+_LINES = (("#2f7fd6", "-"), ("#2f7fd6", "--"), ("#d9601a", "-"), ("#d9601a", "--"))
+_TWO_LINES = (("#2f7fd6", "--"), ("#d9601a", "-"))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of one training.
+
+    Attributes:
+      title: Heading.
+      summary: How many epochs, which was best: what the curves show, in words.
+      panels: SVG markup to stand in a page; its texts are this module's own.
+      names: The figures of an epoch.
+      epochs: The values of every epoch, by `names`.
+      absent: Why there are none; empty if there are.
+    """
+
+    title: str
+    summary: str = ""
+    panels: Sequence[str] = ()
+    names: Sequence[str] = ()
+    epochs: Sequence[Sequence[str]] = ()
+    absent: str = ""
+
+
+def training_curves(title: str, history: Sequence[Mapping[str, float]], absent: str) -> Curves:
+    """Draws the curves of a training.
+
+    Args:
+      title: Heading.
+      history: The figures of every epoch, as in `progress.json`.
+      absent: What to say if there are none.
+    """
+    if not history:
+        return Curves(title, absent=absent)
+    names = list(history[0])
+    return Curves(
+        title,
+        _summary(history),
+        _panels(history, title),
+        [name.replace("_", " ") for name in names],
+        [[_shown(figures.get(name)) for name in names] for figures in history],
+    )
+
+
+def _summary(history: Sequence[Mapping[str, float]]) -> str:
+    text = f"{len(history)} epoch{'s' if len(history) > 1 else ''}"
+    for name, larger_is_better in _DECIDES.items():
+        values = [figures.get(name) for figures in history]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            best = max(known) if larger_is_better else min(known)
+            title = name.replace("val_", "validation ").replace("_", " ")
+            text += f"; the best is epoch {known.index(best) + 1}, with {title} {best:.4g}"
+    return text
+
+
+def _panels(history: Sequence[Mapping[str, float]], title: str) -> list[str]:
+    known = history[0]
+    wanted = [
+        (heading, {name: label for name, label in lines.items() if name in known})
+        for heading, lines in _PANELS
+        if not (heading == "Loss" and "perplexity" in known)  # It is the logarithm of the other.
+    ]
+    owner = re.sub(r"\W+", "-", title)
+    return [
+        _inline(_svg(heading, lines, history), f"{owner}-{number}-")
+        for number, (heading, lines) in enumerate(wanted, start=1)
+        if lines
+    ]
+
+
+def _svg(heading: str, lines: Mapping[str, str], history: Sequence[Mapping[str, float]]) -> str:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.8, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        styles = _LINES if len(lines) > 2 else _TWO_LINES
+        for (name, label), (colour, dashes) in zip(lines.items(), styles, strict=False):
+            values = [figures.get(name, float("nan")) for figures in history]
+            marker = "o" if len(values) < 12 else ""
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, values, dashes, color=colour, label=label, marker=marker, ms=3)
+        axes.set_title(heading)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        if len(history) == 1:
+            axes.set_xlim(0.5, 1.5)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(lines) > 1:
+            axes.legend(frameon=False, handlelength=2.6, loc="upper left", bbox_to_anchor=(1, 1))
+        buffer = io.StringIO()
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _inline(markup: str, prefix: str) -> str:
+    """Turns a file of SVG into a part of an HTML page, with ids of its own."""
+    markup = markup[markup.index("<svg") :]
+    markup = re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
+    # In HTML these names of vocabularies say nothing, and look like links.
+    markup = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", markup)
+    # The page sets the size, and says in words what is seen.
+    start, rest = markup.split(">", 1)
+    start = re.sub(r'\s(width|height)="[^"]*"', "", start)
+    markup = f'{start} aria-hidden="true">{rest}'
+    markup = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{prefix}", markup)
+    return markup.replace(_PAGE_COLOUR, "currentColor")
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,104 @@
+"""The page about a run: one file that a browser shows without a network."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from visem_tf.report.curves import Curves
+from visem_tf.report.gallery import GROUPS, GalleryPicture
+from visem_tf.report.tables import Table
+
+_GROUP_TITLES = {
+    "best": "Pictures whose own sentence ranks best",
+    "random": "Pictures chosen at random",
+    "worst": "Pictures whose own sentence ranks worst",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the page shows.
+
+    Attributes:
+      title: Heading.
+      facts: What was trained on what: names and values.
+      headline: The main result in a sentence; empty without one.
+      tables: The numbers.
+      curves: Of every training.
+      pictures: The gallery.
+      num_sentences: Among how many a picture's own sentence was ranked.
+      num_images: Among how many pictures a sentence's own was ranked.
+      absences: What the gallery lacks, and why.
+      configuration: As JSON text.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    headline: str
+    tables: Sequence[Table]
+    curves: Sequence[Curves]
+    pictures: Sequence[GalleryPicture]
+    num_sentences: int
+    num_images: int
+    absences: Sequence[str]
+    configuration: str
+
+
+def render(page: Page) -> str:
+    """Writes the page as HTML; every text in it is escaped.
+
+    Args:
+      page: What it shows.
+
+    Returns:
+      HTML with its styles, its script and its pictures inside.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("visem_tf.report", "templates"),
+        autoescape=False,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    environment.filters["percent"] = lambda share: f"{100 * share:.2f}%"
+    groups = {
+        _GROUP_TITLES[group]: [picture for picture in page.pictures if picture.group == group]
+        for group in GROUPS
+    }
+    curves = [
+        (training, [markupsafe.Markup(panel) for panel in training.panels])
+        for training in page.curves
+    ]
+    template = environment.get_template("report.html.j2")
+    return template.render(page=page, groups=groups, curves=curves)
+
+
+def headline(metrics: Mapping[str, Any] | None) -> str:
+    """The main result in a sentence.
+
+    Args:
+      metrics: What `metrics.json` holds; None if there is none.
+
+    Example:
+      >>> search = {"r10": 43.0}
+      >>> headline({"images": 40, "ranking": {"image_search": search}})
+      'Given a sentence, its picture is among the first 10 of 40 in 43.0 % of cases.'
+    """
+    if metrics is None:
+        return ""
+    found = metrics["ranking"]["image_search"]["r10"]
+    chance = metrics.get("ranking_chance")
+    beside = f" ({chance['image_search']['r10']:.1f} % by chance)" if chance else ""
+    return (
+        f"Given a sentence, its picture is among the first 10 of {metrics['images']:,} in "
+        f"{found:.1f} % of cases{beside}."
+    )
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -1,0 +1,234 @@
+"""The numbers of `metrics.json` as tables, in which what is missing says why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_RANKING = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "median_rank": "Median rank"}
+_BLEU = {f"bleu{n}": f"BLEU\N{NON-BREAKING HYPHEN}{n}" for n in (1, 2, 3, 4)}
+_CAPTIONS = {
+    **_BLEU,
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE\N{NON-BREAKING HYPHEN}L",
+    "cider": "CIDEr",
+    "distinct_captions": "Distinct captions",
+    "mean_length": "Words a caption",
+}
+_REGIONS = {
+    "word_accuracy": "Word accuracy",
+    "phrase_iou50": "Phrases with IoU ≥ 0.5",
+    "pointing": "Pointing",
+}
+_NO_REASON = "not in metrics.json, which gives no reason"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number in its table.
+
+    Attributes:
+      text: The number; empty if it is absent.
+      note: Position in the table's `notes` of why it is absent, from 1.
+    """
+
+    text: str
+    note: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report.
+
+    Attributes:
+      title: Heading.
+      about: What the numbers mean.
+      columns: Headings of the columns.
+      rows: A label and a cell a column each; those that start with "by chance" are baselines.
+      notes: Why cells are absent; cells refer to them by number.
+      remarks: What else to know about the numbers.
+      absent: Why there is no table at all; empty if there is one.
+    """
+
+    title: str
+    about: str = ""
+    columns: list[str] = field(default_factory=list)
+    rows: list[tuple[str, list[Cell]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    absent: str = ""
+
+    def add(
+        self,
+        label: str,
+        figures: Mapping[str, Any],
+        names: Mapping[str, str],
+        reasons: Mapping[str, str] | None = None,
+    ) -> None:
+        """Appends a row.
+
+        Args:
+          label: Stands before it.
+          figures: The numbers by name; None or missing is absent.
+          names: Those wanted, in order of the columns.
+          reasons: Why numbers are absent, by name; the key "" stands for all of them.
+        """
+        reasons = reasons or {}
+        cells = []
+        for name in names:
+            value = figures.get(name)
+            if value is None:
+                reason = reasons.get(name) or reasons.get("") or _NO_REASON
+                cells.append(Cell("", self._note(reason)))
+            else:
+                cells.append(Cell(_number(name, value)))
+        self.rows.append((label, cells))
+
+    def _note(self, text: str) -> int:
+        if text not in self.notes:
+            self.notes.append(text)
+        return self.notes.index(text) + 1
+
+
+def metric_tables(metrics: Mapping[str, Any] | None) -> list[Table]:
+    """All tables of a run.
+
+    Args:
+      metrics: What `metrics.json` holds; None if there is none.
+
+    Returns:
+      Ranking, captions, regions, region descriptions and times; a single absent one without
+      `metrics`.
+    """
+    if metrics is None:
+        return [Table("Numbers", absent="the stage evaluate has not been run (no metrics.json)")]
+    notes = metrics.get("notes", {})
+    return [
+        _ranking(metrics),
+        _captions(metrics, notes),
+        _regions(metrics, notes),
+        _descriptions(metrics, notes),
+        _timing(metrics),
+    ]
+
+
+def _ranking(metrics: Mapping[str, Any]) -> Table:
+    table = Table(
+        "Ranking",
+        "Image annotation looks for a picture's sentence among all sentences, image search for a "
+        "sentence's picture among all pictures. R@K is the percentage found among the first K, "
+        "the higher the better; of the median rank, the lower the better.",
+        list(_RANKING.values()),
+    )
+    for direction, figures in metrics["ranking"].items():
+        table.add(direction.replace("_", " ").capitalize(), figures, _RANKING)
+        if chance := metrics.get("ranking_chance"):
+            table.add("by chance", chance[direction], _RANKING)
+    return table
+
+
+def _captions(metrics: Mapping[str, Any], notes: Mapping[str, str]) -> Table:
+    title = "Full-frame descriptions"
+    captions = metrics["captions"]
+    if not captions:
+        return Table(title, absent=notes.get("captions", _NO_REASON))
+    table = Table(
+        title,
+        "One sentence a picture against those that people wrote; in percent, the higher the "
+        "better. The last two columns betray a model that says the same of every picture.",
+        list(_CAPTIONS.values()),
+    )
+    for search, scores in captions.items():
+        reasons = _under(notes, f"captions.{search}")
+        beams = f", {scores['beam_size']} beams" if "beam_size" in scores else ""
+        table.add(f"{search.capitalize()} search{beams}", scores, _CAPTIONS, reasons)
+        _add_remarks(table, reasons, scores)
+    return table
+
+
+def _regions(metrics: Mapping[str, Any], notes: Mapping[str, str]) -> Table:
+    title = "Alignment of words and regions"
+    regions = metrics["regions"]
+    if not regions:
+        return Table(title, absent=notes.get("regions", _NO_REASON))
+    table = Table(
+        title,
+        "Against the boxes of phrases that the data set knows; in percent, the higher the better. "
+        "Word accuracy: words whose region overlaps the true box with IoU 0.5 or more. Pointing: "
+        "phrases whose region has its centre in the true box.",
+        list(_REGIONS.values()),
+    )
+    for label, figures in (
+        ("Smoothed by the MRF", regions),
+        ("Without the MRF", regions.get("without_mrf")),
+        ("The whole frame for every word", regions.get("whole_frame")),
+        ("by chance", regions.get("chance")),
+    ):
+        if figures:
+            table.add(label, figures, _REGIONS, _under(notes, "regions"))
+    return table
+
+
+def _descriptions(metrics: Mapping[str, Any], notes: Mapping[str, str]) -> Table:
+    title = "Region descriptions"
+    regions = metrics["regions"]
+    if not regions:
+        return Table(title, absent=notes.get("regions", _NO_REASON))
+    table = Table(
+        title,
+        f"Of {regions.get('described_boxes', 'the')} boxes that the data set knows, against what "
+        "people wrote of them; in percent, the higher the better.",
+        list(_BLEU.values()),
+    )
+    for label, name, figures in (
+        ("Region-level generator", "regions", regions),
+        ("Full-frame generator on the crop", "full_frame", regions.get("full_frame_on_crop")),
+    ):
+        reasons = _under(notes, f"regions.bleu.{name}")
+        table.add(label, figures or {}, _BLEU, reasons)
+        _add_remarks(table, reasons, figures or {})
+    return table
+
+
+def _timing(metrics: Mapping[str, Any]) -> Table:
+    table = Table("Time", "Of the stages, on the machine that ran them.", ["Duration"])
+    for name, seconds in metrics["timing"].items():
+        table.rows.append((name.removesuffix("_s").capitalize(), [Cell(duration(seconds))]))
+    return table
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    Example:
+      >>> duration(5025.2), duration(93.5), duration(4.21)
+      ('1 h 23 min', '1 min 34 s', '4.2 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return "{} min {} s".format(*divmod(round(seconds), 60))
+    return "{} h {} min".format(*divmod(int(seconds) // 60, 60))
+
+
+def _under(notes: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """The notes about a part, by what of it they are about; "" where they are about all of it."""
+    return {
+        name.removeprefix(prefix).removeprefix("."): text
+        for name, text in notes.items()
+        if name == prefix or name.startswith(f"{prefix}.")
+    }
+
+
+def _add_remarks(table: Table, reasons: Mapping[str, str], scores: Mapping[str, Any]) -> None:
+    """Notes that are not about an absent number."""
+    for name, text in reasons.items():
+        remark = f"{_CAPTIONS.get(name, name.replace('_', ' '))}: {text}"
+        explains_absence = not name or (name in _CAPTIONS and scores.get(name) is None)
+        if not explains_absence and remark not in table.remarks:
+            table.remarks.append(remark)
+
+
+def _number(name: str, value: float) -> str:
+    if name in ("median_rank", "distinct_captions"):
+        return f"{value:g}"
+    return f"{value:.1f}"

@@ -1,0 +1,87 @@
+"""Pictures with their boxes, and generated sentences, for TensorBoard."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from visem_tf.report.pictures import draw_regions
+
+
+@dataclass(frozen=True)
+class AlignedPicture:
+    """A picture to be drawn with the snippets of one of its sentences.
+
+    Attributes:
+      name: Ends the tag; a file name, say.
+      picture: Any picture.
+      boxes: float [N, 4], `rel_yxyx`.
+      texts: N snippets.
+      sentence: Stands below.
+    """
+
+    name: str
+    picture: Image.Image
+    boxes: np.ndarray
+    texts: Sequence[str]
+    sentence: str = ""
+
+
+def write_alignment_pictures(
+    log_dir: Path, step: int, pictures: Sequence[AlignedPicture], *, tag: str = "alignment"
+) -> None:
+    """Writes pictures with boxes and snippets as image summaries.
+
+    Args:
+      log_dir: Where event files stand; made if missing.
+      step: The epoch.
+      pictures: Each becomes a summary of its own, `<tag>/<name>`.
+      tag: Begins the tags.
+    """
+    with _writing(log_dir, step):
+        for item in pictures:
+            drawn = draw_regions(item.picture, item.boxes, item.texts, item.sentence)
+            tf.summary.image(f"{tag}/{item.name}", np.asarray(drawn)[np.newaxis])
+
+
+def write_captions(
+    log_dir: Path,
+    step: int,
+    captions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]] | None = None,
+    *,
+    tag: str = "captions",
+) -> None:
+    """Writes generated sentences as one text summary, a table with a line a picture.
+
+    Args:
+      log_dir: Where event files stand; made if missing.
+      step: The epoch.
+      captions: By the name of the picture.
+      references: What people wrote, by the same names; the first one is shown.
+      tag: Name of the summary.
+    """
+    lines = ["| picture | generated | a person's |", "|---|---|---|"]
+    for name, caption in captions.items():
+        written = (references or {}).get(name) or [""]
+        lines.append("| " + " | ".join(_cell(text) for text in (name, caption, written[0])) + " |")
+    with _writing(log_dir, step):
+        tf.summary.text(tag, "\n".join(lines))
+
+
+@contextlib.contextmanager
+def _writing(log_dir: Path, step: int) -> Iterator[None]:
+    writer = tf.summary.create_file_writer(str(log_dir))
+    with writer.as_default(step):
+        yield
+    writer.close()
+
+
+def _cell(text: str) -> str:
+    """A text that cannot end its cell of a Markdown table, nor be taken for markup."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join("\\" + sign if sign in "\\`*_[]|" else sign for sign in text)

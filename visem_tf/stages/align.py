@@ -1,0 +1,128 @@
+"""The second stage: trains the alignment of words and regions (section 3.1 of the paper)."""
+
+import sys
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from visem_tf.config import Config
+from visem_tf.distribution import set_seed
+from visem_tf.errors import UserError
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.regions.cache import FeatureCache
+from visem_tf.stages import Context
+from visem_tf.stages.features import open_cache
+from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
+from visem_tf.text import Vocabulary
+from visem_tf.training.loop import Progress, train
+from visem_tf.training.optimizers import make_optimizer
+from visem_tf.training.pipeline import alignment_examples, epoch_batches
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Trains the model; the epoch that ranks the validation split best is kept."""
+    config, data = context.config, context.data
+    vocabulary = read_or_build_vocabulary(context)
+    caches = {split: open_cache(context, split) for split in ("train", "val")}
+    token_ids = {
+        split: sentence_token_ids(vocabulary, data.splits[split].sentences, config.text.max_words)
+        for split in caches
+    }
+    train_split, val_split = data.splits["train"], data.splits["val"]
+    num_pairs = len(train_split.sentences)
+    steps_per_epoch = -(-num_pairs // config.align.batch_size)
+    set_seed(config.seed)
+    with context.strategy.scope():
+        model = build_model(config, vocabulary, caches["train"])
+        model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
+    scorer = Scorer(model, caches["val"].num_regions, caches["val"].feature_dim)
+    progress = Progress(
+        context.run / "checkpoints" / "align",
+        config.align,
+        lambda _: recalls(scorer(caches["val"], token_ids["val"]), val_split.image_index),
+        "recall_sum",
+        larger_is_better=True,
+        seed=config.seed,
+        name="align",
+    )
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        positions = epoch_batches(
+            num_pairs,
+            config.align.batch_size,
+            seed=config.seed,
+            first_epoch=first_epoch,
+            epochs=config.align.epochs,
+        )
+        return alignment_examples(
+            positions, caches["train"], token_ids["train"], train_split.image_index
+        )
+
+    train(model, batches, steps_per_epoch, progress, context.run / "tensorboard" / "align")
+    best = progress.history[progress.best_epoch]
+    if best["collapsed"] > 0.5:
+        print(
+            "visem_tf: warning: the alignment has collapsed: all pictures and sentences get the "
+            "same score; try a smaller --align.learning_rate",
+            file=sys.stderr,
+        )
+    return {"epochs": len(progress.history), "best_epoch": progress.best_epoch + 1, **best}
+
+
+def read_or_build_vocabulary(context: Context) -> Vocabulary:
+    """The run's vocabulary; from the training split if the run has none yet."""
+    path = context.run / "vocabulary.txt"
+    if not path.exists():
+        sentences = context.data.splits["train"].sentences
+        vocabulary = Vocabulary.build(sentences, context.config.text.min_count)
+        if len(vocabulary) == len(Vocabulary.build([])):
+            raise UserError(
+                f"no word stands {context.config.text.min_count} times or more in the training "
+                "sentences; lower --text.min_count"
+            )
+        vocabulary.save(path)
+    return Vocabulary.load(path)
+
+
+def load_model(context: Context) -> AlignmentModel:
+    """The best model of the finished stage."""
+    model = keras.saving.load_model(
+        context.run / "checkpoints" / "align" / "best.keras", compile=False
+    )
+    assert isinstance(model, AlignmentModel)
+    return model
+
+
+def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> AlignmentModel:
+    """The untrained model, with its weights, for features as the cache has them."""
+    settings = config.align
+    model = AlignmentModel(
+        RegionEncoder(
+            settings.embedding_dim,
+            dropout=settings.dropout_regions,
+            feature_scale=settings.feature_scale,
+        ),
+        SentenceEncoder(
+            len(vocabulary),
+            settings.embedding_dim,
+            settings.hidden_dim,
+            word_dim=settings.word_dim,
+            dropout=settings.dropout_words,
+            dropout_hidden=settings.dropout_hidden,
+            train_words=settings.train_words,
+        ),
+        margin=settings.margin,
+        score=settings.score,
+        normalise_by_length=settings.normalise_by_length,
+        clip_value=settings.clip_value,
+    )
+    model.build(
+        {
+            "region_features": (None, cache.num_regions, cache.feature_dim),
+            "token_ids": (None, None),
+        }
+    )
+    return model

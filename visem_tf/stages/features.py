@@ -1,0 +1,30 @@
+"""The first stage: regions of every picture, described by the CNN, into the cache."""
+
+from pathlib import Path
+from typing import Any
+
+from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
+from visem_tf.regions.extractor import RegionExtractor
+from visem_tf.stages import Context
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Fills the cache for all splits; what is there already is kept."""
+    caches = {name: open_cache(context, name) for name in context.data.splits}
+    if any(cache.missing() for cache in caches.values()):
+        extractor = RegionExtractor(context.config.regions)
+        for name, cache in caches.items():
+            cache.build(extractor, context.data.splits[name].pictures(), f"features of {name}")
+    return {
+        "pictures": {name: len(cache) for name, cache in caches.items()},
+        "regions": caches["train"].num_regions,
+        "cache": {name: str(cache.folder) for name, cache in caches.items()},
+    }
+
+
+def open_cache(context: Context, split: str) -> FeatureCache:
+    """The region features of a split; see `FeatureCache`."""
+    data, settings = context.data, context.config.regions
+    key = cache_key(settings, data.name, data.fingerprint, split)
+    folder = cache_folder(Path(context.config.cache_dir), key)
+    return FeatureCache(folder, key, len(data.splits[split].image_ids))

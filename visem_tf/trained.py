@@ -1,0 +1,145 @@
+"""A finished run, ready to be used on pictures: its models, vocabulary and region extractor."""
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.stages.captioning import Describer
+from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.text import Vocabulary
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is said of a picture.
+
+    Attributes:
+      caption: Of the whole picture.
+      log_prob: Its log-probability.
+      boxes: float32 [R, 4], `rel_yxyx`; row 0 is the whole frame.
+      region_captions: R texts.
+      region_log_probs: float32 [R].
+      region_scores: float32 [R], the proposer's.
+    """
+
+    caption: str
+    log_prob: float
+    boxes: np.ndarray
+    region_captions: list[str]
+    region_log_probs: np.ndarray
+    region_scores: np.ndarray
+
+
+class TrainedRun:
+    """Reads the parts of a run when they are first used.
+
+    Args:
+      path: The run directory.
+      config: Instead of the recorded configuration, for another beam size or length.
+
+    Raises:
+      UserError: It is no run directory, or the part that is asked for was not trained.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
+        if not (Path(path) / "config.json").is_file():
+            raise UserError(f"{os.fspath(path)} is no run directory (it has no config.json)")
+        self.run = RunDirectory(path)
+        recorded = self.run.config()
+        assert recorded is not None
+        self.config = recorded if config is None else config
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The words of the training split."""
+        return Vocabulary.load(self.run / "vocabulary.txt")
+
+    @functools.cached_property
+    def extractor(self) -> RegionExtractor:
+        """Finds and describes regions as in the training."""
+        return RegionExtractor(self.config.regions)
+
+    @functools.cached_property
+    def alignment_model(self) -> AlignmentModel:
+        """The best alignment model."""
+        return self._load("align", AlignmentModel, "align")
+
+    @functools.cached_property
+    def full_frame_generator(self) -> CaptionGenerator:
+        """The best generator of whole-picture sentences."""
+        return self._load("generate/full_frame", CaptionGenerator, "generate")
+
+    @functools.cached_property
+    def region_generator(self) -> CaptionGenerator:
+        """The best generator of region snippets."""
+        return self._load("generate/regions", CaptionGenerator, "generate")
+
+    def describe(self, regions: Regions) -> list[Description]:
+        """Describes pictures and their regions by beam search.
+
+        Args:
+          regions: Of B pictures.
+
+        Returns:
+          B descriptions.
+        """
+        features = np.asarray(regions.region_features)
+        captions, log_probs = self._full_frame_describer(features[:, 0])
+        batch, num_regions, feature_dim = features.shape
+        texts, text_log_probs = self._region_describer(features.reshape(-1, feature_dim))
+        text_log_probs = text_log_probs.reshape(batch, num_regions)
+        described = []
+        for row in range(batch):
+            real = np.flatnonzero(regions.region_mask[row])
+            described.append(
+                Description(
+                    captions[row],
+                    float(log_probs[row]),
+                    np.asarray(regions.boxes)[row, real],
+                    [texts[row * num_regions + region] for region in real],
+                    text_log_probs[row, real],
+                    np.asarray(regions.scores)[row, real],
+                )
+            )
+        return described
+
+    @functools.cached_property
+    def _full_frame_describer(self) -> Describer:
+        return self._describer(self.full_frame_generator)
+
+    @functools.cached_property
+    def _region_describer(self) -> Describer:
+        return self._describer(self.region_generator)
+
+    def _describer(self, generator: CaptionGenerator) -> Describer:
+        settings = self.config.generate
+        return Describer(generator, self.vocabulary, settings, settings.beam_size)
+
+    def has(self, name: str) -> bool:
+        """Whether a model was trained: "align", "generate/full_frame" or "generate/regions"."""
+        return self._path(name).exists()
+
+    def _path(self, name: str) -> Path:
+        return self.run / "checkpoints" / name / "best.keras"
+
+    def _load(self, name: str, kind: type, stage: str) -> Any:
+        path = self._path(name)
+        if not path.exists():
+            raise UserError(
+                f"{self.run.path} has no {path.relative_to(self.run.path)}; run "
+                f"python -m visem_tf.fit --run-dir {self.run.path} --stages {stage} first"
+            )
+        model = keras.saving.load_model(path, compile=False)
+        if not isinstance(model, kind):
+            raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+        return model

@@ -1,0 +1,85 @@
+"""Optimizers and learning-rate schedules, as the configuration names them."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from visem_tf.config import AlignConfig, GenerateConfig
+
+_OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
+
+@keras.saving.register_keras_serializable(package="visem_tf")
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises linearly from zero, then stays, or falls to zero along half a cosine.
+
+    Args:
+      learning_rate: What it rises to.
+      warmup_steps: Steps of the rise.
+      total_steps: Steps until a cosine ends; 0 stays at `learning_rate`.
+
+    Example:
+        >>> float(WarmupSchedule(0.5, warmup_steps=4, total_steps=0)(1))
+        0.25
+    """
+
+    def __init__(self, learning_rate: float, warmup_steps: int, total_steps: int) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
+        """The learning rate of a step, counted from 0."""
+        step = tf.cast(step, tf.float32)
+        rate = tf.constant(self.learning_rate, tf.float32)
+        if self.total_steps:
+            length = max(1, self.total_steps - self.warmup_steps)
+            progress = tf.clip_by_value((step - self.warmup_steps) / length, 0.0, 1.0)
+            rate *= 0.5 * (1.0 + tf.cos(math.pi * progress))
+        if self.warmup_steps:
+            rate *= tf.minimum(1.0, (step + 1.0) / self.warmup_steps)
+        return rate
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            "learning_rate": self.learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }
+
+
+def make_optimizer(
+    settings: AlignConfig | GenerateConfig, steps_per_epoch: int
+) -> keras.optimizers.Optimizer:
+    """Builds the optimizer of a training.
+
+    Weight decay leaves biases alone. Clipping is the models' own matter: an optimizer would clip
+    in every replica, before the gradients are summed.
+
+    Args:
+      settings: The section `align` or `generate`.
+      steps_per_epoch: Batches of an epoch.
+    """
+    rate: Any = settings.learning_rate
+    cosine = settings.schedule == "cosine"
+    if cosine or settings.warmup_steps:
+        total_steps = settings.epochs * steps_per_epoch if cosine else 0
+        rate = WarmupSchedule(settings.learning_rate, settings.warmup_steps, total_steps)
+    arguments: dict[str, Any] = {"learning_rate": rate}
+    if settings.optimizer == "sgd":
+        arguments["momentum"] = settings.momentum
+    if settings.weight_decay:
+        arguments["weight_decay"] = settings.weight_decay
+    optimizer = _OPTIMIZERS[settings.optimizer](**arguments)
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
