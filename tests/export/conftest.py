@@ -1,0 +1,118 @@
+"""A finished run of tiny models with random weights, and its export, made once."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from visem_tf.export.saved_model import Export, export_saved_model
+
+from visem_tf.config import Config
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.text import SPECIAL_WORDS, Vocabulary
+from visem_tf.trained import TrainedRun
+
+WORDS = (*SPECIAL_WORDS, "a", "dog", "naïve", "red", "ball", "runs")
+SETTINGS = {
+    "text": {"max_words": 5},
+    "regions": {
+        "num_regions": 4,
+        "picture_size": 64,
+        "frame_size": 64,
+        "crop_size": 32,
+        "features": "crops",
+    },
+    "infer": {"beta": 0.1},
+    "generate": {"beam_size": 3, "max_length": 6},
+}
+
+
+def make_run(folder: Path, *models: str, **changes: Any) -> TrainedRun:
+    """Writes what `visem_tf.fit` leaves behind that an export reads."""
+    keras.utils.set_random_seed(0)
+    run = RunDirectory(folder)
+    run.claim(Config(run_dir=str(folder)).updated(SETTINGS).updated(changes))
+    Vocabulary(WORDS).save(run / "vocabulary.txt")
+    shapes = {
+        "region_features": (None, None, FEATURE_DIM),
+        "image_features": (None, FEATURE_DIM),
+        "token_ids": (None, None),
+    }
+    for name in models:
+        model: keras.Model
+        if name == "align":
+            words = SentenceEncoder(len(WORDS), 8, 7, word_dim=6)
+            model = AlignmentModel(RegionEncoder(8, feature_scale=10.0), words)
+        else:
+            model = CaptionGenerator(len(WORDS), 8, 6, feature_scale=10.0)
+        model.build(shapes)
+        path = run / "checkpoints" / name / "best.keras"
+        path.parent.mkdir(parents=True)
+        model.save(path)
+    return TrainedRun(folder)
+
+
+def encoded(seed: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:
+    """A small picture of a few coloured patches."""
+    patches = np.random.default_rng(seed).integers(0, 256, [3, 4, 3], dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(patches).resize((60, 45)).convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return make_run(folder, "align", "generate/full_frame", "generate/regions")
+
+
+@pytest.fixture(scope="session")
+def exported(trained: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    return export_saved_model(trained, tmp_path_factory.mktemp("exported") / "new" / "served")
+
+
+class Served:
+    """The signatures of an export as functions of lists, by way of `tf.saved_model.load`."""
+
+    def __init__(self, path: Path) -> None:
+        self.model = tf.saved_model.load(str(path))
+
+    def __call__(self, signature: str, **inputs: list[Any]) -> dict[str, np.ndarray]:
+        tensors = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
+        outputs = self.model.signatures[signature](**tensors)
+        return {name: output.numpy() for name, output in outputs.items()}
+
+
+@pytest.fixture(scope="session")
+def served(exported: Export) -> Served:
+    return Served(exported.path)
+
+
+class Session:
+    """The same by way of the session loader, which TensorFlow Serving uses."""
+
+    def __init__(self, path: Path) -> None:
+        self.session = tf.compat.v1.Session(graph=tf.Graph())
+        with self.session.graph.as_default():
+            loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
+        self.signatures = loaded.signature_def
+
+    def __call__(self, signature: str, **inputs: list[Any]) -> dict[str, np.ndarray]:
+        definition = self.signatures[signature]
+        fetches = {name: info.name for name, info in definition.outputs.items()}
+        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
+        return self.session.run(fetches, feeds)
+
+
+@pytest.fixture(scope="session")
+def session(exported: Export) -> Session:
+    return Session(exported.path)

@@ -1,0 +1,129 @@
+"""How an export lies on disk, and what is refused."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from conftest import Served, encoded, make_run
+from visem_tf.export import saved_model
+from visem_tf.export.__main__ import main
+from visem_tf.export.saved_model import Export, export_saved_model
+
+from visem_tf.errors import UserError
+from visem_tf.stages import export as stage
+from visem_tf.trained import TrainedRun
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A run that trained nothing but one generator, and looks for no regions."""
+    folder = tmp_path_factory.mktemp("small") / "run"
+    return make_run(folder, "generate/full_frame", **{"regions.proposer": "none"})
+
+
+def test_no_variable_is_stored_twice(trained: TrainedRun, exported: Export):
+    models: list[Any] = [
+        trained.alignment_model,
+        trained.full_frame_generator,
+        trained.region_generator,
+    ]
+    sizes = sorted(weight.shape for model in models for weight in model.weights)
+    stored = tf.train.list_variables(str(exported.path / "variables" / "variables"))
+    kept = sorted(tuple(shape) for name, shape in stored if name.endswith("VARIABLE_VALUE"))
+    assert kept == sizes
+    assert exported.description["parameters"] == sum(model.count_params() for model in models)
+
+
+def test_the_folder(trained: TrainedRun, exported: Export):
+    assert exported.path.name == "1"
+    assert [path.name for path in exported.path.parent.iterdir()] == ["1"]
+    vocabulary = (exported.path / "assets" / "vocabulary.txt").read_bytes()
+    assert vocabulary == (trained.run / "vocabulary.txt").read_bytes()
+    described = json.loads((exported.path / "export.json").read_text(encoding="utf-8"))
+    assert described == exported.description
+    assert described["config"]["generate"]["beam_size"] == 3
+    assert described["versions"]["tensorflow"] == tf.__version__
+    assert described["left_out"] == {}
+    assert described["vocabulary_size"] == 10
+    assert exported.path.stat().st_mode & 0o055 == exported.path.parent.stat().st_mode & 0o055
+
+
+def test_the_table(exported: Export):
+    lines = exported.table().splitlines()
+    assert lines[0].startswith(f"{exported.path} (")
+    assert any("beam " in line and "captions string [?, 3]" in line for line in lines)
+    assert any("saved_model.pb" in line and line.endswith(" MB") for line in lines)
+
+
+def test_the_command_writes_the_next_version(
+    small: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "7").mkdir()
+    arguments = ["--run-dir", str(small.run.path), "--to", str(tmp_path)]
+    main([*arguments, "--generate.beam_size", "2", "--generate.max_length", "3"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8"]
+    printed = capsys.readouterr().out
+    assert "captions string [?, 2]" in printed
+    assert "score: left out, the run has no model align" in printed
+    found = Served(tmp_path / "8")("beam", image_bytes=[encoded(1)])["captions"]
+    assert found.shape == (1, 2)
+    assert all(len(text.split()) <= 3 for text in found[0])
+    described = json.loads((tmp_path / "8" / "export.json").read_text(encoding="utf-8"))
+    assert set(described["signatures"]) == {"serving_default", "greedy", "beam"}
+    assert set(described["left_out"]) >= {"describe_regions", "embed_text"}
+
+
+def test_the_stage_replaces_its_version(small: TrainedRun):
+    stale = small.run / "saved_model" / "1" / "stale"
+    stale.mkdir(parents=True)
+    context: Any = SimpleNamespace(run=small.run, config=small.config)
+    summary = stage.run(context)
+    assert summary["path"] == "saved_model/1"
+    assert summary["signatures"] == ["serving_default", "greedy", "beam"]
+    assert [path.name for path in (small.run / "saved_model").iterdir()] == ["1"]
+    assert not stale.exists()
+    assert (small.run / "saved_model" / "1" / "saved_model.pb").is_file()
+
+
+def test_a_failure_leaves_nothing(
+    small: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(signatures, folder):
+        folder.mkdir()
+        (folder / "half").touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saved_model, "_save", fail)
+    with pytest.raises(OSError, match="No space"):
+        export_saved_model(small, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused(tmp_path: Path, small: TrainedRun):
+    file = tmp_path / "file"
+    file.touch()
+    for to in (file, file / "deeper"):
+        with pytest.raises(UserError, match="give a folder to export to"):
+            export_saved_model(small, to)
+    changed = small.config.updated({"regions.num_regions": 9, "align.margin": 2.0})
+    with pytest.raises(UserError, match="so regions.num_regions, align.margin cannot change; only"):
+        export_saved_model(TrainedRun(small.run.path, changed), tmp_path / "to")
+    untrained = make_run(tmp_path / "untrained", **{"regions.proposer": "none"})
+    with pytest.raises(UserError, match="no trained model to export; run python -m visem_tf.fit"):
+        export_saved_model(untrained, tmp_path / "to")
+    with pytest.raises(UserError, match="--format"):
+        main(["--run-dir", str(small.run.path), "--format", "onnx"])
+
+
+def test_a_proposer_outside_the_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = make_run(tmp_path / "run", **{"regions.proposer": "selective_search"})
+    message = "selective_search runs outside the graph and cannot be exported; train a run with one"
+    with pytest.raises(UserError, match=f"{message} of grid, none, retinanet, windows"):
+        export_saved_model(run, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+    context: Any = SimpleNamespace(run=run.run, config=run.config)
+    assert stage.run(context)["signatures"] == []
+    assert message in capsys.readouterr().err

@@ -1,0 +1,272 @@
+"""The signatures: what users rely on, the same answers as in Python, and odd inputs."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import Served, Session, encoded
+from PIL import Image
+from visem_tf.export.saved_model import Export
+from visem_tf.export.signatures import Signatures
+
+from visem_tf.regions.extractor import Regions
+from visem_tf.stages.captioning import Describer
+from visem_tf.stages.infer import align_words
+from visem_tf.trained import TrainedRun
+
+IMAGES = {"image_bytes": ("string", [None])}
+SENTENCES = {"sentences": ("string", [None])}
+DESCRIBED = {
+    "boxes": ("float32", [None, 4, 4]),
+    "captions": ("string", [None, 4]),
+    "log_probs": ("float32", [None, 4]),
+    "region_scores": ("float32", [None, 4]),
+}
+GREEDY = {"captions": ("string", [None]), "log_probs": ("float32", [None])}
+CONTRACT = {
+    "serving_default": (IMAGES, GREEDY),
+    "greedy": (IMAGES, GREEDY),
+    "beam": (IMAGES, {"captions": ("string", [None, 3]), "log_probs": ("float32", [None, 3])}),
+    "describe_regions": (IMAGES, DESCRIBED),
+    "describe_regions_beam": (IMAGES, DESCRIBED),
+    "embed_image": (
+        IMAGES,
+        {"embeddings": ("float32", [None, 4, 8]), "boxes": ("float32", [None, 4, 4])},
+    ),
+    "embed_text": (
+        SENTENCES,
+        {
+            "embeddings": ("float32", [None, None, 8]),
+            "mask": ("bool", [None, None]),
+            "tokens": ("string", [None, None]),
+        },
+    ),
+    "score": ({**IMAGES, **SENTENCES}, {"scores": ("float32", [None, None])}),
+    "align": (
+        {**IMAGES, **SENTENCES},
+        {
+            "regions": ("int32", [None, None]),
+            "boxes": ("float32", [None, None, 4]),
+            "tokens": ("string", [None, None]),
+        },
+    ),
+}
+PICTURES = [encoded(1), encoded(2, "PNG"), encoded(3, "JPEG", "L")]
+TEXTS = ["A red dog runs!", "", "nothing known here", "a naïve ball", b"\xff\xfe dog", "ﬁve " * 9]
+
+
+def inputs_of(signature: str, pictures: list[bytes], texts: list) -> dict[str, list]:
+    everything = {"image_bytes": pictures, "sentences": texts}
+    return {name: everything[name] for name in CONTRACT[signature][0]}
+
+
+@pytest.fixture(scope="module")
+def regions(trained: TrainedRun) -> Regions:
+    """The regions of `PICTURES`, one picture at a time as `visem_tf.describe` does it."""
+    each = [trained.extractor.extract([picture]) for picture in PICTURES]
+    return Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+
+
+def test_names_types_and_shapes(exported: Export, served: Served, session: Session):
+    def in_python(specs) -> dict:
+        return {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in specs.items()}
+
+    def in_session(infos) -> dict:
+        return {
+            name: (
+                tf.as_dtype(info.dtype).name,
+                [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim],
+            )
+            for name, info in infos.items()
+        }
+
+    assert set(served.model.signatures) == set(CONTRACT)
+    assert set(session.signatures) - {"__saved_model_init_op"} == set(CONTRACT)
+    for name, expected in CONTRACT.items():
+        function = served.model.signatures[name]
+        inputs = in_python(function.structured_input_signature[1])
+        assert (inputs, in_python(function.structured_outputs)) == expected
+        definition = session.signatures[name]
+        assert (in_session(definition.inputs), in_session(definition.outputs)) == expected
+        described = exported.description["signatures"][name]
+        for side, tensors in zip(("inputs", "outputs"), expected, strict=True):
+            assert {n: (t["dtype"], t["shape"]) for n, t in described[side].items()} == tensors
+
+
+@pytest.mark.parametrize("signature", CONTRACT)
+def test_the_session_loader_gives_the_same(served: Served, session: Session, signature: str):
+    inputs = inputs_of(signature, PICTURES, TEXTS[:3])
+    expected, found = served(signature, **inputs), session(signature, **inputs)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if value.dtype.kind == "f":
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4)
+        else:
+            np.testing.assert_array_equal(found[name], value)
+
+
+def test_texts_are_those_of_python(trained: TrainedRun, served: Served, regions: Regions):
+    beam = served("beam", image_bytes=PICTURES)
+    found = served("describe_regions_beam", image_bytes=PICTURES)
+    for row, description in enumerate(trained.describe(regions)):
+        assert beam["captions"][row, 0].decode() == description.caption
+        np.testing.assert_allclose(beam["log_probs"][row, 0], description.log_prob, rtol=1e-4)
+        assert [text.decode() for text in found["captions"][row]] == description.region_captions
+        np.testing.assert_allclose(found["log_probs"][row], description.region_log_probs, rtol=1e-4)
+        np.testing.assert_allclose(found["boxes"][row], description.boxes, atol=1e-6)
+        np.testing.assert_allclose(
+            found["region_scores"][row], description.region_scores, rtol=1e-3
+        )
+    assert (np.diff(beam["log_probs"]) <= 0).all()
+    assert len({*beam["captions"].ravel()}) > 3
+
+
+def test_greedy_texts_are_those_of_python(trained: TrainedRun, served: Served, regions: Regions):
+    def greedily(generator, features) -> tuple:
+        return Describer(generator, trained.vocabulary, trained.config.generate, 1)(features)
+
+    features = regions.region_features
+    texts, log_probs = greedily(trained.full_frame_generator, features[:, 0])
+    for signature in ("greedy", "serving_default"):
+        found = served(signature, image_bytes=PICTURES)
+        assert [text.decode() for text in found["captions"]] == texts
+        np.testing.assert_allclose(found["log_probs"], log_probs, rtol=1e-4)
+    texts, log_probs = greedily(trained.region_generator, features.reshape(12, -1))
+    found = served("describe_regions", image_bytes=PICTURES)
+    assert [text.decode() for text in found["captions"].ravel()] == texts
+    np.testing.assert_allclose(found["log_probs"].ravel(), log_probs, rtol=1e-4)
+
+
+def test_scores_and_alignments_are_those_of_python(
+    trained: TrainedRun, served: Served, regions: Regions
+):
+    token_ids = trained.vocabulary.encode(tf.constant(TEXTS))[:, :5].to_tensor()
+    features, mask = tf.constant(regions.region_features), tf.constant(regions.region_mask)
+    model = trained.alignment_model
+    scores = model({"region_features": features, "region_mask": mask, "token_ids": token_ids})
+    found = served("score", image_bytes=PICTURES, sentences=TEXTS)["scores"]
+    np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-5)
+    assert (found[:, 1] == 0).all()  # no words
+    assert np.ptp(found[:, 0]) > 1e-3
+
+    embeddings = served("embed_image", image_bytes=PICTURES)["embeddings"]
+    np.testing.assert_allclose(embeddings, model.encode_regions(features), rtol=1e-3, atol=1e-4)
+    text = served("embed_text", sentences=TEXTS)
+    np.testing.assert_allclose(text["embeddings"], model.encode_sentences(token_ids), atol=1e-5)
+    np.testing.assert_array_equal(text["mask"], token_ids != 0)
+
+    pairs = TEXTS[1:4]
+    chosen, _, boxes = align_words(
+        model, features, mask, tf.constant(regions.boxes), token_ids[1:4, :3], 0.1
+    )
+    found = served("align", image_bytes=PICTURES, sentences=pairs)
+    np.testing.assert_array_equal(found["regions"], chosen)
+    real = found["regions"] >= 0
+    np.testing.assert_allclose(found["boxes"][real], boxes.numpy()[real], atol=1e-6)
+    assert (found["boxes"][~real] == 0).all()
+    assert real.sum(axis=1).tolist() == [0, 3, 3]
+
+
+def test_odd_sentences(served: Served):
+    text = served("embed_text", sentences=TEXTS)
+    assert [[token for token in row if token] for row in text["tokens"].tolist()] == [
+        [b"a", b"red", b"dog", b"runs"],
+        [],
+        [b"nothing", b"known", b"here"],
+        [b"a", "naïve".encode(), b"ball"],
+        [b"dog"],
+        [b"five"] * 5,  # text.max_words
+    ]
+    assert (text["embeddings"][~text["mask"]] == 0).all()
+    np.testing.assert_array_equal(text["mask"], text["tokens"] != b"")
+    nothing = served("embed_text", sentences=["", "…"])
+    assert nothing["embeddings"].shape == (2, 0, 8)
+    assert served("align", image_bytes=PICTURES[:1], sentences=[""])["boxes"].shape == (1, 0, 4)
+    scores = served("score", image_bytes=PICTURES[:2], sentences=["", "?"])["scores"]
+    np.testing.assert_array_equal(scores, np.zeros([2, 2]))
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """The beginning of a PNG that claims a size."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    checksum = struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum
+
+
+def bad_pictures() -> dict[str, bytes]:
+    jpeg, png = encoded(5), encoded(6, "PNG")
+    bitmap = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(bitmap, "BMP")
+    return {
+        "empty": b"",
+        "text": b"no picture",
+        "bitmap": bitmap.getvalue(),
+        "gif": encoded(4, "GIF"),
+        "three bytes": jpeg[:3],
+        "jpeg without pixels": jpeg[:200],
+        "jpeg cut short": jpeg[:-40],
+        "jpeg of noise": b"\xff\xd8\xff" + np.random.default_rng(0).bytes(999),
+        "png signature": png[:8],
+        "png header": png[:20],
+        "png cut short": png[:-40],
+        "png without pixels": png_of_size(0, 9),
+        "png too large": png_of_size(20_000, 20_000),
+        "png far too large": png_of_size(2**31 - 1, 2**31 - 1),
+    }
+
+
+def test_bad_pictures_spoil_no_other_row(served: Served, session: Session):
+    bad = list(bad_pictures().values())
+    batch = [PICTURES[0], *bad, PICTURES[1]]
+    good, rows = [0, len(batch) - 1], slice(1, -1)
+    empty = {"captions": b"", "log_probs": -np.inf, "region_scores": -np.inf, "scores": -np.inf}
+    empty |= {"embeddings": 0.0, "boxes": 0.0, "regions": -1}
+    for signature in CONTRACT:
+        if "image_bytes" not in CONTRACT[signature][0]:
+            continue
+        texts = ["a red dog"] * (len(batch) if signature == "align" else 2)
+        found = served(signature, **inputs_of(signature, batch, texts))
+        alone = served(signature, **inputs_of(signature, PICTURES[:2], texts[:2]))
+        for name, value in found.items():
+            if value.dtype.kind == "f":
+                np.testing.assert_allclose(value[good], alone[name], rtol=1e-3, atol=1e-4)
+            else:
+                np.testing.assert_array_equal(value[good], alone[name])
+            if name != "tokens":
+                assert (value[rows] == empty[name]).all(), (signature, name)
+    found = session("greedy", image_bytes=batch)
+    np.testing.assert_array_equal(found["log_probs"] == -np.inf, [False, *[True] * len(bad), False])
+
+
+@pytest.mark.parametrize("signature", CONTRACT)
+def test_empty_batches(served: Served, signature: str):
+    found = served(signature, **inputs_of(signature, [], []))
+    for name, (dtype, shape) in CONTRACT[signature][1].items():
+        assert found[name].shape == tuple(size or 0 for size in shape)
+        assert tf.as_dtype(dtype).as_numpy_dtype == found[name].dtype
+
+
+def test_one_side_of_a_score_may_be_empty(served: Served):
+    assert served("score", image_bytes=PICTURES, sentences=[])["scores"].shape == (3, 0)
+    assert served("score", image_bytes=[], sentences=TEXTS)["scores"].shape == (0, 6)
+
+
+def test_align_wants_a_sentence_a_picture(served: Served):
+    for pictures, sentences in ((PICTURES[:1], TEXTS[:2]), ([], TEXTS[:1])):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="one sentence a picture"):
+            served("align", image_bytes=pictures, sentences=sentences)
+
+
+def test_what_has_no_model_is_left_out(trained: TrainedRun, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(TrainedRun, "has", lambda self, name: name == "align")
+    signatures = Signatures(trained)
+    assert set(CONTRACT) - set(signatures.left_out) == {
+        "embed_image",
+        "embed_text",
+        "score",
+        "align",
+    }
+    assert signatures.left_out["beam"] == "the run has no model generate/full_frame"
