@@ -24,6 +24,11 @@ from visem_tf.trained import TrainedRun
 Outputs = dict[str, tf.Tensor]
 
 _NEVER = -float("inf")
+_MODELS = {
+    "align": "alignment_model",
+    "generate/full_frame": "full_frame_generator",
+    "generate/regions": "region_generator",
+}
 
 
 class Signatures:
@@ -41,8 +46,6 @@ class Signatures:
 
     def __init__(self, run: TrainedRun) -> None:
         self.run = run
-        self.extractor = run.extractor
-        self.vocabulary = run.vocabulary
         self.settings = run.config.generate
         images = tf.TensorSpec([None], tf.string, name="image_bytes")
         sentences = tf.TensorSpec([None], tf.string, name="sentences")
@@ -69,6 +72,13 @@ class Signatures:
                 f"python -m visem_tf.fit --run-dir {run.run.path} first"
             )
         self._parts = {name: part for name, part in parts.items() if name not in self.left_out}
+        self.extractor = run.extractor
+        self.vocabulary = run.vocabulary
+        for model, attribute in _MODELS.items():
+            if run.has(model):
+                # Read now: if it were read while a function is traced, it would keep the values
+                # that its weights start with.
+                getattr(run, attribute)
 
     def trace(self) -> dict[str, Callable[..., Outputs]]:
         """The functions as graphs with named inputs and outputs, by the names of signatures."""

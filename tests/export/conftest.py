@@ -1,6 +1,7 @@
 """A finished run of tiny models with random weights, and its export, made once."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ def encoded(seed: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:
     return buffer.getvalue()
 
 
+@pytest.fixture(scope="session", name="make_run")
+def make_run_fixture() -> Callable[..., TrainedRun]:
+    return make_run
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[bytes]:
+    return [encoded(1), encoded(2, "PNG"), encoded(3, "JPEG", "L")]
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     folder = tmp_path_factory.mktemp("trained") / "run"
@@ -77,7 +88,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 
 @pytest.fixture(scope="session")
 def exported(trained: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Export:
-    return export_saved_model(trained, tmp_path_factory.mktemp("exported") / "new" / "served")
+    # Another reader of the same run: what is compared must have been read from its files twice.
+    run = TrainedRun(trained.run.path)
+    return export_saved_model(run, tmp_path_factory.mktemp("exported") / "new" / "served")
 
 
 class Served:
@@ -90,6 +103,11 @@ class Served:
         tensors = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
         outputs = self.model.signatures[signature](**tensors)
         return {name: output.numpy() for name, output in outputs.items()}
+
+
+@pytest.fixture(scope="session")
+def serve() -> type[Served]:
+    return Served
 
 
 @pytest.fixture(scope="session")

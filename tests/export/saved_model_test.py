@@ -1,13 +1,13 @@
 """How an export lies on disk, and what is refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tensorflow as tf
-from conftest import Served, encoded, make_run
 from visem_tf.export import saved_model
 from visem_tf.export.__main__ import main
 from visem_tf.export.saved_model import Export, export_saved_model
@@ -16,9 +16,11 @@ from visem_tf.errors import UserError
 from visem_tf.stages import export as stage
 from visem_tf.trained import TrainedRun
 
+MakeRun = Callable[..., TrainedRun]
+
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def small(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """A run that trained nothing but one generator, and looks for no regions."""
     folder = tmp_path_factory.mktemp("small") / "run"
     return make_run(folder, "generate/full_frame", **{"regions.proposer": "none"})
@@ -30,7 +32,7 @@ def test_no_variable_is_stored_twice(trained: TrainedRun, exported: Export):
         trained.full_frame_generator,
         trained.region_generator,
     ]
-    sizes = sorted(weight.shape for model in models for weight in model.weights)
+    sizes = sorted(tuple(weight.shape) for model in models for weight in model.weights)
     stored = tf.train.list_variables(str(exported.path / "variables" / "variables"))
     kept = sorted(tuple(shape) for name, shape in stored if name.endswith("VARIABLE_VALUE"))
     assert kept == sizes
@@ -59,7 +61,11 @@ def test_the_table(exported: Export):
 
 
 def test_the_command_writes_the_next_version(
-    small: TrainedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: TrainedRun,
+    pictures: list[bytes],
+    serve: Callable[[Path], Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
     (tmp_path / "7").mkdir()
     arguments = ["--run-dir", str(small.run.path), "--to", str(tmp_path)]
@@ -68,7 +74,7 @@ def test_the_command_writes_the_next_version(
     printed = capsys.readouterr().out
     assert "captions string [?, 2]" in printed
     assert "score: left out, the run has no model align" in printed
-    found = Served(tmp_path / "8")("beam", image_bytes=[encoded(1)])["captions"]
+    found = serve(tmp_path / "8")("beam", image_bytes=pictures[:1])["captions"]
     assert found.shape == (1, 2)
     assert all(len(text.split()) <= 3 for text in found[0])
     described = json.loads((tmp_path / "8" / "export.json").read_text(encoding="utf-8"))
@@ -102,7 +108,7 @@ def test_a_failure_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_refused(tmp_path: Path, small: TrainedRun):
+def test_what_is_refused(make_run: MakeRun, small: TrainedRun, tmp_path: Path):
     file = tmp_path / "file"
     file.touch()
     for to in (file, file / "deeper"):
@@ -118,7 +124,9 @@ def test_what_is_refused(tmp_path: Path, small: TrainedRun):
         main(["--run-dir", str(small.run.path), "--format", "onnx"])
 
 
-def test_a_proposer_outside_the_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_proposer_outside_the_graph(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     run = make_run(tmp_path / "run", **{"regions.proposer": "selective_search"})
     message = "selective_search runs outside the graph and cannot be exported; train a run with one"
     with pytest.raises(UserError, match=f"{message} of grid, none, retinanet, windows"):

@@ -3,11 +3,12 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import Served, Session, encoded
 from PIL import Image
 from visem_tf.export.saved_model import Export
 from visem_tf.export.signatures import Signatures
@@ -54,7 +55,7 @@ CONTRACT = {
         },
     ),
 }
-PICTURES = [encoded(1), encoded(2, "PNG"), encoded(3, "JPEG", "L")]
+Ask = Callable[..., dict[str, np.ndarray]]
 TEXTS = ["A red dog runs!", "", "nothing known here", "a naïve ball", b"\xff\xfe dog", "ﬁve " * 9]
 
 
@@ -64,13 +65,13 @@ def inputs_of(signature: str, pictures: list[bytes], texts: list) -> dict[str, l
 
 
 @pytest.fixture(scope="module")
-def regions(trained: TrainedRun) -> Regions:
-    """The regions of `PICTURES`, one picture at a time as `visem_tf.describe` does it."""
-    each = [trained.extractor.extract([picture]) for picture in PICTURES]
+def regions(pictures: list[bytes], trained: TrainedRun) -> Regions:
+    """The regions of the pictures, one picture at a time as `visem_tf.describe` does it."""
+    each = [trained.extractor.extract([picture]) for picture in pictures]
     return Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
 
 
-def test_names_types_and_shapes(exported: Export, served: Served, session: Session):
+def test_names_types_and_shapes(exported: Export, served: Any, session: Any):
     def in_python(specs) -> dict:
         return {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in specs.items()}
 
@@ -97,8 +98,10 @@ def test_names_types_and_shapes(exported: Export, served: Served, session: Sessi
 
 
 @pytest.mark.parametrize("signature", CONTRACT)
-def test_the_session_loader_gives_the_same(served: Served, session: Session, signature: str):
-    inputs = inputs_of(signature, PICTURES, TEXTS[:3])
+def test_the_session_loader_gives_the_same(
+    pictures: list[bytes], served: Ask, session: Ask, signature: str
+):
+    inputs = inputs_of(signature, pictures, TEXTS[:3])
     expected, found = served(signature, **inputs), session(signature, **inputs)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -108,9 +111,11 @@ def test_the_session_loader_gives_the_same(served: Served, session: Session, sig
             np.testing.assert_array_equal(found[name], value)
 
 
-def test_texts_are_those_of_python(trained: TrainedRun, served: Served, regions: Regions):
-    beam = served("beam", image_bytes=PICTURES)
-    found = served("describe_regions_beam", image_bytes=PICTURES)
+def test_texts_are_those_of_python(
+    pictures: list[bytes], trained: TrainedRun, served: Ask, regions: Regions
+):
+    beam = served("beam", image_bytes=pictures)
+    found = served("describe_regions_beam", image_bytes=pictures)
     for row, description in enumerate(trained.describe(regions)):
         assert beam["captions"][row, 0].decode() == description.caption
         np.testing.assert_allclose(beam["log_probs"][row, 0], description.log_prob, rtol=1e-4)
@@ -124,35 +129,37 @@ def test_texts_are_those_of_python(trained: TrainedRun, served: Served, regions:
     assert len({*beam["captions"].ravel()}) > 3
 
 
-def test_greedy_texts_are_those_of_python(trained: TrainedRun, served: Served, regions: Regions):
+def test_greedy_texts_are_those_of_python(
+    pictures: list[bytes], trained: TrainedRun, served: Ask, regions: Regions
+):
     def greedily(generator, features) -> tuple:
         return Describer(generator, trained.vocabulary, trained.config.generate, 1)(features)
 
     features = regions.region_features
     texts, log_probs = greedily(trained.full_frame_generator, features[:, 0])
     for signature in ("greedy", "serving_default"):
-        found = served(signature, image_bytes=PICTURES)
+        found = served(signature, image_bytes=pictures)
         assert [text.decode() for text in found["captions"]] == texts
         np.testing.assert_allclose(found["log_probs"], log_probs, rtol=1e-4)
     texts, log_probs = greedily(trained.region_generator, features.reshape(12, -1))
-    found = served("describe_regions", image_bytes=PICTURES)
+    found = served("describe_regions", image_bytes=pictures)
     assert [text.decode() for text in found["captions"].ravel()] == texts
     np.testing.assert_allclose(found["log_probs"].ravel(), log_probs, rtol=1e-4)
 
 
 def test_scores_and_alignments_are_those_of_python(
-    trained: TrainedRun, served: Served, regions: Regions
+    pictures: list[bytes], trained: TrainedRun, served: Ask, regions: Regions
 ):
     token_ids = trained.vocabulary.encode(tf.constant(TEXTS))[:, :5].to_tensor()
     features, mask = tf.constant(regions.region_features), tf.constant(regions.region_mask)
     model = trained.alignment_model
     scores = model({"region_features": features, "region_mask": mask, "token_ids": token_ids})
-    found = served("score", image_bytes=PICTURES, sentences=TEXTS)["scores"]
+    found = served("score", image_bytes=pictures, sentences=TEXTS)["scores"]
     np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-5)
     assert (found[:, 1] == 0).all()  # no words
     assert np.ptp(found[:, 0]) > 1e-3
 
-    embeddings = served("embed_image", image_bytes=PICTURES)["embeddings"]
+    embeddings = served("embed_image", image_bytes=pictures)["embeddings"]
     np.testing.assert_allclose(embeddings, model.encode_regions(features), rtol=1e-3, atol=1e-4)
     text = served("embed_text", sentences=TEXTS)
     np.testing.assert_allclose(text["embeddings"], model.encode_sentences(token_ids), atol=1e-5)
@@ -162,7 +169,7 @@ def test_scores_and_alignments_are_those_of_python(
     chosen, _, boxes = align_words(
         model, features, mask, tf.constant(regions.boxes), token_ids[1:4, :3], 0.1
     )
-    found = served("align", image_bytes=PICTURES, sentences=pairs)
+    found = served("align", image_bytes=pictures, sentences=pairs)
     np.testing.assert_array_equal(found["regions"], chosen)
     real = found["regions"] >= 0
     np.testing.assert_allclose(found["boxes"][real], boxes.numpy()[real], atol=1e-6)
@@ -170,7 +177,7 @@ def test_scores_and_alignments_are_those_of_python(
     assert real.sum(axis=1).tolist() == [0, 3, 3]
 
 
-def test_odd_sentences(served: Served):
+def test_odd_sentences(pictures: list[bytes], served: Ask):
     text = served("embed_text", sentences=TEXTS)
     assert [[token for token in row if token] for row in text["tokens"].tolist()] == [
         [b"a", b"red", b"dog", b"runs"],
@@ -184,8 +191,8 @@ def test_odd_sentences(served: Served):
     np.testing.assert_array_equal(text["mask"], text["tokens"] != b"")
     nothing = served("embed_text", sentences=["", "…"])
     assert nothing["embeddings"].shape == (2, 0, 8)
-    assert served("align", image_bytes=PICTURES[:1], sentences=[""])["boxes"].shape == (1, 0, 4)
-    scores = served("score", image_bytes=PICTURES[:2], sentences=["", "?"])["scores"]
+    assert served("align", image_bytes=pictures[:1], sentences=[""])["boxes"].shape == (1, 0, 4)
+    scores = served("score", image_bytes=pictures[:2], sentences=["", "?"])["scores"]
     np.testing.assert_array_equal(scores, np.zeros([2, 2]))
 
 
@@ -196,15 +203,16 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum
 
 
-def bad_pictures() -> dict[str, bytes]:
-    jpeg, png = encoded(5), encoded(6, "PNG")
-    bitmap = io.BytesIO()
-    Image.new("RGB", (9, 9)).save(bitmap, "BMP")
+def bad_pictures(jpeg: bytes, png: bytes) -> dict[str, bytes]:
+    others = {}
+    for kind in ("BMP", "GIF"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (9, 9)).save(buffer, kind)
+        others[kind] = buffer.getvalue()
     return {
         "empty": b"",
         "text": b"no picture",
-        "bitmap": bitmap.getvalue(),
-        "gif": encoded(4, "GIF"),
+        **others,
         "three bytes": jpeg[:3],
         "jpeg without pixels": jpeg[:200],
         "jpeg cut short": jpeg[:-40],
@@ -218,9 +226,9 @@ def bad_pictures() -> dict[str, bytes]:
     }
 
 
-def test_bad_pictures_spoil_no_other_row(served: Served, session: Session):
-    bad = list(bad_pictures().values())
-    batch = [PICTURES[0], *bad, PICTURES[1]]
+def test_bad_pictures_spoil_no_other_row(pictures: list[bytes], served: Ask, session: Ask):
+    bad = list(bad_pictures(*pictures[:2]).values())
+    batch = [pictures[0], *bad, pictures[1]]
     good, rows = [0, len(batch) - 1], slice(1, -1)
     empty = {"captions": b"", "log_probs": -np.inf, "region_scores": -np.inf, "scores": -np.inf}
     empty |= {"embeddings": 0.0, "boxes": 0.0, "regions": -1}
@@ -229,7 +237,7 @@ def test_bad_pictures_spoil_no_other_row(served: Served, session: Session):
             continue
         texts = ["a red dog"] * (len(batch) if signature == "align" else 2)
         found = served(signature, **inputs_of(signature, batch, texts))
-        alone = served(signature, **inputs_of(signature, PICTURES[:2], texts[:2]))
+        alone = served(signature, **inputs_of(signature, pictures[:2], texts[:2]))
         for name, value in found.items():
             if value.dtype.kind == "f":
                 np.testing.assert_allclose(value[good], alone[name], rtol=1e-3, atol=1e-4)
@@ -242,22 +250,22 @@ def test_bad_pictures_spoil_no_other_row(served: Served, session: Session):
 
 
 @pytest.mark.parametrize("signature", CONTRACT)
-def test_empty_batches(served: Served, signature: str):
+def test_empty_batches(served: Ask, signature: str):
     found = served(signature, **inputs_of(signature, [], []))
     for name, (dtype, shape) in CONTRACT[signature][1].items():
         assert found[name].shape == tuple(size or 0 for size in shape)
         assert tf.as_dtype(dtype).as_numpy_dtype == found[name].dtype
 
 
-def test_one_side_of_a_score_may_be_empty(served: Served):
-    assert served("score", image_bytes=PICTURES, sentences=[])["scores"].shape == (3, 0)
+def test_one_side_of_a_score_may_be_empty(pictures: list[bytes], served: Ask):
+    assert served("score", image_bytes=pictures, sentences=[])["scores"].shape == (3, 0)
     assert served("score", image_bytes=[], sentences=TEXTS)["scores"].shape == (0, 6)
 
 
-def test_align_wants_a_sentence_a_picture(served: Served):
-    for pictures, sentences in ((PICTURES[:1], TEXTS[:2]), ([], TEXTS[:1])):
+def test_align_wants_a_sentence_a_picture(pictures: list[bytes], served: Ask):
+    for chosen, sentences in ((pictures[:1], TEXTS[:2]), ([], TEXTS[:1])):
         with pytest.raises(tf.errors.InvalidArgumentError, match="one sentence a picture"):
-            served("align", image_bytes=pictures, sentences=sentences)
+            served("align", image_bytes=chosen, sentences=sentences)
 
 
 def test_what_has_no_model_is_left_out(trained: TrainedRun, monkeypatch: pytest.MonkeyPatch):

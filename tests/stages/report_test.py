@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -60,6 +61,7 @@ def make_cache(folder: Path) -> FeatureCache:
 
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    keras.utils.set_random_seed(0)
     config = Config().updated(
         {
             "align": {"embedding_dim": 4, "hidden_dim": 4, "word_dim": 4},
@@ -106,7 +108,7 @@ def test_a_run_that_has_only_been_aligned(context: Context):
     assert html.count("<script>") == 1
     assert "pictures that cannot be read" in html
     assert "(a sentence without words)" in html
-    assert html.count('class="snippet"') > 6
+    assert html.count('class="snippet"') >= 6  # Six sentences with words.
     assert 'width="400" height="133"' in html
     assert str(context.run.path) not in html
     assert list((context.run / "tensorboard" / "examples").glob("events.*"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _PAGE_COLOUR = "#010203"  # Becomes "currentColor".
 _STYLE = {
@@ -124,7 +125,7 @@ def _svg(heading: str, lines: Mapping[str, str], history: Sequence[Mapping[str, 
             axes.plot(epochs, values, dashes, color=colour, label=label, marker=marker, ms=3)
         axes.set_title(heading)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if len(history) == 1:
             axes.set_xlim(0.5, 1.5)
         axes.grid(alpha=0.25)

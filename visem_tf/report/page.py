@@ -59,7 +59,7 @@ def render(page: Page) -> str:
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("visem_tf.report", "templates"),
-        autoescape=False,
+        autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

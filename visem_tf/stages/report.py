@@ -165,7 +165,7 @@ def _gallery(
         boxes, sentences = align_picture(
             tokens,
             word_regions,
-            search[rows[number]],
+            search[rows[number]].tolist(),
             regions.boxes[number],
             None if described is None else described.texts[number],
             None
