@@ -62,6 +62,9 @@ class RegionsConfig(Settings):
     """Side in pixels that the crop of a region is resized to."""
     nms_iou: float = setting(0.4, above=0, at_most=1)
     """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all."""
+    edge_weight: float = setting(2.0, at_least=0)
+    """For windows: what it counts that things begin and end at a window's borders, beside how much
+    more the classifier sees inside than around; drawn scenes want more of it than photographs."""
     batch_size: int = setting(8, at_least=1)
     """Pictures in one pass of the CNN; changes speed and memory only."""
 
@@ -95,6 +98,8 @@ class AlignConfig(Settings):
     """Whether a score is divided by the number of words in the sentence."""
     feature_scale: float = setting(10.0, at_least=0)
     """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
+    centre_features: bool = True
+    """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
     margin: float = setting(1.0, above=0)
     """By how much a true pair must outscore a false one."""
     optimizer: Optimizer = "adam"
@@ -174,6 +179,8 @@ class GenerateConfig(Settings):
     """Steps in which the learning rate rises from zero."""
     feature_scale: float = setting(10.0, at_least=0)
     """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
+    centre_features: bool = True
+    """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
     beam_size: int = setting(7, at_least=1)
     """Beams of the search that describes pictures."""
     max_length: int = setting(20, at_least=1)

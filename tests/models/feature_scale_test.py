@@ -42,3 +42,20 @@ def test_a_region_encoder_scales_before_its_affine_map_and_is_saved_with_it(tmp_
 def test_scale_is_checked():
     with pytest.raises(ValueError, match=r"scale must be at least 0, not -1\.0"):
         FeatureScale(-1.0)
+
+
+def test_adapt_takes_away_the_mean_direction_and_is_saved(tmp_path):
+    features = np.abs(np.random.default_rng(1).normal(3, 1, size=(50, 5))).astype(np.float32)
+    layer = FeatureScale(10.0)
+    layer.adapt(features)
+    scaled = layer(features).numpy()
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    expected = units - units.mean(axis=0)
+    expected *= 10 / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(scaled, expected, atol=1e-3)
+    assert not layer.trainable_variables
+    inputs = keras.Input([5])
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "scale.keras")
+    loaded = keras.models.load_model(tmp_path / "scale.keras")
+    np.testing.assert_allclose(loaded(features), scaled, atol=1e-5)

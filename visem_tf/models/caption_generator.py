@@ -110,6 +110,7 @@ class CaptionGenerator(keras.Model):
         """Creates the weights; only the size F of `image_features` is read from the shapes."""
         self.word_vectors.build((None,))
         self.word_projection.build((None, self.word_dim))
+        self.scaling.build((None, input_shape["image_features"][-1]))
         self.image_projection.build((None, input_shape["image_features"][-1]))
         self.recurrence.build((None, self.hidden_dim))
         self.output_projection.build((None, self.hidden_dim))

@@ -60,6 +60,7 @@ class RegionEncoder(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights."""
+        self.scaling.build(input_shape)
         self.projection.build(input_shape)
 
     def call(self, region_features: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -115,6 +115,12 @@ class FeatureCache:
         parts = [self._records(shard)["region_features"][:, 0] for shard in range(self.num_shards)]
         return np.concatenate(parts).astype(np.float32)
 
+    def sample_features(self, size: int = 500) -> np.ndarray:
+        """The vectors of all real regions of some pictures, evenly spread: float32 [N, F]."""
+        positions = np.unique(np.linspace(0, self.num_pictures - 1, size).astype(np.int64))
+        regions = self.gather(positions)
+        return regions.region_features[regions.region_mask]
+
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, Regions]]:
         """Yields all pictures in order: their positions, and their regions."""
         for start in range(0, self.num_pictures, size):

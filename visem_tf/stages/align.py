@@ -125,4 +125,6 @@ def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> 
             "token_ids": (None, None),
         }
     )
+    if settings.centre_features:
+        model.region_encoder.scaling.adapt(cache.sample_features())
     return model

@@ -30,6 +30,9 @@ GENERATORS = ("full_frame", "regions")
 """The names of the two generators: fields of the configuration, and folders of checkpoints."""
 
 
+_SAMPLE = 2000
+
+
 class _Texts(NamedTuple):
     """Texts to learn, with the vectors that they describe.
 
@@ -103,7 +106,8 @@ def _train(
     steps_per_epoch = -(-count // settings.batch_size)
     set_seed(config.seed)
     with context.strategy.scope():
-        model = build_generator(config, vocabulary, feature_dim)
+        sample = examples["train"].read_features(np.arange(0, count, max(1, count // _SAMPLE)))
+        model = build_generator(config, vocabulary, sample)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
 
     def validate(model: keras.Model) -> dict[str, float]:
@@ -146,8 +150,8 @@ def _train(
     }
 
 
-def build_generator(config: Config, vocabulary: Vocabulary, feature_dim: int) -> CaptionGenerator:
-    """An untrained generator, with its weights."""
+def build_generator(config: Config, vocabulary: Vocabulary, sample: np.ndarray) -> CaptionGenerator:
+    """An untrained generator, with its weights, for features like those of the sample [N, F]."""
     settings = config.generate
     model = CaptionGenerator(
         len(vocabulary),
@@ -158,5 +162,7 @@ def build_generator(config: Config, vocabulary: Vocabulary, feature_dim: int) ->
         feature_scale=settings.feature_scale,
         clip_value=settings.clip_value,
     )
-    model.build({"image_features": (None, feature_dim), "token_ids": (None, None)})
+    model.build({"image_features": (None, sample.shape[1]), "token_ids": (None, None)})
+    if settings.centre_features:
+        model.scaling.adapt(sample)
     return model

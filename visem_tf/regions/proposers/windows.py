@@ -20,7 +20,6 @@ _SIDES = (0.18, 0.25, 0.35, 0.5, 0.7)
 _ASPECTS = (0.5, 0.7, 1.0, 1.4, 2.0)
 _STEP = 0.25
 _SURROUND = 1.5
-_CLASS_WEIGHT = 0.5
 
 
 def window_grid(
@@ -91,14 +90,22 @@ class WindowProposer:
       picture_size: Side of the pictures in pixels.
       num_boxes: Boxes to keep.
       nms_iou: Of two windows that overlap by more than this, the better one stays.
+      edge_weight: What the contrast in the middle of the network counts, that of the class scores
+        being 1.
     """
 
     in_graph = True
 
     def __init__(
-        self, backbone: Backbone, picture_size: int, num_boxes: int, nms_iou: float
+        self,
+        backbone: Backbone,
+        picture_size: int,
+        num_boxes: int,
+        nms_iou: float,
+        edge_weight: float,
     ) -> None:
         self.backbone = backbone
+        self.edge_weight = edge_weight
         self.num_boxes = num_boxes
         self.nms_iou = nms_iou
         self.windows = window_grid()
@@ -110,10 +117,11 @@ class WindowProposer:
         """Proposes boxes for pictures float [B, P, P, 3] in 0..255; see `Proposer`."""
         middle, last = (_cells(each) for each in self.backbone.feature_maps(pixels))
         in_middle, in_classes = self.contrasts
-        edges = tf.norm(tf.matmul(tf.constant(in_middle), middle), axis=2)  # [B, W]
         classes = tf.matmul(tf.constant(in_classes), self.backbone.logits(last))
-        scores = _standardised(edges)
-        scores += _CLASS_WEIGHT * _standardised(tf.reduce_max(classes, axis=2))
+        scores = _standardised(tf.reduce_max(classes, axis=2))  # [B, W]
+        if self.edge_weight:
+            edges = tf.norm(tf.matmul(tf.constant(in_middle), middle), axis=2)
+            scores += self.edge_weight * _standardised(edges)
         shape = [tf.shape(pixels)[0], *self.windows.shape]
         boxes = tf.broadcast_to(tf.constant(self.windows), shape)
         return kept_by_suppression(boxes, scores, self.num_boxes, self.nms_iou)
@@ -133,5 +141,9 @@ def _standardised(scores: tf.Tensor) -> tf.Tensor:
 def build(settings: RegionsConfig, backbone: Backbone) -> WindowProposer:
     """Builds the proposer; needs nothing beyond the backbone."""
     return WindowProposer(
-        backbone, settings.picture_size, settings.num_regions - 1, settings.nms_iou
+        backbone,
+        settings.picture_size,
+        settings.num_regions - 1,
+        settings.nms_iou,
+        settings.edge_weight,
     )
