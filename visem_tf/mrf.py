@@ -57,7 +57,8 @@ def smooth_alignment(
         similarities = tf.where(allowed, similarities, forbidden)
     # One padded word more, so that a batch without any word is no special case.
     by_word = tf.transpose(tf.pad(similarities, [[0, 0], [0, 1], [0, 0]]), [1, 0, 2])  # [T+1, B, R]
-    real = tf.transpose(tf.pad(word_mask, [[0, 0], [0, 1]]))[..., tf.newaxis]  # [T+1, B, 1]
+    real = tf.pad(tf.cast(word_mask, tf.int32), [[0, 0], [0, 1]])
+    real = tf.cast(tf.transpose(real), tf.bool)[..., tf.newaxis]  # [T+1, B, 1]
     beta = tf.cast(beta, similarities.dtype)
 
     def extend(state, word):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -57,3 +58,13 @@ def start_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+    if not show_all:
+        logging.getLogger("tensorflow").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drops TensorFlow's guess that a function is traced too often.
+
+    It counts all functions made at one place in the code, and here each model has its own.
+    """
+    return "triggered tf.function retracing" not in record.getMessage()
