@@ -115,9 +115,9 @@ class AlignConfig(Settings):
     batch_size: int = setting(100, at_least=2)
     """Pairs of a picture and a sentence in a batch, over all devices together: each pair is ranked
     against the others of its batch."""
-    epochs: int = setting(15, at_least=1)
+    epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
-    patience: int = setting(3, at_least=1)
+    patience: int = setting(4, at_least=1)
     """Training ends after this many epochs without a better validation figure."""
     schedule: Schedule = "cosine"
     """How the learning rate goes on: constant, a cosine down to zero at the last epoch, or a tenth
@@ -132,7 +132,7 @@ class InferConfig(Settings):
 
     section: ClassVar[str] = "infer"
 
-    beta: float = setting(5.0, at_least=0)
+    beta: float = setting(0.5, at_least=0)
     """What two neighbouring words gain by sharing a region, in units of their score with it: 0
     gives single words, a large value one region to the whole sentence."""
 
@@ -147,9 +147,9 @@ class GenerateConfig(Settings):
     """Whether the generator of whole-picture sentences is trained."""
     regions: bool = True
     """Whether the generator of region snippets is trained."""
-    hidden_dim: int = setting(512, at_least=1)
+    hidden_dim: int = setting(256, at_least=1)
     """Hidden units of the recurrent network."""
-    word_dim: int = setting(512, at_least=1)
+    word_dim: int = setting(256, at_least=1)
     """Size of the word vectors."""
     dropout: float = setting(0.3, at_least=0, below=1)
     """Share of the word vectors' entries and of the outputs that are dropped in training; the
@@ -168,7 +168,7 @@ class GenerateConfig(Settings):
     """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(100, at_least=1)
     """Sentences or snippets in a batch, over all devices together."""
-    epochs: int = setting(15, at_least=1)
+    epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
     patience: int = setting(3, at_least=1)
     """Training ends after this many epochs without a better validation perplexity."""
