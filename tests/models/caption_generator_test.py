@@ -20,9 +20,8 @@ def make_generator(**options):
     generator = CaptionGenerator(VOCABULARY, hidden_dim=8, word_dim=6, **options)
     generator.build({"image_features": (None, FEATURES), "token_ids": (None, None)})
     rng = np.random.default_rng(3)
-    for weight in generator.weights:  # biases too
-        if weight.dtype == "float32":
-            weight.assign(rng.normal(scale=0.5, size=weight.shape))
+    for weight in generator.trainable_weights:  # biases too
+        weight.assign(rng.normal(scale=0.5, size=weight.shape))
     return generator
 
 

@@ -85,11 +85,17 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
     storages = {}
     for key in keys:
-        size = int(np.frombuffer(file.read(8), "<i8")[0])
-        storages[key] = np.frombuffer(file.read(size * dtypes[key].itemsize), dtypes[key])
-        if storages[key].size != size:
-            raise EOFError("it is cut short")
+        size = int(np.frombuffer(_exactly(file, 8), "<i8")[0])
+        content = _exactly(file, size * dtypes[key].itemsize)
+        storages[key] = np.frombuffer(content, dtypes[key])
     return {name: _as_array(tensor, storages) for name, tensor in tensors.items()}
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    content = file.read(size) if size >= 0 else b""
+    if len(content) != size:
+        raise EOFError("it is cut short")
+    return content
 
 
 def _as_array(tensor: _Tensor, storages: dict[str, np.ndarray]) -> np.ndarray:
