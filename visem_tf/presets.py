@@ -4,8 +4,9 @@
   on two cores, to see that an installation works. Its numbers mean nothing.
 - `default`: the defaults, chosen for good results in minutes on two cores.
 - `paper`: the paper's models and training: embeddings and BRNN of 1,000 units, SGD with momentum
-  0.9 on 100 pairs, unscaled CNN features, generators of 512 units with RMSProp. What the paper
-  chose by cross-validation without naming it (learning rates, weight decay) is our choice.
+  0.9 on 100 pairs, generators of 512 units with RMSProp. What the paper leaves open is our choice:
+  learning rates, their schedule, weight decay, rates of dropout, and CNN features that are centred
+  and brought to one length.
 """
 
 from __future__ import annotations
