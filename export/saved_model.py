@@ -18,7 +18,7 @@ from typing import Any
 import tensorflow as tf
 from visem_tf.export.signatures import Signatures
 
-from visem_tf.config import differences
+from visem_tf.config import differences, proposer_names
 from visem_tf.errors import UserError
 from visem_tf.files import write_atomically
 from visem_tf.regions import proposers
@@ -107,7 +107,7 @@ def export_saved_model(
 def exportable_proposers() -> tuple[str, ...]:
     """The proposers that consist of TensorFlow operations alone."""
     found = []
-    for name in proposers.proposer_names():
+    for name in proposer_names():
         module = importlib.import_module(f"{proposers.__name__}.{name}")
         kinds = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
         if any(getattr(kind, "in_graph", False) is True for kind in kinds):
@@ -134,7 +134,7 @@ def check_exportable(run: TrainedRun) -> None:
             f"change; only {', '.join(CHANGEABLE)} can"
         )
     proposer = run.config.regions.proposer
-    if proposer in proposers.proposer_names() and proposer not in exportable_proposers():
+    if proposer not in exportable_proposers():
         raise UserError(
             f"regions.proposer {proposer} runs outside the graph and cannot be exported; train a "
             f"run with one of {', '.join(exportable_proposers())}"

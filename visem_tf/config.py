@@ -8,7 +8,9 @@ docstring, which `--help` shows, and is given on the command line by its dotted 
 from __future__ import annotations
 
 import json
+import pkgutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from visem_tf.errors import UserError
@@ -16,6 +18,13 @@ from visem_tf.settings import Settings, nearest, setting
 
 STAGES = ("features", "align", "infer", "generate", "evaluate", "report", "export")
 """The stages of `visem_tf.fit`, in the order in which they run."""
+
+
+def proposer_names() -> tuple[str, ...]:
+    """Returns the proposers there are: the modules of `visem_tf.regions.proposers`."""
+    folder = Path(__file__).parent / "regions" / "proposers"
+    return tuple(module.name for module in pkgutil.iter_modules([str(folder)]))
+
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "plateau"]
@@ -67,6 +76,14 @@ class RegionsConfig(Settings):
     more the classifier sees inside than around; drawn scenes want more of it than photographs."""
     batch_size: int = setting(8, at_least=1)
     """Pictures in one pass of the CNN; changes speed and memory only."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.proposer not in proposer_names():
+            raise UserError(
+                f"regions.proposer must be one of {', '.join(proposer_names())}, "
+                f"not {self.proposer!r}{nearest(self.proposer, proposer_names())}"
+            )
 
 
 @dataclass(frozen=True)

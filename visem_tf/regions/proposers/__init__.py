@@ -5,15 +5,12 @@ A module of this package is a proposer: its name is the name in the configuratio
 """
 
 import importlib
-import pkgutil
 from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
-from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone
-from visem_tf.settings import nearest
 
 
 class Proposals(NamedTuple):
@@ -40,22 +37,12 @@ class Proposer(Protocol):
         """Proposes `num_regions` - 1 boxes for each of the pictures float [B, P, P, 3], 0..255."""
 
 
-def proposer_names() -> tuple[str, ...]:
-    """The proposers there are."""
-    return tuple(module.name for module in pkgutil.iter_modules(__path__))
-
-
 def build_proposer(settings: RegionsConfig, backbone: Backbone) -> Proposer:
     """Builds the proposer that the configuration names.
 
     Raises:
-      UserError: There is none of that name, or a package or file that it needs is missing.
+      UserError: A package or file that it needs is missing.
     """
-    if settings.proposer not in proposer_names():
-        raise UserError(
-            f"regions.proposer must be one of {', '.join(proposer_names())}, "
-            f"not {settings.proposer!r}{nearest(settings.proposer, proposer_names())}"
-        )
     module = importlib.import_module(f"{__name__}.{settings.proposer}")
     proposer: Proposer = module.build(settings, backbone)
     return proposer
