@@ -6,6 +6,7 @@ python -m visem_tf.describe --run-dir runs/f8k photo.jpg holidays/ --picture des
 import contextlib
 import io
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from visem_tf.regions.extractor import Regions
     from visem_tf.regions.pictures import PictureError
     from visem_tf.trained import Description, TrainedRun
+
+
+_FUNCTION_WORDS = {
+    *("a", "an", "the", "its", "his", "her", "their", "and", "or", "is", "are", "of", "in", "on"),
+    *("at", "by", "to", "into", "onto", "with", "through", "from"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -122,21 +129,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def chosen_regions(description: "Description", count: int = 6) -> list[int]:
-    """The regions to show: proposed ones with the surest texts, each text once.
+    """The regions to show: proposed ones with the best texts, each text once.
+
+    The better text is the one that fits its region better; without an alignment model, the one
+    whose words the generator is surer of. Texts of nothing but "a", "in the" and the like are left
+    out.
 
     Args:
       description: Of a picture.
       count: How many, at most.
 
     Returns:
-      Positions, the surest first.
+      Positions, the best first.
     """
-    sureness = word_probabilities(description)
-    order = sorted(range(1, len(sureness)), key=lambda region: -sureness[region])
+    worth = description.region_fits
+    if worth is None:
+        worth = word_probabilities(description)
     by_text: dict[str, int] = {}
-    for region in order:
-        by_text.setdefault(description.region_captions[region], region)
-    by_text.pop("", None)
+    for region in np.argsort(-worth, kind="stable").tolist():
+        if region > 0 and set(description.region_captions[region].split()) - _FUNCTION_WORDS:
+            by_text.setdefault(description.region_captions[region], region)
     return list(by_text.values())[:count]
 
 
@@ -155,18 +167,23 @@ def word_probabilities(description: "Description") -> np.ndarray:
 
 def as_json(path: Path, description: "Description") -> dict[str, Any]:
     """A description in JSON's types; boxes are `rel_yxyx`."""
+    fits = description.region_fits
+    if fits is None:
+        fits = np.full(len(description.boxes), None)
     regions = [
         {
             "box": [round(float(edge), 4) for edge in box],
             "caption": caption,
             "log_prob": round(float(log_prob), 4),
             "region_score": round(float(score), 4),
+            "fit": None if fit is None else round(float(fit), 4),
         }
-        for box, caption, log_prob, score in zip(
+        for box, caption, log_prob, score, fit in zip(
             description.boxes,
             description.region_captions,
             description.region_log_probs,
             description.region_scores,
+            fits,
             strict=True,
         )
     ]
@@ -221,6 +238,11 @@ def _regions(
     ):
         for batch in batches:
             if given:
+                if not given.has(batch.paths[0]):
+                    print(
+                        f"visem_tf: warning: {options.boxes} has no boxes for {batch.paths[0]}",
+                        file=sys.stderr,
+                    )
                 size = Image.open(io.BytesIO(batch.encoded[0])).size
                 regions = describer(batch.pixels, [given.of(batch.paths[0], size)])
             else:
