@@ -80,7 +80,8 @@ def test_a_perfect_model_has_median_rank_one():
 @pytest.mark.parametrize(
     ("scores", "image_index", "message"),
     [
-        (np.full([2, 2], np.nan), [0, 1], "scores must not be NaN, got 4 of them"),
+        (np.array([[0, 0], [0, np.nan]]), [0, 1], "scores must not be NaN, as in column 1"),
+        (np.array([[0, 0], [np.nan, 0]]), [0, 1], "scores must not be NaN, as in row 1"),
         (np.zeros([2]), [0, 1], r"scores must be \[I, S\]"),
         (np.zeros([0, 0]), [], r"scores must be \[I, S\]"),
         (np.zeros([2, 2], bool), [0, 1], "scores must be numbers, got bool"),
