@@ -1,7 +1,7 @@
 """Files of captions: COCO's results format and neuraltalk's `result_struct.json`.
 
-    [{"image_id": 42, "caption": "a dog"}]                                       COCO results
-    {"imgblobs": [{"img_path": "a.jpg", "candidate": {"text": "a dog"}}]}        neuraltalk
+[{"image_id": 42, "caption": "a dog"}]                                       COCO results
+{"imgblobs": [{"img_path": "a.jpg", "candidate": {"text": "a dog"}}]}        neuraltalk
 """
 
 import json

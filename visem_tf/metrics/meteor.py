@@ -133,9 +133,7 @@ def meteor_of_statistics(statistics: np.ndarray) -> np.ndarray:
     def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
-    precision = share(
-        said_matches, _DELTA * (said - said_function) + (1 - _DELTA) * said_function
-    )
+    precision = share(said_matches, _DELTA * (said - said_function) + (1 - _DELTA) * said_function)
     recall = share(gold_matches, _DELTA * (gold - gold_function) + (1 - _DELTA) * gold_function)
     mean = share(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
     fragmentation = share(chunks, (said_words + gold_words) / 2)
