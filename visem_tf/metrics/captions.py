@@ -1,4 +1,4 @@
-"""BLEU, METEOR, ROUGE-L, CIDEr and SPICE of captions, by the scorer that the field compares with."""
+"""BLEU, METEOR, ROUGE-L, CIDEr and SPICE of captions, by the scorer that the field uses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from visem_tf.metrics.caption_tokens import JavaError, tokenize_for_scoring
+from visem_tf.metrics.dense import TextScorer, exact_meteor
 from visem_tf.metrics.diversity import caption_diversity
 from visem_tf.metrics.evidence import Evidence
 from visem_tf.metrics.meteor import Meteor
@@ -81,6 +82,8 @@ class CaptionScorer:
         references: Mapping[str, Sequence[str]],
         systems: Mapping[str, Mapping[str, str]],
         training_sentences: Iterable[str] | None = None,
+        *,
+        with_meteor: bool = True,
     ) -> dict[str, CaptionScores]:
         """Scores the captions of several systems; see `caption_scores`.
 
@@ -88,6 +91,7 @@ class CaptionScorer:
           references: sentences by image id.
           systems: for each system one caption by image id, of the same pictures.
           training_sentences: raw, to tell which captions copy one; None where they are not known.
+          with_meteor: whether METEOR and SPICE are wanted of these.
 
         Raises:
           ValueError: references and captions are not of the same pictures, or there are none.
@@ -107,12 +111,36 @@ class CaptionScorer:
         for name, captions in said.items():
             scores: dict[str, float | int | None] = dict.fromkeys(SCORED)
             scores.update(caption_diversity(systems[name], known))
-            scored = self._score(references, captions)
+            scored = self._score(references, captions, with_meteor)
             found[name] = CaptionScores({**scores, **scored.scores}, scored.notes, scored.evidence)
         return found
 
+    def text_scorer(self, notes: dict[str, str]) -> TextScorer:
+        """METEOR of single tokenized texts, or its substitute without Java, which is noted.
+
+        Args:
+          notes: gets why the substitute stood in, when it did.
+        """
+
+        def scores(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+            reason = _missing_scorer() or "METEOR was not asked for"
+            if self._meteor is not None and _missing_scorer() is None:
+                try:
+                    return self._meteor.score(texts, references).single
+                except JavaError as error:
+                    reason = str(error)
+            notes["meteor"] = (
+                f"METEOR over equal words alone stood in, figures do not compare: {reason}"
+            )
+            return exact_meteor(texts, references)
+
+        return scores
+
     def _score(
-        self, references: Mapping[str, Sequence[str]], captions: Mapping[str, str]
+        self,
+        references: Mapping[str, Sequence[str]],
+        captions: Mapping[str, str],
+        with_meteor: bool,
     ) -> CaptionScores:
         if reason := _missing_scorer():
             return CaptionScores({}, dict.fromkeys(SCORED, reason), {})
@@ -131,7 +159,7 @@ class CaptionScorer:
                 "CIDEr of a single picture is always 0: its word weights come from the number of "
                 "pictures whose references hold a word"
             )
-        if self._meteor is not None:
+        if with_meteor and self._meteor is not None:
             try:
                 meteor = self._meteor.score(list(said.values()), list(gold.values()))
                 scores["meteor"] = 100.0 * meteor.corpus

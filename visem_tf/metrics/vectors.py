@@ -4,14 +4,14 @@ The file holds NumPy arrays, all of them plain numbers or texts:
 
 | array | shape | |
 |---|---|---|
-| `region_embeddings` or `image_embeddings` | [I, R, D] or [I, D] | several vectors a picture, or one |
-| `word_embeddings` or `sentence_embeddings` | [S, T, D] or [S, D] | one a word, or one a sentence |
+| `region_embeddings` or `image_embeddings` | [I, R, D] or [I, D] | several a picture, or one |
+| `word_embeddings` or `sentence_embeddings` | [S, T, D] or [S, D] | one a word, or a sentence |
 | `region_mask`, `word_mask` | bool [I, R], [S, T] | True = real; by default all are |
 | `image_index` | int [S] | the picture of every sentence; by default that of the run's split |
 | `scores` | [I, S] | instead of embeddings: any scores, the higher the better |
 
-A picture and a sentence score the sum over words of the largest dot product with a region, which for
-one vector each is their dot product. Who means the cosine divides by the lengths first.
+A picture and a sentence score the sum over words of the largest dot product with a region, which
+for one vector each is their dot product. Who means the cosine divides by the lengths first.
 """
 
 import os
@@ -60,7 +60,8 @@ class Vectors:
         """I and S."""
         if self.scores is not None:
             return self.scores.shape[0], self.scores.shape[1]
-        assert self.region_embeddings is not None and self.word_embeddings is not None
+        assert self.region_embeddings is not None
+        assert self.word_embeddings is not None
         return len(self.region_embeddings), len(self.word_embeddings)
 
 
