@@ -152,17 +152,21 @@ def _dense(
     truth: TrueRegions,
     scorer: CaptionScorer,
 ) -> Experiment:
-    """Proposed boxes and what is said of them, by DenseCap's mean average precision."""
+    """Proposed boxes and what is said of them, by DenseCap's mean average precision.
+
+    The whole frame is no proposal: it is left out where there is another region.
+    """
     generator = load_generator(context, "regions")
     if generator is None:
         return Experiment({"map": None}, {"map": "the region generator was not trained"}, {})
     describer = Describer(generator, vocabulary, context.config.generate, 1)
-    said: list[str] = []
-    for _, block in cache.batches(256):
-        said += describer(block.region_features[block.region_mask])[0]
-    said = scorer.tokens(said)
     regions = all_regions(cache)
-    mask = regions.region_mask
+    mask = regions.region_mask.copy()
+    mask[mask.sum(axis=1) > 1, 0] = False
+    said: list[str] = []
+    for pictures, block in cache.batches(256):
+        said += describer(block.region_features[mask[pictures]])[0]
+    said = scorer.tokens(said)
     stops = np.cumsum(mask.sum(axis=1))
     predictions = [
         DenseCaptions(regions.boxes[n][mask[n]], texts, regions.scores[n][mask[n]])
