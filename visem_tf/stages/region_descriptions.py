@@ -58,10 +58,11 @@ def box_features(split: Split, regions: TrueRegions, config: Config) -> np.ndarr
     count = np.bincount(regions.image, minlength=images)
     column = np.arange(len(regions.image)) - (np.cumsum(count) - count)[regions.image]
     # Frame and boxes in blocks of one width, so that pictures with hundreds of boxes take no more.
-    blocks = -(-int(count.max()) // _BOXES_AT_A_TIME)
-    padded = np.zeros([images, blocks, 1 + _BOXES_AT_A_TIME, 4], np.float32)
+    width = min(int(count.max()), _BOXES_AT_A_TIME)
+    block, place = column // width, 1 + column % width
+    padded = np.zeros([images, int(block.max()) + 1, 1 + width, 4], np.float32)
     padded[:] = FRAME
-    padded[regions.image, column // _BOXES_AT_A_TIME, 1 + column % _BOXES_AT_A_TIME] = regions.boxes
+    padded[regions.image, block, place] = regions.boxes
     pictures = (
         split.pictures()
         .map(lambda encoded: prepare_picture(encoded, size), num_parallel_calls=tf.data.AUTOTUNE)
@@ -72,20 +73,18 @@ def box_features(split: Split, regions: TrueRegions, config: Config) -> np.ndarr
         extractor.describe_boxes,
         input_signature=[
             tf.TensorSpec([None, size, size, 3]),
-            tf.TensorSpec([None, 1 + _BOXES_AT_A_TIME, 4]),
+            tf.TensorSpec([None, 1 + width, 4]),
         ],
     )
     found = np.zeros([0, 0], np.float32)
     start = 0
     for pixels in pictures:
         stop = start + len(pixels)
-        for block in range(-(-int(count[start:stop].max()) // _BOXES_AT_A_TIME)):
-            features = describe(pixels, tf.constant(padded[start:stop, block])).numpy()
+        for number in range(-(-int(count[start:stop].max()) // width)):
+            features = describe(pixels, tf.constant(padded[start:stop, number])).numpy()
             if not len(found):
                 found = np.zeros([len(regions.image), features.shape[2]], np.float32)
-            mine = (regions.image >= start) & (regions.image < stop)
-            mine &= column // _BOXES_AT_A_TIME == block
-            row, place = regions.image[mine] - start, 1 + column[mine] % _BOXES_AT_A_TIME
-            found[mine] = features[row, place]
+            mine = (regions.image >= start) & (regions.image < stop) & (block == number)
+            found[mine] = features[regions.image[mine] - start, place[mine]]
         start = stop
     return found
