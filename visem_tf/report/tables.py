@@ -320,5 +320,5 @@ def _add_remarks(table: Table, reasons: Mapping[str, str], scores: Mapping[str, 
 
 def _number(name: str, value: float) -> str:
     if name in ("median_rank", "distinct_captions", "vocabulary_used"):
-        return f"{value:g}"
+        return f"{round(value, 1):g}"
     return f"{value:.1f}"
