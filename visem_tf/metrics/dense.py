@@ -80,7 +80,9 @@ def dense_caption_map(
     """
     if len(predictions) != len(truths):
         raise ValueError(f"predictions are of {len(predictions)} pictures, truths of {len(truths)}")
-    confidence, overlap, first, said, gold = [], [], [], [], []
+    confidence, overlap, first = [], [], []
+    said: list[str] = []
+    gold: list[list[str]] = []
     true_boxes = 0
     for predicted, truth in zip(predictions, truths, strict=True):
         if predicted.scores is None or len(predicted.scores) != len(predicted.boxes):
@@ -122,9 +124,10 @@ def merge_boxes(truth: DenseCaptions) -> tuple[np.ndarray, list[list[str]]]:
     boxes = np.asarray(truth.boxes, np.float64).reshape(-1, 4)
     together = box_iou(boxes[:, np.newaxis], boxes) >= _MERGE_IOU
     np.fill_diagonal(together, True)  # an empty box overlaps nothing, itself neither
-    merged, texts = [], []
+    merged: list[np.ndarray] = []
+    texts: list[list[str]] = []
     while together.any():
-        members = np.flatnonzero(together[np.argmax(together.sum(axis=1))])
+        members = np.flatnonzero(together[np.argmax(together.sum(axis=1))]).tolist()
         merged.append(boxes[members].mean(axis=0))
         texts.append([truth.texts[member] for member in members])
         together[members] = False

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -134,9 +135,12 @@ def save_evidence(
       evidence: by dotted name.
       image_ids: I names, in the order of `parts`.
     """
-    arrays = {f"{name}{_SEPARATOR}{e.kind}": e.parts for name, e in evidence.items()}
+    arrays: dict[str, Any] = {
+        f"{name}{_SEPARATOR}{e.kind}": e.parts for name, e in evidence.items()
+    }
+    arrays["image_ids"] = np.array(image_ids, np.str_)
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, image_ids=np.array(image_ids, np.str_), **arrays)
+        np.savez_compressed(temporary, **arrays)
 
 
 def load_evidence(path: str | os.PathLike[str]) -> tuple[dict[str, Evidence], list[str]]:

@@ -184,7 +184,7 @@ def _chunks(said: list[str], gold: list[str]) -> tuple[int, int]:
         run = np.zeros([len(said) + 1, len(gold) + 1], np.int64)
         for i in range(len(said)):  # the length of the run of matches that ends here
             run[i + 1, 1:] = (run[i, :-1] + 1) * free[i]
-        i, j = np.unravel_index(np.argmax(run), run.shape)
+        i, j = divmod(int(np.argmax(run)), run.shape[1])
         length = int(run[i, j])
         free[i - length : i] = 0
         free[:, j - length : j] = 0

@@ -42,7 +42,8 @@ def one_box_a_phrase(phrases: PhraseBoxes) -> OneBoxPhrases:
     low, high = np.full([len(unique), 2], np.inf), np.full([len(unique), 2], -np.inf)
     np.minimum.at(low, phrase, boxes[:, :2])
     np.maximum.at(high, phrase, boxes[:, 2:])
-    return OneBoxPhrases(*unique.T, np.concatenate([low, high], axis=1))
+    sentence_index, first, last = unique.T
+    return OneBoxPhrases(sentence_index, first, last, np.concatenate([low, high], axis=1))
 
 
 def each_against_the_others(

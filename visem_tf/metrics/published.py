@@ -66,10 +66,11 @@ def published(metrics: Mapping[str, Any]) -> Published | None:
 def _ranking(*rows: tuple[str, tuple[float, ...], tuple[float, ...]]) -> dict[str, list[_Row]]:
     """Rows of R@1, R@5, R@10 and perhaps Med r, of both directions."""
     names = ("r1", "r5", "r10", "median_rank")
-    return {
-        direction: [(row[0], dict(zip(names, row[side], strict=False))) for row in rows]
-        for side, direction in ((1, "image_annotation"), (2, "image_search"))
-    }
+    found: dict[str, list[_Row]] = {"image_annotation": [], "image_search": []}
+    for label, annotation, search in rows:
+        found["image_annotation"].append((label, dict(zip(names, annotation, strict=False))))
+        found["image_search"].append((label, dict(zip(names, search, strict=False))))
+    return found
 
 
 def _captions(label: str, *values: float) -> _Row:
