@@ -121,13 +121,14 @@ def check_image_index(path: object, image_index: np.ndarray, images: int, senten
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
-        with np.load(Path(path), allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is a single array; give an .npz file with names")
+        file = np.load(Path(path), allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise UserError(f"{path} is a single array; give an .npz file with names")
+        with file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no .npz file of plain arrays: {error}") from error
 
 
