@@ -218,6 +218,11 @@ class EvaluateConfig(Settings):
     """The split that is evaluated."""
     beam_size: int = setting(7, at_least=1)
     """Beams of the search whose captions are scored beside the greedy ones."""
+    resamples: int = setting(1000, at_least=0)
+    """Drawings of the bootstrap over pictures behind 95 % intervals and paired tests; 0 leaves
+    intervals out."""
+    fold_size: int = setting(1000, at_least=1)
+    """Pictures in a fold; a split of two folds or more is ranked in folds as well (COCO's 1K)."""
 
 
 @dataclass(frozen=True)
