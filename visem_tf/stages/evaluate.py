@@ -16,13 +16,14 @@ from visem_tf.metrics.captions import caption_scores
 from visem_tf.metrics.ranking import ranking_metrics
 from visem_tf.metrics.regions import alignment_accuracy
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.captioning import Describer
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.generate import load_generator
+from visem_tf.stages.generators import with_ensemble
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.region_descriptions import region_description_scores
 from visem_tf.stages.scoring import Scorer, sentence_token_ids
@@ -71,11 +72,11 @@ def _captions(
     if generator is None:
         notes["captions"] = "the full-frame generator was not trained"
         return None
-    frames, references = cache.frame_features(), split.references()
+    model, references = with_ensemble(generator, context.config, vocabulary), split.references()
     settings, beam_size = context.config.generate, context.config.evaluate.beam_size
     scores: dict[str, Any] = {}
     for search, beams in (("greedy", 1), ("beam", beam_size)):
-        texts, _ = Describer(generator, vocabulary, settings, beams)(frames)
+        texts, _ = Describer(model, vocabulary, settings, beams).of_cache(cache)
         captions = dict(zip(split.image_ids, texts, strict=True))
         scores[search], remarks = caption_scores(references, captions)
         notes.update({f"captions.{search}.{about}": text for about, text in remarks.items()})
@@ -127,7 +128,7 @@ def _regions(
     figures["without_mrf"] = {name: before[name] for name in names}
     figures["whole_frame"] = {name: whole[name] for name in names}
     figures["chance"] = chance
-    generators: dict[str, CaptionGenerator | None] = {
+    generators: dict[str, SentenceGenerator | None] = {
         name: load_generator(context, name) for name in ("regions", "full_frame")
     }
     described, remarks = region_description_scores(generators, split, vocabulary, context.config)

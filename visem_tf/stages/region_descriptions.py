@@ -13,7 +13,7 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.datasets.loading import Phrases, Split
 from visem_tf.metrics.captions import caption_scores
-from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import FRAME, RegionExtractor, prepare_picture
 from visem_tf.stages.captioning import Describer
 from visem_tf.text import Vocabulary
@@ -22,7 +22,7 @@ _BLEU = ("bleu1", "bleu2", "bleu3", "bleu4")
 
 
 def region_description_scores(
-    generators: dict[str, CaptionGenerator | None],
+    generators: dict[str, SentenceGenerator | None],
     split: Split,
     vocabulary: Vocabulary,
     config: Config,
