@@ -105,6 +105,7 @@ class AttentionGenerator(SentenceGenerator):
         self.region_encoder = region_encoder
         if region_encoder is not None:
             region_encoder.trainable = False
+            region_encoder.projection.trainable = False  # a loaded encoder does not pass it on
         layers, common = keras.layers, {"dtype": self.dtype_policy}
         width = self._cell.gates * hidden_dim
         self._widths = [width, hidden_dim, 1]  # of U h, W_q h and w_β h
