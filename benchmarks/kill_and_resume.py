@@ -54,7 +54,7 @@ def main() -> None:
         for stage in STAGES:
             half = state["stages"][stage]["seconds"] / 2
             killed = run_until(broken, stage, half)
-            stages = json.loads((broken / "run" / "state.json").read_text())["stages"]
+            stages = json.loads((broken / "run" / "state.json").read_text()).get("stages", {})
             in_time = killed and not stages.get(stage, {}).get("done", False)
             where = "in its middle" if in_time else "TOO LATE"
             print(f"{stage}: killed after {half:.1f} s, {where}", flush=True)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,20 @@ def test_the_same_command_again_changes_nothing(run_dir, cache_dir, capsys):
     fit.main(arguments(run_dir, cache_dir))
     assert "finished before, skipped" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*") if p.is_file()} == before
+
+
+def test_lost_features_are_made_again_when_a_stage_misses_them(run_dir, tmp_path, capsys):
+    copy, empty = tmp_path / "copy", tmp_path / "empty"
+    shutil.copytree(run_dir, copy)
+    fit.main(arguments(copy, empty))
+    assert "features: finished before, skipped" in capsys.readouterr().out
+    evaluate_again = arguments(copy, empty, stages="features,evaluate")
+    state = json.loads((copy / "state.json").read_text())
+    state["stages"]["evaluate"]["done"] = False
+    (copy / "state.json").write_text(json.dumps(state))
+    fit.main(evaluate_again)
+    out = capsys.readouterr().out
+    assert "features: finished in" in out and "evaluate: finished in" in out
 
 
 def test_another_configuration_is_refused_with_the_fields(run_dir, cache_dir):

@@ -57,9 +57,8 @@ def smooth_alignment(
         similarities = tf.where(allowed, similarities, forbidden)
     # One padded word more, so that a batch without any word is no special case.
     by_word = tf.transpose(tf.pad(similarities, [[0, 0], [0, 1], [0, 0]]), [1, 0, 2])  # [T+1, B, R]
-    # Transposed as float32: where the CPU has no AVX-512, oneDNN complains of all other types.
-    real = tf.pad(tf.where(word_mask, 1.0, 0.0), [[0, 0], [0, 1]])
-    real = (tf.transpose(real) > 0.5)[..., tf.newaxis]  # [T+1, B, 1]
+    real = tf.pad(tf.cast(word_mask, tf.int32), [[0, 0], [0, 1]])
+    real = tf.cast(tf.transpose(real), tf.bool)[..., tf.newaxis]  # [T+1, B, 1]
     beta = tf.cast(beta, similarities.dtype)
 
     def extend(state, word):
@@ -91,8 +90,7 @@ def smooth_alignment(
 
     last = tf.argmax(scores[-1], axis=1, output_type=tf.int32)
     before = tf.scan(trace, (stays, came_from), initializer=last, reverse=True)  # [T+1, B]
-    # The padded word at the end names the one before it.
-    regions = tf.cast(tf.transpose(tf.cast(before[1:], tf.float32)), tf.int32)
+    regions = tf.transpose(before[1:])  # the padded word at the end names the one before it
     return tf.where(word_mask, regions, -1)
 
 

@@ -22,7 +22,7 @@ def closing_summary(context: Context) -> str:
     for name, command in (
         ("report.html", "open {path} in a browser"),
         ("tensorboard", "tensorboard --logdir {path}"),
-        ("config.json", "python -m visem_tf.describe --run-dir {run} PICTURE"),
+        ("checkpoints/generate", "python -m visem_tf.describe --run-dir {run} PICTURE"),
     ):
         if (run / name).exists():
             lines.append("next: " + command.format(path=run / name, run=run.path))
