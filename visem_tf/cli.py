@@ -179,11 +179,16 @@ def parse_arguments(
     else:
         base = preset(str(name or "default"))
     base = base.updated(overlay)
-    defaults = {k: ",".join(v) if k == "stages" else v for k, v in base.flat()}
+    lists = {key for key, value in base.flat() if isinstance(value, tuple)}
+    defaults = {k: ",".join(v) if k in lists else v for k, v in base.flat()}
     parser.set_defaults(defaults)
     options = parser.parse_args(arguments)
     values = {key: options[key] for key, _ in base.flat()}
-    values["stages"] = [stage.strip() for stage in values["stages"].split(",") if stage.strip()]
+    for key in lists:
+        values[key] = [name.strip() for name in values[key].split(",") if name.strip()]
+    values["generate.ensemble"] = [
+        str(Path(path).expanduser().absolute()) for path in values["generate.ensemble"]
+    ]
     config = base.updated(values)
     run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
