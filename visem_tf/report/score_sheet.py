@@ -38,9 +38,9 @@ def table_as_text(table: Table) -> str:
       >>> table.add("ours", {"r1": 12.5}, {"r1": "R@1"}, None, {"r1": (10.0, 15.0)})
       >>> table.add("by chance", {"r1": 1.0}, {"r1": "R@1"})
       >>> print(table_as_text(table))
-      Scores                      R@1
+      Scores                       R@1
         ours       12.5 [10.0 to 15.0]
-        by chance                 1.0
+        by chance                  1.0
     """
     if table.absent:
         return f"{table.title}: {table.absent}"
