@@ -120,7 +120,7 @@ def test_a_finished_run_must_be_there(tmp_path: Path):
         ("picture.jpg", "unknown argument picture.jpg; --help lists them all"),
         (
             "--preset papr",
-            "preset must be one of smoke, default, paper, not 'papr'; did you mean paper?",
+            "preset must be one of smoke, default, paper, best, not 'papr'; did you mean paper?",
         ),
         ("--seed x", "--seed must be an integer, at least 0 and at most 4294967295, not 'x'"),
         ("--seed", "argument --seed: expected one argument; see --help"),
@@ -164,7 +164,7 @@ def test_help_explains_every_field(capsys: pytest.CaptureFixture):
     for name, _ in Config().flat():
         assert f"--{name if '.' in name else name.replace('_', '-')} " in text, name
     assert "default: 100)" in " ".join(text.split())
-    assert "one of smoke, default, paper; default: default" in " ".join(text.split())
+    assert "one of smoke, default, paper, best; default: default" in " ".join(text.split())
 
 
 def status(raised: BaseException) -> tuple:
