@@ -32,6 +32,7 @@ from visem_tf.config import Config, read_fields
 from visem_tf.errors import UserError
 from visem_tf.presets import PRESETS, preset
 from visem_tf.settings import Settings, expectation, field_types, nearest
+from visem_tf.storage import absolute
 
 DISK_PROBLEMS = (
     errno.ENOSPC,
@@ -188,7 +189,7 @@ def parse_arguments(
     run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
     # Absolute, since config.json is read again from elsewhere.
-    resolved = {k: str(Path(path).expanduser().absolute()) for k, path in paths.items() if path}
+    resolved = {k: absolute(path) for k, path in paths.items() if path}
     return config.updated(resolved), options
 
 
