@@ -140,6 +140,48 @@ def read_csv_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
     return captions
 
 
+def read_piped_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
+    """Reads a file like Flickr30K's `results.csv`: `image_name| comment_number| comment`.
+
+    Args:
+        path: the file.
+        notes: receives what was wrong with it.
+
+    Returns:
+        The captions of each picture name, ordered by number.
+
+    Raises:
+        UserError: the header is another one.
+    """
+    lines = read_lines(path, notes)
+    header = [field.strip() for field in lines[0].split("|")] if lines else []
+    if header != ["image_name", "comment_number", "comment"]:
+        raise UserError(
+            f"{path} must start with the line image_name| comment_number| comment; mend or "
+            "replace it"
+        )
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    malformed = []
+    for line_number, line in enumerate(lines[1:], start=2):
+        name, _, rest = line.partition("|")
+        number, bar, caption = rest.partition("|")
+        if not line.strip():
+            continue
+        if not bar or not name.strip() or not number.strip().isdecimal():
+            malformed.append(str(line_number))
+            continue
+        numbered.setdefault(name.strip(), []).append((int(number), caption.strip()))
+    if malformed:
+        notes.append(
+            f"{path.name}: skipped {len(malformed)} lines that are not name|number|caption: "
+            f"line {listed(malformed)}"
+        )
+    return {
+        name: [caption for _, caption in sorted(captions, key=lambda pair: pair[0])]
+        for name, captions in numbered.items()
+    }
+
+
 def _is_header(fields: list[str]) -> bool:
     return [field.strip().lower() for field in fields] == ["image", "caption"]
 

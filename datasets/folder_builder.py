@@ -30,11 +30,13 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
     Attributes:
         OPTIONS: the fields of `visem_tf.config.DataConfig` that the data set is read by.
+        WITHOUT_FOLDER: variants that are not read from a folder of the user's.
         options: the user's choices; defaults where nobody set them.
         root: the user's folder, instead of `manual_dir`: it may lie on any storage.
     """
 
     OPTIONS: ClassVar[tuple[str, ...]] = ()
+    WITHOUT_FOLDER: ClassVar[tuple[str, ...]] = ()
     problems: Problems
     options: DataConfig = DataConfig()
     root: AnyPath | None = None

@@ -93,7 +93,7 @@ def prepare(
     config = _resolve_config(builder_class, config)
     options = DataConfig() if options is None else options
     check_options(builder_class, options)
-    sources = find_sources(builder_class, data_dir, options)
+    sources = find_sources(builder_class, data_dir, options, config)
     fingerprint = _fingerprint(builder_class, config, sources, options)
     folder = Path(cache_dir).expanduser() / f"tfds-{fingerprint}"
     try:
@@ -152,7 +152,10 @@ def check_options(builder_class: Any, options: DataConfig) -> None:
 
 
 def find_sources(
-    builder_class: Any, data_dir: str | os.PathLike[str] | None, options: DataConfig
+    builder_class: Any,
+    data_dir: str | os.PathLike[str] | None,
+    options: DataConfig,
+    config: str | None = None,
 ) -> Sources:
     """Returns the source files, after checking that a folder is given if and only if needed.
 
@@ -160,6 +163,7 @@ def find_sources(
         builder_class: the class `Builder` of the data set.
         data_dir: the user's folder.
         options: how it is read.
+        config: the variant of the data set.
 
     Raises:
         UserError: the folder, or a file in it, is missing or cannot be read.
@@ -169,6 +173,8 @@ def find_sources(
         if data_dir is not None:
             raise UserError(f"{name} is read from no folder; leave --data-dir out")
         return Sources(None, [])
+    if config in builder_class.WITHOUT_FOLDER:
+        return Sources(None if data_dir is None else as_path(data_dir), [])
     needs = f"{name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
     if data_dir is None:
         raise UserError(f"--data-dir is missing; {needs}")
