@@ -78,7 +78,7 @@ def collect(
     else:
         splits = split_at_random(found, options)
         counts = ", ".join(f"{len(part)} {split}" for split, part in splits.items())
-        problems.notes.append(
+        problems.decisions.append(
             f"splits were made at random with data.split_seed {options.split_seed}: {counts}"
         )
     for split, part in splits.items():
@@ -176,7 +176,7 @@ def _as_given(records: Sequence[Record], problems: Problems) -> dict[str, list[R
         else:
             unknown.setdefault(spelled, []).append(record.file_name)
     for spelled, names in unknown.items():
-        problems.notes.append(
+        problems.decisions.append(
             f"pictures of the split {spelled!r} are not used: {len(names)} ({listed(names)})"
         )
     return splits

@@ -86,7 +86,7 @@ class CaptionDataset:
         name: as given to `load_dataset`.
         fingerprint: identifies pictures and texts, for the names of what is derived from them.
         splits: "train", "val" and "test".
-        problems: what was found wrong, the skipped pictures first.
+        problems: what was found wrong, the skipped pictures first, and last what was decided.
         skipped: those of `problems` that cost a picture.
     """
 
@@ -144,7 +144,11 @@ def load_dataset(
         name=name,
         fingerprint=prepared.fingerprint,
         splits=splits,
-        problems=[f"skipped {line}" for line in problems.skipped] + problems.notes,
+        problems=[
+            *(f"skipped {line}" for line in problems.skipped),
+            *problems.notes,
+            *problems.decisions,
+        ],
         skipped=problems.skipped,
     )
 

@@ -23,11 +23,13 @@ class Problems:
 
     Attributes:
         skipped: pictures that a split names and that could not be used, each with the reason.
-        notes: what was mended, dropped or decided without losing a picture.
+        notes: what was mended or dropped without losing a picture.
+        decisions: what was decided where the data leave it open; nothing is wrong with them.
     """
 
     skipped: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    decisions: list[str] = dataclasses.field(default_factory=list)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the problems as `problems.json` into a folder."""

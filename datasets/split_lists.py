@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from visem_tf.datasets import schema
-from visem_tf.datasets.problems import listed
+from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.text_files import read_lines
 
@@ -31,7 +31,7 @@ def find_lists(folder: AnyPath) -> dict[str, AnyPath]:
 
 
 def listed_splits(
-    records: list[Record], lists: Mapping[str, AnyPath], notes: list[str]
+    records: list[Record], lists: Mapping[str, AnyPath], problems: Problems
 ) -> list[Record]:
     """Gives pictures the splits of lists; pictures in no list are left out and listed.
 
@@ -39,13 +39,13 @@ def listed_splits(
         records: pictures without splits.
         lists: the files, a file name in each line, with or without its ending; none leaves the
             pictures as they are.
-        notes: receives what does not fit together.
+        problems: receives what does not fit together.
     """
     if not lists:
         return records
     members: dict[str, list[str]] = {}
     for split, path in lists.items():
-        for line in read_lines(path, notes):
+        for line in read_lines(path, problems.notes):
             if line.strip():
                 members.setdefault(line.strip(), []).append(split)
     result, outside, used = [], [], set()
@@ -59,7 +59,11 @@ def listed_splits(
         # A picture in two splits is two records, of which `collect` keeps one and says so.
         result += [dataclasses.replace(record, split=split) for split in splits]
     if outside:
-        notes.append(f"pictures that are in no split: {len(outside)} ({listed(outside)})")
+        problems.decisions.append(
+            f"pictures that are in no split: {len(outside)} ({listed(outside)})"
+        )
     if absent := [name for name in members if name not in used]:
-        notes.append(f"splits name pictures without captions: {len(absent)} ({listed(absent)})")
+        problems.notes.append(
+            f"splits name pictures without captions: {len(absent)} ({listed(absent)})"
+        )
     return result

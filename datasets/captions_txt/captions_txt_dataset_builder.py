@@ -59,5 +59,5 @@ class Builder(FolderBuilder):
             for name, sentences in captions.items()
         ]
         if options.splits != "random":
-            records = listed_splits(records, find_lists(data_dir), problems.notes)
+            records = listed_splits(records, find_lists(data_dir), problems)
         return collect(cls.name, records, options, problems)

@@ -81,8 +81,8 @@ class Builder(FolderBuilder):
                     "Entities; leave --data.splits entities out"
                 )
             records = [dataclasses.replace(record, split=None) for record in records]
-            records = listed_splits(records, lists, problems.notes)
-            problems.notes.append("splits are those of Flickr30k Entities, not Karpathy's")
+            records = listed_splits(records, lists, problems)
+            problems.decisions.append("splits are those of Flickr30k Entities, not Karpathy's")
         elif not has_splits and options.splits != "random":
             raise UserError(
                 f"{captions} names no splits; add Karpathy's {KARPATHY_FILE}, or Flickr30k "

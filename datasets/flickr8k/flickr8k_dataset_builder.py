@@ -158,14 +158,16 @@ def make_records(found: Distribution, problems: Problems) -> dict[str, list[Reco
         UserError: nothing is left of a split, or the files cannot be understood.
     """
     notes = problems.notes
-    notes.extend(found.notes)
+    problems.decisions.extend(found.notes)
     captions = found.read_captions(notes)
     splits = found.read_splits(notes)
     wanted = {name for names in splits.values() for name in names}
     _mend_bad_names(captions, wanted, notes)
     if in_no_split := sorted(captions.keys() - wanted):
         count = len(in_no_split)
-        notes.append(f"captions of pictures that are in no split: {count} ({listed(in_no_split)})")
+        problems.decisions.append(
+            f"captions of pictures that are in no split: {count} ({listed(in_no_split)})"
+        )
     _drop_empty(captions, wanted, notes)
     exists = file_names(found.pictures)
     records: dict[str, list[Record]] = {split: [] for split in splits}

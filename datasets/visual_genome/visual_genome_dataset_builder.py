@@ -92,7 +92,7 @@ class Builder(FolderBuilder):
                 )
             )
         if outside:
-            problems.notes.append(
+            problems.decisions.append(
                 f"{SPLITS}: pictures that are in no split: {len(outside)} ({listed(outside)})"
             )
         return collect(cls.name, records, options, problems)

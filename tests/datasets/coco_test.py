@@ -78,7 +78,7 @@ def test_random_splits_take_the_captions_of_both_parts(folder):
         "val": 1,
         "test": 1,
     }
-    assert problems.notes[-1].startswith("splits were made at random")
+    assert problems.decisions[-1].startswith("splits were made at random")
     by_id = {record.image_id: record for part in records.values() for record in part}
     assert all(list(by_id[str(p.number)].sentences) == p.sentences for p in PICTURES)
     (folder / "annotations" / "captions_val2014.json").unlink()

@@ -77,7 +77,7 @@ def test_original_captions_take_entities_splits_or_must_be_told(folder, tmp_path
     write_tokens(folder)
     found, problems = read(folder)
     assert names(found) == names(expected)
-    assert problems.notes == ["splits are those of Flickr30k Entities, not Karpathy's"]
+    assert problems.decisions == ["splits are those of Flickr30k Entities, not Karpathy's"]
     (folder / "Flickr30kEntities").rename(tmp_path / "kept")
     with pytest.raises(UserError, match=r"names no splits; add Karpathy's.*--data\.splits random"):
         read(folder)
@@ -95,7 +95,7 @@ def test_entities_own_splits_must_be_asked_for_beside_karpathys(folder):
     karpathy, _ = read(folder)
     other, problems = read(folder, splits="entities")
     assert names(other)["test"] == names(karpathy)["train"]
-    assert problems.notes == ["splits are those of Flickr30k Entities, not Karpathy's"]
+    assert problems.decisions == ["splits are those of Flickr30k Entities, not Karpathy's"]
 
 
 def test_results_csv_is_read(folder):

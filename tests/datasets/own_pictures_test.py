@@ -113,7 +113,8 @@ def test_splits_are_made_where_none_are_given_and_keep_pictures_whole(folder):
     names = [name for part in first.values() for name in part]
     assert sorted(names) == sorted(p.name for p in PICTURES)
     assert all(len(sentences) == 5 for part in first.values() for sentences in part.values())
-    assert problems.notes == [
+    assert problems.notes == []
+    assert problems.decisions == [
         "splits were made at random with data.split_seed 0: 6 train, 1 val, 1 test"
     ]
     thirds, _ = read(CocoJson, folder, val_share=0.25, test_share=0.5)
@@ -125,7 +126,7 @@ def test_random_splits_can_be_asked_for_and_given_ones_too(folder):
     given, _ = read(CocoJson, folder)
     made, problems = read(CocoJson, folder, splits="random")
     assert made != given
-    assert problems.notes[0].startswith("splits were made at random")
+    assert problems.decisions[0].startswith("splits were made at random")
     edit(folder / "captions.json", lambda d: [image.pop("split") for image in d["images"]])
     with pytest.raises(UserError, match=r"give no splits; leave --data\.splits given out"):
         read(CocoJson, folder, splits="given")
@@ -164,7 +165,9 @@ def test_other_spellings_of_splits_are_understood(folder):
     found, problems = read(KarpathyJson, folder)
     assert first
     assert found == expected
-    assert problems.notes == [f"pictures of the split 'extra' are not used: 1 ({PICTURES[0].name})"]
+    assert problems.decisions == [
+        f"pictures of the split 'extra' are not used: 1 ({PICTURES[0].name})"
+    ]
 
 
 def test_a_picture_in_two_splits_is_kept_for_evaluation(folder):

@@ -65,7 +65,7 @@ def test_without_lists_splits_are_made(folder):
         "val": 1,
         "test": 1,
     }
-    assert problems.notes[0].startswith("splits were made at random")
+    assert problems.decisions[0].startswith("splits were made at random")
 
 
 def test_boxes_outside_or_empty_are_cut_or_dropped_and_listed(folder, tmp_path):
