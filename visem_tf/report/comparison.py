@@ -85,7 +85,9 @@ def _differences(title: str, figures: Mapping[str, Mapping[str, float]]) -> Tabl
     )
     for name, row in figures.items():
         numbers = [f"{row[key]:.1f}" for key in ("first", "second")]
-        numbers += [f"{row['difference']:+.1f}", f"{row['low']:+.1f} to {row['high']:+.1f}"]
+        # Rounded first, and no minus before a zero.
+        difference, low, high = (round(row[key], 1) + 0.0 for key in ("difference", "low", "high"))
+        numbers += [f"{difference:+.1f}", f"{low:+.1f} to {high:+.1f}"]
         table.rows.append((_label(name), [Cell(text) for text in [*numbers, f"{row['p']:.3f}"]]))
     return table
 

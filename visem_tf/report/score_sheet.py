@@ -38,13 +38,14 @@ def table_as_text(table: Table) -> str:
       >>> table.add("ours", {"r1": 12.5}, {"r1": "R@1"}, None, {"r1": (10.0, 15.0)})
       >>> table.add("by chance", {"r1": 1.0}, {"r1": "R@1"})
       >>> print(table_as_text(table))
-      Scores                       R@1
+      Scores
+                                   R@1
         ours       12.5 [10.0 to 15.0]
         by chance                  1.0
     """
     if table.absent:
         return f"{table.title}: {table.absent}"
-    lines = [[table.title, *table.columns]]
+    lines = [["", *table.columns]]
     lines += [[f"  {label}", *(_text(cell) for cell in cells)] for label, cells in table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     drawn = [
@@ -54,7 +55,7 @@ def table_as_text(table: Table) -> str:
         )
         for line in lines
     ]
-    return "\n".join([*drawn, *(f"  {line}" for line in _footnotes(table))])
+    return "\n".join([table.title, *drawn, *(f"  {line}" for line in _footnotes(table))])
 
 
 def table_as_markdown(table: Table) -> str:
