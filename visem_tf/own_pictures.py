@@ -4,7 +4,7 @@ import concurrent.futures
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ class OwnPictures(NamedTuple):
 
 def read_pictures(
     paths: Sequence[Path], picture_size: int, batch_size: int, failures: list[PictureError]
-) -> Iterator[OwnPictures]:
+) -> Generator[OwnPictures, None, None]:
     """Reads pictures in batches, the next one while the caller is busy with this one.
 
     Args:

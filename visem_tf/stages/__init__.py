@@ -48,14 +48,15 @@ def needed(stage: str, config: Config) -> str | None:
 
     Args:
         stage: a name of `STAGES`.
-        config: without region generators, `generate` needs no snippets.
+        config: without region generators, `generate` needs no snippets; and no alignment, unless
+            it attends to its embeddings.
 
     Example:
         >>> needed("infer", Config())
         'align'
     """
     if stage == "generate" and not config.generate.regions:
-        return "features"
+        return "align" if config.generate.attend_to == "embeddings" else "features"
     before = {"infer": "align", "align": "features", "generate": "infer", "evaluate": "generate"}
     return {**before, "report": "evaluate", "export": "generate"}.get(stage)
 
