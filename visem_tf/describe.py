@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from visem_tf.trained import Description, TrainedRun
 
 
-_FUNCTION_WORDS = {
-    *("a", "an", "the", "its", "his", "her", "their", "and", "or", "is", "are", "of", "in", "on"),
-    *("at", "by", "to", "into", "onto", "with", "through", "from"),
-}
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Describes the pictures that the command line names.
 
@@ -142,12 +136,14 @@ def chosen_regions(description: "Description", count: int = 6) -> list[int]:
     Returns:
       Positions, the best first.
     """
+    from visem_tf.report.gallery import is_telling
+
     worth = description.region_fits
     if worth is None:
         worth = word_probabilities(description)
     by_text: dict[str, int] = {}
     for region in np.argsort(-worth, kind="stable").tolist():
-        if region > 0 and set(description.region_captions[region].split()) - _FUNCTION_WORDS:
+        if region > 0 and is_telling(description.region_captions[region]):
             by_text.setdefault(description.region_captions[region], region)
     return list(by_text.values())[:count]
 

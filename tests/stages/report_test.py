@@ -86,7 +86,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 def add_generator(context: Context, name: str) -> CaptionGenerator:
     vocabulary = Vocabulary.load(context.run / "vocabulary.txt")
     sample = np.random.default_rng(0).random((20, FEATURE_DIM), np.float32)
-    model = build_generator(context.config, vocabulary, sample)
+    model = build_generator(context.config, name, vocabulary, sample)
     folder = context.run / "checkpoints" / "generate" / name
     folder.mkdir(parents=True)
     model.save(folder / "best.keras")

@@ -21,7 +21,7 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.report.curves import Curves, training_curves
 from visem_tf.report.gallery import GalleryPicture, align_picture, choose_pictures
-from visem_tf.report.page import Page, headline, render
+from visem_tf.report.page import Page, WordScores, headline, render
 from visem_tf.report.pictures import as_jpeg
 from visem_tf.report.tables import metric_tables
 from visem_tf.report.tensorboard import (
@@ -36,10 +36,12 @@ from visem_tf.stages.features import open_cache
 from visem_tf.stages.generate import load_generator
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import Scorer, sentence_token_ids
-from visem_tf.text import Vocabulary, tokenize
+from visem_tf.stages.word_index import word_scores
+from visem_tf.text import PAD_ID, SPECIAL_WORDS, Vocabulary, tokenize
 
-_PICTURES = 24
 _SENTENCES_OF_A_PICTURE = 2
+_SENTENCES_READ = 5000
+_SENTENCES_AT_A_TIME = 200
 _LONGEST_SIDE = 400
 
 
@@ -48,11 +50,11 @@ class _Descriptions(NamedTuple):
 
     Attributes:
       texts: P lists of R texts.
-      sureness: float [P, R], mean log-probability of a word.
+      worth: float [P, R], how well each text fits its region: v_i . s_t, summed over its words.
     """
 
     texts: list[list[str]]
-    sureness: np.ndarray
+    worth: np.ndarray
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def run(context: Context) -> dict[str, Any]:
     split, metrics = context.data.splits[name], _read_json(context, "metrics.json")
     captions, absences = _captions(context, name)
     cache, vocabulary = open_cache(context, name), read_or_build_vocabulary(context)
-    pictures = _gallery(context, split, cache, vocabulary, captions, absences)
+    pictures, index = _gallery(context, split, cache, vocabulary, captions, absences)
     recorded = _read_json(context, "config.json") or {}
     page = Page(
         title=f"Deep visual-semantic alignments on {context.config.dataset}",
@@ -79,6 +81,7 @@ def run(context: Context) -> dict[str, Any]:
             indent=2,
             ensure_ascii=False,
         ),
+        word_scores=index,
     )
     html = render(page)
     write_atomically(context.run / "report.html", html)
@@ -137,7 +140,8 @@ def _gallery(
     vocabulary: Vocabulary,
     captions: dict[str, str],
     absences: list[str],
-) -> list[GalleryPicture]:
+) -> tuple[list[GalleryPicture], WordScores]:
+    """The pictures to show, and how well every word fits each of them."""
     config = context.config
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     model = load_model(context)
@@ -145,10 +149,10 @@ def _gallery(
         Scorer(model, cache.num_regions, cache.feature_dim)(cache, token_ids), split.image_index
     )
     with_sentences = np.unique(split.image_index)
-    chosen = choose_pictures(annotation, _PICTURES, config.seed)
+    chosen = choose_pictures(annotation, config.report.pictures, config.seed)
     positions = with_sentences[[position for position, _ in chosen]]
     regions = cache.gather(positions)
-    described = _describe(context, vocabulary, regions.region_features)
+    described = _describe(context, model, vocabulary, regions.region_features)
     if described is None:
         absences.append("Descriptions of regions: the region generator has not been trained.")
     jpegs = _small_pictures(split, positions)
@@ -161,7 +165,7 @@ def _gallery(
     pictures = []
     for number, (position, group) in enumerate(chosen):
         image_id = split.image_ids[positions[number]]
-        tokens, word_regions = aligned[number]
+        tokens, word_regions, similarities = aligned[number]
         boxes, sentences = align_picture(
             tokens,
             word_regions,
@@ -170,7 +174,8 @@ def _gallery(
             None if described is None else described.texts[number],
             None
             if described is None
-            else np.where(regions.region_mask[number], described.sureness[number], -np.inf),
+            else np.where(regions.region_mask[number], described.worth[number], -np.inf),
+            similarities,
         )
         jpeg, size = jpegs[number]
         pictures.append(
@@ -186,7 +191,14 @@ def _gallery(
                 references[image_id],
             )
         )
-    return pictures
+    known = _sample(context.data.splits["train"].sentences)
+    scores = word_scores(model, vocabulary, known, regions, config.text.max_words)
+    return pictures, WordScores(vocabulary.words[len(SPECIAL_WORDS) :], scores)
+
+
+def _sample(sentences: Sequence[str]) -> Sequence[str]:
+    """Some of the sentences, evenly spread."""
+    return sentences[:: max(1, len(sentences) // _SENTENCES_READ)]
 
 
 def _align(
@@ -196,23 +208,47 @@ def _align(
     token_ids: tf.RaggedTensor,
     split: Split,
     rows: Sequence[np.ndarray],
-) -> list[tuple[list[list[str]], np.ndarray]]:
-    """The words of some sentences of each picture, and the regions of these words."""
+) -> list[tuple[list[list[str]], np.ndarray, np.ndarray]]:
+    """Of some sentences of each picture: the words, their regions, and their scores with all."""
     flat = np.concatenate(rows)
     found = align_split(
         model, cache, tf.gather(token_ids, flat), split.image_index[flat], context.config
     )
+    similarities = _similarities(model, cache, tf.gather(token_ids, flat), split.image_index[flat])
     words = tokenize(tf.constant([split.sentences[row] for row in flat]))
     tokens = words[:, : context.config.text.max_words].to_list()
     text = [[word.decode() for word in sentence] for sentence in tokens]
     bounds = np.cumsum([0, *(len(of_picture) for of_picture in rows)])
     return [
-        (text[start:stop], found.regions[start:stop]) for start, stop in itertools.pairwise(bounds)
+        (text[start:stop], found.regions[start:stop], similarities[start:stop])
+        for start, stop in itertools.pairwise(bounds)
     ]
 
 
+def _similarities(
+    model: AlignmentModel, cache: FeatureCache, token_ids: tf.RaggedTensor, images: np.ndarray
+) -> np.ndarray:
+    """v_i . s_t of S sentences with the regions of their pictures, float32 [S, T, R]."""
+    padded = token_ids.to_tensor(PAD_ID)
+    blocks = []
+    for start in range(0, len(images), _SENTENCES_AT_A_TIME):
+        regions = cache.gather(images[start : start + _SENTENCES_AT_A_TIME])
+        block = model.word_region_similarities(
+            {
+                "region_features": tf.constant(regions.region_features),
+                "region_mask": tf.constant(regions.region_mask),
+                "token_ids": padded[start : start + _SENTENCES_AT_A_TIME],
+            }
+        )
+        blocks.append(block.numpy())
+    return np.concatenate(blocks)
+
+
 def _describe(
-    context: Context, vocabulary: Vocabulary, region_features: np.ndarray
+    context: Context,
+    model: AlignmentModel,
+    vocabulary: Vocabulary,
+    region_features: np.ndarray,
 ) -> _Descriptions | None:
     """Describes regions [P, R, F]; None if nothing was trained to."""
     generator = load_generator(context, "regions")
@@ -221,10 +257,12 @@ def _describe(
     count, num_regions, feature_dim = region_features.shape
     beam_size = context.config.evaluate.beam_size
     describer = Describer(generator, vocabulary, context.config.generate, beam_size)
-    texts, log_probs = describer(region_features.reshape(-1, feature_dim))
-    sureness = log_probs / np.array([len(text.split()) + 1 for text in texts])
+    texts, _ = describer(region_features.reshape(-1, feature_dim))
+    words = model.encode_sentences(vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID))
+    meanings = tf.reshape(tf.reduce_sum(words, axis=1), [count, num_regions, -1])
+    worth = tf.reduce_sum(meanings * model.encode_regions(region_features), axis=2).numpy()
     by_picture = [texts[start : start + num_regions] for start in range(0, len(texts), num_regions)]
-    return _Descriptions(by_picture, sureness.reshape(count, num_regions))
+    return _Descriptions(by_picture, worth)
 
 
 def _small_pictures(split: Split, positions: np.ndarray) -> list[tuple[bytes, tuple[int, int]]]:
