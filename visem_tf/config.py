@@ -40,6 +40,37 @@ Schedule = Literal["constant", "cosine", "plateau"]
 
 
 @dataclass(frozen=True)
+class DataConfig(Settings):
+    """How a data set's own files are read, where they leave that open."""
+
+    section: ClassVar[str] = "data"
+
+    pictures: str = ""
+    """The folder of the pictures, below data_dir or anywhere; empty takes the data set's usual
+    one."""
+    captions: str = ""
+    """The file of the captions, below data_dir or anywhere; empty takes the data set's usual
+    one."""
+    splits: Literal["auto", "given", "entities", "random"] = "auto"
+    """Where the splits come from: given with the data, from Flickr30k Entities' own lists, or made
+    at random from split_seed; auto takes the given ones, and makes them where none are given."""
+    val_share: float = setting(0.1, above=0, below=1)
+    """Share of the pictures that splits made at random put into val."""
+    test_share: float = setting(0.1, above=0, below=1)
+    """Share of the pictures that splits made at random put into test."""
+    split_seed: int = setting(0, at_least=0)
+    """The seed of splits made at random; a picture's sentences always stay together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_share + self.test_share >= 1:
+            raise UserError(
+                f"data.val_share {self.val_share:g} and data.test_share {self.test_share:g} leave "
+                "nothing to train on; their sum must be below 1"
+            )
+
+
+@dataclass(frozen=True)
 class TextConfig(Settings):
     """Words: what counts as one, and how long a sentence may be."""
 
@@ -336,6 +367,7 @@ class Config(Settings):
     """The seed of everything random."""
     strict: bool = False
     """Whether an unreadable picture ends the command; otherwise it is listed and skipped."""
+    data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)
     align: AlignConfig = field(default_factory=AlignConfig)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.decoding import PictureModel
@@ -17,7 +18,7 @@ from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages.captioning import Describer, word_attention
 from visem_tf.stages.generators import read_generator, with_ensemble
 from visem_tf.stages.run_directory import RunDirectory
-from visem_tf.text import Vocabulary
+from visem_tf.text import PAD_ID, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Description:
       region_scores: float32 [R], the proposer's.
       attention: float32 [words, R], how much each word of the caption looked at each region; None
         if the generator does not look at regions.
+      region_fits: float32 [R], how well each text fits its region: the sum of v_i . s_t over its
+        words, by the alignment model; None if the run has none.
     """
 
     caption: str
@@ -42,6 +45,7 @@ class Description:
     region_log_probs: np.ndarray
     region_scores: np.ndarray
     attention: np.ndarray | None = None
+    region_fits: np.ndarray | None = None
 
 
 class TrainedRun:
@@ -110,6 +114,7 @@ class TrainedRun:
         batch, num_regions, feature_dim = features.shape
         texts, text_log_probs = self._region_describer(features.reshape(-1, feature_dim))
         text_log_probs = text_log_probs.reshape(batch, num_regions)
+        fits = self._fits(features, texts) if self.has("align") else None
         described = []
         for row in range(batch):
             real = np.flatnonzero(mask[row])
@@ -122,9 +127,27 @@ class TrainedRun:
                     text_log_probs[row, real],
                     np.asarray(regions.scores)[row, real],
                     None if attention is None else attention[row][:, real],
+                    None if fits is None else fits[row, real],
                 )
             )
         return described
+
+    def _fits(self, features: np.ndarray, texts: list[str]) -> np.ndarray:
+        """How well B * R texts fit their regions [B, R, F]: float32 [B, R]."""
+        token_ids = self.vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID)
+        return self._fit(tf.constant(features), token_ids).numpy()
+
+    @functools.cached_property
+    def _fit(self) -> tf.types.experimental.PolymorphicFunction:
+        model = self.alignment_model
+
+        @tf.function(reduce_retracing=True)
+        def fit(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
+            words = tf.reduce_sum(model.encode_sentences(token_ids), axis=1)  # padding is 0
+            regions = model.encode_regions(features)
+            return tf.einsum("brd,brd->br", regions, tf.reshape(words, tf.shape(regions)))
+
+        return fit
 
     @functools.cached_property
     def _full_frame_describer(self) -> Describer:

@@ -40,7 +40,7 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
         rank = f"Med r {figures['median_rank']:g} ({chance['median_rank']:g})"
         lines.append(f"  {direction.replace('_', ' '):17}{recalls}  {rank}")
     for search, scores in (metrics["captions"] or {}).items():
-        lines.append(f"captions, {search + ':':8}{_caption_line(scores)}")
+        lines.append(f"captions, {search.replace('_', ' ') + ':':19}{_caption_line(scores)}")
     regions = metrics["regions"]
     if regions:
         for title, figures in (

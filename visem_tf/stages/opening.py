@@ -31,6 +31,7 @@ def open_run(config: Config) -> Context:
         cache_dir=config.cache_dir,
         data_dir=config.data_dir or None,
         config=variant or None,
+        options=config.data,
         strict=config.strict,
     )
     run.claim_data(data.fingerprint)
