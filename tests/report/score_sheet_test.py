@@ -75,6 +75,14 @@ def test_folds_have_a_table_of_their_own():
     assert "16.5" in sheet.split("Ranking in folds")[0]
 
 
+def test_a_substitute_for_meteor_is_told():
+    figures = {"map": 8.1, "detection_map": 17.7, "word_accuracy": 1.0}
+    found = metrics(regions=figures, notes={"regions.map.meteor": "equal words alone stood in"})
+    sheet = score_sheet(found)
+    assert "8.1" in line(sheet, "Proposed regions")
+    assert "mAP: equal words alone stood in" in sheet
+
+
 def test_markdown_is_tables():
     sheet = score_sheet(metrics(), markdown=True)
     assert sheet.startswith("# flickr8k, split test: 1,000 pictures, 5,000 sentences\n")

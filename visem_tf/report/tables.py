@@ -268,7 +268,7 @@ def _dense(metrics: Mapping[str, Any], notes: Mapping[str, str]) -> Table | None
         list(_DENSE.values()),
     )
     table.add("Proposed regions, region-level generator", regions, _DENSE, _under(notes, "regions"))
-    _add_remarks(table, _under(notes, "regions.map"), {})
+    table.remarks.extend(f"mAP: {text}" for text in _under(notes, "regions.map.meteor").values())
     return table
 
 
