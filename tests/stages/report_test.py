@@ -112,7 +112,7 @@ def test_a_run_that_has_only_been_aligned(context: Context):
     assert html.count('class="snippet"') >= 6  # Six sentences with words.
     assert 'width="400" height="133"' in html
     assert str(context.run.path) not in html
-    assert list((context.run / "tensorboard" / "examples").glob("events.*"))
+    assert list((context.run / "tensorboard").glob("events.*.report"))
 
 
 def test_a_whole_run_and_the_same_page_again(context: Context):
@@ -129,4 +129,4 @@ def test_a_whole_run_and_the_same_page_again(context: Context):
     assert "has not been trained" not in html.replace("it has not been trained yet", "")
     report.run(context)
     assert (context.run / "report.html").read_text(encoding="utf-8") == html
-    assert len(list((context.run / "tensorboard" / "examples").glob("events.*"))) == 2
+    assert len(list((context.run / "tensorboard").glob("events.*.report"))) == 2

@@ -6,7 +6,7 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.extractor import Regions
-from visem_tf.stages.word_index import word_scores
+from visem_tf.stages.word_index import word_embeddings, word_scores
 from visem_tf.text import Vocabulary
 
 VOCABULARY = Vocabulary.build(["a dog runs", "a cat"], min_count=1)
@@ -26,7 +26,7 @@ def test_a_word_scores_its_mean_embedding_with_the_best_real_region(model: Align
     features = generator.normal(size=(3, 4, 7)).astype(np.float32)
     mask = np.array([[True] * 4, [True, False, False, False], [True, True, True, False]])
     regions = Regions(features, np.zeros([3, 4, 4]), np.zeros([3, 4]), mask)
-    found = word_scores(model, VOCABULARY, SENTENCES, regions, max_words=3)
+    found = word_scores(model, word_embeddings(model, VOCABULARY, SENTENCES, 3), regions)
     pictures = np.asarray(model.encode_regions(features))
     seen: dict[str, list[np.ndarray]] = {}
     for sentence in ("a dog runs", "a cat zebra"):  # cut to three words
@@ -44,7 +44,7 @@ def test_a_word_scores_its_mean_embedding_with_the_best_real_region(model: Align
 def test_a_word_that_nobody_used_stands_alone(model: AlignmentModel):
     features = np.random.default_rng(0).normal(size=(2, 1, 7)).astype(np.float32)
     regions = Regions(features, np.zeros([2, 1, 4]), np.zeros([2, 1]), np.ones([2, 1], bool))
-    found = word_scores(model, VOCABULARY, ["a dog runs"], regions, max_words=9)
+    found = word_scores(model, word_embeddings(model, VOCABULARY, ["a dog runs"], 9), regions)
     token_id = VOCABULARY.words.index("cat")
     alone = np.asarray(model.encode_sentences(np.array([[token_id]], np.int32)))[0, 0]
     expected = np.asarray(model.encode_regions(features))[:, 0] @ alone

@@ -22,6 +22,7 @@ from visem_tf.stages.features import open_cache
 from visem_tf.stages.generators import GENERATORS, build_generator, model_of, read_generator
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import sentence_token_ids
+from visem_tf.stages.watching import SentenceWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
@@ -152,10 +153,11 @@ def _train(
             first_epoch=first_epoch,
             epochs=settings.epochs,
         )
-        return examples["train"].examples(positions)
+        return recorder.watched(examples["train"].examples(positions))
 
-    log_dir = context.run / "tensorboard" / "generate" / name
-    train(model, batches, steps_per_epoch, progress, log_dir)
+    recorder = record(context, f"{name.replace('_', '-')} generator", count)
+    watch = SentenceWatch(context, name, open_cache(context, "val"), vocabulary)
+    train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]
     return {
         "texts": count,

@@ -19,24 +19,21 @@ from visem_tf.files import write_atomically
 from visem_tf.metrics.ranking import ranks
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.cache import FeatureCache
+from visem_tf.regions.extractor import Regions
 from visem_tf.report.curves import Curves, training_curves
 from visem_tf.report.gallery import GalleryPicture, align_picture, choose_pictures
 from visem_tf.report.page import Page, WordScores, headline, render
 from visem_tf.report.pictures import as_jpeg
 from visem_tf.report.tables import metric_tables
-from visem_tf.report.tensorboard import (
-    AlignedPicture,
-    write_alignment_pictures,
-    write_captions,
-)
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.captioning import Describer
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.generate import load_generator
 from visem_tf.stages.infer import align_split
+from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
 from visem_tf.stages.scoring import Scorer, sentence_token_ids
-from visem_tf.stages.word_index import word_scores
+from visem_tf.stages.word_index import word_embeddings, word_scores
 from visem_tf.text import PAD_ID, SPECIAL_WORDS, Vocabulary, tokenize
 
 _SENTENCES_OF_A_PICTURE = 2
@@ -57,13 +54,29 @@ class _Descriptions(NamedTuple):
     worth: np.ndarray
 
 
+class _Gallery(NamedTuple):
+    """The pictures to show.
+
+    Attributes:
+      pictures: P of them, with all that is said of them.
+      regions: Of the P pictures.
+      word_embeddings: float [V - 4, D], of all words.
+    """
+
+    pictures: list[GalleryPicture]
+    regions: Regions
+    word_embeddings: tf.Tensor
+
+
 def run(context: Context) -> dict[str, Any]:
     """Writes the page and the summaries."""
     name = context.config.evaluate.split
     split, metrics = context.data.splits[name], _read_json(context, "metrics.json")
     captions, absences = _captions(context, name)
     cache, vocabulary = open_cache(context, name), read_or_build_vocabulary(context)
-    pictures, index = _gallery(context, split, cache, vocabulary, captions, absences)
+    model = load_model(context)
+    gallery = _gallery(context, split, cache, model, vocabulary, captions, absences)
+    pictures = gallery.pictures
     recorded = _read_json(context, "config.json") or {}
     page = Page(
         title=f"Deep visual-semantic alignments on {context.config.dataset}",
@@ -81,11 +94,16 @@ def run(context: Context) -> dict[str, Any]:
             indent=2,
             ensure_ascii=False,
         ),
-        word_scores=index,
+        word_scores=WordScores(
+            vocabulary.words[len(SPECIAL_WORDS) :],
+            word_scores(model, gallery.word_embeddings, gallery.regions),
+        ),
     )
     html = render(page)
     write_atomically(context.run / "report.html", html)
-    _write_tensorboard(context, pictures)
+    write_examples(context, pictures)
+    write_results(context, metrics)
+    write_space(context, model, vocabulary, gallery.word_embeddings, gallery.regions, pictures)
     return {"pictures": len(pictures), "bytes": len(html.encode())}
 
 
@@ -137,14 +155,13 @@ def _gallery(
     context: Context,
     split: Split,
     cache: FeatureCache,
+    model: AlignmentModel,
     vocabulary: Vocabulary,
     captions: dict[str, str],
     absences: list[str],
-) -> tuple[list[GalleryPicture], WordScores]:
-    """The pictures to show, and how well every word fits each of them."""
+) -> _Gallery:
     config = context.config
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
-    model = load_model(context)
     annotation, search = ranks(
         Scorer(model, cache.num_regions, cache.feature_dim)(cache, token_ids), split.image_index
     )
@@ -192,8 +209,8 @@ def _gallery(
             )
         )
     known = _sample(context.data.splits["train"].sentences)
-    scores = word_scores(model, vocabulary, known, regions, config.text.max_words)
-    return pictures, WordScores(vocabulary.words[len(SPECIAL_WORDS) :], scores)
+    words = word_embeddings(model, vocabulary, known, config.text.max_words)
+    return _Gallery(pictures, regions, words)
 
 
 def _sample(sentences: Sequence[str]) -> Sequence[str]:
@@ -275,32 +292,6 @@ def _small_pictures(split: Split, positions: np.ndarray) -> list[tuple[bytes, tu
             picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
             small[position] = as_jpeg(picture.convert("RGB"), quality=80), picture.size
     return [small[position] for position in positions.tolist()]
-
-
-def _write_tensorboard(context: Context, pictures: Sequence[GalleryPicture]) -> None:
-    log_dir = context.run / "tensorboard" / "examples"
-    for old in log_dir.glob("events.*"):  # Of a report that this one replaces.
-        old.unlink()
-    drawn = []
-    for picture in pictures:
-        for sentence in picture.sentences[:1]:
-            snippets = sentence.snippets
-            drawn.append(
-                AlignedPicture(
-                    f"{picture.group}/{picture.file_name}",
-                    Image.open(io.BytesIO(picture.jpeg)),
-                    np.array([snippet.box.box for snippet in snippets]).reshape(-1, 4),
-                    [snippet.text for snippet in snippets],
-                    " ".join(snippet.text for snippet in snippets),
-                )
-            )
-    step = context.run.summary("align").get("best_epoch", 0)
-    write_alignment_pictures(log_dir, step, drawn)
-    captions = {p.file_name: p.caption for p in pictures if p.caption is not None}
-    if captions:
-        references = {picture.file_name: picture.references for picture in pictures}
-        step = context.run.summary("generate").get("full_frame", {}).get("best_epoch", 0)
-        write_captions(log_dir, step, captions, references)
 
 
 def _read_json(context: Context, name: str) -> Any:

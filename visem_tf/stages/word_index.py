@@ -18,41 +18,20 @@ from visem_tf.text import PAD_ID, SPECIAL_WORDS, Vocabulary
 _AT_A_TIME = 200
 
 
-def word_scores(
-    model: AlignmentModel,
-    vocabulary: Vocabulary,
-    sentences: Sequence[str],
-    regions: Regions,
-    max_words: int,
-) -> np.ndarray:
-    """What every word adds to the score of every picture: its best region's v_i . s_t.
+def word_embeddings(
+    model: AlignmentModel, vocabulary: Vocabulary, sentences: Sequence[str], max_words: int
+) -> tf.Tensor:
+    """One embedding for every word.
 
     Args:
-      model: Embeds words and regions.
+      model: Embeds words.
       vocabulary: The words.
       sentences: In which words are seen.
-      regions: Of I pictures.
       max_words: Sentences are cut to this many.
 
     Returns:
-      float32 [V - 4, I], a row a word without the special ones.
+      float32 [V - 4, D], a row a word without the special ones.
     """
-    embeddings = _mean_embeddings(model, vocabulary, sentences, max_words)
-    blocks = []
-    for start in range(0, len(regions.region_features), _AT_A_TIME):
-        rows = slice(start, start + _AT_A_TIME)
-        pictures = model.encode_regions(tf.constant(regions.region_features[rows]))
-        products = tf.einsum("vd,ird->vir", embeddings, pictures)
-        lowest = tf.constant(float("-inf"), products.dtype)
-        products = tf.where(tf.constant(regions.region_mask[rows]), products, lowest)
-        blocks.append(tf.reduce_max(products, axis=2).numpy())
-    return np.concatenate(blocks, axis=1)
-
-
-def _mean_embeddings(
-    model: AlignmentModel, vocabulary: Vocabulary, sentences: Sequence[str], max_words: int
-) -> tf.Tensor:
-    """The mean embedding of every word but the special ones, [V - 4, D]."""
     encode = tf.function(
         model.encode_sentences, input_signature=[tf.TensorSpec([None, None], tf.int32)]
     )
@@ -73,3 +52,25 @@ def _mean_embeddings(
         parts.append(tf.cast(encode(alone)[:, 0], tf.float32))
     mean = tf.math.divide_no_nan(total, seen[:, tf.newaxis])[first:]
     return tf.where(seen[first:, tf.newaxis] > 0, mean, tf.concat(parts, axis=0))
+
+
+def word_scores(model: AlignmentModel, embeddings: tf.Tensor, regions: Regions) -> np.ndarray:
+    """What every word adds to the score of every picture: its best region's v_i . s_t.
+
+    Args:
+      model: Embeds regions.
+      embeddings: float [V - 4, D], of `word_embeddings`.
+      regions: Of I pictures.
+
+    Returns:
+      float32 [V - 4, I].
+    """
+    blocks = []
+    for start in range(0, len(regions.region_features), _AT_A_TIME):
+        rows = slice(start, start + _AT_A_TIME)
+        pictures = model.encode_regions(tf.constant(regions.region_features[rows]))
+        products = tf.einsum("vd,ird->vir", embeddings, pictures)
+        lowest = tf.constant(float("-inf"), products.dtype)
+        products = tf.where(tf.constant(regions.region_mask[rows]), products, lowest)
+        blocks.append(tf.reduce_max(products, axis=2).numpy())
+    return np.concatenate(blocks, axis=1)
