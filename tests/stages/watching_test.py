@@ -16,7 +16,7 @@ def events(tiny_run) -> EventAccumulator:
 
 
 def test_all_trainings_are_one_run_with_readable_names(tiny_run, events: EventAccumulator):
-    assert [path for path in (tiny_run.path / "tensorboard").rglob("events.*")] == list(
+    assert list((tiny_run.path / "tensorboard").rglob("events.*")) == list(
         (tiny_run.path / "tensorboard").glob("events.*")
     )
     tags = set(events.Tags()["tensors"])

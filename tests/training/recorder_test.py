@@ -75,8 +75,7 @@ def test_waiting_for_batches_is_told_from_computing(tmp_path: Path):
         return rows
 
     def delayed(rows):
-        rows = tf.ensure_shape(tf.numpy_function(slowly, [rows], tf.float32), [None, 2])
-        return rows
+        return tf.ensure_shape(tf.numpy_function(slowly, [rows], tf.float32), [None, 2])
 
     batches = tf.data.Dataset.from_tensor_slices(ROWS).batch(1).repeat(4)
     shares = {}

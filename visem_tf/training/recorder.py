@@ -76,7 +76,7 @@ class Recorder(keras.callbacks.Callback):
             tf.numpy_function(note, [], tf.int64)
             return batch if len(batch) > 1 else batch[0]
 
-        return batches.map(noted, deterministic=True).prefetch(2)
+        return batches.map(noted).prefetch(2)
 
     def set_model(self, model: keras.Model) -> None:
         """Puts a gradient norm beside the model, before its step is traced."""
@@ -116,7 +116,8 @@ class Recorder(keras.callbacks.Callback):
         if self.profile and self.params.get("steps", 0) > _PROFILED[0]:
             self._stop_profiling()  # an epoch that was shorter
         seconds = max(self._ended - self._started, 1e-9)
-        figures = {**(logs or {}), "learning rate": float(self.model.optimizer.learning_rate)}
+        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        figures = {**(logs or {}), "learning rate": float(rate)}
         figures["examples a second"] = self.num_examples / seconds
         norm = self._gradient_norm.take()
         if np.isfinite(norm):
