@@ -1,4 +1,5 @@
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -37,7 +38,20 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def fit(recorder: Recorder, batches: tf.data.Dataset, epochs: int = 2, steps: int = 3) -> Sum:
+class Computing(keras.callbacks.Callback):
+    """Makes every step take time that nobody waits for a batch in."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.05)
+
+
+def fit(
+    recorder: Recorder,
+    batches: tf.data.Dataset,
+    epochs: int = 2,
+    steps: int = 3,
+    others: Sequence[keras.callbacks.Callback] = (),
+) -> Sum:
     model = Sum()
     model.build((None, 2))
     model.compile(optimizer=keras.optimizers.SGD(0.25))
@@ -45,7 +59,7 @@ def fit(recorder: Recorder, batches: tf.data.Dataset, epochs: int = 2, steps: in
         batches,
         epochs=epochs,
         steps_per_epoch=steps,
-        callbacks=[recorder],
+        callbacks=[*others, recorder],
         verbose=0,
         shuffle=False,
     )
@@ -79,12 +93,15 @@ def test_waiting_for_batches_is_told_from_computing(tmp_path: Path):
 
     batches = tf.data.Dataset.from_tensor_slices(ROWS).batch(1).repeat(4)
     shares = {}
-    for name, dataset in (("slow", batches.map(delayed)), ("fast", batches)):
+    for name, dataset, others in (
+        ("waiting", batches.map(delayed), []),
+        ("computing", batches, [Computing()]),
+    ):
         recorder = Recorder(tmp_path / name, "x", 12)
-        fit(recorder, recorder.watched(dataset), epochs=2, steps=12)
+        fit(recorder, recorder.watched(dataset), epochs=2, steps=12, others=others)
         shares[name] = scalars(tmp_path / name)["x/input wait"][1][1]
-    assert shares["slow"] > 0.7
-    assert shares["fast"] < 0.3
+    assert shares["waiting"] > 0.7
+    assert shares["computing"] < 0.3
 
 
 def test_a_profile_is_written_when_asked_for(tmp_path: Path):
