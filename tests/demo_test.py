@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -127,8 +128,8 @@ def address(tiny_run) -> Iterator[str]:
             break
     else:
         pytest.fail(printed)
-    process.terminate()
-    process.wait(30)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0, "Ctrl-C is the way to end it"
 
 
 class Visitor:

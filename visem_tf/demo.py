@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"open http://{_HOST}:{listener.getsockname()[1]}/ in a browser; Ctrl-C ends the demo",
             flush=True,
         )
-        server.run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            server.run(sockets=[listener])
 
 
 @contextlib.contextmanager
