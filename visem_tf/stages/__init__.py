@@ -91,7 +91,8 @@ def run_stages(
         later = wanted[number:]
         missed = not later or any(s in again or not run.is_done(s) for s in later)
         lost = missed and hasattr(module, "is_lost") and module.is_lost(context)
-        if run.is_done(stage) and stage not in again and not lost:
+        stale = hasattr(module, "is_stale") and module.is_stale(context)
+        if run.is_done(stage) and stage not in again and not lost and not stale:
             progress(f"{label}: finished before, skipped")
             continue
         progress(f"{label}: started")

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from visem_tf.config import ReportConfig
 from visem_tf.datasets.loading import Split
 from visem_tf.files import write_atomically
 from visem_tf.metrics.ranking import ranks
@@ -104,7 +105,14 @@ def run(context: Context) -> dict[str, Any]:
     write_examples(context, pictures)
     write_results(context, metrics)
     write_space(context, model, vocabulary, gallery.word_embeddings, gallery.regions, pictures)
-    return {"pictures": len(pictures), "bytes": len(html.encode())}
+    asked = context.config.report.pictures
+    return {"pictures": len(pictures), "asked": asked, "bytes": len(html.encode())}
+
+
+def is_stale(context: Context) -> bool:
+    """Whether the page is gone, or another number of pictures is asked for now."""
+    asked = context.run.summary("report").get("asked", ReportConfig().pictures)
+    return asked != context.config.report.pictures or not (context.run / "report.html").exists()
 
 
 def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> dict[str, str]:
