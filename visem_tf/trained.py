@@ -177,14 +177,14 @@ class TrainedRun:
 
     def _existing(self, name: str, stage: str) -> Path:
         path = self._path(name)
-        if name.startswith("generate/") and not getattr(self.config.generate, path.parent.name):
+        if path.exists():
+            return path
+        if stage == "generate" and not getattr(self.config.generate, path.parent.name):
             raise UserError(
                 f"{self.run.path} was trained with --generate.{path.parent.name} false and has no "
                 "such generator; use another run"
             )
-        if not path.exists():
-            raise UserError(
-                f"{self.run.path} has no {path.relative_to(self.run.path)}; run "
-                f"python -m visem_tf.fit --run-dir {self.run.path} --stages {stage} first"
-            )
-        return path
+        raise UserError(
+            f"{self.run.path} has no {path.relative_to(self.run.path)}; run "
+            f"python -m visem_tf.fit --run-dir {self.run.path} --stages {stage} first"
+        )
