@@ -137,9 +137,9 @@ def test_the_page_is_made_again_for_another_number_of_pictures(context: Context)
     for stage in ("features", "align", "infer", "generate", "evaluate"):
         context.run.mark_done(stage, 0.0, {})
     context.run.mark_done("report", 0.0, {"pictures": 6, "asked": context.config.report.pictures})
-    assert report.is_stale(context)  # there is no page
+    assert report.is_outdated(context)  # there is no page
     (context.run / "report.html").write_text("a page", encoding="utf-8")
-    assert not report.is_stale(context)
+    assert not report.is_outdated(context)
     lines: list[str] = []
     config = context.config.updated({"stages": ("report",)})
     run_stages(dataclasses.replace(context, config=config), progress=lines.append)

@@ -109,10 +109,13 @@ def run(context: Context) -> dict[str, Any]:
     return {"pictures": len(pictures), "asked": asked, "bytes": len(html.encode())}
 
 
-def is_stale(context: Context) -> bool:
-    """Whether the page is gone, or another number of pictures is asked for now."""
+def is_outdated(context: Context) -> bool:
+    """Whether the page is gone, older than its figures, or another number of pictures is asked."""
+    page, metrics = context.run / "report.html", context.run / "metrics.json"
     asked = context.run.summary("report").get("asked", ReportConfig().pictures)
-    return asked != context.config.report.pictures or not (context.run / "report.html").exists()
+    if not page.exists() or asked != context.config.report.pictures:
+        return True
+    return metrics.exists() and metrics.stat().st_mtime_ns > page.stat().st_mtime_ns
 
 
 def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> dict[str, str]:
