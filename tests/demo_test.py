@@ -91,8 +91,29 @@ def test_visitors_at_once_get_what_each_gets_alone(models):
     assert [together[n] for n in range(4)] == alone
 
 
+def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_same(
+    attending_run, models
+):
+    from visem_tf.demo_marks import attention_marks
+    from visem_tf.demo_models import DemoModels
+    from visem_tf.trained import TrainedRun
+
+    attending = DemoModels(TrainedRun(attending_run.path))
+    assert models.has_region_generator and not attending.has_region_generator
+    assert models.open(encoded()).looked is None
+    picture = attending.open(encoded())
+    assert picture.looked is not None
+    assert " ".join(word.text for word in picture.looked.words) == picture.caption
+    word = picture.looked.words[0]
+    assert sum(word.weights) == pytest.approx(100, abs=len(word.weights))
+    mean = 100 / len(word.weights)
+    marks = attention_marks(picture.looked, word)
+    assert len(marks) == sum(weight > mean for weight in word.weights[1:])
+    assert 0 < attending.describe_box(picture, (0.1, 0.1, 0.9, 0.9)).probability <= 1
+
+
 def test_labels_over_the_picture_cannot_become_markup():
-    from visem_tf.demo_page import Mark, draw_marks
+    from visem_tf.demo_marks import Mark, draw_marks
 
     svg = draw_marks([Mark((0.1, 0.2, 0.5, 0.6), "#123456", EVIL, filled=True)], (200, 100))
     assert "<img" not in svg and "&lt;img" in svg

@@ -11,13 +11,15 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.describe import chosen_regions, word_probabilities
+from visem_tf.described import chosen_regions, word_probabilities
 from visem_tf.errors import UserError
 from visem_tf.looking import Looker, Query
 from visem_tf.mrf import find_segments
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
 from visem_tf.regions.given_boxes import BoxDescriber
 from visem_tf.regions.pictures import read_picture
+from visem_tf.report.attention import LookedCaption, looked_caption
+from visem_tf.stages.captioning import Describer
 from visem_tf.trained import TrainedRun
 
 _LONGEST_SIDE = 1024
@@ -49,6 +51,7 @@ class OpenPicture:
       boxes: float [R, 4] of all regions, `rel_yxyx`; row 0 is the whole frame.
       embeddings: float [1, R, D], for sentences; None without an alignment model.
       caption: Of the whole picture.
+      looked: What the generator looked at for its words; None if it does not look at regions.
       regions: Those worth showing, the best first.
     """
 
@@ -58,6 +61,7 @@ class OpenPicture:
     boxes: np.ndarray
     embeddings: np.ndarray | None
     caption: str
+    looked: LookedCaption | None
     regions: list[DescribedRegion]
 
 
@@ -86,12 +90,21 @@ class DemoModels:
     Args:
       run: A finished run.
 
+    Without a generator of region descriptions, boxes are described by the one of whole pictures, as
+    if each were a picture.
+
     Raises:
-      UserError: The run has no generators.
+      UserError: The run has no generator of whole pictures.
     """
 
     def __init__(self, run: TrainedRun) -> None:
         self._run = run
+        self._crop_describer: Describer | None = None
+        if not run.has("generate/regions"):
+            settings = run.config.generate
+            self._crop_describer = Describer(
+                run.full_frame_generator, run.vocabulary, settings, settings.beam_size
+            )
         self._lock = threading.Lock()
         without_proposer = run.config.regions.updated({"proposer": "none"})
         self._boxes = BoxDescriber(RegionExtractor(without_proposer))
@@ -107,6 +120,11 @@ class DemoModels:
     def can_look(self) -> bool:
         """Whether sentences can be looked for."""
         return self._looker is not None
+
+    @property
+    def has_region_generator(self) -> bool:
+        """Whether a generator was trained to describe regions."""
+        return self._crop_describer is None
 
     def open(self, data: bytes, name: str = "picture") -> OpenPicture:
         """Reads and describes a picture.
@@ -129,6 +147,9 @@ class DemoModels:
         if embeddings is not None:
             embeddings = embeddings[:, regions.region_mask[0]]
         sureness = word_probabilities(description)
+        looked = None
+        if description.attention is not None:
+            looked = looked_caption(description.caption, description.attention, description.boxes)
         shown, size = _small(encoded)
         return OpenPicture(
             shown,
@@ -137,6 +158,7 @@ class DemoModels:
             description.boxes,
             embeddings,
             description.caption,
+            looked,
             [
                 DescribedRegion(
                     _edges(description.boxes[region]),
@@ -165,9 +187,14 @@ class DemoModels:
         edges = np.array([[top, left, bottom, right]], np.float32)
         with self._lock:
             regions = self._boxes(picture.pixels[tf.newaxis], [edges])
-            description = self._run.describe(regions)[0]
-        probability = float(word_probabilities(description)[1])
-        return DescribedRegion(_edges(edges[0]), description.region_captions[1], probability)
+            if self._crop_describer:
+                texts, log_probs = self._crop_describer(regions.region_features[0, 1:])
+                text, probability = texts[0], np.exp(log_probs[0] / (len(texts[0].split()) + 1))
+            else:
+                description = self._run.describe(regions)[0]
+                text = description.region_captions[1]
+                probability = word_probabilities(description)[1]
+        return DescribedRegion(_edges(edges[0]), text, float(probability))
 
     def look(self, picture: OpenPicture, sentence: str) -> tuple[list[Look], list[str]]:
         """Finds which words of a sentence look where.

@@ -6,56 +6,22 @@ the picture come from a template that escapes.
 
 import base64
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import fastapi
-import jinja2
 from nicegui import events, run, ui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from visem_tf.demo_marks import Edges, Mark, attention_marks, colour_of, draw_marks
 from visem_tf.demo_models import DemoModels, DescribedRegion, Look, OpenPicture, snippets
 from visem_tf.errors import UserError
-from visem_tf.report.pictures import COLOURS, place_in_words
+from visem_tf.report.attention import LookedWord
+from visem_tf.report.pictures import place_in_words
 
 MAX_UPLOAD = 60 * 1024**2
 """Bytes of a picture file, at most."""
 
 _SMALLEST_DRAG = 0.015
 _SENTENCE_LENGTH = 500
-Edges = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A box to draw over the picture.
-
-    Attributes:
-      box: `rel_yxyx`.
-      colour: Of its line.
-      label: Stands inside, at the top left.
-      filled: Whether it is the one that is looked at.
-      dashed: Whether it is still being drawn.
-      opacity: 0 to 1.
-    """
-
-    box: Edges
-    colour: str
-    label: str = ""
-    filled: bool = False
-    dashed: bool = False
-    opacity: float = 1.0
-
-
-def draw_marks(marks: Sequence[Mark], size: tuple[int, int]) -> str:
-    """The boxes as SVG elements; texts are escaped.
-
-    Args:
-      marks: What to draw.
-      size: Width and height of the picture in pixels.
-    """
-    width, height = size
-    return _template().render(marks=marks, width=width, height=height, unit=max(size) / 560)
 
 
 def make_app(models: DemoModels) -> fastapi.FastAPI:
@@ -93,6 +59,7 @@ class _Visit:
         self.looks: list[Look] = []
         self.selected: int | None = None
         self.pointed: list[Look] = []
+        self.word: LookedWord | None = None
         self.drag: tuple[float, float] | None = None
 
     def build(self) -> None:
@@ -118,13 +85,19 @@ class _Visit:
                     self.image = ui.interactive_image(
                         on_mouse=self._mouse, events=["mousedown", "mousemove", "mouseup"]
                     ).classes("w-full cursor-crosshair select-none")
-                    ui.label(
-                        "Click a region to select it, or drag a new box to have it described."
-                    ).classes("text-sm opacity-70")
+                    hint = "Click a region to select it, or drag a new box to have it described."
+                    if not self.models.has_region_generator:
+                        hint += (
+                            " This run has no generator of region descriptions: boxes are "
+                            "described as if they were whole pictures."
+                        )
+                    ui.label(hint).classes("text-sm opacity-70")
                     self._box_by_numbers()
                 with ui.column().classes("grow basis-80 min-w-0"):
                     self.caption = ui.label("").classes("text-xl")
                     self.caption.props('role="heading" aria-level=2 data-testid=caption')
+                    self.caption_words = ui.row().classes("w-full gap-0")
+                    self.caption_words.props('data-testid="caption-words"')
                     self.region_list = ui.column().classes("w-full gap-1")
                     self._sentence_form()
             self.result.set_visibility(False)
@@ -167,12 +140,13 @@ class _Visit:
         finally:
             self.upload.reset()
         self.picture, self.regions, self.looks = picture, list(picture.regions), []
-        self.selected, self.pointed = None, []
+        self.selected, self.pointed, self.word = None, [], None
         encoded = base64.b64encode(picture.shown).decode("ascii")
         self.image.set_source(f"data:image/jpeg;base64,{encoded}")
         self.image.props["alt"] = picture.caption
         self.caption.set_text(picture.caption or "(nothing)")
         self.result.set_visibility(True)
+        self._show_caption_words()
         self._show_regions()
         if self.models.can_look:
             self.look_list.clear()
@@ -260,6 +234,28 @@ class _Visit:
         self.pointed, self.selected = looks, None
         self._draw()
 
+    def _look_for_word(self, word: LookedWord | None) -> None:
+        self.word = word
+        self._draw()
+        if word:
+            self._tell(f"“{word.text}” looked at: {word.said}")
+
+    def _show_caption_words(self) -> None:
+        """The words of the caption, where the generator looked at regions for each."""
+        self.caption_words.clear()
+        if self.picture is None or self.picture.looked is None:
+            return
+        with self.caption_words:
+            ui.label("Point at a word to see what the generator looked at:").classes(
+                "w-full text-sm opacity-70"
+            )
+            for word in self.picture.looked.words:
+                button = ui.button(word.text).props("no-caps flat dense")
+                for name in ("mouseenter", "focus", "click"):
+                    button.on(name, functools.partial(self._look_for_word, word))
+                for name in ("mouseleave", "blur"):
+                    button.on(name, functools.partial(self._look_for_word, None))
+
     def _show_regions(self) -> None:
         self.region_list.clear()
         with self.region_list:
@@ -268,7 +264,7 @@ class _Visit:
                 button = ui.button(text, on_click=functools.partial(self._select, number))
                 pressed = "true" if number == self.selected else "false"
                 button.props(f'no-caps align=left flat aria-pressed="{pressed}"')
-                button.style(f"border-left: 6px solid {_colour(number)}").classes("w-full")
+                button.style(f"border-left: 6px solid {colour_of(number)}").classes("w-full")
                 if number == self.selected:
                     ui.label(
                         f"{place_in_words(region.box)}; the generator gives a word "
@@ -279,7 +275,9 @@ class _Visit:
         self.look_list.clear()
         with self.look_list:
             for number, snippet in enumerate(snippets(self.looks)):
-                with ui.row().classes("gap-0").style(f"border-bottom: 4px solid {_colour(number)}"):
+                with (
+                    ui.row().classes("gap-0").style(f"border-bottom: 4px solid {colour_of(number)}")
+                ):
                     for look in snippet:
                         note = f"{look.score:.2f}" if look.known else f"{look.score:.2f}, unknown"
                         button = ui.button(f"{look.word} ({note})")
@@ -293,12 +291,14 @@ class _Visit:
         if self.picture is None:
             return
         marks = []
-        if self.pointed:
+        if self.word and self.picture.looked:
+            marks = attention_marks(self.picture.looked, self.word)
+        elif self.pointed:
             marks = [Mark(look.box, "#d6133f", look.word, filled=True) for look in self.pointed]
         elif self.looks and self.selected is None:
             for number, snippet in enumerate(snippets(self.looks)):
                 text = " ".join(look.word for look in snippet)
-                marks.append(Mark(snippet[0].box, _colour(number), text))
+                marks.append(Mark(snippet[0].box, colour_of(number), text))
         else:
             for number, region in enumerate(self.regions):
                 chosen = number == self.selected
@@ -307,7 +307,7 @@ class _Visit:
                 marks.append(
                     Mark(
                         region.box,
-                        _colour(number),
+                        colour_of(number),
                         label,
                         filled=chosen,
                         opacity=0.35 if faint else 1.0,
@@ -318,19 +318,3 @@ class _Visit:
 
     def _tell(self, text: str) -> None:
         self.status.set_text(text)
-
-
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
-
-
-@functools.cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("visem_tf.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("overlay.svg.j2")

@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.picture:
         _draw(Path(options.picture).expanduser(), results)
     if options.json:
-        from visem_tf.describe import write_json
+        from visem_tf.described import write_json
 
         write_json(Path(options.json).expanduser(), results)
     complain(failures)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visem_tf.report.attention import looked_caption
 from visem_tf.report.curves import training_curves
 from visem_tf.report.gallery import GalleryPicture, align_picture
 from visem_tf.report.page import Page, WordScores, render
@@ -35,8 +36,22 @@ def picture(number: int) -> GalleryPicture:
     similarities = np.arange(len(words) * 3.0).reshape(1, -1, 3) + 0.25
     boxes, sentences = align_picture([words], regions, [3], BOXES, None, None, similarities)
     jpeg = as_jpeg(Image.new("RGB", (40, 30), "grey"))
+    caption = looked = None
+    if number == 1:  # "ball" looked at the first box most, and less at the second than at the mean
+        caption = f"a ball {EVIL.split()[0]}"
+        weights = np.array([[0.4, 0.3, 0.3], [0.1, 0.6, 0.3], [0.3, 0.2, 0.5]])
+        looked = looked_caption(caption, weights, BOXES)
     return GalleryPicture(
-        f"{number}.jpg", GROUPS[number], number + 1, jpeg, (40, 30), boxes, sentences, None, words
+        f"{number}.jpg",
+        GROUPS[number],
+        number + 1,
+        jpeg,
+        (40, 30),
+        boxes,
+        sentences,
+        caption,
+        words,
+        looked,
     )
 
 
@@ -111,6 +126,27 @@ def test_the_keyboard_reaches_every_snippet_and_hears_its_scores(page):
         "box",
         "2",
     ]
+
+
+def test_a_generated_word_shades_what_the_generator_looked_at(page):
+    article = page.locator("article").nth(1)
+    article.locator(".look", has_text="ball").hover()
+    heat = article.locator(".heat")
+    assert heat.count() == 1
+    assert heat.evaluate("e => [e.style.top, e.style.left, e.style.height]") == [
+        "10%",
+        "20%",
+        "30%",
+    ]
+    hint = article.locator(".hint")
+    assert hint.inner_text().startswith("“ball”: 60 % ")
+    page.locator("h1").hover()
+    assert heat.count() == 0
+    assert hint.inner_text().startswith("Point at a word")
+    article.locator(".look").first.focus()
+    assert heat.count() == 0  # the frame is not shaded, and no box is above the mean
+    page.keyboard.press("Tab")
+    assert heat.count() == 1
 
 
 def test_pictures_are_filtered_by_words_and_group(page):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from visem_tf.mrf import find_segments
+from visem_tf.report.attention import LookedCaption
 from visem_tf.report.pictures import COLOURS, place_in_words
 
 GROUPS = ("best", "random", "worst")
@@ -105,6 +106,8 @@ class GalleryPicture:
       sentences: Aligned ones.
       caption: Generated from the whole frame; None if there is none.
       references: All sentences that people wrote.
+      looked: The words of the caption with what the generator looked at; None where it does not
+        look at regions.
     """
 
     file_name: str
@@ -116,6 +119,7 @@ class GalleryPicture:
     sentences: list[AlignedSentence]
     caption: str | None
     references: list[str]
+    looked: LookedCaption | None = None
 
 
 def choose_pictures(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int, str]]:

@@ -44,6 +44,45 @@ for (const article of articles) {
   });
 }
 
+// Shades the proposed regions that the generator looked at for the word that is pointed at or focused,
+// those above the mean alone: the most looked at is the reddest.
+for (const caption of document.querySelectorAll(".looked")) {
+  const picture = caption.closest("article").querySelector(".picture");
+  const hint = caption.nextElementSibling;
+  const general = hint.textContent;
+  const boxes = caption.dataset.boxes.split(";").filter(Boolean).map((box) => box.split(" ").map(Number));
+  const look = (word) => {
+    for (const old of picture.querySelectorAll(".heat")) old.remove();
+    for (const other of caption.children) other.classList.toggle("on", other === word);
+    hint.textContent = word ? `“${word.textContent}”: ${word.dataset.said}` : general;
+    if (!word) return;
+    const weights = word.dataset.weights.split(" ").map(Number);
+    const mean = 100 / weights.length;
+    const most = Math.max(...weights.slice(1));  // region 0 is the frame
+    weights.forEach((weight, number) => {
+      if (!number || weight <= mean) return;
+      const [top, left, bottom, right] = boxes[number];
+      const heat = document.createElement("div");
+      heat.className = "heat";
+      heat.setAttribute("aria-hidden", "true");
+      Object.assign(heat.style, {
+        top: `${top}%`, left: `${left}%`, height: `${bottom - top}%`, width: `${right - left}%`,
+        opacity: (0.55 * ((weight - mean) / (most - mean)) ** 2).toFixed(2),
+      });
+      picture.append(heat);
+    });
+  };
+  hint.hidden = false;
+  hint.setAttribute("role", "status");
+  for (const word of caption.querySelectorAll(".look")) {
+    word.tabIndex = 0;
+    word.addEventListener("mouseenter", () => look(word));
+    word.addEventListener("focus", () => look(word));
+    word.addEventListener("mouseleave", () => look(null));
+    word.addEventListener("blur", () => look(null));
+  }
+}
+
 // The rules of visem_tf.text.tokenize.
 const tokenize = (text) => text.normalize("NFKC").toLowerCase().normalize("NFKC")
   .replace(/[\p{Z}\x85]/gu, " ").replace(/[^\p{L}\p{M}\p{N}\s]/gu, "").split(/\s+/).filter(Boolean);
