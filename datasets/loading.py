@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from visem_tf.datasets import builder_module, schema
+from visem_tf.datasets import PRECOMPUTED, builder_module, schema
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.region_source import RegionSource
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
@@ -55,6 +56,7 @@ class Split:
         sentence_ids: S strings, `f"{image_id}#{k}"`.
         image_index: int32 [S], which picture a sentence belongs to.
         phrases: None where the data set has none.
+        regions: what regions are read from instead of pictures, for precomputed features.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Split:
     image_index: np.ndarray
     phrases: Phrases | None
     _open: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
+    regions: RegionSource | None = dataclasses.field(default=None, repr=False)
 
     def pictures(self) -> tf.data.Dataset:
         """Returns the encoded pictures, string scalars in the order of `image_ids`."""
@@ -123,6 +126,10 @@ def load_dataset(
         UserError: an unknown name or configuration, a missing or unusable folder or file, an empty
             split, a cache that cannot be written or is damaged, or with `strict` a skipped picture.
     """
+    if name == PRECOMPUTED:
+        from visem_tf.datasets.precomputed.loading import load_precomputed
+
+        return load_precomputed(data_dir, config, options or DataConfig(), strict=strict)
     builder_class = importlib.import_module(builder_module(name)).Builder
     prepared = prepare(
         builder_class, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options

@@ -160,7 +160,7 @@ def test_a_good_data_set_passes_with_its_sums(flickr8k, capsys):
     lines = out.splitlines()
     assert lines[-1] == "nothing is wrong"
     assert not any(line.startswith(("problem", "remark")) for line in lines)
-    assert lines[1].split() == ["train", "20", "100", "5,", "5,", "5"] + lines[1].split()[6:]
+    assert lines[1].split() == ["train", "20", "100", "5,", "5,", "5", *lines[1].split()[6:]]
     assert lines[1].endswith(" 0.00 %")
     words = {
         word

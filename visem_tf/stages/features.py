@@ -3,14 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
-from visem_tf.regions.extractor import RegionExtractor
+import numpy as np
+
+from visem_tf.datasets.region_source import RegionBlock
+from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precomputed_key
+from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages import Context
 
 
 def run(context: Context) -> dict[str, Any]:
     """Fills the cache for all splits; what is there already is kept."""
     caches = {name: open_cache(context, name) for name in context.data.splits}
+    for name, cache in caches.items():
+        source = context.data.splits[name].regions
+        if source is not None:
+            cache.fill(lambda start, source=source: map(_regions, source.blocks(start)), name)
     if any(cache.missing() for cache in caches.values()):
         extractor = RegionExtractor(context.config.regions)
         for name, cache in caches.items():
@@ -25,6 +32,15 @@ def run(context: Context) -> dict[str, Any]:
 def open_cache(context: Context, split: str) -> FeatureCache:
     """The region features of a split; see `FeatureCache`."""
     data, settings = context.data, context.config.regions
-    key = cache_key(settings, data.name, data.fingerprint, split)
+    if data.splits[split].regions is None:
+        key = cache_key(settings, data.name, data.fingerprint, split)
+    else:
+        key = precomputed_key(data.name, data.fingerprint, split)
     folder = cache_folder(Path(context.config.cache_dir), key)
     return FeatureCache(folder, key, len(data.splits[split].image_ids))
+
+
+def _regions(block: RegionBlock) -> Regions:
+    """Regions that were described elsewhere; no proposer has scored them."""
+    scores = np.zeros(block.mask.shape, np.float32)
+    return Regions(block.features, block.boxes, scores, block.mask)
