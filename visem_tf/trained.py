@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from visem_tf.config import Config
+from visem_tf.datasets import PRECOMPUTED
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.caption_generator import CaptionGenerator
@@ -67,6 +68,11 @@ class TrainedRun:
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
         """Finds and describes regions as in the training."""
+        if self.config.dataset == PRECOMPUTED:
+            raise UserError(
+                f"{self.run.path} was trained on features that were computed elsewhere; pictures "
+                "need a run that was trained on pictures"
+            )
         return RegionExtractor(self.config.regions)
 
     @functools.cached_property

@@ -172,7 +172,7 @@ def read(
 ) -> tuple[dict[str, list[Record]], dict[str, RegionSource]]:
     """Reads the sentences, and where the features are.
 
-    A picture's line is that of its COCO id, its file name, or the number that its file name ends in.
+    A picture's line is that of its id, its file name, or the number that its file name ends in.
 
     Args:
         root: the user's folder.

@@ -1,4 +1,4 @@
-"""Writes features of drawn pictures in each of the forms that are read: random ones, with sentences."""
+"""Writes random features, with the sentences of drawn pictures, in the forms that are read."""
 
 from __future__ import annotations
 

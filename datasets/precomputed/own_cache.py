@@ -1,4 +1,4 @@
-"""Our own features with their sentences, as `python -m visem_tf.convert --format cache` writes them.
+"""Our own features with sentences, as `python -m visem_tf.convert --format cache` writes them.
 
 train/sentences.jsonl   {"image_id", "file_name", "sentences", "phrases"} a line
 train/key.json          {"boxes": whether they are known}

@@ -103,6 +103,9 @@ def _regions(
     if phrases is None or not len(phrases.boxes):
         notes["regions"] = "the data set has no boxes of phrases"
         return None
+    if split.regions is not None and not split.regions.has_boxes:
+        notes["regions"] = "the features have no boxes"
+        return None
     image_index = split.image_index
     boxes, mask = _all_boxes(cache)
 
@@ -127,6 +130,9 @@ def _regions(
     figures["without_mrf"] = {name: before[name] for name in names}
     figures["whole_frame"] = {name: whole[name] for name in names}
     figures["chance"] = chance
+    if split.regions is not None:
+        notes["regions.bleu"] = "without pictures, boxes cannot be described"
+        return figures
     generators: dict[str, CaptionGenerator | None] = {
         name: load_generator(context, name) for name in ("regions", "full_frame")
     }

@@ -13,6 +13,8 @@ def run(context: Context) -> dict[str, Any]:
     """Exports the run; a run whose proposer cannot be exported goes without, with a warning."""
     trained = TrainedRun(context.run.path, context.config)
     try:
+        if context.data.splits["train"].regions is not None:
+            raise UserError("the features of this run were computed elsewhere, not from pictures")
         check_exportable(trained)
     except UserError as error:
         print(f"visem_tf: warning: no export: {error}", file=sys.stderr)

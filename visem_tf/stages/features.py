@@ -1,11 +1,13 @@
 """The first stage: regions of every picture, described by the CNN, into the cache."""
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from visem_tf.datasets.region_source import RegionBlock
+from visem_tf.datasets.region_source import RegionSource
 from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precomputed_key
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages import Context
@@ -17,7 +19,7 @@ def run(context: Context) -> dict[str, Any]:
     for name, cache in caches.items():
         source = context.data.splits[name].regions
         if source is not None:
-            cache.fill(lambda start, source=source: map(_regions, source.blocks(start)), name)
+            cache.fill(functools.partial(_read_regions, source), f"features of {name}")
     if any(cache.missing() for cache in caches.values()):
         extractor = RegionExtractor(context.config.regions)
         for name, cache in caches.items():
@@ -40,7 +42,8 @@ def open_cache(context: Context, split: str) -> FeatureCache:
     return FeatureCache(folder, key, len(data.splits[split].image_ids))
 
 
-def _regions(block: RegionBlock) -> Regions:
+def _read_regions(source: RegionSource, start: int) -> Iterator[Regions]:
     """Regions that were described elsewhere; no proposer has scored them."""
-    scores = np.zeros(block.mask.shape, np.float32)
-    return Regions(block.features, block.boxes, scores, block.mask)
+    for block in source.blocks(start):
+        scores = np.zeros(block.mask.shape, np.float32)
+        yield Regions(block.features, block.boxes, scores, block.mask)

@@ -54,6 +54,7 @@ def run(context: Context) -> dict[str, Any]:
     totals = np.cumsum(np.pad(alignment.similarities, [[0, 0], [1, 0]]), axis=1)
     scores = (totals[sentence, last + 1] - totals[sentence, first]) / (last + 1 - first)
     bounds = np.searchsorted(sentence, np.arange(len(tokens) + 1))
+    has_boxes = split.regions is None or split.regions.has_boxes
     with (
         atomic_path(context.run / "alignments.jsonl") as temporary,
         temporary.open("w", encoding="utf-8") as file,
@@ -66,7 +67,7 @@ def run(context: Context) -> dict[str, Any]:
                     "first": int(first[n]),
                     "last": int(last[n]),
                     "region": int(region[n]),
-                    "box": _rounded(alignment.boxes[row, first[n]]),
+                    "box": _rounded(alignment.boxes[row, first[n]]) if has_boxes else None,
                     "score": round(float(scores[n]), 4),
                 }
                 for n in range(bounds[row], bounds[row + 1])
