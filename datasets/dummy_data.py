@@ -120,7 +120,7 @@ def write(name: str, folder: Path, pictures: Sequence[DummyPicture] | None = Non
     Raises:
         UserError: there is no such data set.
     """
-    choices = sorted({each for each in (*available(), "precomputed") if _has_dummy_data(each)})
+    choices = sorted({each for each in available() if _has_dummy_data(each)})
     if name not in choices:
         raise UserError(f"no dummy data for {name!r}; {nearest(name, choices)}")
     module = importlib.import_module(f"visem_tf.datasets.{name}.dummy_data")

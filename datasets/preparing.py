@@ -104,8 +104,12 @@ def prepare(
                 is_prepared = builder.is_prepared()
             if not is_prepared:
                 _prepare(builder, folder, sources.root, options)
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except (OSError, tf.errors.OpError, RuntimeError) as error:
+        # TensorFlow Datasets wraps what a full disk raises.
+        cause = error.__cause__ if type(error) is RuntimeError else error
+        if not isinstance(cause, (OSError, tf.errors.OpError)):
+            raise
+        reason = getattr(cause, "strerror", None) or str(cause)
         raise UserError(
             f"cannot prepare {builder_class.name} in {folder} ({reason}); free space there or "
             "name another folder with --cache-dir"

@@ -229,13 +229,15 @@ class Signatures:
         """As `beam`."""
 
         def describe(image_bytes: tf.Tensor) -> Outputs:
-            pixels, readable = decode_pictures(image_bytes, self.run.config.regions.picture_size)
-            token_ids, log_probs = search_sentences(
-                self.run.full_frame_generator,
-                self.extractor.describe_frames(pixels),
-                self.settings,
-                beam_size,
-            )
+            generator = self.run.full_frame_generator
+            if generator.reads_regions:
+                regions, readable = self._regions(image_bytes)
+                inputs = generator.inputs_of_pictures(regions.region_features, regions.region_mask)
+            else:
+                size = self.run.config.regions.picture_size
+                pixels, readable = decode_pictures(image_bytes, size)
+                inputs = self.extractor.describe_frames(pixels)
+            token_ids, log_probs = search_sentences(generator, inputs, self.settings, beam_size)
             real = readable[:, tf.newaxis]
             return {
                 "captions": tf.where(real, self.vocabulary.decode(token_ids), ""),

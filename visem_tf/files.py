@@ -58,11 +58,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say whose file it was
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes | memoryview | str) -> None:
     """Writes a whole file, or leaves the old one untouched.
 
     Args:
@@ -83,7 +87,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     if is_remote(path):
         stored = as_path(path)
         assert isinstance(stored, StoredPath)
-        write_stored(stored, data)
+        write_stored(stored, bytes(data))
         return
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)

@@ -51,9 +51,12 @@ def parse_sentence(line: str) -> list[Chunk]:
     """Returns the pieces of a marked sentence, in order.
 
     Example:
-        >>> parse_sentence("[/EN#1/people A man] in [/EN#2/clothing a hat] .")
-        [Chunk(text='A man', chain='1'), Chunk(text='in', chain=''), Chunk(text='a hat', chain='2'),
-        Chunk(text='.', chain='')]
+        >>> for chunk in parse_sentence("[/EN#1/people A man] in [/EN#2/clothing a hat] ."):
+        ...     print(chunk.chain or "-", chunk.text)
+        1 A man
+        - in
+        2 a hat
+        - .
     """
     chunks, end = [], 0
     for match in _PHRASE.finditer(line):

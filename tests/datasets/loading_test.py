@@ -250,6 +250,16 @@ def test_an_error_while_preparing_leaves_nothing_that_counts(flickr8k, tmp_path,
     assert load_flickr8k(flickr8k, tmp_path).problems == []
 
 
+def test_a_disk_that_fills_up_while_preparing_is_the_users_to_free(flickr8k, tmp_path, monkeypatch):
+    def fail(*arguments, **keywords):
+        full = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        raise RuntimeError("Failed to finalize writing") from full
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(UserError, match="cannot prepare flickr8k in .*No space left"):
+        load_flickr8k(flickr8k, tmp_path)
+
+
 def test_damaged_files_are_reported_with_the_folder_to_delete(flickr8k, tmp_path):
     load_flickr8k(flickr8k, tmp_path)
     record_file = next((tmp_path / "cache").rglob("*val.tfrecord*"))
