@@ -148,6 +148,10 @@ class FeatureCache:
             positions = np.arange(start, min(start + size, self.num_pictures))
             yield positions, self.gather(positions)
 
+    def records(self, shard: int) -> np.ndarray:
+        """The records of a shard, as they lie on the disk."""
+        return self._records(shard)
+
     @property
     def num_regions(self) -> int:
         """R, the regions of a picture."""

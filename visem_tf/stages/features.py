@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from visem_tf.config import Config
+from visem_tf.datasets.loading import CaptionDataset
 from visem_tf.datasets.region_source import RegionSource
 from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precomputed_key
 from visem_tf.regions.extractor import RegionExtractor, Regions
@@ -15,20 +17,34 @@ from visem_tf.stages import Context
 
 def run(context: Context) -> dict[str, Any]:
     """Fills the cache for all splits; what is there already is kept."""
-    caches = {name: open_cache(context, name) for name in context.data.splits}
-    for name, cache in caches.items():
-        source = context.data.splits[name].regions
-        if source is not None:
-            cache.fill(functools.partial(_read_regions, source), f"features of {name}")
-    if any(cache.missing() for cache in caches.values()):
-        extractor = RegionExtractor(context.config.regions)
-        for name, cache in caches.items():
-            cache.build(extractor, context.data.splits[name].pictures(), f"features of {name}")
+    caches = fill_caches(context.config, context.data)
     return {
         "pictures": {name: len(cache) for name, cache in caches.items()},
         "regions": caches["train"].num_regions,
         "cache": {name: str(cache.folder) for name, cache in caches.items()},
     }
+
+
+def fill_caches(config: Config, data: CaptionDataset) -> dict[str, FeatureCache]:
+    """Describes the regions of all splits, or reads them where they were described elsewhere.
+
+    Args:
+      config: Of the run.
+      data: The data set.
+
+    Returns:
+      The finished cache of each split.
+    """
+    caches = {name: cache_of(config, data, name) for name in data.splits}
+    for name, cache in caches.items():
+        source = data.splits[name].regions
+        if source is not None:
+            cache.fill(functools.partial(_read_regions, source), f"features of {name}")
+    if any(cache.missing() for cache in caches.values()):
+        extractor = RegionExtractor(config.regions)
+        for name, cache in caches.items():
+            cache.build(extractor, data.splits[name].pictures(), f"features of {name}")
+    return caches
 
 
 def is_lost(context: Context) -> bool:
@@ -38,12 +54,16 @@ def is_lost(context: Context) -> bool:
 
 def open_cache(context: Context, split: str) -> FeatureCache:
     """The region features of a split; see `FeatureCache`."""
-    data, settings = context.data, context.config.regions
+    return cache_of(context.config, context.data, split)
+
+
+def cache_of(config: Config, data: CaptionDataset, split: str) -> FeatureCache:
+    """The region features of a split, finished or not."""
     if data.splits[split].regions is None:
-        key = cache_key(settings, data.name, data.fingerprint, split)
+        key = cache_key(config.regions, data.name, data.fingerprint, split)
     else:
         key = precomputed_key(data.name, data.fingerprint, split)
-    folder = cache_folder(Path(context.config.cache_dir), key)
+    folder = cache_folder(Path(config.cache_dir), key)
     return FeatureCache(folder, key, len(data.splits[split].image_ids))
 
 
