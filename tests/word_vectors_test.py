@@ -73,7 +73,7 @@ def test_another_case_is_taken_where_the_word_itself_is_not_there(tmp_path):
 def test_files_longer_than_a_block_are_read_whole(tmp_path, monkeypatch):
     from visem_tf import word_vectors
 
-    for block in (200, 333):  # the first block holds a line, which shows whether numbers follow
+    for block in (200, 250):  # the first block holds a line, which shows whether numbers follow
         monkeypatch.setattr(word_vectors, "_BLOCK", block)
         for form in FORMS:
             assert len(FORMS[form]) > block
