@@ -122,7 +122,7 @@ def check_dataset(
         with everything_listed():
             records = _read_records(builder, data_dir, options, problems, report)
             good = {
-                split: looker.look(split, len(part), read_ahead(part, _read))
+                split: looker.look(split, len(part), read_ahead(part, read_and_look))
                 for split, part in records.items()
             }
     else:
@@ -233,7 +233,12 @@ def _prepared(part: Any) -> _Pictures:
         yield Record(image_id, as_path(file_name), references[image_id]), future
 
 
-def _read(path: AnyPath) -> _Picture:
+def read_and_look(path: AnyPath) -> _Picture:
+    """Reads a picture and decodes it.
+
+    Raises:
+        PictureError: it cannot be used.
+    """
     return _looked_at(read_file(path, path.name), path.name)
 
 
