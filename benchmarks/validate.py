@@ -1,4 +1,4 @@
-"""How fast `validate` looks at pictures, beside decoding the same files and doing nothing with them.
+"""How fast `validate` looks at pictures, beside decoding the same files and no more.
 
     python benchmarks/validate.py Flickr8k/Flicker8k_Dataset
 
