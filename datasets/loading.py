@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from visem_tf.datasets import PRECOMPUTED, builder_module, schema
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.records import Phrase
 from visem_tf.datasets.region_source import RegionSource
 
 from visem_tf.config import DataConfig
@@ -72,6 +73,28 @@ class Split:
     def pictures(self) -> tf.data.Dataset:
         """Returns the encoded pictures, string scalars in the order of `image_ids`."""
         return self._open()
+
+    def phrases_of_pictures(self) -> list[list[Phrase]]:
+        """Returns the phrases of each picture, boxes in shares of it; none where none are known."""
+        found: list[list[Phrase]] = [[] for _ in self.image_ids]
+        if self.phrases is None:
+            return found
+        starts = np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
+        for row, sentence in enumerate(self.phrases.sentence_index.tolist()):
+            image = int(self.image_index[sentence])
+            ymin, xmin, ymax, xmax = self.phrases.boxes[row].tolist()
+            found[image].append(
+                Phrase(
+                    sentence=sentence - int(starts[image]),
+                    text=self.phrases.text[row],
+                    box=(ymin, xmin, ymax, xmax),
+                    object=int(self.phrases.object[row]),
+                    first=int(self.phrases.first[row]),
+                    last=int(self.phrases.last[row]),
+                    in_pixels=False,
+                )
+            )
+        return found
 
     def references(self) -> dict[str, list[str]]:
         """Returns the sentences of each image id."""

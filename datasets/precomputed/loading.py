@@ -60,6 +60,7 @@ def load_precomputed(
     options: DataConfig,
     *,
     strict: bool = False,
+    problems: Problems | None = None,
 ) -> CaptionDataset:
     """Reads the sentences of precomputed features, and gets ready to read the features.
 
@@ -68,6 +69,7 @@ def load_precomputed(
         config: must be None; there are no variants.
         options: which kind of features, where there are several, and where splits come from.
         strict: whether pictures without features or sentences are an error.
+        problems: receives what is wrong, which the data set names in any case.
 
     Returns:
         A data set whose splits have `regions` and no pictures.
@@ -84,7 +86,7 @@ def load_precomputed(
         raise UserError(f"{root} is no folder; {NEEDS}")
     kind = find_kind(root, options)
     files = KINDS[kind].files(root, options)
-    problems = Problems()
+    problems = Problems() if problems is None else problems
     records, sources = KINDS[kind].read(root, options, problems)
     splits = {split: _split(split, records[split], sources[split]) for split in schema.SPLITS}
     if strict and problems.skipped:

@@ -1,12 +1,14 @@
 """neuraltalk's `vgg_feats.mat`: one vector a picture, in the order of `dataset.json`.
 
-The key `feats` holds F × N numbers: one *column* a picture, whatever its README says.
+The key `feats` holds F × N numbers: one *column* a picture, whatever its README says, in the order
+of `imgid`.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from visem_tf.datasets.collecting import collect
@@ -16,6 +18,7 @@ from visem_tf.datasets.precomputed.captions import captions_file
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.region_source import RegionBlock, RegionSource
+from visem_tf.datasets.text_files import read_json
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
@@ -75,20 +78,36 @@ def read(
     """
     path, captions = find(root, options)
     records = read_karpathy(captions, root, problems.notes)
-    # The vectors are in the order of the file, bad entries included.
-    vectors = as_rows(read_mat(path), _count(captions), path, problems)
-    if len(records) != len(vectors):
+    columns = picture_columns(read_json(captions, [])["images"])
+    vectors = as_rows(read_mat(path), len(columns), path, problems)
+    if len(records) != len(columns):
         raise UserError(
             f"{captions} has entries that cannot be read, so that nobody knows which vectors of "
             f"{path.name} are whose; mend it ({problems.notes[-1]})"
         )
-    row_of = {record.file_name: row for row, record in enumerate(records)}
+    row_of = {record.file_name: row for record, row in zip(records, columns, strict=True)}
     splits = collect("precomputed", records, options, problems, described=row_of.keys())
     sources: dict[str, RegionSource] = {
         split: Vectors(vectors, np.array([row_of[record.file_name] for record in part], np.int64))
         for split, part in splits.items()
     }
     return splits, sources
+
+
+def picture_columns(images: list[Any]) -> list[int]:
+    """Returns the column of each picture: its `imgid`, or its place where these do not count all.
+
+    Args:
+        images: of Karpathy's file.
+
+    Example:
+        >>> picture_columns([{"imgid": 1}, {"imgid": 0}]), picture_columns([{}, {"imgid": 7}])
+        ([1, 0], [0, 1])
+    """
+    given = [image.get("imgid") if isinstance(image, dict) else None for image in images]
+    places = list(range(len(images)))
+    numbers = [number for number in given if type(number) is int]
+    return numbers if sorted(numbers) == places else places
 
 
 def as_rows(feats: np.ndarray, count: int, path: AnyPath, problems: Problems) -> np.ndarray:
@@ -157,9 +176,3 @@ def _read_hdf5(path: AnyPath) -> np.ndarray:
 def _start(path: AnyPath) -> bytes:
     with path.open("rb") as file:
         return bytes(file.read(128))
-
-
-def _count(captions: AnyPath) -> int:
-    from visem_tf.datasets.text_files import read_json
-
-    return len(read_json(captions, [])["images"])

@@ -59,6 +59,17 @@ def test_a_column_of_vgg_feats_is_a_picture(folder):
         check_sentences(split, rows(split))
 
 
+def test_the_imgid_is_the_column_where_pictures_stand_in_another_order(folder):
+    expected = features_of.write_vgg_feats(folder, PICTURES)
+    content = json.loads((folder / "dataset.json").read_text())
+    for number, image in enumerate(content["images"]):
+        image["imgid"] = number
+    content["images"].reverse()
+    (folder / "dataset.json").write_text(json.dumps(content))
+    for split in load(folder).splits.values():
+        np.testing.assert_allclose(regions(split)[0][:, 0], expected[rows(split)], rtol=1e-6)
+
+
 def test_columns_are_taken_where_there_are_as_many_features_as_pictures(folder):
     import scipy.io
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from visem_tf.datasets.loading import Split
+from visem_tf.datasets.records import Phrase
 from visem_tf.files import atomic_path, write_atomically
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.storage import AnyPath
@@ -72,7 +73,7 @@ def write_cache(split: Split, cache: FeatureCache, folder: AnyPath) -> None:
     has_boxes = split.regions is None or split.regions.has_boxes
     key = json.dumps({**cache.key, "boxes": has_boxes}, indent=1) + "\n"
     write_atomically(target / "key.json", key)
-    phrases = _phrases(split)
+    phrases = split.phrases_of_pictures()
     references = split.references()
     rows = [
         json.dumps(
@@ -80,7 +81,7 @@ def write_cache(split: Split, cache: FeatureCache, folder: AnyPath) -> None:
                 "image_id": image_id,
                 "file_name": split.file_names[number],
                 "sentences": references[image_id],
-                "phrases": phrases[number],
+                "phrases": [_as_json(phrase) for phrase in phrases[number]],
             },
             ensure_ascii=False,
         )
@@ -89,25 +90,9 @@ def write_cache(split: Split, cache: FeatureCache, folder: AnyPath) -> None:
     write_atomically(target / "sentences.jsonl", _lines(rows))
 
 
-def _phrases(split: Split) -> list[list[dict[str, Any]]]:
-    """The phrases of each picture."""
-    found: list[list[dict[str, Any]]] = [[] for _ in split.image_ids]
-    if split.phrases is None:
-        return found
-    starts = np.searchsorted(split.image_index, np.arange(len(split.image_ids)))
-    for row, sentence in enumerate(split.phrases.sentence_index.tolist()):
-        image = int(split.image_index[sentence])
-        found[image].append(
-            {
-                "sentence": sentence - int(starts[image]),
-                "first": int(split.phrases.first[row]),
-                "last": int(split.phrases.last[row]),
-                "text": split.phrases.text[row],
-                "box": split.phrases.boxes[row].tolist(),
-                "object": int(split.phrases.object[row]),
-            }
-        )
-    return found
+def _as_json(phrase: Phrase) -> dict[str, Any]:
+    names = ("sentence", "first", "last", "text", "box", "object")
+    return {name: getattr(phrase, name) for name in names}
 
 
 def _lines(lines: list[str]) -> bytes:
