@@ -19,6 +19,7 @@ from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages.captioning import Describer, word_attention
 from visem_tf.stages.generators import read_generator, with_ensemble
 from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.storage import as_path
 from visem_tf.text import PAD_ID, Vocabulary
 
 
@@ -61,7 +62,7 @@ class TrainedRun:
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
-        if not (Path(path) / "config.json").is_file():
+        if not (as_path(path) / "config.json").is_file():
             raise UserError(f"{os.fspath(path)} is no run directory (it has no config.json)")
         self.run = RunDirectory(path)
         recorded = self.run.config()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from visem_tf.datasets.text_files import read_json, read_lines
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, StoredPath
+from visem_tf.storage import AnyPath, readable
 
 SENTENCES = "sentences.jsonl"
 KEY = "key.json"
@@ -126,13 +127,9 @@ def _shards(folder: AnyPath) -> list[AnyPath]:
 
 
 def _open(path: AnyPath) -> np.ndarray:
-    import io
-
     try:
-        if isinstance(path, StoredPath):
-            records = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        else:
-            records = np.load(path, mmap_mode="r", allow_pickle=False)
+        on_disk = isinstance(path, Path)
+        records = np.load(readable(path), mmap_mode="r" if on_disk else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is damaged ({error}); copy it again") from error
     if records.dtype.names != _FIELDS:

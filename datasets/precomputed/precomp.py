@@ -6,8 +6,8 @@ there are as many rows as captions, every picture's row stands once for each of 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from visem_tf.datasets.precomputed.vgg_feats import Vectors
@@ -18,7 +18,7 @@ from visem_tf.datasets.text_files import read_lines
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, StoredPath
+from visem_tf.storage import AnyPath, readable
 
 SPLITS = {"train": "train", "val": "dev", "test": "test"}
 """Our splits, and how these files call them."""
@@ -163,10 +163,8 @@ def _same(rows: np.ndarray) -> bool:
 
 def _open(path: AnyPath) -> np.ndarray:
     try:
-        if isinstance(path, StoredPath):
-            vectors = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        else:
-            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        on_disk = isinstance(path, Path)
+        vectors = np.load(readable(path), mmap_mode="r" if on_disk else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is no NumPy array that can be read ({error})") from error
     if vectors.ndim not in (2, 3) or not np.issubdtype(vectors.dtype, np.floating):

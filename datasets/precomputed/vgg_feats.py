@@ -6,7 +6,6 @@ of `imgid`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from visem_tf.datasets.text_files import read_json
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, StoredPath
+from visem_tf.storage import AnyPath, readable
 
 _PICTURES_AT_A_TIME = 256
 
@@ -141,7 +140,8 @@ def read_mat(path: AnyPath) -> np.ndarray:
         UserError: the file cannot be read, or SciPy is missing.
     """
     try:
-        start = path.read_bytes()[:128] if isinstance(path, StoredPath) else _start(path)
+        with path.open("rb") as file:
+            start = bytes(file.read(128))
         if start[:19] == b"MATLAB 7.3 MAT-file" or start[:8] == b"\x89HDF\r\n\x1a\n":
             return _read_hdf5(path)
         return _read_matlab_5(path)
@@ -156,7 +156,7 @@ def read_mat(path: AnyPath) -> np.ndarray:
 def _read_matlab_5(path: AnyPath) -> np.ndarray:
     import scipy.io
 
-    source = io.BytesIO(path.read_bytes()) if isinstance(path, StoredPath) else str(path)
+    source = readable(path)
     try:
         content = scipy.io.loadmat(source, variable_names=["feats"])
     except scipy.io.matlab.MatReadError as error:
@@ -167,12 +167,6 @@ def _read_matlab_5(path: AnyPath) -> np.ndarray:
 def _read_hdf5(path: AnyPath) -> np.ndarray:
     import h5py
 
-    source = io.BytesIO(path.read_bytes()) if isinstance(path, StoredPath) else str(path)
-    with h5py.File(source, "r") as file:
+    with h5py.File(readable(path), "r") as file:
         # MATLAB counts axes the other way.
         return np.asarray(file["feats"]).T
-
-
-def _start(path: AnyPath) -> bytes:
-    with path.open("rb") as file:
-        return bytes(file.read(128))

@@ -21,6 +21,7 @@ from visem_tf.errors import UserError
 from visem_tf.files import save_array, write_atomically
 from visem_tf.regions.backbone import weights_digest
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
+from visem_tf.storage import AnyPath
 
 _FORMAT = 1
 _SHARD_SIZE = 256
@@ -212,7 +213,7 @@ def cache_key(
     }
 
 
-def cache_folder(cache_dir: Path, key: Mapping[str, Any]) -> Path:
+def cache_folder(cache_dir: AnyPath, key: Mapping[str, Any]) -> AnyPath:
     """The folder of a cache: readable in its beginning, unique in its end."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{key['dataset']}-{key['split']}-{digest}".replace("/", "-")

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ from visem_tf.datasets.region_source import RegionSource
 from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precomputed_key
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages import Context
+from visem_tf.storage import as_path
+from visem_tf.working_copy import working_copy
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def cache_of(config: Config, data: CaptionDataset, split: str) -> FeatureCache:
         key = cache_key(config.regions, data.name, data.fingerprint, split)
     else:
         key = precomputed_key(data.name, data.fingerprint, split)
-    folder = cache_folder(Path(config.cache_dir), key)
+    folder = working_copy(cache_folder(as_path(config.cache_dir), key))
     return FeatureCache(folder, key, len(data.splits[split].image_ids))
 
 
