@@ -41,6 +41,7 @@ DISK_PROBLEMS = (
     errno.EROFS,
     errno.ENAMETOOLONG,
     errno.EPROTONOSUPPORT,
+    errno.EIO,
 )
 
 
