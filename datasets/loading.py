@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from visem_tf.datasets import builder_module, schema
+from visem_tf.datasets import PRECOMPUTED, builder_module, schema
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.records import Phrase
+from visem_tf.datasets.region_source import RegionSource
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
@@ -55,6 +57,7 @@ class Split:
         sentence_ids: S strings, `f"{image_id}#{k}"`.
         image_index: int32 [S], which picture a sentence belongs to.
         phrases: None where the data set has none.
+        regions: what regions are read from instead of pictures, for precomputed features.
     """
 
     name: str
@@ -65,10 +68,33 @@ class Split:
     image_index: np.ndarray
     phrases: Phrases | None
     _open: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
+    regions: RegionSource | None = dataclasses.field(default=None, repr=False)
 
     def pictures(self) -> tf.data.Dataset:
         """Returns the encoded pictures, string scalars in the order of `image_ids`."""
         return self._open()
+
+    def phrases_of_pictures(self) -> list[list[Phrase]]:
+        """Returns the phrases of each picture, boxes in shares of it; none where none are known."""
+        found: list[list[Phrase]] = [[] for _ in self.image_ids]
+        if self.phrases is None:
+            return found
+        starts = np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
+        for row, sentence in enumerate(self.phrases.sentence_index.tolist()):
+            image = int(self.image_index[sentence])
+            ymin, xmin, ymax, xmax = self.phrases.boxes[row].tolist()
+            found[image].append(
+                Phrase(
+                    sentence=sentence - int(starts[image]),
+                    text=self.phrases.text[row],
+                    box=(ymin, xmin, ymax, xmax),
+                    object=int(self.phrases.object[row]),
+                    first=int(self.phrases.first[row]),
+                    last=int(self.phrases.last[row]),
+                    in_pixels=False,
+                )
+            )
+        return found
 
     def references(self) -> dict[str, list[str]]:
         """Returns the sentences of each image id."""
@@ -123,6 +149,10 @@ def load_dataset(
         UserError: an unknown name or configuration, a missing or unusable folder or file, an empty
             split, a cache that cannot be written or is damaged, or with `strict` a skipped picture.
     """
+    if name == PRECOMPUTED:
+        from visem_tf.datasets.precomputed.loading import load_precomputed
+
+        return load_precomputed(data_dir, config, options or DataConfig(), strict=strict)
     builder_class = importlib.import_module(builder_module(name)).Builder
     prepared = prepare(
         builder_class, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options

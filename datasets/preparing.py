@@ -26,9 +26,9 @@ from tensorflow_datasets.core.utils import tqdm_utils
 from visem_tf.datasets import nearest, schema
 from visem_tf.datasets.folder_builder import FolderBuilder
 
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.storage import AnyPath, as_path, is_remote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,9 @@ def prepare(
     check_options(builder_class, options)
     sources = find_sources(builder_class, data_dir, options, config)
     fingerprint = _fingerprint(builder_class, config, sources, options)
-    folder = Path(cache_dir).expanduser() / f"tfds-{fingerprint}"
+    # Prepared files stay on the disk: they are made from the data in no time.
+    on_disk = Config.cache_dir if is_remote(cache_dir) else cache_dir
+    folder = Path(on_disk).expanduser() / f"tfds-{fingerprint}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one(folder / "lock"):

@@ -30,8 +30,12 @@ def run(context: Context) -> dict[str, Any]:
     captions, absences = _captions(context, name)
     cache, vocabulary = open_cache(context, name), read_or_build_vocabulary(context)
     model = load_model(context)
-    gallery = make_gallery(context, split, cache, model, vocabulary, captions, absences)
-    pictures = gallery.pictures
+    gallery = None
+    if split.regions is None:
+        gallery = make_gallery(context, split, cache, model, vocabulary, captions, absences)
+    else:
+        absences.append("Pictures: the features were computed elsewhere, without pictures.")
+    pictures = gallery.pictures if gallery else []
     recorded = _read_json(context, "config.json") or {}
     page = Page(
         title=f"Deep visual-semantic alignments on {context.config.dataset}",
@@ -52,13 +56,16 @@ def run(context: Context) -> dict[str, Any]:
         word_scores=WordScores(
             vocabulary.words[len(SPECIAL_WORDS) :],
             word_scores(model, gallery.word_embeddings, gallery.regions),
-        ),
+        )
+        if gallery
+        else None,
     )
     html = render(page)
     write_atomically(context.run / "report.html", html)
     write_examples(context, pictures)
     write_results(context, metrics)
-    write_space(context, model, vocabulary, gallery.word_embeddings, gallery.regions, pictures)
+    if gallery:
+        write_space(context, model, vocabulary, gallery.word_embeddings, gallery.regions, pictures)
     asked = context.config.report.pictures
     return {"pictures": len(pictures), "asked": asked, "bytes": len(html.encode())}
 

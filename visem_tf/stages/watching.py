@@ -75,7 +75,9 @@ class AlignmentWatch(_Watch):
         self._align: Any = None
 
     def write(self, epoch: int) -> None:
-        """Aligns and draws."""
+        """Aligns and draws; nothing where features were computed elsewhere, without pictures."""
+        if self.context.data.splits["val"].regions is not None:
+            return
         if self._align is None:
             self._align = _alignment_of(self.model, self.context.config.infer.beta)
         found = self._align(
