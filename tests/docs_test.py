@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path for pattern in ("*.md", "docs/*.md", "datasets/*/README.md") for path in ROOT.glob(pattern)
 )
-COMMAND = re.compile(r"python3? -m (visem_tf\.[\w.]+)((?:[^\n`|]|\\\n)*)")
+COMMAND = re.compile(r"python3? -m (visem_tf\.[\w.]+)(.*)")
 RUN_WORDS = ("R", "A", "B", "RUN")
 
 
@@ -21,15 +21,28 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+def pieces(text: str) -> Iterator[str]:
+    """The lines of code blocks, and code within lines."""
+    text = text.replace("\\\n", " ")
+    fenced = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+    for block in fenced.findall(text):
+        yield from block.splitlines()
+    text = fenced.sub("", text)
+    yield from re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
+    for code in re.findall(r"`([^`]+)`", text):
+        yield " ".join(code.split())
+
+
 def commands() -> Iterator[tuple[str, str, str]]:
     """Page, module and arguments of every command that is written out with its options."""
     for page in PAGES:
-        for module, rest in COMMAND.findall(page.read_text(encoding="utf-8")):
-            arguments = re.split(r"\s#\s|\s+`| &&|;", rest.replace("\\\n", " "))[0]
-            for sign in "[]":  # what may be left out
-                arguments = arguments.replace(sign, "")
-            if " -" in arguments:
-                yield str(page.relative_to(ROOT)), module, arguments.strip()
+        for piece in pieces(page.read_text(encoding="utf-8")):
+            for module, rest in COMMAND.findall(piece):
+                arguments = re.split(r"\s#\s| &&|;", rest)[0]
+                for sign in "[]":  # what may be left out
+                    arguments = arguments.replace(sign, "")
+                if " -" in arguments:
+                    yield str(page.relative_to(ROOT)), module, arguments.strip()
 
 
 class Parsed(Exception):  # noqa: N818

@@ -22,7 +22,7 @@ def test_every_point_has_its_embedding_its_name_and_its_tile(tmp_path: Path):
     values = np.frombuffer((tmp_path / embedding.tensor_path).read_bytes(), "<f4")
     np.testing.assert_array_equal(values.reshape(3, 2), embeddings)
     names = (tmp_path / embedding.metadata_path).read_text().splitlines()
-    assert names == ["kind\tname", "word\tdog", "region\ta b .jpg", f"word\t{'x' * 40}"]
+    assert names == ["name\tkind", "dog\tword", "a b .jpg\tregion", f"{'x' * 40}\tword"]
     sprite = Image.open(tmp_path / embedding.sprite.image_path)
     width, height = embedding.sprite.single_image_dim
     assert sprite.size == (2 * width, 2 * height)

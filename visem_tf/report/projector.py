@@ -49,8 +49,8 @@ def write_projector(log_dir: Path, points: Sequence[Point], embeddings: np.ndarr
     folder = log_dir / "projector"
     values = np.ascontiguousarray(embeddings, "<f4")
     write_atomically(folder / "embeddings.bytes", values.tobytes())
-    rows = [f"{point.kind}\t{' '.join(point.name.split())}" for point in points]
-    write_atomically(folder / "names.tsv", "\n".join(["kind\tname", *rows]) + "\n")
+    rows = [f"{' '.join(point.name.split())}\t{point.kind}" for point in points]
+    write_atomically(folder / "names.tsv", "\n".join(["name\tkind", *rows]) + "\n")
     buffer = io.BytesIO()
     _sprite(points).save(buffer, "PNG")
     write_atomically(folder / "pictures.png", buffer.getvalue())

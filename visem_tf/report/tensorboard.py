@@ -70,14 +70,17 @@ def write_captions(
       log_dir: Where event files stand; made if missing.
       step: The epoch.
       captions: By the name of the picture.
-      references: What people wrote, by the same names; the first one is shown.
+      references: What people wrote, by the same names; the first one is shown. None shows none.
       tag: Name of the summary.
       suffix: Ends the name of the event file.
     """
-    lines = ["| picture | generated | a person's |", "|---|---|---|"]
+    columns = ["picture", "generated", *([] if references is None else ["a person's"])]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, caption in captions.items():
-        written = (references or {}).get(name) or [""]
-        lines.append("| " + " | ".join(_cell(text) for text in (name, caption, written[0])) + " |")
+        cells = [name, caption]
+        if references is not None:
+            cells.append((references.get(name) or [""])[0])
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
     with _writing(log_dir, step, suffix):
         tf.summary.text(tag, "\n".join(lines))
 
@@ -98,6 +101,11 @@ def write_hyperparameters(
       suffix: Ends the name of the event file.
     """
     with _writing(log_dir, 0, suffix):
+        # Which are the figures; otherwise the page lists every scalar of the run as one.
+        hp.hparams_config(
+            hparams=[hp.HParam(name) for name in hyperparameters],
+            metrics=[hp.Metric(f"metrics/{name}", display_name=name) for name in figures],
+        )
         hp.hparams(dict(hyperparameters))
         for name, value in figures.items():
             tf.summary.scalar(f"metrics/{name}", value)

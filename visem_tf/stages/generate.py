@@ -34,6 +34,7 @@ from visem_tf.training.pipeline import (
 )
 
 _SAMPLE = 2000
+_TITLES = {"full_frame": "full-frame generator", "regions": "region generator"}
 
 
 class _Texts(NamedTuple):
@@ -155,7 +156,7 @@ def _train(
         )
         return recorder.watched(examples["train"].examples(positions))
 
-    recorder = record(context, f"{name.replace('_', '-')} generator", count)
+    recorder = record(context, _TITLES[name], count)
     watch = SentenceWatch(context, name, open_cache(context, "val"), vocabulary)
     train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]
