@@ -6,12 +6,14 @@ import dataclasses
 import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from visem_tf.datasets import PRECOMPUTED, builder_module, schema
+from visem_tf.datasets.content import keep_digests, picture_digest, read_digests, text_digest
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Phrase
@@ -58,6 +60,7 @@ class Split:
         image_index: int32 [S], which picture a sentence belongs to.
         phrases: None where the data set has none.
         regions: what regions are read from instead of pictures, for precomputed features.
+        picture_digest: identifies the pictures and their order, wherever they lie.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Split:
     phrases: Phrases | None
     _open: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
     regions: RegionSource | None = dataclasses.field(default=None, repr=False)
+    picture_digest: str = ""
 
     def pictures(self) -> tf.data.Dataset:
         """Returns the encoded pictures, string scalars in the order of `image_ids`."""
@@ -110,7 +114,7 @@ class CaptionDataset:
 
     Attributes:
         name: as given to `load_dataset`.
-        fingerprint: identifies pictures and texts, for the names of what is derived from them.
+        fingerprint: 16 hexadecimal digits of pictures and texts, wherever they lie.
         splits: "train", "val" and "test".
         problems: what was found wrong, the skipped pictures first, and last what was decided.
         skipped: those of `problems` that cost a picture.
@@ -160,6 +164,7 @@ def load_dataset(
     builder = prepared.builder
     try:
         splits = {split: _read_split(builder, split) for split in schema.SPLITS}
+        splits = _with_digests(name, splits, prepared.folder)
         problems = Problems.load(builder.data_dir)
     except (OSError, ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         raise UserError(
@@ -172,7 +177,7 @@ def load_dataset(
         )
     return CaptionDataset(
         name=name,
-        fingerprint=prepared.fingerprint,
+        fingerprint=fingerprint_of(name, splits),
         splits=splits,
         problems=[
             *(f"skipped {line}" for line in problems.skipped),
@@ -181,6 +186,35 @@ def load_dataset(
         ],
         skipped=problems.skipped,
     )
+
+
+def fingerprint_of(name: str, splits: dict[str, Split]) -> str:
+    """Returns 16 hexadecimal digits of the pictures and texts of splits."""
+    parts: list[Any] = [name]
+    for split in splits.values():
+        parts += [split.name, split.picture_digest, split.image_ids, split.sentences]
+        parts.append(split.image_index)
+        if split.phrases is not None:
+            phrases = dataclasses.asdict(split.phrases)
+            parts += [phrases[field] for field in sorted(phrases)]
+    return text_digest(*parts)[:16]
+
+
+def _with_digests(name: str, splits: dict[str, Split], folder: Path) -> dict[str, Split]:
+    """Splits that know the digests of their pictures, which are read for it the first time."""
+    digests = read_digests(folder) or {}
+    if digests.keys() != splits.keys():
+        digests = {
+            split.name: picture_digest(
+                split.pictures(), len(split.image_ids), f"reading {name} {split.name}"
+            )
+            for split in splits.values()
+        }
+        keep_digests(folder, digests)
+    return {
+        key: dataclasses.replace(split, picture_digest=digests[key])
+        for key, split in splits.items()
+    }
 
 
 def _read_split(builder: Any, name: str) -> Split:

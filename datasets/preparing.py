@@ -2,7 +2,8 @@
 
 They live in `cache_dir/tfds-<fingerprint>/`, where the fingerprint is made of the name,
 configuration and version of the data set and of the path, size and time of each source file:
-another folder, or the same one after a change, is prepared anew and never mixed up.
+another folder, or the same one after a change, is prepared anew and never mixed up. What is derived
+from a data set is named after its content (`visem_tf.datasets.content`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Prepared:
 
     Attributes:
         builder: its builder of TensorFlow Datasets.
-        fingerprint: 16 hexadecimal digits that identify pictures and texts.
+        fingerprint: 16 hexadecimal digits that change with any source file.
         folder: where everything about it lies.
     """
 

@@ -197,16 +197,14 @@ class FeatureCache:
 _FIELDS = ("region_features", "boxes", "scores", "region_mask")
 
 
-def cache_key(
-    settings: RegionsConfig, dataset: str, fingerprint: str, split: str
-) -> dict[str, Any]:
+def cache_key(settings: RegionsConfig, dataset: str, pictures: str, split: str) -> dict[str, Any]:
     """Everything the cached features of a split depend on."""
     fields = settings.to_dict()
     del fields["batch_size"]  # Changes speed only.
     return {
         "format": _FORMAT,
         "dataset": dataset,
-        "fingerprint": fingerprint,
+        "pictures": pictures,
         "split": split,
         "weights": weights_digest(settings.backbone),
         "regions": fields,

@@ -63,7 +63,7 @@ def open_cache(context: Context, split: str) -> FeatureCache:
 def cache_of(config: Config, data: CaptionDataset, split: str) -> FeatureCache:
     """The region features of a split, finished or not."""
     if data.splits[split].regions is None:
-        key = cache_key(config.regions, data.name, data.fingerprint, split)
+        key = cache_key(config.regions, data.name, data.splits[split].picture_digest, split)
     else:
         key = precomputed_key(data.name, data.fingerprint, split)
     folder = working_copy(cache_folder(as_path(config.cache_dir), key))
