@@ -111,7 +111,12 @@ def attending_run(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -
 def browser() -> Iterator[Any]:
     """A headless Chromium, driven by Playwright; tests without one are skipped."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+    found = next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+        ),
+        None,
+    )
     with sync_api.sync_playwright() as playwright:
         if found is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("there is no Chromium; `playwright install chromium` fetches one")
