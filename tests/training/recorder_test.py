@@ -104,6 +104,35 @@ def test_waiting_for_batches_is_told_from_computing(tmp_path: Path):
     assert shares["computing"] < 0.3
 
 
+def test_watching_leaves_batches_read_ahead_under_determinism(run_python, tmp_path: Path):
+    printed = run_python(
+        f"""
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+import pathlib, time
+import tensorflow as tf
+from visem_tf.training.recorder import Recorder
+
+tf.config.experimental.enable_op_determinism()
+tf.random.set_seed(0)
+recorder = Recorder(pathlib.Path({str(tmp_path)!r}), "x", 8)
+made = []
+def make(x):
+    made.append(int(x))
+    return x
+batches = tf.data.Dataset.range(8).map(
+    lambda x: tf.numpy_function(make, [x], tf.int64, stateful=False), num_parallel_calls=2
+)
+batches = iter(recorder.watched(batches.prefetch(2)))
+next(batches)
+time.sleep(1)
+print(len(made), len(recorder._ready))
+"""
+    )
+    made, ready = map(int, printed.split())
+    assert made > 2 and ready > 1
+
+
 def test_a_profile_is_written_when_asked_for(tmp_path: Path):
     recorder = Recorder(tmp_path, "x", 12, profile=True)
     fit(recorder, tf.data.Dataset.from_tensor_slices(ROWS).batch(1).repeat(2), steps=12)

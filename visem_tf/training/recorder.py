@@ -68,12 +68,19 @@ class Recorder(keras.callbacks.Callback):
         """The same batches; notes when each is ready."""
         self._watched = True
 
-        def note() -> np.int64:
+        def note(part: np.ndarray) -> np.ndarray:
             self._ready.append(time.perf_counter())
-            return np.int64(0)
+            return part
 
         def noted(*batch: Any) -> Any:
-            tf.numpy_function(note, [], tf.int64)
+            # A stateless function, through which the smallest part of the batch goes: for one with
+            # state, TensorFlow's determinism takes prefetching and parallel reading away.
+            parts = tf.nest.flatten(batch, expand_composites=True)
+            smallest = min(range(len(parts)), key=lambda n: parts[n].shape.rank or 0)
+            part = parts[smallest]
+            through = tf.numpy_function(note, [part], part.dtype, stateful=False)
+            parts[smallest] = tf.ensure_shape(through, part.shape)
+            batch = tf.nest.pack_sequence_as(batch, parts, expand_composites=True)
             return batch if len(batch) > 1 else batch[0]
 
         return batches.map(noted).prefetch(2)
