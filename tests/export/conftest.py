@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from visem_tf.export.parity import SessionModel
 from visem_tf.export.saved_model import Export, export_saved_model
 
 from visem_tf.config import Config
@@ -99,8 +100,11 @@ class Served:
     def __init__(self, path: Path) -> None:
         self.model = tf.saved_model.load(str(path))
 
-    def __call__(self, signature: str, **inputs: list[Any]) -> dict[str, np.ndarray]:
-        tensors = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
+    def __call__(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        tensors = {
+            name: tf.constant(value, tf.string if isinstance(value, list) else None)
+            for name, value in inputs.items()
+        }
         outputs = self.model.signatures[signature](**tensors)
         return {name: output.numpy() for name, output in outputs.items()}
 
@@ -115,22 +119,6 @@ def served(exported: Export) -> Served:
     return Served(exported.path)
 
 
-class Session:
-    """The same by way of the session loader, which TensorFlow Serving uses."""
-
-    def __init__(self, path: Path) -> None:
-        self.session = tf.compat.v1.Session(graph=tf.Graph())
-        with self.session.graph.as_default():
-            loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
-        self.signatures = loaded.signature_def
-
-    def __call__(self, signature: str, **inputs: list[Any]) -> dict[str, np.ndarray]:
-        definition = self.signatures[signature]
-        fetches = {name: info.name for name, info in definition.outputs.items()}
-        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        return self.session.run(fetches, feeds)
-
-
 @pytest.fixture(scope="session")
-def session(exported: Export) -> Session:
-    return Session(exported.path)
+def session(exported: Export) -> SessionModel:
+    return SessionModel(exported.path)

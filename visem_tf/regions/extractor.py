@@ -48,10 +48,21 @@ def prepare_picture(encoded: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
       float [P, P, 3] in 0..255.
     """
-    pixels = tf.cast(decode_picture(encoded), tf.float32)
-    pixels = tf.image.resize(pixels, [size, size], antialias=True)
-    pixels.set_shape([size, size, 3])
-    return pixels
+    return warp_picture(decode_picture(encoded), size)
+
+
+def warp_picture(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """Warps pictures to squares, anti-aliased.
+
+    Args:
+      pixels: [H, W, 3] or [B, H, W, 3] in 0..255, of any number type.
+      size: Side P in pixels.
+
+    Returns:
+      float [P, P, 3] or [B, P, P, 3] in 0..255.
+    """
+    pixels = tf.image.resize(tf.cast(pixels, tf.float32), [size, size], antialias=True)
+    return tf.ensure_shape(pixels, [*pixels.shape[:-3], size, size, 3])
 
 
 class RegionExtractor:
