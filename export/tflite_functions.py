@@ -174,7 +174,8 @@ def embed_padded(encoder: SentenceEncoder, token_ids: tf.Tensor) -> tf.Tensor:
     Returns:
       float [N, T, D], zeros in the padding.
     """
-    mask = tf.cast(tf.not_equal(token_ids, PAD_ID), tf.float32)[..., tf.newaxis]  # [N, T, 1]
+    # Without `tf.newaxis`, which becomes an operation that TFLite has for few ranks only.
+    mask = tf.expand_dims(tf.cast(tf.not_equal(token_ids, PAD_ID), tf.float32), 2)  # [N, T, 1]
     words = encoder.word_projection(encoder.word_vectors(token_ids))  # e_t [N, T, H]
     both = sum(
         _recurrence(words, mask, kernel, bias, reverse=reverse)
@@ -192,14 +193,14 @@ def _recurrence(
     """h_t = relu(e_t + h W + b) of the word before, or after; float [N, T, H]."""
     kernel, bias = tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)
     steps, hidden_dim = tf.shape(words)[1], kernel.shape[0]
-    column = tf.range(steps)[:, tf.newaxis]  # [T, 1]
+    column = tf.expand_dims(tf.range(steps), 1)  # [T, 1]
 
     def step(t: tf.Tensor, hidden: tf.Tensor, all_hidden: tf.Tensor) -> tuple[tf.Tensor, ...]:
         now = steps - 1 - t if reverse else t
         word, real = tf.gather(words, now, axis=1), tf.gather(mask, now, axis=1)
         hidden = tf.nn.relu(word + tf.matmul(hidden, kernel) + bias) * real
         here = tf.cast(tf.equal(column, now), tf.float32)  # [T, 1]
-        return t + 1, hidden, all_hidden + here * hidden[:, tf.newaxis]
+        return t + 1, hidden, all_hidden + here * tf.expand_dims(hidden, 1)
 
     first = tf.zeros([tf.shape(words)[0], hidden_dim])
     return tf.while_loop(
