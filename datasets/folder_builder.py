@@ -3,59 +3,70 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from tqdm import tqdm
+from visem_tf.datasets import schema
+from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.records import Record
 
-from visem_tf import text
+from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.regions.pictures import PictureError, read_picture
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """One picture of a split, still in its file.
-
-    Attributes:
-        image_id: unique in the data set; "#" in it is written "%23".
-        path: the picture's file.
-        sentences: its sentences, in order, at least one.
-        phrases: as in `visem_tf.datasets.schema.features`.
-    """
-
-    image_id: str
-    path: Path
-    sentences: Sequence[str]
-    phrases: Sequence[dict[str, Any]] = ()
+from visem_tf.storage import AnyPath, as_path
 
 
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder that reads the folder given as `manual_dir`.
 
-    A subclass defines `source_files`, `_info` and `_split_generators`, which returns
-    `self._generate_examples(split, records)` for every split. What is wrong goes into
+    A subclass defines `source_files`, `read_records` and `_info`. What is wrong goes into
     `self.problems`, which is saved with the prepared files.
+
+    Attributes:
+        OPTIONS: the fields of `visem_tf.config.DataConfig` that the data set is read by.
+        WITHOUT_FOLDER: variants that are not read from a folder of the user's.
+        options: the user's choices; defaults where nobody set them.
+        root: the user's folder, instead of `manual_dir`: it may lie on any storage.
     """
 
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    WITHOUT_FOLDER: ClassVar[tuple[str, ...]] = ()
     problems: Problems
+    options: DataConfig = DataConfig()
+    root: AnyPath | None = None
 
     @classmethod
-    def source_files(cls, data_dir: Path) -> list[Path]:
+    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
         """Returns every file that the data set is read from, to tell one version from another.
 
         Args:
             data_dir: the user's folder.
+            options: the user's choices.
 
         Raises:
             UserError: a file that must be there is not.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def read_records(
+        cls, data_dir: AnyPath, options: DataConfig, problems: Problems
+    ) -> dict[str, list[Record]]:
+        """Returns the usable pictures of each split, without opening one.
+
+        Args:
+            data_dir: the user's folder.
+            options: the user's choices.
+            problems: receives what does not fit together.
+
+        Raises:
+            UserError: a file is missing or cannot be understood, or nothing is left of a split.
         """
         raise NotImplementedError
 
@@ -65,13 +76,21 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         # Still the temporary folder: it gets its final name with everything in it, or never.
         self.problems.save(self.data_dir)
 
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        root = as_path(dl_manager.manual_dir) if self.root is None else self.root
+        records = self.read_records(root, self.options, self.problems)
+        return {split: self._generate_examples(split, records[split]) for split in schema.SPLITS}
+
     def _generate_examples(
         self, split: str, records: Sequence[Record]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the examples of a split; unreadable pictures become problems.
 
         Pictures are read and checked by a few threads, some pictures ahead, so that memory does not
-        grow with the data set.
+        grow with the data set. The key is the picture's file name: the same pictures come in the
+        same order, whichever format names them.
 
         Args:
             split: its name, for messages.
@@ -86,7 +105,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         with tqdm(
             total=len(records), desc=title, unit=" pictures", leave=False, disable=None
         ) as bar:
-            for record, picture in _read_ahead(records):
+            for record, picture in read_ahead(records):
                 bar.update()
                 try:
                     image = picture.result()
@@ -95,13 +114,13 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                     continue
                 count += 1
                 yield (
-                    record.image_id,
+                    record.file_name,
                     {
                         "image_id": record.image_id,
-                        "file_name": record.path.name,
+                        "file_name": record.file_name,
                         "image": image,
                         "sentences": list(record.sentences),
-                        "phrases": list(record.phrases),
+                        "phrases": phrase_rows(record, image, self.problems.notes),
                     },
                 )
         if not count:
@@ -113,50 +132,24 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             )
 
 
-def has_words(sentences: Sequence[str]) -> list[bool]:
-    """Says for each sentence whether any token is left by `visem_tf.text.tokenize`.
+def read_ahead(records: Sequence[Record], read: Any = None) -> Iterator[tuple[Record, Future[Any]]]:
+    """Yields each record with its picture being read by another thread, in order, a few ahead.
 
     Args:
-        sentences: N raw sentences.
-
-    Returns:
-        N booleans.
-
-    Example:
-        >>> has_words(["A dog .", " ... ", ""])
-        [True, False, False]
+        records: the pictures.
+        read: takes a path; `read_picture` by default.
     """
-    result: list[bool] = []
-    for start in range(0, len(sentences), 4096):
-        chunk = [
-            sentence.encode("utf-8", "replace") for sentence in sentences[start : start + 4096]
-        ]
-        result += (text.tokenize(chunk).row_lengths() > 0).numpy().tolist()
-    return result
-
-
-def safe_image_id(name: str) -> str:
-    """Returns a name as an image id, which must not contain the sign that starts a sentence number.
-
-    Example:
-        >>> safe_image_id("picture#1.jpg")
-        'picture%231.jpg'
-    """
-    return name.replace("#", "%23")
-
-
-def _read_ahead(records: Sequence[Record]) -> Iterator[tuple[Record, Future[bytes]]]:
-    """Yields each record with its picture being read, in order, a few ahead."""
+    read = read_picture if read is None else read
     threads = min(8, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="read_picture")
     try:
-        queue: collections.deque[tuple[Record, Future[bytes]]] = collections.deque()
+        queue: collections.deque[tuple[Record, Future[Any]]] = collections.deque()
         remaining = iter(records)
         for record in itertools.islice(remaining, 2 * threads):
-            queue.append((record, pool.submit(read_picture, record.path)))
+            queue.append((record, pool.submit(read, record.path)))
         while queue:
             yield queue.popleft()
             for record in itertools.islice(remaining, 1):
-                queue.append((record, pool.submit(read_picture, record.path)))
+                queue.append((record, pool.submit(read, record.path)))
     finally:
         pool.shutdown(cancel_futures=True)

@@ -15,6 +15,7 @@ from visem_tf.datasets import builder_module, schema
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
 
+from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 
 _TEXTS = ("image_id", "file_name", "sentences", "phrases")
@@ -85,7 +86,7 @@ class CaptionDataset:
         name: as given to `load_dataset`.
         fingerprint: identifies pictures and texts, for the names of what is derived from them.
         splits: "train", "val" and "test".
-        problems: what was found wrong, the skipped pictures first.
+        problems: what was found wrong, the skipped pictures first, and last what was decided.
         skipped: those of `problems` that cost a picture.
     """
 
@@ -102,6 +103,7 @@ def load_dataset(
     cache_dir: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     config: str | None = None,
+    options: DataConfig | None = None,
     strict: bool = False,
 ) -> CaptionDataset:
     """Reads a data set, which is prepared first if it was not yet.
@@ -111,6 +113,7 @@ def load_dataset(
         cache_dir: where prepared files are kept; made if missing.
         data_dir: the user's folder, for data sets that are read from one.
         config: which variant of the data set; by default its first.
+        options: how the user's files are read, where they leave that open.
         strict: whether skipped pictures are an error.
 
     Returns:
@@ -121,7 +124,9 @@ def load_dataset(
             split, a cache that cannot be written or is damaged, or with `strict` a skipped picture.
     """
     builder_class = importlib.import_module(builder_module(name)).Builder
-    prepared = prepare(builder_class, cache_dir=cache_dir, data_dir=data_dir, config=config)
+    prepared = prepare(
+        builder_class, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options
+    )
     builder = prepared.builder
     try:
         splits = {split: _read_split(builder, split) for split in schema.SPLITS}
@@ -139,7 +144,11 @@ def load_dataset(
         name=name,
         fingerprint=prepared.fingerprint,
         splits=splits,
-        problems=[f"skipped {line}" for line in problems.skipped] + problems.notes,
+        problems=[
+            *(f"skipped {line}" for line in problems.skipped),
+            *problems.notes,
+            *problems.decisions,
+        ],
         skipped=problems.skipped,
     )
 

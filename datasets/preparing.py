@@ -26,7 +26,9 @@ from tensorflow_datasets.core.utils import tqdm_utils
 from visem_tf.datasets import nearest, schema
 from visem_tf.datasets.folder_builder import FolderBuilder
 
+from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
+from visem_tf.storage import AnyPath, as_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,7 @@ def prepare(
     cache_dir: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     config: str | None = None,
+    options: DataConfig | None = None,
 ) -> Prepared:
     """Prepares a data set unless that was done before.
 
@@ -78,6 +81,7 @@ def prepare(
         cache_dir: where prepared files are kept; made if missing.
         data_dir: the user's folder, for data sets that are read from one.
         config: the configuration of the builder; by default its first.
+        options: how the user's files are read, where they leave that open.
 
     Returns:
         Where it is.
@@ -87,8 +91,10 @@ def prepare(
             or a cache that cannot be written.
     """
     config = _resolve_config(builder_class, config)
-    sources = _find_sources(builder_class, data_dir)
-    fingerprint = _fingerprint(builder_class, config, sources)
+    options = DataConfig() if options is None else options
+    check_options(builder_class, options)
+    sources = find_sources(builder_class, data_dir, options, config)
+    fingerprint = _fingerprint(builder_class, config, sources, options)
     folder = Path(cache_dir).expanduser() / f"tfds-{fingerprint}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,9 +103,13 @@ def prepare(
                 builder = builder_class(data_dir=folder, config=config)
                 is_prepared = builder.is_prepared()
             if not is_prepared:
-                _prepare(builder, folder, sources.root)
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+                _prepare(builder, folder, sources.root, options)
+    except (OSError, tf.errors.OpError, RuntimeError) as error:
+        # TensorFlow Datasets wraps what a full disk raises.
+        cause = error.__cause__ if type(error) is RuntimeError else error
+        if not isinstance(cause, (OSError, tf.errors.OpError)):
+            raise
+        reason = getattr(cause, "strerror", None) or str(cause)
         raise UserError(
             f"cannot prepare {builder_class.name} in {folder} ({reason}); free space there or "
             "name another folder with --cache-dir"
@@ -108,11 +118,11 @@ def prepare(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sources:
+class Sources:
     """The files a data set is read from, and the folder they lie in; none for a generated one."""
 
-    root: Path | None
-    files: list[Path]
+    root: AnyPath | None
+    files: list[AnyPath]
 
 
 def _resolve_config(builder_class: Any, config: str | None) -> str | None:
@@ -128,36 +138,84 @@ def _resolve_config(builder_class: Any, config: str | None) -> str | None:
     return config
 
 
-def _find_sources(builder_class: Any, data_dir: str | os.PathLike[str] | None) -> _Sources:
-    """Returns the source files, after checking that a folder is given if and only if needed."""
+def check_options(builder_class: Any, options: DataConfig) -> None:
+    """Refuses options that the data set is not read by, which would be ignored silently.
+
+    Raises:
+        UserError: names the option.
+    """
+    used = getattr(builder_class, "OPTIONS", ())
+    default = DataConfig()
+    for field in dataclasses.fields(DataConfig):
+        if field.name not in used and getattr(options, field.name) != getattr(default, field.name):
+            reads = ", ".join(f"--data.{each}" for each in used) or "none of --data.*"
+            raise UserError(
+                f"{builder_class.name} does not use --data.{field.name}; leave it out (it uses "
+                f"{reads})"
+            )
+
+
+def find_sources(
+    builder_class: Any,
+    data_dir: str | os.PathLike[str] | None,
+    options: DataConfig,
+    config: str | None = None,
+) -> Sources:
+    """Returns the source files, after checking that a folder is given if and only if needed.
+
+    Args:
+        builder_class: the class `Builder` of the data set.
+        data_dir: the user's folder.
+        options: how it is read.
+        config: the variant of the data set.
+
+    Raises:
+        UserError: the folder, or a file in it, is missing or cannot be read.
+    """
     name = builder_class.name
     if not issubclass(builder_class, FolderBuilder):
         if data_dir is not None:
             raise UserError(f"{name} is read from no folder; leave --data-dir out")
-        return _Sources(None, [])
+        return Sources(None, [])
+    if config in builder_class.WITHOUT_FOLDER:
+        return Sources(None if data_dir is None else as_path(data_dir), [])
     needs = f"{name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
     if data_dir is None:
         raise UserError(f"--data-dir is missing; {needs}")
-    root = Path(data_dir).expanduser()
-    if not root.is_dir():
-        raise UserError(f"{root} is no folder; {needs}")
+    root = as_path(data_dir)
     try:
-        return _Sources(root, builder_class.source_files(root))
+        if not root.is_dir():
+            raise UserError(f"{root} is no folder; {needs}")
+        return Sources(root, builder_class.source_files(root, options))
     except OSError as error:
-        raise UserError(f"cannot read {root} ({error.strerror}); check its permissions") from error
+        raise UserError(
+            f"cannot read {root} ({error.strerror}); check the path and its permissions"
+        ) from error
 
 
-def _fingerprint(builder_class: Any, config: str | None, sources: _Sources) -> str:
+def _fingerprint(
+    builder_class: Any, config: str | None, sources: Sources, options: DataConfig
+) -> str:
     """Returns 16 hexadecimal digits that change with anything the prepared files depend on."""
     parts: list[Any] = [builder_class.name, str(builder_class.VERSION), repr(schema.features())]
     if config:
         parts.append(vars(builder_class.builder_configs[config]))
+    # A data set without options keeps the fingerprint it had before there were any.
+    if used := getattr(builder_class, "OPTIONS", ()):
+        parts.append({name: getattr(options, name) for name in used})
     for path in sources.files:
         status = path.stat()
-        relative = path.relative_to(sources.root or path.parent).as_posix()
-        parts.append([relative, status.st_size, status.st_mtime_ns])
+        parts.append([_below(path, sources.root), status.st_size, status.st_mtime_ns])
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _below(path: Any, root: Any) -> str:
+    """A path below the folder of the data, so that a folder that was moved is the same."""
+    try:
+        return str(path.relative_to(root).as_posix())
+    except (ValueError, TypeError, AttributeError):  # named by an option, elsewhere
+        return path.name
 
 
 @contextlib.contextmanager
@@ -175,13 +233,13 @@ def _only_one(path: Path) -> Iterator[None]:
         yield  # closing the file ends the lock, and so does the death of this process
 
 
-def _prepare(builder: Any, folder: Path, manual_dir: Path | None) -> None:
+def _prepare(builder: Any, folder: Path, root: AnyPath | None, options: DataConfig) -> None:
     """Prepares the data set; an interrupted attempt leaves nothing that counts as prepared."""
     for leftover in folder.rglob("incomplete.*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
-    download = tfds.download.DownloadConfig(
-        manual_dir=manual_dir, try_download_gcs=False, compute_stats="skip"
-    )
+    download = tfds.download.DownloadConfig(try_download_gcs=False, compute_stats="skip")
+    if isinstance(builder, FolderBuilder):
+        builder.root, builder.options = root, options
     # `FolderBuilder` shows a bar of its own, with the number of pictures.
     with quiet(bars=sys.stderr.isatty() and not isinstance(builder, FolderBuilder)):
         builder.download_and_prepare(download_dir=folder / "downloads", download_config=download)

@@ -8,10 +8,11 @@ words, in its own place only.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.decoding import PictureModel
 from visem_tf.regions.extractor import Regions
 from visem_tf.stages.captioning import search_sentences
 from visem_tf.stages.infer import align_words
@@ -21,11 +22,6 @@ from visem_tf.trained import TrainedRun
 Outputs = dict[str, tf.Tensor]
 
 _NEVER = -float("inf")
-_WEIGHTS_OF_FEATURES = {
-    "align": lambda run: run.alignment_model.region_encoder.projection.kernel,
-    "generate/full_frame": lambda run: run.full_frame_generator.image_projection.kernel,
-    "generate/regions": lambda run: run.region_generator.image_projection.kernel,
-}
 
 
 class Answers:
@@ -38,27 +34,33 @@ class Answers:
     def __init__(self, run: TrainedRun) -> None:
         self.run = run
         self.settings = run.config.generate
-        self._searches: dict[tuple[str, int], Callable] = {}
+        self._searches: dict[tuple[str, bool], Callable] = {}
 
     @functools.cached_property
     def feature_dim(self) -> int:
         """F, the size of the CNN features that the models were trained on."""
-        kernels = [kernel for name, kernel in _WEIGHTS_OF_FEATURES.items() if self.run.has(name)]
-        return int(kernels[0](self.run).shape[0])
+        if self.run.has("align"):
+            return int(self.run.alignment_model.region_encoder.projection.kernel.shape[0])
+        full_frame = self.run.has("generate/full_frame")
+        specs = self._generator("full_frame" if full_frame else "regions").input_specs()
+        return int((specs["region_features"] if isinstance(specs, dict) else specs).shape[-1])
 
     def captions(self, frames: Regions, *, beam: bool) -> Outputs:
         """Captions of whole pictures.
 
         Args:
-          frames: Whose region 0 is the whole frame; others are not looked at.
+          frames: Region 0 is the whole frame; others are looked at by generators that attend.
           beam: Whether the K best of a beam are wanted, or the one of greedy search.
 
         Returns:
           captions string [B, K], best first; log_probs float [B, K]; K = 1 for greedy search.
         """
-        search = self._search("full_frame", self.settings.beam_size if beam else 1)
-        token_ids, log_probs = search(frames.region_features[:, 0])
         real = frames.region_mask[:, :1]
+        # Where nothing is real there is nothing to attend to, and the answer is thrown away.
+        inputs = self._generator("full_frame").inputs_of_pictures(
+            frames.region_features, frames.region_mask | ~real
+        )
+        token_ids, log_probs = self._search("full_frame", beam)(inputs)
         return {
             "captions": tf.where(real, self.run.vocabulary.decode(token_ids), ""),
             "log_probs": tf.where(real, log_probs, _NEVER),
@@ -71,8 +73,7 @@ class Answers:
           boxes float [B, R, 4]; captions string [B, R]; log_probs and region_scores float [B, R].
         """
         shape = tf.shape(regions.region_features)
-        search = self._search("regions", self.settings.beam_size if beam else 1)
-        token_ids, log_probs = search(
+        token_ids, log_probs = self._search("regions", beam)(
             tf.reshape(regions.region_features, [-1, regions.region_features.shape[2]])
         )
         captions = self.run.vocabulary.decode(token_ids[:, 0])
@@ -163,26 +164,25 @@ class Answers:
         boxes = tf.where((chosen >= 0)[..., tf.newaxis], boxes, 0.0)
         return {"regions": chosen, "boxes": boxes, "tokens": tokens}
 
-    def _search(self, generator: str, beam_size: int) -> Callable:
+    def _search(self, name: str, beam: bool) -> Callable[[Any], tuple[tf.Tensor, tf.Tensor]]:
         """The search of a generator as one graph, shared by all signatures."""
-        key = (generator, beam_size)
-        if key not in self._searches:
-            model: CaptionGenerator = getattr(self.run, _GENERATORS[generator])
-            spec = tf.TensorSpec([None, self.feature_dim], tf.float32)
-            self._searches[key] = tf.function(
-                lambda features: search_sentences(model, features, self.settings, beam_size),
-                input_signature=[spec],
+        if (name, beam) not in self._searches:
+            generator = self._generator(name)
+            beam_size = self.settings.beam_size if beam else 1
+            self._searches[name, beam] = tf.function(
+                lambda inputs: search_sentences(generator, inputs, self.settings, beam_size),
+                input_signature=[generator.input_specs()],
             )
-        return self._searches[key]
+        return self._searches[name, beam]
+
+    def _generator(self, name: str) -> PictureModel:
+        return self.run.full_frame_generator if name == "full_frame" else self.run.region_generator
 
     def _token_ids(self, sentences: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Token ids int32 [N, T] and tokens string [N, T]."""
         tokens = tokenize(sentences)[:, : self.run.config.text.max_words]
         token_ids = self.run.vocabulary.lookup(tokens).to_tensor(PAD_ID)
         return tf.ensure_shape(token_ids, [None, None]), tokens.to_tensor("")
-
-
-_GENERATORS = {"full_frame": "full_frame_generator", "regions": "region_generator"}
 
 
 def _reshaped(values: tf.Tensor, shape: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

@@ -62,7 +62,7 @@ def texts_in_python(run: TrainedRun, regions: Regions) -> Texts:
       run: Questions without a model are left out.
       regions: Of B pictures, NumPy arrays.
     """
-    features = np.asarray(regions.region_features)
+    features, real = np.asarray(regions.region_features), np.asarray(regions.region_mask)
     batch, num_regions, feature_dim = features.shape
     said: Texts = {}
     for question, model in QUESTIONS.items():
@@ -74,13 +74,12 @@ def texts_in_python(run: TrainedRun, regions: Regions) -> Texts:
         describe = Describer(generator, run.vocabulary, run.config.generate, beam_size)
         if of_regions:
             texts, _ = describe(features.reshape(-1, feature_dim))
-            real = np.asarray(regions.region_mask)
             said[question] = [
                 [texts[row * num_regions + region] for region in np.flatnonzero(real[row])]
                 for row in range(batch)
             ]
         else:
-            said[question] = [[text] for text in describe(features[:, 0])[0]]
+            said[question] = [[text] for text in describe.of_pictures(features, real)[0]]
     return said
 
 

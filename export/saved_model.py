@@ -32,6 +32,7 @@ CHANGEABLE = (
     "generate.max_length",
     "generate.length_normalisation",
     "generate.allow_unknown",
+    "generate.block_ngrams",
     "infer.beta",
     "regions.num_regions",
     "regions.batch_size",

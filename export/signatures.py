@@ -149,7 +149,8 @@ class Signatures:
 
         def answer(images: tf.Tensor, *rows: tf.Tensor) -> Outputs:
             if question in ("greedy", "beam"):
-                frame = read(images, True)
+                # A generator that looks at regions needs them for a whole picture too.
+                frame = read(images, not self.run.full_frame_generator.reads_regions)
                 best = answers.captions(frame, beam=question == "beam")
                 if question == "greedy":
                     best = {name: sentences[:, 0] for name, sentences in best.items()}

@@ -65,9 +65,12 @@ class TfliteExport:
         """The signatures, and every file with its size and how many of its texts are Python's."""
         lines = [f"{self.path}"]
         for name, signature in self.description["signatures"].items():
-            lines.append(f"  {name}: {', '.join(signature['inputs'])} -> "
-                         f"{', '.join(signature['outputs'])}")
-        lines += [f"  {name}: left out, {why}" for name, why in self.description["left_out"].items()]
+            lines.append(
+                f"  {name}: {', '.join(signature['inputs'])} -> {', '.join(signature['outputs'])}"
+            )
+        lines += [
+            f"  {name}: left out, {why}" for name, why in self.description["left_out"].items()
+        ]
         for file, about in self.description["files"].items():
             parity = "  ".join(
                 f"{question} {count['identical']}/{count['texts']}"
@@ -217,9 +220,7 @@ def _converted(functions: dict[str, Any], variant: str, squares: Sequence[np.nda
         root.weights = list(variables.values())
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(root, folder, signatures=functions, options=options)
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            folder, signature_keys=list(functions)
-        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         builtins = tf.lite.OpsSet.TFLITE_BUILTINS
         converter.target_spec.supported_ops = [builtins]
         if variant != "float32":

@@ -25,7 +25,9 @@ def joined(one: bytes, other: bytes) -> bytes:
     Returns:
       The model.
     """
-    first, second = (flatbuffer_utils.convert_bytearray_to_object(bytearray(m)) for m in (one, other))
+    first, second = (
+        flatbuffer_utils.convert_bytearray_to_object(bytearray(m)) for m in (one, other)
+    )
     buffers, operators = len(first.buffers), len(first.operatorCodes)
     graphs = len(first.subgraphs)
     for graph in second.subgraphs:
@@ -51,7 +53,9 @@ def operators(model: bytes) -> set[str]:
       model: A TFLite model.
     """
     names = {
-        code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
+        code: name
+        for name, code in vars(schema.BuiltinOperator).items()
+        if not name.startswith("_")
     }
     found = set()
     for code in flatbuffer_utils.convert_bytearray_to_object(bytearray(model)).operatorCodes:
@@ -81,6 +85,11 @@ def packed(path: str | os.PathLike[str], name: str) -> str:
 
 def _shift_graphs(options: Any, by: int) -> None:
     """Moves the numbers of the graphs that a loop or a condition runs."""
-    for name in ("condSubgraphIndex", "bodySubgraphIndex", "thenSubgraphIndex", "elseSubgraphIndex"):
+    for name in (
+        "condSubgraphIndex",
+        "bodySubgraphIndex",
+        "thenSubgraphIndex",
+        "elseSubgraphIndex",
+    ):
         if hasattr(options, name):
             setattr(options, name, getattr(options, name) + by)

@@ -3,7 +3,7 @@
     prepare: a decoded picture of any size -> the square that the others take
     encode_frame: that square -> the CNN's vector of the whole frame (cheap)
     encode_image: that square -> all regions: boxes, vectors, embeddings
-    greedy, beam: vectors of frames -> words
+    greedy, beam: vectors of frames -> words; of all regions, for a generator that looks at them
     describe_regions, describe_regions_beam: vectors of regions -> words
     embed_text: token ids -> word embeddings
     score: embeddings of regions and words -> the scores of pictures with sentences
@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.resample import crop_and_resize
 from visem_tf.stages.captioning import search_sentences
 from visem_tf.text import PAD_ID
@@ -47,12 +48,14 @@ class TfliteFunctions:
     def __init__(self, run: TrainedRun) -> None:
         self.run = run
         self.extractor = run.extractor
-        self.feature_dim = self.extractor.backbone.classifier_kernel.shape[0]
+        self.feature_dim = FEATURE_DIM
         self.left_out = {
             name: f"the run has no model {model}"
             for name, model in MODELS.items()
             if not run.has(model)
         }
+        if run.has("generate/full_frame") and run.full_frame_generator.reads_regions:
+            self.left_out["encode_frame"] = "the generator looks at the regions: use encode_image"
         """Functions that cannot be offered, with the reasons."""
 
     def parts(self) -> dict[str, Part]:
@@ -60,15 +63,20 @@ class TfliteFunctions:
         size = self.run.config.regions.picture_size
         picture = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
         square = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
-        frames = tf.TensorSpec([None, self.feature_dim], tf.float32, name="image_features")
+        frames = [tf.TensorSpec([None, self.feature_dim], tf.float32, name="image_features")]
+        if "encode_frame" in self.left_out:
+            frames = [
+                tf.TensorSpec([None, None, self.feature_dim], tf.float32, name="region_features"),
+                tf.TensorSpec([None, None], tf.bool, name="region_mask"),
+            ]
         regions = tf.TensorSpec([None, self.feature_dim], tf.float32, name="region_features")
         token_ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
         parts: dict[str, Part] = {
             "prepare": (self._prepare, [picture]),
             "encode_frame": (self._encode_frame, [square]),
             "encode_image": (self._encode_image, [square]),
-            "greedy": (self._search("full_frame_generator", 1), [frames]),
-            "beam": (self._search("full_frame_generator", self._beam_size), [frames]),
+            "greedy": (self._search("full_frame_generator", 1), frames),
+            "beam": (self._search("full_frame_generator", self._beam_size), frames),
             "describe_regions": (self._search("region_generator", 1), [regions]),
             "describe_regions_beam": (self._search("region_generator", self._beam_size), [regions]),
             "embed_text": (self._embed_text, [token_ids]),
@@ -123,9 +131,12 @@ class TfliteFunctions:
     def _search(self, generator: str, beam_size: int) -> Callable[[tf.Tensor], Outputs]:
         """Greedy search gives token_ids [B, L]; a beam [B, K, L], and log_probs [B] or [B, K]."""
 
-        def search(features: tf.Tensor) -> Outputs:
+        def search(features: tf.Tensor, region_mask: tf.Tensor | None = None) -> Outputs:
             model, settings = getattr(self.run, generator), self.run.config.generate
-            token_ids, log_probs = search_sentences(model, features, settings, beam_size)
+            inputs = features
+            if region_mask is not None:
+                inputs = model.inputs_of_pictures(features, region_mask)
+            token_ids, log_probs = search_sentences(model, inputs, settings, beam_size)
             if beam_size == 1:
                 token_ids, log_probs = token_ids[:, 0], log_probs[:, 0]
             return {"token_ids": token_ids, "log_probs": log_probs}

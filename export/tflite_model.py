@@ -44,13 +44,19 @@ class TfliteModel:
 
     def squares(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Warps decoded pictures, uint8 [H, W, 3] of any size, to squares float32 [B, P, P, 3]."""
-        squares = [self("prepare", image=p[np.newaxis].astype(np.float32))["image"] for p in pictures]
+        squares = [
+            self("prepare", image=p[np.newaxis].astype(np.float32))["image"] for p in pictures
+        ]
         return np.concatenate(squares)
 
     def captions(self, squares: np.ndarray, *, beam: bool) -> list[str]:
         """The best captions of whole pictures [B, P, P, 3]."""
-        features = self("encode_frame", image=squares)["image_features"]
-        token_ids = self("beam" if beam else "greedy", image_features=features)["token_ids"]
+        if "encode_frame" in self.signatures:
+            inputs = self("encode_frame", image=squares)
+        else:
+            regions = self("encode_image", image=squares)
+            inputs = {name: regions[name] for name in ("region_features", "region_mask")}
+        token_ids = self("beam" if beam else "greedy", **inputs)["token_ids"]
         return self.texts(token_ids[:, 0] if beam else token_ids)
 
     def region_captions(self, squares: np.ndarray, *, beam: bool) -> list[list[str]]:

@@ -44,6 +44,9 @@ def test_the_preset_paper_is_the_papers():
     assert (config.align.optimizer, config.align.momentum) == ("sgd", 0.9)
     assert (config.align.batch_size, config.align.margin, config.align.clip_value) == (100, 1, 5)
     assert (config.generate.hidden_dim, config.generate.optimizer) == (512, "rmsprop")
+    assert (config.generate.model, config.generate.cell) == ("mrnn", "rnn")
+    assert config.generate.word_dropout == config.generate.label_smoothing == 0
+    assert config.generate.block_ngrams == 0
     assert (config.text.min_count, config.regions.num_regions) == (5, 20)
 
 
@@ -83,6 +86,19 @@ def test_configurations_are_frozen():
         ({"stages": ["algin"]}, "not 'algin'; did you mean align?"),
         ({"stages": []}, "stages must name at least one of features, align"),
         ({"seed": 2**32}, "seed must be an integer, at least 0 and at most 4294967295"),
+        ({"generate.cell": "lstmm"}, "one of gru, lstm, rnn, not 'lstmm'; did you mean lstm?"),
+        ({"generate.model": "atention"}, "not 'atention'; did you mean attention?"),
+        (
+            {"generate.attend_to": "embeddings"},
+            "generate.attend_to 'embeddings' is of attention over regions, which generate.model "
+            "mrnn does not have; choose generate.model attention",
+        ),
+        ({"generate.doubly_stochastic": 1}, "generate.doubly_stochastic 1.0 is of attention"),
+        ({"generate.deep_output": True}, "generate.deep_output True is of attention"),
+        (
+            {"generate": {"model": "attention", "full_frame": False}},
+            "generate.full_frame false leaves out",
+        ),
         ({"distribute": {"strategy": "none", "replicas": 2}}, "choose auto or mirrored"),
     ],
 )

@@ -1,8 +1,10 @@
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -51,3 +53,47 @@ def run_on_two_devices(run_python: Callable[..., str]) -> Callable[..., str]:
     Logical devices can only be made before TensorFlow has started, hence the process.
     """
     return lambda source, **options: run_python(TWO_DEVICES + source, **options)
+
+
+class TinyRun(NamedTuple):
+    """A finished run of all stages on a few drawn scenes; read it, but write to copies only."""
+
+    path: Path
+    cache_dir: Path
+
+    @property
+    def options(self) -> list[str]:
+        """The options that name it on a command line."""
+        return ["--run-dir", str(self.path), "--cache-dir", str(self.cache_dir)]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    from visem_tf import fit
+
+    folder = tmp_path_factory.mktemp("tiny_run")
+    run = TinyRun(folder / "run", folder / "cache")
+    sizes = {
+        "--preset": "smoke",
+        "--regions.picture_size": "96",
+        "--regions.num_regions": "4",
+        "--align.epochs": "2",
+        "--generate.epochs": "1",
+        "--generate.beam_size": "2",
+        "--evaluate.beam_size": "2",
+    }
+    fit.main([*run.options, *(part for pair in sizes.items() for part in pair)])
+    return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, driven by Playwright; tests without one are skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+    with sync_api.sync_playwright() as playwright:
+        if found is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("there is no Chromium; `playwright install chromium` fetches one")
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

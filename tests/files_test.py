@@ -59,3 +59,9 @@ def test_a_device_is_written_through(tmp_path: Path):
 def test_a_folder_is_refused(tmp_path: Path):
     with pytest.raises(IsADirectoryError, match="is a folder"):
         write_atomically(tmp_path, "x")
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path):
+    with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "a.npy"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.npy")

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,20 @@ def test_the_same_command_again_changes_nothing(run_dir, cache_dir, capsys):
     assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*") if p.is_file()} == before
 
 
+def test_lost_features_are_made_again_when_a_stage_misses_them(run_dir, tmp_path, capsys):
+    copy, empty = tmp_path / "copy", tmp_path / "empty"
+    shutil.copytree(run_dir, copy)
+    fit.main(arguments(copy, empty))
+    assert "features: finished before, skipped" in capsys.readouterr().out
+    evaluate_again = arguments(copy, empty, stages="features,evaluate")
+    state = json.loads((copy / "state.json").read_text())
+    state["stages"]["evaluate"]["done"] = False
+    (copy / "state.json").write_text(json.dumps(state))
+    fit.main(evaluate_again)
+    out = capsys.readouterr().out
+    assert "features: finished in" in out and "evaluate: finished in" in out
+
+
 def test_another_configuration_is_refused_with_the_fields(run_dir, cache_dir):
     with pytest.raises(UserError, match=r"align\.margin .*1\.0.*0\.5"):
         fit.main(arguments(run_dir, cache_dir, align__margin="0.5"))
@@ -137,6 +152,110 @@ def test_evaluate_on_another_split(run_dir, cache_dir):
     after = json.loads((run_dir / "metrics.json").read_text())
     for part in ("ranking", "captions", "regions"):
         assert after[part] == before[part]
+
+
+def test_evaluate_against_other_systems(run_dir, cache_dir, tmp_path, capsys):
+    """The run's own captions, vectors that know the answer, and the run itself as another run."""
+    command = ["--run-dir", str(run_dir), "--cache-dir", str(cache_dir)]
+    before = json.loads((run_dir / "metrics.json").read_text())
+    right = np.repeat(np.eye(40), 5, axis=0)
+    np.savez(tmp_path / "v.npz", image_embeddings=np.eye(40), sentence_embeddings=right)
+    captions = run_dir / "captions_test.json"
+    evaluate.main(
+        [
+            *command,
+            *("--captions", str(captions)),
+            *("--against", str(tmp_path / "v.npz")),
+            *("--compare", str(run_dir)),
+        ]
+    )
+    out = capsys.readouterr().out
+    assert "evaluate: started" not in out  # the run's own figures are there already
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    beam = before["captions"]["beam"]
+    for name, value in metrics["captions_file"]["scores"].items():
+        assert value == beam[name], name
+    for name, ends in metrics["captions_file"]["intervals"].items():
+        assert ends == before["intervals"][f"captions.beam.{name}"]
+    assert metrics["against"]["ranking"]["image_search"]["r1"] == 100
+    difference = metrics["against"]["figures"]["ranking.image_search.r1"]
+    assert difference["difference"] == before["ranking"]["image_search"]["r1"] - 100
+    assert difference["p"] < 0.01
+    assert all(
+        f["difference"] == 0 and f["p"] == 1 for f in metrics["comparison"]["figures"].values()
+    )
+    assert "Compared with" in out
+    for part in ("ranking", "captions", "regions", "intervals"):
+        assert metrics[part] == before[part]
+
+
+def test_figures_lie_in_their_intervals(run_dir):
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert len(metrics["intervals"]) > 30
+    for name, (low, high) in metrics["intervals"].items():
+        value = metrics
+        for part in name.split("."):
+            value = value[part]
+        assert low - 1e-4 <= value <= high + 1e-4, name  # they are rounded
+
+
+def test_the_written_files_are_read_by_others(run_dir):
+    struct = json.loads((run_dir / "result_struct_test.json").read_text())
+    assert struct["gtppl"] > 1
+    assert len(struct["imgblobs"]) == 40
+    assert (run_dir / "metrics.md").read_text().startswith("# scenes, split test: 40 pictures")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--captions", "absent.json"], "cannot read absent.json"),
+        (["--against", "absent.npz"], "absent.npz is missing"),
+        (["--compare", "absent"], "absent is no run directory"),
+        (["--references", "r.json"], "--references is for captions without --run-dir"),
+        (["--compare", "."], "is no run directory"),
+    ],
+)
+def test_mistakes_in_comparing(run_dir, cache_dir, options, message):
+    with pytest.raises(UserError, match=message):
+        evaluate.main(["--run-dir", str(run_dir), "--cache-dir", str(cache_dir), *options])
+
+
+def test_sizes_of_another_split_are_refused(run_dir, cache_dir, tmp_path):
+    np.savez(tmp_path / "v.npz", image_embeddings=np.eye(3), sentence_embeddings=np.eye(3))
+    with pytest.raises(UserError, match="3 pictures and 3 sentences, the split has 40 and 200"):
+        evaluate.main(
+            [
+                *("--run-dir", str(run_dir), "--cache-dir", str(cache_dir)),
+                *("--against", str(tmp_path / "v.npz")),
+            ]
+        )
+
+
+def test_files_are_scored_without_a_run(tmp_path, capsys):
+    captions, references, vectors = (tmp_path / n for n in ("c.json", "r.json", "v.npz"))
+    captions.write_text(json.dumps([{"image_id": 1, "caption": "a red ball"}]))
+    sentence = {"image_id": 1, "id": 5, "caption": "A red ball."}
+    references.write_text(json.dumps({"annotations": [sentence]}))
+    np.savez(
+        vectors,
+        image_embeddings=np.eye(2),
+        sentence_embeddings=np.eye(2),
+        image_index=np.arange(2),
+    )
+    evaluate.main([f"--captions={captions}", f"--references={references}"])
+    out = capsys.readouterr().out
+    assert "CIDEr of a single picture is always 0" in out
+    assert "100.0" in out
+    evaluate.main(["--against", str(vectors)])
+    assert "Ranking by" in capsys.readouterr().out
+    with pytest.raises(UserError, match="need each other"):
+        evaluate.main([f"--references={references}"])
+    with pytest.raises(UserError, match="--run-dir is missing"):
+        evaluate.main([f"--captions={captions}"])
+    np.savez(vectors, image_embeddings=np.eye(2), sentence_embeddings=np.eye(2))
+    with pytest.raises(UserError, match="needs image_index"):
+        evaluate.main(["--against", str(vectors)])
 
 
 def test_describe(run_dir, picture, tmp_path, capsys):

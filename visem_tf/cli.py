@@ -32,6 +32,7 @@ from visem_tf.config import Config, read_fields
 from visem_tf.errors import UserError
 from visem_tf.presets import PRESETS, preset
 from visem_tf.settings import Settings, expectation, field_types, nearest
+from visem_tf.storage import absolute
 
 DISK_PROBLEMS = (
     errno.ENOSPC,
@@ -52,8 +53,8 @@ class Parser(jsonargparse.ArgumentParser):
         options = [name for action in self._actions for name in action.option_strings]
         if match := re.match(r"unrecognized arguments: (.*)", text):
             name = match[1].split(" ")[0].split("=")[0]
-            hint = nearest(name, options) or "; --help lists them all"
             what = "option" if name.startswith("-") else "argument"
+            hint = (what == "option" and nearest(name, options)) or "; --help lists them all"
             raise UserError(f"unknown {what} {name}{hint}")
         if match := re.match(r'Parser key "(.*?)": .*Got value: (.*)', text):
             cls, name = owner(match[1])
@@ -179,16 +180,21 @@ def parse_arguments(
     else:
         base = preset(str(name or "default"))
     base = base.updated(overlay)
-    defaults = {k: ",".join(v) if k == "stages" else v for k, v in base.flat()}
+    lists = {key for key, value in base.flat() if isinstance(value, tuple)}
+    defaults = {k: ",".join(v) if k in lists else v for k, v in base.flat()}
     parser.set_defaults(defaults)
     options = parser.parse_args(arguments)
     values = {key: options[key] for key, _ in base.flat()}
-    values["stages"] = [stage.strip() for stage in values["stages"].split(",") if stage.strip()]
+    for key in lists:
+        values[key] = [name.strip() for name in values[key].split(",") if name.strip()]
+    values["generate.ensemble"] = [
+        str(Path(path).expanduser().absolute()) for path in values["generate.ensemble"]
+    ]
     config = base.updated(values)
     run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
     # Absolute, since config.json is read again from elsewhere.
-    resolved = {k: str(Path(path).expanduser().absolute()) for k, path in paths.items() if path}
+    resolved = {k: absolute(path) for k, path in paths.items() if path}
     return config.updated(resolved), options
 
 

@@ -22,12 +22,52 @@ STAGES = ("features", "align", "infer", "generate", "evaluate", "report", "expor
 
 def proposer_names() -> tuple[str, ...]:
     """Returns the proposers there are: the modules of `visem_tf.regions.proposers`."""
-    folder = Path(__file__).parent / "regions" / "proposers"
+    return _modules("regions", "proposers")
+
+
+def cell_names() -> tuple[str, ...]:
+    """Returns the recurrent cells there are: the modules of `visem_tf.models.cells`."""
+    return _modules("models", "cells")
+
+
+def _modules(*package: str) -> tuple[str, ...]:
+    folder = Path(__file__).parent.joinpath(*package)
     return tuple(module.name for module in pkgutil.iter_modules([str(folder)]))
 
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "plateau"]
+
+
+@dataclass(frozen=True)
+class DataConfig(Settings):
+    """How a data set's own files are read, where they leave that open."""
+
+    section: ClassVar[str] = "data"
+
+    pictures: str = ""
+    """The folder of the pictures, below data_dir or anywhere; empty takes the data set's usual
+    one."""
+    captions: str = ""
+    """The file of the captions, below data_dir or anywhere; empty takes the data set's usual
+    one."""
+    splits: Literal["auto", "given", "entities", "random"] = "auto"
+    """Where the splits come from: given with the data, from Flickr30k Entities' own lists, or made
+    at random from split_seed; auto takes the given ones, and makes them where none are given."""
+    val_share: float = setting(0.1, above=0, below=1)
+    """Share of the pictures that splits made at random put into val."""
+    test_share: float = setting(0.1, above=0, below=1)
+    """Share of the pictures that splits made at random put into test."""
+    split_seed: int = setting(0, at_least=0)
+    """The seed of splits made at random; a picture's sentences always stay together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_share + self.test_share >= 1:
+            raise UserError(
+                f"data.val_share {self.val_share:g} and data.test_share {self.test_share:g} leave "
+                "nothing to train on; their sum must be below 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -164,6 +204,21 @@ class GenerateConfig(Settings):
     """Whether the generator of whole-picture sentences is trained."""
     regions: bool = True
     """Whether the generator of region snippets is trained."""
+    model: Literal["mrnn", "attention"] = "mrnn"
+    """The generator of whole-picture sentences: the paper's multimodal RNN, which is told of the
+    picture at its first step, or one that looks at the regions before every word. The generator of
+    region snippets is always an mrnn."""
+    cell: str = "rnn"
+    """The recurrence of both generators, a module of `visem_tf.models.cells`: rnn (the paper's),
+    lstm or gru."""
+    attend_to: Literal["features", "embeddings"] = "features"
+    """For attention: whether regions are seen as the CNN describes them, or as the alignment model
+    embeds them."""
+    doubly_stochastic: float = setting(0.0, at_least=0)
+    """For attention: weight of the penalty on regions that a sentence never, or too often, looks
+    at; 1 in Show, Attend and Tell."""
+    deep_output: bool = False
+    """For attention: whether the last word and what is looked at help to choose the next word."""
     hidden_dim: int = setting(256, at_least=1)
     """Hidden units of the recurrent network."""
     word_dim: int = setting(256, at_least=1)
@@ -172,7 +227,11 @@ class GenerateConfig(Settings):
     """Share of the word vectors' entries and of the outputs that are dropped in training; the
     recurrence never drops."""
     image_dropout: float = setting(0.2, at_least=0, below=1)
-    """Share of the CNN features that are dropped in training."""
+    """Share of the picture's vector, or of its regions' vectors, that is dropped in training."""
+    word_dropout: float = setting(0.0, at_least=0, below=1)
+    """Share of the input words that are replaced by <unk> in training."""
+    label_smoothing: float = setting(0.0, at_least=0, below=1)
+    """Share of the training target that is spread over the vocabulary."""
     optimizer: Optimizer = "rmsprop"
     """The optimizer; rmsprop worked best in the paper."""
     learning_rate: float = setting(1e-3, above=0)
@@ -206,6 +265,36 @@ class GenerateConfig(Settings):
     """Beams are ranked by log probability / length ** this; 0 ranks by log probability."""
     allow_unknown: bool = False
     """Whether a description may hold <unk>."""
+    block_ngrams: int = setting(0, at_least=0)
+    """No description says this many words in a row twice; 0 allows it."""
+    ensemble: tuple[str, ...] = ()
+    """Run directories, separated by commas, whose generators of whole-picture sentences write
+    together with this run's: the probabilities of a word are averaged."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cell not in cell_names():
+            raise UserError(
+                f"generate.cell must be one of {', '.join(cell_names())}, not {self.cell!r}"
+                f"{nearest(self.cell, cell_names())}"
+            )
+        if self.model == "mrnn":
+            for name, off in (
+                ("attend_to", "features"),
+                ("doubly_stochastic", 0),
+                ("deep_output", False),
+            ):
+                value = getattr(self, name)
+                if value != off:
+                    raise UserError(
+                        f"generate.{name} {value!r} is of attention over regions, which "
+                        "generate.model mrnn does not have; choose generate.model attention"
+                    )
+        if self.model == "attention" and not self.full_frame:
+            raise UserError(
+                "generate.model attention is the generator of whole-picture sentences, which "
+                "generate.full_frame false leaves out"
+            )
 
 
 @dataclass(frozen=True)
@@ -218,6 +307,11 @@ class EvaluateConfig(Settings):
     """The split that is evaluated."""
     beam_size: int = setting(7, at_least=1)
     """Beams of the search whose captions are scored beside the greedy ones."""
+    resamples: int = setting(1000, at_least=0)
+    """Drawings of the bootstrap over pictures behind 95 % intervals and paired tests; 0 leaves
+    intervals out."""
+    fold_size: int = setting(1000, at_least=1)
+    """Pictures in a fold; a split of two folds or more is ranked in folds as well (COCO's 1K)."""
 
 
 @dataclass(frozen=True)
@@ -273,6 +367,7 @@ class Config(Settings):
     """The seed of everything random."""
     strict: bool = False
     """Whether an unreadable picture ends the command; otherwise it is listed and skipped."""
+    data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)
     align: AlignConfig = field(default_factory=AlignConfig)

@@ -1,17 +1,34 @@
 """Evaluates a finished run again: ranking, full-frame descriptions, regions.
 
 python -m visem_tf.evaluate --run-dir runs/f8k --split test
+python -m visem_tf.evaluate --run-dir runs/f8k --compare runs/f8k-frame
+python -m visem_tf.evaluate --run-dir runs/f8k --captions other_program.json
+python -m visem_tf.evaluate --run-dir runs/f8k --against vectors.npz
+
+The last two also work without a run, on references in COCO's format and on vectors that say which
+picture a sentence belongs to.
 """
 
+import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import first_look, make_parser, parse_arguments, run_command, spelled_as_declared
+from visem_tf.config import Config
 from visem_tf.errors import UserError
+from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
+from visem_tf.metrics.caption_tokens import java_reason
+from visem_tf.metrics.vectors import Vectors, read_vectors
 from visem_tf.quiet import start_tensorflow
+
+if TYPE_CHECKING:
+    from visem_tf.stages import Context
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Rewrites `metrics.json` and the captions of the run that the command line names.
+    """Rewrites `metrics.json`, `metrics.md` and the captions of the run, and prints the scores.
 
     Args:
       argv: The arguments; None takes those of this process.
@@ -20,31 +37,164 @@ def main(argv: Sequence[str] | None = None) -> None:
       UserError: A mistake of the user, or a run whose models are not trained yet.
     """
     parser = make_parser("evaluate", "Evaluates a finished run and rewrites its metrics.json.")
-    parser.add_argument(
-        "--split",
-        default="",
-        metavar="SPLIT",
-        help="train, val or test; short for --evaluate.split (default: test)",
+    for name, metavar, explanation in (
+        (
+            "split",
+            "SPLIT",
+            "train, val or test; short for --evaluate.split (default: test)",
+        ),
+        (
+            "compare",
+            "RUN",
+            "another run, evaluated on the same split: differences, their 95 %% intervals and a "
+            "paired test (default: none)",
+        ),
+        (
+            "captions",
+            "FILE",
+            "captions that any program made of the split's pictures, to be scored by the same "
+            "code: COCO results or neuraltalk's result_struct.json (default: none)",
+        ),
+        (
+            "references",
+            "FILE",
+            "sentences in COCO's captions format; with --captions and without --run-dir",
+        ),
+        (
+            "against",
+            "FILE.npz",
+            "embeddings from elsewhere, to be ranked by the same code; docs/evaluation.md says "
+            "which arrays (default: none)",
+        ),
+    ):
+        parser.add_argument(f"--{name}", default="", metavar=metavar, help=explanation)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    without_run = not first_look(spelled_as_declared(arguments)).run_dir and any(
+        argument.split("=")[0] in ("--references", "--against") for argument in arguments
     )
-    config, options = parse_arguments(parser, argv, finished_run=True)
+    config, options = parse_arguments(parser, arguments, finished_run=not without_run)
     if options.split:
         config = config.updated({"evaluate.split": options.split})
+    captions = read_captions(options.captions) if options.captions else None
+    vectors = read_vectors(options.against) if options.against else None
+    if options.captions and (reason := java_reason()):
+        print(f"visem_tf: warning: METEOR and SPICE are left out: {reason}", file=sys.stderr)
+    if without_run:
+        _evaluate_files(options, captions, vectors, config)
+    elif options.references:
+        raise UserError("--references is for captions without --run-dir; a run has its own")
+    else:
+        _evaluate_run(options, captions, vectors, config)
+
+
+def _evaluate_run(
+    options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
+) -> None:
     config = config.updated({"stages": ["evaluate"]})
     start_tensorflow()
-    from visem_tf.report.summary import closing_summary
+    from visem_tf.report.score_sheet import score_sheet
     from visem_tf.stages import run_stages
+    from visem_tf.stages.comparing import (
+        compare_runs,
+        evaluate_caption_file,
+        evaluate_vectors,
+        read_run_evidence,
+    )
+    from visem_tf.stages.evaluate import write_metrics
     from visem_tf.stages.opening import open_run
     from visem_tf.stages.run_directory import RunDirectory
 
+    settings, seed = config.evaluate, config.seed
     run = RunDirectory(config.run_dir)
     for stage in ("features", "align", "generate"):
         if not run.is_done(stage):
             raise UserError(
                 f"stage {stage} is not finished in {run.path}; run python -m visem_tf.fit first"
             )
+    theirs = read_run_evidence(options.compare, settings.split) if options.compare else None
     context = open_run(config)
-    run_stages(context, again=["evaluate"])
-    print(closing_summary(context))
+    split = context.data.splits[settings.split]
+    if captions is not None:
+        where = f"{options.captions}, split {split.name}"
+        captions = match_captions(captions, split.image_ids, split.file_names, where)
+    metrics = None
+    if options.compare or captions is not None or vectors is not None:
+        metrics = _finished_metrics(context)
+    if metrics is None:
+        run_stages(context, again=["evaluate"])
+        metrics = json.loads((context.run / "metrics.json").read_text(encoding="utf-8"))
+    ours = read_run_evidence(run.path, split.name)
+    if theirs is not None:
+        metrics["comparison"] = compare_runs(ours, theirs, options.compare, settings, seed)
+    if captions is not None:
+        training = context.data.splits["train"].sentences
+        metrics["captions_file"] = evaluate_caption_file(
+            captions, options.captions, split.references(), training, ours[0], settings, seed
+        )
+    if vectors is not None:
+        metrics["against"] = evaluate_vectors(
+            vectors,
+            options.against,
+            split.image_index,
+            len(split.image_ids),
+            ours[0],
+            settings,
+            seed,
+        )
+    write_metrics(context, metrics)
+    print(score_sheet(metrics), end="")
+    print(f"\nwritten: {context.run / 'metrics.json'}, {context.run / 'metrics.md'}")
+
+
+def _finished_metrics(context: "Context") -> dict[str, Any] | None:
+    """The figures that the run has already, if it was evaluated as it is asked for now."""
+    settings = context.config.evaluate
+    path = context.run / "metrics.json"
+    if not context.run.is_done("evaluate") or not path.is_file():
+        return None
+    if not (context.run / f"evidence_{settings.split}.npz").is_file():
+        return None
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    same = isinstance(metrics, dict) and metrics.get("evaluate") == settings.to_dict()
+    return metrics if same else None
+
+
+def _evaluate_files(
+    options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
+) -> None:
+    """Scores files alone, without a run."""
+    for name in ("compare", "split"):
+        if getattr(options, name):
+            raise UserError(f"--{name} needs --run-dir")
+    if bool(options.references) != (captions is not None):
+        raise UserError("without --run-dir, --captions and --references need each other")
+    references = read_references(Path(options.references)) if options.references else {}
+    if captions is not None:
+        names = list(references)
+        where = f"{options.captions}, references {options.references}"
+        captions = match_captions(captions, names, names, where)
+    if vectors is not None and vectors.image_index is None:
+        raise UserError(
+            f"{options.against} needs image_index, the picture of every sentence, or --run-dir"
+        )
+    start_tensorflow()
+    from visem_tf.report.comparison import comparison_tables
+    from visem_tf.report.score_sheet import table_as_text
+    from visem_tf.stages.comparing import evaluate_caption_file, evaluate_vectors
+
+    metrics: dict[str, Any] = {}
+    if captions is not None:
+        metrics["captions_file"] = evaluate_caption_file(
+            captions, options.captions, references, None, None, config.evaluate, config.seed
+        )
+    if vectors is not None:
+        metrics["against"] = evaluate_vectors(
+            vectors, options.against, None, None, None, config.evaluate, config.seed
+        )
+    print("\n\n".join(table_as_text(table) for table in comparison_tables(metrics)))
 
 
 if __name__ == "__main__":

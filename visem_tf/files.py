@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from visem_tf.storage import StoredPath, as_path, is_remote, write_stored
 
 
 @contextlib.contextmanager
@@ -16,7 +19,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the suffix, since writers such as `numpy.save` and Keras choose their
     format by it. Missing parent folders are made. When the block raises, the temporary file is
     removed and what stood at `path` stays as it was. A `path` that is no regular file (a pipe,
-    `/dev/stdout`) cannot be renamed over and is yielded itself.
+    `/dev/stdout`) cannot be renamed over and is yielded itself. A `path` with a scheme (`gs://…`)
+    is written on the disk first and copied when it is whole.
 
     Args:
         path: where the file shall stand.
@@ -35,6 +39,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> target.read_text()
         '1 2 3'
     """
+    if is_remote(path):
+        with _copied_path(StoredPath(os.fspath(path))) as local:
+            yield local
+        return
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder, not a file")
@@ -50,15 +58,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say whose file it was
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes | memoryview | str) -> None:
     """Writes a whole file, or leaves the old one untouched.
 
     Args:
-        path: where the file shall stand; parent folders are made.
+        path: where the file shall stand, on any storage; parent folders are made.
         content: bytes, or text, which is written as UTF-8 with its line ends as they are.
 
     Raises:
@@ -72,5 +84,20 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
         'naïve'
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    if is_remote(path):
+        stored = as_path(path)
+        assert isinstance(stored, StoredPath)
+        write_stored(stored, bytes(data))
+        return
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _copied_path(target: StoredPath) -> Iterator[Path]:
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, not a file")
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / (target.name or "file")
+        yield local
+        write_stored(target, local.read_bytes())

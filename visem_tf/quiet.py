@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Iterator
 
 # TensorFlow 2.21 writes its first INFO lines whatever TF_CPP_MIN_LOG_LEVEL says, and calls it an
-# error that a machine has no CUDA driver (303).
+# error that a machine has no CUDA driver (303), or that oneDNN leaves a type to Eigen.
 NOISE = re.compile(
     rb"^(WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|I\d{4} \d"
-    rb"|E\d{4} \d.*cuInit.*\(303\))"
+    rb"|E\d{4} \d.*cuInit.*\(303\)"
+    rb"|E\d{4} \d.*oneDNN supports \w+ only on platforms with AVX-512)"
 )
 
 
@@ -60,6 +61,19 @@ def start_tensorflow() -> None:
         tf.config.list_physical_devices()
     if not show_all:
         logging.getLogger("tensorflow").addFilter(_is_news)
+
+
+def first_operation() -> None:
+    """Runs a first operation, without what TensorFlow says of the processor on that occasion.
+
+    Once in a process, and where the processor has no AVX-512, oneDNN calls it an error that it
+    leaves some types to others; transposing truth values is what makes it say so. The devices can
+    no longer be divided after this.
+    """
+    import tensorflow as tf
+
+    with without_noise():
+        tf.transpose(tf.ones([2, 2], tf.bool)).numpy()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -4,19 +4,21 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from visem_tf.config import Config
+from visem_tf.decoding import PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
-from visem_tf.stages.captioning import Describer
+from visem_tf.stages.captioning import Describer, word_attention
+from visem_tf.stages.generators import read_generator, with_ensemble
 from visem_tf.stages.run_directory import RunDirectory
-from visem_tf.text import Vocabulary
+from visem_tf.text import PAD_ID, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Description:
       region_captions: R texts.
       region_log_probs: float32 [R].
       region_scores: float32 [R], the proposer's.
+      attention: float32 [words, R], how much each word of the caption looked at each region; None
+        if the generator does not look at regions.
+      region_fits: float32 [R], how well each text fits its region: the sum of v_i . s_t over its
+        words, by the alignment model; None if the run has none.
     """
 
     caption: str
@@ -38,6 +44,8 @@ class Description:
     region_captions: list[str]
     region_log_probs: np.ndarray
     region_scores: np.ndarray
+    attention: np.ndarray | None = None
+    region_fits: np.ndarray | None = None
 
 
 class TrainedRun:
@@ -72,17 +80,21 @@ class TrainedRun:
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:
         """The best alignment model."""
-        return self._load("align", AlignmentModel, "align")
+        path = self._existing("align", "align")
+        model = keras.saving.load_model(path, compile=False)
+        if not isinstance(model, AlignmentModel):
+            raise UserError(f"{path} holds a {type(model).__name__}, not an AlignmentModel")
+        return model
 
     @functools.cached_property
-    def full_frame_generator(self) -> CaptionGenerator:
-        """The best generator of whole-picture sentences."""
-        return self._load("generate/full_frame", CaptionGenerator, "generate")
+    def full_frame_generator(self) -> PictureModel:
+        """The best generator of whole-picture sentences, with its ensemble if it has one."""
+        return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary)
 
     @functools.cached_property
-    def region_generator(self) -> CaptionGenerator:
+    def region_generator(self) -> PictureModel:
         """The best generator of region snippets."""
-        return self._load("generate/regions", CaptionGenerator, "generate")
+        return self._generator("regions")
 
     def describe(self, regions: Regions) -> list[Description]:
         """Describes pictures and their regions by beam search.
@@ -94,13 +106,18 @@ class TrainedRun:
           B descriptions.
         """
         features = np.asarray(regions.region_features)
-        captions, log_probs = self._full_frame_describer(features[:, 0])
+        mask = np.asarray(regions.region_mask)
+        captions, log_probs = self._full_frame_describer.of_pictures(features, mask)
+        attention = word_attention(
+            self.full_frame_generator, self.vocabulary, captions, features, mask
+        )
         batch, num_regions, feature_dim = features.shape
         texts, text_log_probs = self._region_describer(features.reshape(-1, feature_dim))
         text_log_probs = text_log_probs.reshape(batch, num_regions)
+        fits = self._fits(features, texts) if self.has("align") else None
         described = []
         for row in range(batch):
-            real = np.flatnonzero(regions.region_mask[row])
+            real = np.flatnonzero(mask[row])
             described.append(
                 Description(
                     captions[row],
@@ -109,9 +126,28 @@ class TrainedRun:
                     [texts[row * num_regions + region] for region in real],
                     text_log_probs[row, real],
                     np.asarray(regions.scores)[row, real],
+                    None if attention is None else attention[row][:, real],
+                    None if fits is None else fits[row, real],
                 )
             )
         return described
+
+    def _fits(self, features: np.ndarray, texts: list[str]) -> np.ndarray:
+        """How well B * R texts fit their regions [B, R, F]: float32 [B, R]."""
+        token_ids = self.vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID)
+        return self._fit(tf.constant(features), token_ids).numpy()
+
+    @functools.cached_property
+    def _fit(self) -> tf.types.experimental.PolymorphicFunction:
+        model = self.alignment_model
+
+        @tf.function(reduce_retracing=True)
+        def fit(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
+            words = tf.reduce_sum(model.encode_sentences(token_ids), axis=1)  # padding is 0
+            regions = model.encode_regions(features)
+            return tf.einsum("brd,brd->br", regions, tf.reshape(words, tf.shape(regions)))
+
+        return fit
 
     @functools.cached_property
     def _full_frame_describer(self) -> Describer:
@@ -121,7 +157,7 @@ class TrainedRun:
     def _region_describer(self) -> Describer:
         return self._describer(self.region_generator)
 
-    def _describer(self, generator: CaptionGenerator) -> Describer:
+    def _describer(self, generator: PictureModel) -> Describer:
         settings = self.config.generate
         return Describer(generator, self.vocabulary, settings, settings.beam_size)
 
@@ -132,14 +168,15 @@ class TrainedRun:
     def _path(self, name: str) -> Path:
         return self.run / "checkpoints" / name / "best.keras"
 
-    def _load(self, name: str, kind: type, stage: str) -> Any:
+    def _generator(self, name: str) -> SentenceGenerator:
+        path = self._existing(f"generate/{name}", "generate")
+        return read_generator(path, self.config.generate, name)
+
+    def _existing(self, name: str, stage: str) -> Path:
         path = self._path(name)
         if not path.exists():
             raise UserError(
                 f"{self.run.path} has no {path.relative_to(self.run.path)}; run "
                 f"python -m visem_tf.fit --run-dir {self.run.path} --stages {stage} first"
             )
-        model = keras.saving.load_model(path, compile=False)
-        if not isinstance(model, kind):
-            raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
-        return model
+        return path

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
 from visem_tf.datasets import schema
-from visem_tf.datasets.flickr8k.captions import read_csv_file, read_token_file
-from visem_tf.datasets.folder_builder import FolderBuilder, Record, has_words, safe_image_id
+from visem_tf.datasets.caption_files import read_csv_file, read_token_file
+from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.problems import Problems, listed
+from visem_tf.datasets.records import Record, has_words, safe_image_id
 from visem_tf.datasets.text_files import read_lines
 
+from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
+from visem_tf.storage import AnyPath, file_names
 
 PICTURE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images")
 TOKEN_FILE = "Flickr8k.token.txt"
@@ -41,13 +41,13 @@ class Distribution:
         notes: what was decided where more than one file would do.
     """
 
-    pictures: Path
-    captions: Path
-    splits: dict[str, Path]
+    pictures: AnyPath
+    captions: AnyPath
+    splits: dict[str, AnyPath]
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def find(cls, data_dir: Path) -> Distribution:
+    def find(cls, data_dir: AnyPath) -> Distribution:
         """Finds the files.
 
         Args:
@@ -129,19 +129,19 @@ class Builder(FolderBuilder):
         )
 
     @classmethod
-    def source_files(cls, data_dir: Path) -> list[Path]:
+    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
         """Returns the texts and those pictures of the splits that exist."""
         found = Distribution.find(data_dir)
         wanted = {name for names in found.read_splits([]).values() for name in names}
-        pictures = [found.pictures / name for name in sorted(wanted & _names(found.pictures))]
+        pictures = [found.pictures / name for name in sorted(wanted & file_names(found.pictures))]
         return [found.captions, *found.splits.values(), *pictures]
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        found = Distribution.find(Path(dl_manager.manual_dir))
-        records = make_records(found, self.problems)
-        return {split: self._generate_examples(split, records[split]) for split in schema.SPLITS}
+    @classmethod
+    def read_records(
+        cls, data_dir: AnyPath, options: DataConfig, problems: Problems
+    ) -> dict[str, list[Record]]:
+        """Returns the usable pictures of each split."""
+        return make_records(Distribution.find(data_dir), problems)
 
 
 def make_records(found: Distribution, problems: Problems) -> dict[str, list[Record]]:
@@ -158,16 +158,18 @@ def make_records(found: Distribution, problems: Problems) -> dict[str, list[Reco
         UserError: nothing is left of a split, or the files cannot be understood.
     """
     notes = problems.notes
-    notes.extend(found.notes)
+    problems.decisions.extend(found.notes)
     captions = found.read_captions(notes)
     splits = found.read_splits(notes)
     wanted = {name for names in splits.values() for name in names}
     _mend_bad_names(captions, wanted, notes)
     if in_no_split := sorted(captions.keys() - wanted):
         count = len(in_no_split)
-        notes.append(f"captions of pictures that are in no split: {count} ({listed(in_no_split)})")
+        problems.decisions.append(
+            f"captions of pictures that are in no split: {count} ({listed(in_no_split)})"
+        )
     _drop_empty(captions, wanted, notes)
-    exists = _names(found.pictures)
+    exists = file_names(found.pictures)
     records: dict[str, list[Record]] = {split: [] for split in splits}
     for split, names in splits.items():
         reasons = []
@@ -186,12 +188,6 @@ def make_records(found: Distribution, problems: Problems) -> dict[str, list[Reco
                 f"{found.splits[split]} with {found.pictures}. The first problem: {reasons[0]}"
             )
     return records
-
-
-def _names(folder: Path) -> set[str]:
-    """Returns the names of the files in a folder."""
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.is_file()}
 
 
 def _mend_bad_names(captions: dict[str, list[str]], wanted: set[str], notes: list[str]) -> None:

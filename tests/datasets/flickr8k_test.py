@@ -64,7 +64,7 @@ def test_of_two_picture_folders_the_official_one_is_used_and_said(flickr8k):
     (flickr8k.root / "Images").mkdir()
     by_split, problems = read(flickr8k)
     assert len(by_split["train"]) == 4
-    assert problems.notes == ["pictures are read from Flicker8k_Dataset, not from Images"]
+    assert problems.decisions == ["pictures are read from Flicker8k_Dataset, not from Images"]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_pictures_in_no_split_are_listed_together(flickr8k):
     flickr8k.write_tokens()
     by_split, problems = read(flickr8k)
     assert sum(map(len, by_split.values())) == 8
-    assert problems.notes == [
+    assert problems.decisions == [
         "captions of pictures that are in no split: 7 "
         "(900.jpg, 901.jpg, 902.jpg, 903.jpg, 904.jpg and 2 more)"
     ]
@@ -215,8 +215,8 @@ def test_the_bad_name_of_the_original_goes_to_its_picture(flickr8k):
     by_split, problems = read(flickr8k)
     assert len(by_split["train"]["101_b.jpg"]) == 5
     assert problems.skipped == []
-    assert problems.notes == [
-        "captions of 101_b.jpg.1 were taken as those of 101_b.jpg",
+    assert problems.notes == ["captions of 101_b.jpg.1 were taken as those of 101_b.jpg"]
+    assert problems.decisions == [
         "captions of pictures that are in no split: 1 (2258277193_586949ec62.jpg.1)",
     ]
 
@@ -226,7 +226,7 @@ def test_the_bad_name_never_replaces_captions_that_are_there(flickr8k):
     flickr8k.write_tokens()
     by_split, problems = read(flickr8k)
     assert "A man ." not in by_split["train"]["101_b.jpg"]
-    assert problems.notes == ["captions of pictures that are in no split: 1 (101_b.jpg.1)"]
+    assert problems.decisions == ["captions of pictures that are in no split: 1 (101_b.jpg.1)"]
 
 
 def test_lines_of_another_form_are_skipped_and_listed(flickr8k):
@@ -303,7 +303,9 @@ def test_of_two_caption_files_the_official_one_is_used_and_said(flickr8k):
     write_csv(flickr8k, [(name, "Something else .") for name in flickr8k.names])
     by_split, problems = read(flickr8k)
     assert by_split == expected
-    assert problems.notes == ["captions are read from Flickr8k.token.txt; captions.txt is not used"]
+    assert problems.decisions == [
+        "captions are read from Flickr8k.token.txt; captions.txt is not used"
+    ]
 
 
 def test_missing_and_unreadable_pictures_are_skipped_counted_and_remembered(flickr8k, tmp_path):

@@ -250,6 +250,16 @@ def test_an_error_while_preparing_leaves_nothing_that_counts(flickr8k, tmp_path,
     assert load_flickr8k(flickr8k, tmp_path).problems == []
 
 
+def test_a_disk_that_fills_up_while_preparing_is_the_users_to_free(flickr8k, tmp_path, monkeypatch):
+    def fail(*arguments, **keywords):
+        full = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+        raise RuntimeError("Failed to finalize writing") from full
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(UserError, match="cannot prepare flickr8k in .*No space left"):
+        load_flickr8k(flickr8k, tmp_path)
+
+
 def test_damaged_files_are_reported_with_the_folder_to_delete(flickr8k, tmp_path):
     load_flickr8k(flickr8k, tmp_path)
     record_file = next((tmp_path / "cache").rglob("*val.tfrecord*"))
@@ -295,7 +305,7 @@ def test_a_name_like_nothing_gets_the_list(tmp_path):
     with pytest.raises(UserError) as caught:
         load_dataset("xyz", cache_dir=tmp_path)
     assert "did you mean" not in str(caught.value)
-    assert "flickr8k, scenes" in str(caught.value)
+    assert "flickr30k, flickr8k" in str(caught.value)
 
 
 def test_every_folder_with_a_builder_is_available_and_importable():

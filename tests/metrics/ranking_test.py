@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visem_tf.metrics import ranking_metrics, ranks
+from visem_tf.metrics.ranking import chance_ranking, fold_metrics
 
 
 def ranks_by_loops(scores, image_index):
@@ -56,6 +57,51 @@ def test_figures_of_an_uneven_collection(dtype):
         }
 
 
+def test_more_pictures_than_a_block_holds():
+    rng = np.random.default_rng(2)
+    image_index = rng.integers(0, 150, 210)
+    scores = rng.integers(0, 40, [150, 210]).astype(np.float32)  # many ties
+    annotation, search = ranks(scores, image_index)
+    expected_annotation, expected_search = ranks_by_loops(scores, image_index)
+    assert annotation.tolist() == expected_annotation
+    assert search.tolist() == expected_search
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_folds_are_rankings_of_their_own(shuffled):
+    rng = np.random.default_rng(3)
+    image_index = np.repeat(np.arange(11), 3)
+    if shuffled:
+        rng.shuffle(image_index)
+    scores = rng.normal(size=[11, 33])
+    found = fold_metrics(scores, image_index, 4)
+    expected = []
+    for first in (0, 4):  # pictures 8 to 10 are in no fold
+        mine = np.flatnonzero((image_index >= first) & (image_index < first + 4))
+        expected.append(
+            ranking_metrics(scores[first : first + 4][:, mine], image_index[mine] - first)
+        )
+    assert (found["folds"], found["fold_size"]) == (2, 4)
+    assert found["first"] == expected[0]
+    for direction, figures in found["mean"].items():
+        for name, value in figures.items():
+            assert value == np.mean([fold[direction][name] for fold in expected])
+    assert fold_metrics(scores, image_index, 6) is None
+
+
+def test_chance_is_what_random_scores_reach():
+    rng = np.random.default_rng(4)
+    image_index = np.repeat(np.arange(8), [1, 2, 3, 4, 5, 5, 5, 5])
+    expected = chance_ranking(image_index, 8)
+    drawn = [ranking_metrics(rng.normal(size=[8, 30]), image_index) for _ in range(3000)]
+    for direction, figures in expected.items():
+        for name in ("r1", "r5", "r10"):
+            mean = np.mean([d[direction][name] for d in drawn])
+            assert figures[name] == pytest.approx(mean, abs=1.0), (direction, name)
+    # Half of the best of five among 25 others stand at 4 or before.
+    assert chance_ranking(np.repeat(np.arange(6), 5), 6)["image_annotation"]["median_rank"] == 4
+
+
 def test_the_order_of_sentences_is_free():
     rng = np.random.default_rng(1)
     image_index = np.array([2, 0, 1, 1, 0, 2, 2])
@@ -80,7 +126,8 @@ def test_a_perfect_model_has_median_rank_one():
 @pytest.mark.parametrize(
     ("scores", "image_index", "message"),
     [
-        (np.full([2, 2], np.nan), [0, 1], "scores must not be NaN, got 4 of them"),
+        (np.array([[0, 0], [0, np.nan]]), [0, 1], "scores must not be NaN, as in column 1"),
+        (np.array([[0, 0], [np.nan, 0]]), [0, 1], "scores must not be NaN, as in row 1"),
         (np.zeros([2]), [0, 1], r"scores must be \[I, S\]"),
         (np.zeros([0, 0]), [], r"scores must be \[I, S\]"),
         (np.zeros([2, 2], bool), [0, 1], "scores must be numbers, got bool"),

@@ -12,11 +12,11 @@ from PIL import Image
 from visem_tf.datasets.loading import CaptionDataset, Split
 
 from visem_tf.config import Config
-from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.cache import _FIELDS, FeatureCache
 from visem_tf.stages import Context, RunDirectory, report
 from visem_tf.stages.align import build_model
-from visem_tf.stages.generate import build_generator
+from visem_tf.stages.generators import build_generator
 from visem_tf.text import Vocabulary
 
 EVIL = "<script>alert(1)</script>"
@@ -83,10 +83,10 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     return Context(config, run, data, tf.distribute.get_strategy())
 
 
-def add_generator(context: Context, name: str) -> CaptionGenerator:
+def add_generator(context: Context, name: str) -> SentenceGenerator:
     vocabulary = Vocabulary.load(context.run / "vocabulary.txt")
     sample = np.random.default_rng(0).random((20, FEATURE_DIM), np.float32)
-    model = build_generator(context.config, vocabulary, sample)
+    model = build_generator(context.config, name, vocabulary, sample)
     folder = context.run / "checkpoints" / "generate" / name
     folder.mkdir(parents=True)
     model.save(folder / "best.keras")

@@ -5,7 +5,8 @@ Both are one batched loop in graph, and generic: whatever has `initial_state` an
 """
 
 from visem_tf.decoding.beam import beam_search
+from visem_tf.decoding.ensemble import EnsembleModel
 from visem_tf.decoding.greedy import greedy_search
-from visem_tf.decoding.state import StepwiseModel
+from visem_tf.decoding.state import PictureModel, StepwiseModel
 
-__all__ = ["StepwiseModel", "beam_search", "greedy_search"]
+__all__ = ["EnsembleModel", "PictureModel", "StepwiseModel", "beam_search", "greedy_search"]

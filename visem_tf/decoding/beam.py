@@ -1,8 +1,18 @@
 """Beam search: the K likeliest beginnings are kept at every step (paper, section 3)."""
 
+from typing import Any
+
 import tensorflow as tf
 
-from visem_tf.decoding.state import StepwiseModel, forbid, map_rows, row_invariants
+from visem_tf.decoding.ngrams import forbid_repeated
+from visem_tf.decoding.state import (
+    StepwiseModel,
+    batch_size,
+    forbid,
+    map_rows,
+    row_invariants,
+    split_state,
+)
 from visem_tf.text import END_ID, PAD_ID, START_ID
 
 _NEVER = -float("inf")  # score of a beam that holds no sentence
@@ -10,12 +20,13 @@ _NEVER = -float("inf")  # score of a beam that holds no sentence
 
 def beam_search(
     generator: StepwiseModel,
-    image_features: tf.Tensor,
+    image_features: Any,
     beam_size: int = 7,
     max_length: int = 20,
     *,
     length_normalisation: float = 0.0,
     allow_unknown: bool = False,
+    block_ngrams: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Writes the K best sentences that a beam finds, for every picture.
 
@@ -29,12 +40,13 @@ def beam_search(
 
     Args:
       generator: has `initial_state` and `step`, as `CaptionGenerator` does.
-      image_features: float [B, F].
+      image_features: float [B, F], or what else the generator's `initial_state` takes.
       beam_size: K. One is greedy search.
       max_length: L, the largest number of tokens, END counted.
       length_normalisation: beams are ranked by log p / length ** length_normalisation (END
         counted), during the search and in the end; 0 ranks by log p itself.
       allow_unknown: whether UNK may be produced. PAD and START never are.
+      block_ngrams: n; no n words in a row are said twice in a sentence. 0 allows it.
 
     Returns:
       token_ids int32 [B, K, L]: the words, END, then PAD; best first.
@@ -43,7 +55,7 @@ def beam_search(
         exist.
 
     Raises:
-      ValueError: if `beam_size` or `max_length` is below 1.
+      ValueError: if `beam_size` or `max_length` is below 1, or `block_ngrams` below 0.
 
     Example:
         >>> from visem_tf.models.caption_generator import CaptionGenerator
@@ -55,14 +67,20 @@ def beam_search(
     for name, value in (("beam_size", beam_size), ("max_length", max_length)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    batch = tf.shape(image_features)[0]
+    if block_ngrams < 0:
+        raise ValueError(f"block_ngrams must be at least 0, got {block_ngrams}")
+    batch = batch_size(image_features)
     first_row = tf.range(batch)[:, tf.newaxis] * beam_size  # [B, 1], rows of the state
     column = tf.range(max_length)
     first_beam = tf.where(tf.equal(tf.range(beam_size), 0), 0.0, _NEVER)  # all begin alike
 
     def body(t, token_ids, last, log_probs, lengths, finished, state):
-        word_log_probs, state = generator.step(tf.reshape(last, [-1]), state)
+        word_log_probs, state = generator.step(tf.reshape(last, [-1]), whole(state))
+        state, _ = split_state(state)
         word_log_probs = forbid(word_log_probs, allow_unknown)
+        if block_ngrams:
+            said = tf.reshape(token_ids, [-1, max_length])
+            word_log_probs = forbid_repeated(word_log_probs, said, t, block_ngrams)
         # At most K words of one beam can be among the K best of all.
         width = tf.minimum(beam_size, tf.shape(word_log_probs)[-1])
         best_log_probs, words = tf.math.top_k(word_log_probs, width)  # [B * K, W]
@@ -100,9 +118,9 @@ def beam_search(
         growing = tf.logical_and(tf.logical_not(finished), log_probs > _NEVER)
         return tf.logical_and(t < max_length, tf.reduce_any(growing))
 
+    state, whole = split_state(generator.initial_state(image_features))
     state = map_rows(
-        lambda tensor: tf.gather(tensor, tf.range(batch * beam_size) // beam_size),
-        generator.initial_state(image_features),
+        lambda tensor: tf.gather(tensor, tf.range(batch * beam_size) // beam_size), state
     )
     loop = (
         tf.constant(0),

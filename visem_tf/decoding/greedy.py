@@ -1,17 +1,28 @@
 """Greedy search: the likeliest word at every step."""
 
+from typing import Any
+
 import tensorflow as tf
 
-from visem_tf.decoding.state import StepwiseModel, forbid, map_rows, row_invariants
+from visem_tf.decoding.ngrams import forbid_repeated
+from visem_tf.decoding.state import (
+    StepwiseModel,
+    batch_size,
+    forbid,
+    map_rows,
+    row_invariants,
+    split_state,
+)
 from visem_tf.text import END_ID, PAD_ID, START_ID
 
 
 def greedy_search(
     generator: StepwiseModel,
-    image_features: tf.Tensor,
+    image_features: Any,
     max_length: int = 20,
     *,
     allow_unknown: bool = False,
+    block_ngrams: int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Writes a sentence for every picture by taking the likeliest word at every step.
 
@@ -20,16 +31,17 @@ def greedy_search(
 
     Args:
       generator: has `initial_state` and `step`, as `CaptionGenerator` does.
-      image_features: float [B, F].
+      image_features: float [B, F], or what else the generator's `initial_state` takes.
       max_length: L, the largest number of tokens, END counted.
       allow_unknown: whether UNK may be produced.
+      block_ngrams: n; no n words in a row are said twice in a sentence. 0 allows it.
 
     Returns:
       token_ids int32 [B, L]: the words, END, then PAD; no END where L tokens were not enough.
       log_probs float32 [B]: sum of the log-probabilities of these tokens, END counted.
 
     Raises:
-      ValueError: if `max_length` is below 1.
+      ValueError: if `max_length` is below 1, or `block_ngrams` below 0.
 
     Example:
         >>> from visem_tf.models.caption_generator import CaptionGenerator
@@ -40,20 +52,25 @@ def greedy_search(
     """
     if max_length < 1:
         raise ValueError(f"max_length must be at least 1, got {max_length}")
-    state = generator.initial_state(image_features)
-    batch = tf.shape(image_features)[0]
+    if block_ngrams < 0:
+        raise ValueError(f"block_ngrams must be at least 0, got {block_ngrams}")
+    state, whole = split_state(generator.initial_state(image_features))
+    batch = batch_size(image_features)
     column = tf.range(max_length)[tf.newaxis]
 
     def body(t, token_ids, last, log_probs, finished, state):
-        word_log_probs, next_state = generator.step(last, state)
+        word_log_probs, next_state = generator.step(last, whole(state))
+        state, _ = split_state(next_state)
         word_log_probs = forbid(word_log_probs, allow_unknown)
+        if block_ngrams:
+            word_log_probs = forbid_repeated(word_log_probs, token_ids, t, block_ngrams)
         word = tf.argmax(word_log_probs, axis=-1, output_type=tf.int32)
         log_prob = tf.reduce_max(word_log_probs, axis=-1)
         log_probs += tf.where(finished, 0.0, log_prob)
         word = tf.where(finished, PAD_ID, word)
         token_ids = tf.where(tf.equal(column, t), word[:, tf.newaxis], token_ids)
         finished = tf.logical_or(finished, tf.equal(word, END_ID))
-        return t + 1, token_ids, word, log_probs, finished, map_rows(tf.identity, next_state)
+        return t + 1, token_ids, word, log_probs, finished, map_rows(tf.identity, state)
 
     loop = (
         tf.constant(0),

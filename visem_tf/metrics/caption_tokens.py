@@ -79,7 +79,10 @@ def _tokenize_with_java(sentences: Sequence[str]) -> list[str]:
     Its own wrapper writes a file beside its code, which fails where packages are read-only, and
     shifts sentences against pictures when one holds a line break that it does not know of.
     """
-    from pycocoevalcap.tokenizer import ptbtokenizer
+    try:
+        from pycocoevalcap.tokenizer import ptbtokenizer
+    except ImportError as error:
+        raise JavaError(f"pycocoevalcap, which holds it, is missing ({error})") from error
 
     jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
     command = ["java", "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]

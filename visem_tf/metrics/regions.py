@@ -1,8 +1,13 @@
 """How often words and phrases were aligned with the right part of the picture."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from visem_tf.metrics.evidence import Evidence, ratio
+
+ALIGNMENT_FIGURES = ("word_accuracy", "phrase_iou50", "pointing")
+"""What is counted of an alignment, all in percent."""
 
 _ENOUGH_OVERLAP = 0.5
 
@@ -96,6 +101,79 @@ def alignment_accuracy(
         >>> figures["word_accuracy"], figures["chance"]["word_accuracy"]
         (100.0, 50.0)
     """
+    hits = alignment_hits(
+        regions,
+        region_boxes,
+        image_index,
+        phrases,
+        region_mask=region_mask,
+        similarities=similarities,
+    )
+    if not len(hits.phrase_image):
+        nothing = dict.fromkeys(ALIGNMENT_FIGURES)
+        return {**nothing, "chance": dict(nothing), "words": 0, "phrases": 0}
+    return {
+        "word_accuracy": _percent(hits.word),
+        "phrase_iou50": _percent(hits.phrase),
+        "pointing": _percent(hits.pointing),
+        "chance": {
+            "word_accuracy": _percent(hits.chance_overlap[hits.word_phrase]),
+            "phrase_iou50": _percent(hits.chance_overlap),
+            "pointing": _percent(hits.chance_pointing),
+        },
+        "words": len(hits.word),
+        "phrases": len(hits.phrase),
+    }
+
+
+class AlignmentHits(NamedTuple):
+    """Which of W words and P phrases were aligned rightly; see `alignment_accuracy`.
+
+    Attributes:
+      word: bool [W], all words of all phrases in a row.
+      word_phrase: int [W], the phrase of every word.
+      phrase: bool [P], IoU of at least 0.5.
+      pointing: bool [P].
+      phrase_image: int [P], the picture of every phrase.
+      chance_overlap: float [P], share of the picture's regions that would be right for a phrase.
+      chance_pointing: float [P], the same of pointing.
+    """
+
+    word: np.ndarray
+    word_phrase: np.ndarray
+    phrase: np.ndarray
+    pointing: np.ndarray
+    phrase_image: np.ndarray
+    chance_overlap: np.ndarray
+    chance_pointing: np.ndarray
+
+    def evidence(self, images: int) -> dict[str, Evidence]:
+        """What the three figures rest on, picture by picture.
+
+        Args:
+          images: I.
+        """
+        return {
+            "word_accuracy": ratio(self.word, self.phrase_image[self.word_phrase], images),
+            "phrase_iou50": ratio(self.phrase, self.phrase_image, images),
+            "pointing": ratio(self.pointing, self.phrase_image, images),
+        }
+
+
+def alignment_hits(
+    regions: np.ndarray,
+    region_boxes: np.ndarray,
+    image_index: np.ndarray,
+    phrases: PhraseBoxes,
+    *,
+    region_mask: np.ndarray | None = None,
+    similarities: np.ndarray | None = None,
+) -> AlignmentHits:
+    """What `alignment_accuracy` counts, for the same arguments.
+
+    Raises:
+      ValueError: if a shape does not fit, or an index points at nothing.
+    """
     regions, region_boxes = np.asarray(regions), np.asarray(region_boxes)
     if region_mask is None:
         region_mask = np.ones(region_boxes.shape[:2], bool)
@@ -104,8 +182,8 @@ def alignment_accuracy(
     _check(regions, region_boxes, image_index, phrases, region_mask, similarities)
     phrase_count, region_count = len(phrases.boxes), region_boxes.shape[1]
     if phrase_count == 0:
-        nothing = dict.fromkeys(("word_accuracy", "phrase_iou50", "pointing"))
-        return {**nothing, "chance": dict(nothing), "words": 0, "phrases": 0}
+        none, nowhere = np.zeros(0, bool), np.zeros(0, np.int64)
+        return AlignmentHits(none, nowhere, none, none, nowhere, np.zeros(0), np.zeros(0))
 
     image = np.asarray(image_index)[phrases.sentence_index]  # [P]
     candidates, real = region_boxes[image], np.asarray(region_mask)[image]  # [P, R, 4], [P, R]
@@ -125,20 +203,16 @@ def alignment_accuracy(
     has_region = votes.any(axis=1)
     rows = np.arange(phrase_count)
 
-    # Regions are alike by chance, so the winner of a vote is any of them, like a single choice.
-    expected_overlap = _share(overlaps, real)
-    return {
-        "word_accuracy": _percent(word_hits),
-        "phrase_iou50": _percent(has_region & overlaps[rows, winner]),
-        "pointing": _percent(has_region & contains_centre[rows, winner]),
-        "chance": {
-            "word_accuracy": _percent(expected_overlap[phrase]),
-            "phrase_iou50": _percent(expected_overlap),
-            "pointing": _percent(_share(contains_centre, real)),
-        },
-        "words": len(phrase),
-        "phrases": phrase_count,
-    }
+    return AlignmentHits(
+        word_hits,
+        phrase,
+        has_region & overlaps[rows, winner],
+        has_region & contains_centre[rows, winner],
+        image,
+        # Regions are alike by chance, so the winner of a vote is any of them, like a single choice.
+        _share(overlaps, real),
+        _share(contains_centre, real),
+    )
 
 
 def _chosen(

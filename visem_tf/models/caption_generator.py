@@ -3,40 +3,32 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from visem_tf.models.cells import Cell
 from visem_tf.models.feature_scale import FeatureScale
-from visem_tf.models.training import all_reduce_sum, apply_global_gradients
-from visem_tf.text import PAD_ID
+from visem_tf.models.sentence_generator import SentenceGenerator, Targets
+
+State = tuple[tf.Tensor, ...]
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
-class Perplexity(keras.metrics.Mean):
-    """exp of the mean negative log-likelihood of a word; unknown words count as `<unk>`."""
-
-    def result(self) -> Any:
-        """The perplexity so far, a scalar."""
-        return keras.ops.exp(super().result())
-
-
-@keras.saving.register_keras_serializable(package="visem_tf")
-class CaptionGenerator(keras.Model):
+class CaptionGenerator(SentenceGenerator):
     """The paper's multimodal RNN: the words of a sentence, given a picture (section 3).
 
         b_v = W_hi CNN(I)
         h_t = relu(W_hx x_t + W_hh h_{t-1} + b_h + [t = 1] b_v)        h_0 = 0
         y_t = softmax(W_oh h_t + b_o)
 
-    x_1 is START and the target of the last word is END. The picture enters at t = 1 only. It is
-    trained by `fit` on dictionaries with
+    x_1 is START and the target of the last word is END. The picture enters at t = 1 only. With
+    another `cell` than the paper's the picture enters in the same place: b_v stands beside
+    W_hh h_0, for all gates. It is trained by `fit` on dictionaries with
 
     * `image_features` float [B, F], of the picture or of one of its regions, and
-    * `token_ids` int32 [B, 1 + T]: START, the words, END, then PAD,
+    * `token_ids` int32 [B, 1 + T]: START, the words, END, then PAD;
 
-    towards the mean negative log-likelihood of the targets: of a sentence of N words exactly N
-    words and one END. The mean is over all targets of the *global* batch, so that the number of
-    replicas changes nothing; gradients are clipped element-wise after they were summed over them.
-    PAD is never a target and costs nothing: the word and the vocabulary layer see real tokens only.
+    `SentenceGenerator` says towards what.
 
     The recurrence starts as an orthogonal matrix (of gain 1), which keeps the length of what it
     carries over until words push against it; everything else starts as Keras has it (Glorot, zero
@@ -47,10 +39,7 @@ class CaptionGenerator(keras.Model):
       vocabulary_size: V, with the four special tokens.
       hidden_dim: H.
       word_dim: size of the word vectors x_t.
-      dropout: rate in [0, 1) for word vectors and for h_t before the output layer.
-      image_dropout: rate in [0, 1) for b_v.
-      feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
-      clip_value: largest absolute value of an element of the gradient; None: no clipping.
+      kwargs: the other arguments of `SentenceGenerator`, which explains them.
 
     Example:
         >>> import numpy as np
@@ -62,49 +51,25 @@ class CaptionGenerator(keras.Model):
     """
 
     def __init__(
-        self,
-        vocabulary_size: int,
-        hidden_dim: int = 512,
-        word_dim: int = 512,
-        dropout: float = 0.0,
-        image_dropout: float = 0.0,
-        feature_scale: float = 0.0,
-        clip_value: float | None = 5.0,
-        **kwargs: Any,
+        self, vocabulary_size: int, hidden_dim: int = 512, word_dim: int = 512, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        for name, size in (
-            ("vocabulary_size", vocabulary_size),
-            ("hidden_dim", hidden_dim),
-            ("word_dim", word_dim),
-        ):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if clip_value is not None and not clip_value > 0:
-            raise ValueError(f"clip_value must be above 0, or None, got {clip_value}")
-        self.vocabulary_size = vocabulary_size
-        self.hidden_dim = hidden_dim
-        self.word_dim = word_dim
-        self.dropout = dropout
-        self.image_dropout = image_dropout
-        self.feature_scale = feature_scale
-        self.clip_value = clip_value
-        self.supports_jit = False  # the number of real tokens differs from batch to batch
-
+        super().__init__(vocabulary_size, hidden_dim, word_dim, **kwargs)
         layers, common = keras.layers, {"dtype": self.dtype_policy}
+        width = self._cell.gates * hidden_dim
         self.word_vectors = layers.Embedding(vocabulary_size, word_dim, **common)  # x_t
-        self.word_projection = layers.Dense(hidden_dim, use_bias=False, **common)  # W_hx
-        self.scaling = FeatureScale(feature_scale, **common)
-        self.image_projection = layers.Dense(hidden_dim, use_bias=False, **common)  # W_hi
+        self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_hx
+        self.scaling = FeatureScale(self.feature_scale, **common)
+        self.image_projection = layers.Dense(width, use_bias=False, **common)  # W_hi
         self.recurrence = layers.Dense(
-            hidden_dim, kernel_initializer="orthogonal", **common
+            width,
+            kernel_initializer="orthogonal",
+            bias_initializer=self._first_bias(),
+            **common,
         )  # W_hh, b_h
         self.output_projection = layers.Dense(vocabulary_size, **common)  # W_oh, b_o
-        self.word_dropout = layers.Dropout(dropout, **common)
-        self.image_vector_dropout = layers.Dropout(image_dropout, **common)
-        self.hidden_dropout = layers.Dropout(dropout, **common)
-        self._loss_mean = keras.metrics.Mean(name="loss")
-        self._perplexity = Perplexity(name="perplexity")
+        self.word_dropout = layers.Dropout(self.dropout, **common)
+        self.image_vector_dropout = layers.Dropout(self.image_dropout, **common)
+        self.hidden_dropout = layers.Dropout(self.dropout, **common)
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
         """Creates the weights; only the size F of `image_features` is read from the shapes."""
@@ -114,6 +79,10 @@ class CaptionGenerator(keras.Model):
         self.image_projection.build((None, input_shape["image_features"][-1]))
         self.recurrence.build((None, self.hidden_dim))
         self.output_projection.build((None, self.hidden_dim))
+
+    def adapt(self, features: np.ndarray) -> None:
+        """Centres CNN features float [N, F], see `FeatureScale.adapt`."""
+        self.scaling.adapt(features)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Scores of every word at every step.
@@ -128,151 +97,99 @@ class CaptionGenerator(keras.Model):
         """
         words = tf.transpose(inputs["token_ids"])  # [T, B]
         vectors = self.word_dropout(self.word_vectors(words), training=training)
-        hidden = _unroll(
-            self.word_projection(vectors),
-            self._first_state(inputs["image_features"], training),
-            self.recurrence.kernel,
-            self.recurrence.bias,
-        )
+        hidden = self._unroll(self.word_projection(vectors), inputs["image_features"], training)
         hidden = self.hidden_dropout(tf.transpose(hidden, [1, 0, 2]), training=training)
         return self._logits(hidden)
 
-    def initial_state(self, image_features: tf.Tensor) -> tf.Tensor:
-        """The state before START: what enters h_1 beside its word.
+    def initial_state(self, image_features: Any) -> State:
+        """The state before START: what enters h_1 beside its word, and the cell's memory.
 
-        h_0 = 0, so that is b_h + b_v. Later states are W_hh h_{t-1} + b_h: the picture is in them
-        through h_1 only.
+        h_0 = 0, so the first is b_h + b_v. Later ones are W_hh h_{t-1} + b_h: the picture is in
+        them through h_1 only.
 
         Args:
-          image_features: float [B, F].
+          image_features: float [B, F]; or a dictionary with `region_features` [B, R, F], of which
+            region 0, the whole frame, is taken.
 
         Returns:
-          float [B, H].
+          float [B, G H] and, but for the paper's cell, float [B, H].
         """
-        self._build_for(image_features)
+        if isinstance(image_features, dict):
+            image_features = image_features["region_features"][:, 0]
+        if not self.built:
+            self.build({"image_features": tuple(image_features.shape), "token_ids": (None, None)})
         return self._first_state(image_features, training=False)
 
-    def step(self, token_ids: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(self, token_ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
         """One step of decoding.
 
         Args:
           token_ids: int32 [B], START or the words chosen last.
-          state: float [B, H], of `initial_state` or of the last step.
+          state: of `initial_state` or of the last step.
 
         Returns:
-          The log-probabilities float32 [B, V] of the next words, and the next state [B, H].
+          The log-probabilities float32 [B, V] of the next words, and the next state.
         """
-        hidden = tf.nn.relu(self.word_projection(self.word_vectors(token_ids)) + state)
-        return tf.nn.log_softmax(self._logits(hidden)), self.recurrence(hidden)
-
-    def log_likelihood(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Log-probability of every target of a batch, in one pass over real tokens only.
-
-        Args:
-          inputs: `image_features` float [B, F] and `token_ids` int32 [B, 1 + T]: START, the words,
-            END, PAD.
-          training: whether dropout is on.
-
-        Returns:
-          float32 [M], one for every token after START that is not PAD, step by step (all first
-          words, then all second ones).
-
-        Raises:
-          ValueError: if `inputs` lacks one of the two.
-        """
-        for name in ("image_features", "token_ids"):
-            if name not in inputs:
-                raise ValueError(f"inputs must hold {name!r}, got {sorted(inputs)}")
-        self._build_for(inputs["image_features"])
-        token_ids = tf.transpose(inputs["token_ids"])  # [1 + T, B]
-        steps = tf.reduce_max(
-            tf.concat([[1], tf.reduce_sum(tf.cast(token_ids[1:] != PAD_ID, tf.int32), 0)], 0)
-        )  # of the longest sentence; one where there is none
-        words, targets = token_ids[:steps], token_ids[1 : steps + 1]
-        real = tf.where(targets != PAD_ID)  # [M, 2]
-
-        vectors = self.word_vectors(tf.gather_nd(words, real))
-        projected = self.word_projection(self.word_dropout(vectors, training=training))  # [M, H]
-        shape = tf.concat([tf.shape(targets, tf.int64), [self.hidden_dim]], 0)
-        hidden = _unroll(
-            tf.scatter_nd(real, projected, shape),
-            self._first_state(inputs["image_features"], training),
-            self.recurrence.kernel,
-            self.recurrence.bias,
+        recurrent, *memory = state
+        hidden, after = self._cell.step(
+            self.word_projection(self.word_vectors(token_ids)), recurrent, tuple(memory)
         )
-        hidden = self.hidden_dropout(tf.gather_nd(hidden, real), training=training)  # [M, H]
-        return -tf.nn.sparse_softmax_cross_entropy_with_logits(
-            labels=tf.gather_nd(targets, real), logits=self._logits(hidden)
+        return tf.nn.log_softmax(self._logits(hidden)), (self.recurrence(hidden), *after)
+
+    def hidden_of_targets(
+        self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """h_t [M, H] after dropout; nothing else is added to the loss."""
+        words, _, places = targets
+        vectors = self.word_vectors(tf.gather_nd(words, places))
+        projected = self.word_projection(self.word_dropout(vectors, training=training))  # [M, G H]
+        shape = tf.concat([tf.shape(words, tf.int64), [projected.shape[-1]]], 0)
+        hidden = self._unroll(
+            tf.scatter_nd(places, projected, shape), inputs["image_features"], training
         )
+        hidden = self.hidden_dropout(tf.gather_nd(hidden, places), training=training)  # [M, H]
+        return hidden, tf.constant(0.0)
 
-    def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step of the optimizer; see the class for `data`."""
-        with tf.GradientTape() as tape:
-            loss_share, count = self._loss_share(data, training=True)
-        apply_global_gradients(self, tape, loss_share, self.clip_value)
-        return self._update_metrics(loss_share, count)
+    def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
+        """The whole frames, [B, F]."""
+        return region_features[:, 0]
 
-    def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Loss and perplexity of a batch; see the class for `data`."""
-        return self._update_metrics(*self._loss_share(data, training=False))
+    def input_specs(self) -> tf.TensorSpec:
+        """float [B, F]."""
+        return tf.TensorSpec([None, self.image_projection.kernel.shape[0]], tf.float32)
 
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """Running `loss` and `perplexity`, weighted by the number of targets of each batch."""
-        return [self._loss_mean, self._perplexity]
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "hidden_dim": self.hidden_dim,
-            "word_dim": self.word_dim,
-            "dropout": self.dropout,
-            "image_dropout": self.image_dropout,
-            "feature_scale": self.feature_scale,
-            "clip_value": self.clip_value,
-        }
-
-    def _first_state(self, image_features: tf.Tensor, training: bool) -> tf.Tensor:
-        """b_h + b_v, float [B, H]."""
+    def _first_state(self, image_features: tf.Tensor, training: bool) -> State:
+        """b_h + b_v, and the memory of h_0 = 0."""
         b_v = self.image_vector_dropout(
             self.image_projection(self.scaling(image_features)), training=training
         )
-        return b_v + tf.cast(self.recurrence.bias, b_v.dtype)
+        h_0 = tf.zeros_like(b_v[:, : self.hidden_dim])
+        return (b_v + tf.cast(self.recurrence.bias, b_v.dtype), *self._cell.first_memory(h_0))
 
-    def _logits(self, hidden: tf.Tensor) -> tf.Tensor:
-        """Scores of all words, in float32 where the model computes in half precision."""
-        logits = self.output_projection(hidden)
-        return tf.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
-
-    def _loss_share(
-        self, data: dict[str, tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """This replica's share of the global loss, and the global number of targets."""
-        log_probs = self.log_likelihood(data, training=training)
-        count = all_reduce_sum(tf.cast(tf.size(log_probs), log_probs.dtype))
-        return -tf.reduce_sum(log_probs) / tf.maximum(count, 1.0), count
-
-    def _update_metrics(self, loss_share: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
-        loss = all_reduce_sum(loss_share)
-        for metric in self.metrics:
-            metric.update_state(loss, sample_weight=count)
-        return {metric.name: metric.result() for metric in self.metrics}
-
-    def _build_for(self, image_features: tf.Tensor) -> None:
-        if not self.built:
-            self.build({"image_features": tuple(image_features.shape), "token_ids": (None, None)})
+    def _unroll(
+        self, word_inputs: tf.Tensor, image_features: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """h [T, B, H] from W_hx x [T, B, G H] and the picture."""
+        return _unroll(
+            word_inputs,
+            self._first_state(image_features, training),
+            self.recurrence.kernel,
+            self.recurrence.bias,
+            self._cell,
+        )
 
 
-def _unroll(inputs: tf.Tensor, state: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """h_t = relu(x_t + s_t) with s_{t+1} = h_t W + b, over the steps of a batch.
+def _unroll(
+    inputs: tf.Tensor, state: State, kernel: tf.Tensor, bias: tf.Tensor, cell: Cell
+) -> tf.Tensor:
+    """h_t = cell(x_t, s_t) with s_{t+1} = h_t W + b, over the steps of a batch.
 
     Args:
-      inputs: x, float [T, B, H].
-      state: s_1, float [B, H].
-      kernel: W, [H, H].
-      bias: b, [H].
+      inputs: x, float [T, B, G H].
+      state: s_1, float [B, G H], and the memory of the cell.
+      kernel: W, [H, G H].
+      bias: b, [G H].
+      cell: The recurrence.
 
     Returns:
       h, float [T, B, H].
@@ -281,17 +198,18 @@ def _unroll(inputs: tf.Tensor, state: tf.Tensor, kernel: tf.Tensor, bias: tf.Ten
     steps = tf.shape(inputs)[0]
     all_inputs = tf.TensorArray(inputs.dtype, steps).unstack(inputs)
     all_hidden = tf.TensorArray(
-        inputs.dtype, steps, element_shape=[inputs.shape[1], kernel.shape[-1]]
+        inputs.dtype, steps, element_shape=[inputs.shape[1], kernel.shape[0]]
     )
 
-    def body(t: tf.Tensor, state: tf.Tensor, all_hidden: tf.TensorArray) -> tuple:
-        hidden = tf.nn.relu(all_inputs.read(t) + state)
-        return t + 1, tf.matmul(hidden, kernel) + bias, all_hidden.write(t, hidden)
+    def body(t: tf.Tensor, state: State, all_hidden: tf.TensorArray) -> tuple:
+        recurrent, *memory = state
+        hidden, after = cell.step(all_inputs.read(t), recurrent, tuple(memory))
+        return t + 1, (tf.matmul(hidden, kernel) + bias, *after), all_hidden.write(t, hidden)
 
     loop = (tf.constant(0), state, all_hidden)
     invariants = (
         tf.TensorShape([]),
-        tf.TensorShape([None, kernel.shape[-1]]),
+        tuple(tf.TensorShape([None, part.shape[-1]]) for part in state),
         tf.TensorShape(None),
     )
     all_hidden = tf.while_loop(

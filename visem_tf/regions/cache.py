@@ -7,6 +7,7 @@ clear.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ import tqdm
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
-from visem_tf.files import atomic_path, write_atomically
+from visem_tf.files import write_atomically
 from visem_tf.regions.backbone import weights_digest
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
 
@@ -77,8 +78,9 @@ class FeatureCache:
             for shard in range(missing[0], self.num_shards):
                 size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
                 records = np.stack([next(regions) for _ in range(size)])
-                with atomic_path(self._path(shard)) as temporary:
-                    np.save(temporary, records, allow_pickle=False)
+                content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
+                np.save(content, records, allow_pickle=False)
+                write_atomically(self._path(shard), content.getbuffer())
 
     def __len__(self) -> int:
         return self.num_pictures

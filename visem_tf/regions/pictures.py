@@ -11,13 +11,13 @@ import io
 import os
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from visem_tf.errors import UserError
+from visem_tf.storage import AnyPath, as_path
 
 MAX_PIXELS = 12_000 * 9_000
 MAX_BYTES = 1 << 30
@@ -62,7 +62,7 @@ def read_picture(source: str | os.PathLike[str] | bytes, name: str | None = None
     has it, AVIF. What is transparent shows white; 16 bits keep their upper 8.
 
     Args:
-        source: a path, or the bytes of the file.
+        source: a path on any storage, or the bytes of the file.
         name: what to call the picture in errors; by default the file's name.
 
     Returns:
@@ -79,8 +79,8 @@ def read_picture(source: str | os.PathLike[str] | bytes, name: str | None = None
         TensorShape([2, 3, 3])
     """
     if name is None:
-        name = "picture" if isinstance(source, bytes) else Path(source).name
-    data = source if isinstance(source, bytes) else _read_file(Path(source), name)
+        name = "picture" if isinstance(source, bytes) else as_path(source).name
+    data = source if isinstance(source, bytes) else read_file(as_path(source), name)
     if not data:
         raise PictureError(name, "the file is empty")
     try:
@@ -121,8 +121,16 @@ def decode_picture(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(pixels, [None, None, 3])
 
 
-def _read_file(path: Path, name: str) -> bytes:
-    """Returns the bytes of a file of a sane size."""
+def read_file(path: AnyPath, name: str) -> bytes:
+    """Returns the bytes of a file of a sane size.
+
+    Args:
+        path: the file.
+        name: what to call it in errors.
+
+    Raises:
+        PictureError: it cannot be read, or has more than 1 GiB.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise PictureError(name, f"the file is larger than {MAX_BYTES:,} bytes")

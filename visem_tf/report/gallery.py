@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from visem_tf.mrf import find_segments
-from visem_tf.report.pictures import COLOURS
+from visem_tf.report.pictures import COLOURS, place_in_words
 
 GROUPS = ("best", "random", "worst")
 """Pictures whose own sentence ranks first, any pictures, and those where it ranks last."""
@@ -45,14 +45,7 @@ class Box:
           >>> Box(1, (0.0, 0.0, 0.5, 0.2), "top-left", None).place
           'top left, 10 % of the picture'
         """
-        top, left, bottom, right = self.box
-        area = (bottom - top) * (right - left)
-        if area > 0.999:
-            return "the whole picture"
-        row = ("top", "", "bottom")[min(2, int(1.5 * (top + bottom)))]
-        column = ("left", "", "right")[min(2, int(1.5 * (left + right)))]
-        where = " ".join(part for part in (row, column) if part) or "centre"
-        return f"{where}, {100 * area:.0f} % of the picture"
+        return place_in_words(self.box)
 
 
 @dataclass(frozen=True)

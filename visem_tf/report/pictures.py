@@ -13,6 +13,26 @@ COLOURS = (
 """Colours of boxes, in order; white text on each has a contrast of 4.5 or more."""
 
 
+def place_in_words(box: Sequence[float]) -> str:
+    """Where a box lies.
+
+    Args:
+      box: (ymin, xmin, ymax, xmax), relative to the picture.
+
+    Example:
+      >>> place_in_words((0.0, 0.0, 0.5, 0.2))
+      'top left, 10 % of the picture'
+    """
+    top, left, bottom, right = (float(edge) for edge in box)
+    area = (bottom - top) * (right - left)
+    if area > 0.999:
+        return "the whole picture"
+    row = ("top", "", "bottom")[min(2, int(1.5 * (top + bottom)))]
+    column = ("left", "", "right")[min(2, int(1.5 * (left + right)))]
+    where = " ".join(part for part in (row, column) if part) or "centre"
+    return f"{where}, {100 * area:.0f} % of the picture"
+
+
 def draw_regions(
     picture: Image.Image, boxes: np.ndarray, texts: Sequence[str], caption: str = ""
 ) -> Image.Image:

@@ -22,7 +22,7 @@ def closing_summary(context: Context) -> str:
     for name, command in (
         ("report.html", "open {path} in a browser"),
         ("tensorboard", "tensorboard --logdir {path}"),
-        ("config.json", "python -m visem_tf.describe --run-dir {run} PICTURE"),
+        ("checkpoints/generate", "python -m visem_tf.describe --run-dir {run} PICTURE"),
     ):
         if (run / name).exists():
             lines.append("next: " + command.format(path=run / name, run=run.path))
@@ -40,7 +40,7 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
         rank = f"Med r {figures['median_rank']:g} ({chance['median_rank']:g})"
         lines.append(f"  {direction.replace('_', ' '):17}{recalls}  {rank}")
     for search, scores in (metrics["captions"] or {}).items():
-        lines.append(f"captions, {search + ':':8}{_caption_line(scores)}")
+        lines.append(f"captions, {search.replace('_', ' ') + ':':19}{_caption_line(scores)}")
     regions = metrics["regions"]
     if regions:
         for title, figures in (

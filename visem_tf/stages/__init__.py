@@ -2,7 +2,8 @@
 
 A stage is a module of this package, named after it, with `run(context) -> dict`, which does the
 work in the context's run directory and returns the figures to keep. It is imported when its turn
-comes.
+comes. One that leaves results outside the run directory has `is_lost(context) -> bool` as well, and
+is done again when they are gone and somebody misses them.
 """
 
 from __future__ import annotations
@@ -47,14 +48,15 @@ def needed(stage: str, config: Config) -> str | None:
 
     Args:
         stage: a name of `STAGES`.
-        config: without region generators, `generate` needs no snippets.
+        config: without region generators, `generate` needs no snippets; and no alignment, unless
+            it attends to its embeddings.
 
     Example:
         >>> needed("infer", Config())
         'align'
     """
     if stage == "generate" and not config.generate.regions:
-        return "features"
+        return "align" if config.generate.attend_to == "embeddings" else "features"
     before = {"infer": "align", "align": "features", "generate": "infer", "evaluate": "generate"}
     return {**before, "report": "evaluate", "export": "generate"}.get(stage)
 
@@ -85,12 +87,15 @@ def run_stages(
             )
     for number, stage in enumerate(wanted, start=1):
         label = f"[{number}/{len(wanted)}] {stage}"
-        if run.is_done(stage) and stage not in again:
+        module = importlib.import_module(f"visem_tf.stages.{stage}")
+        later = wanted[number:]
+        missed = not later or any(s in again or not run.is_done(s) for s in later)
+        lost = missed and hasattr(module, "is_lost") and module.is_lost(context)
+        if run.is_done(stage) and stage not in again and not lost:
             progress(f"{label}: finished before, skipped")
             continue
         progress(f"{label}: started")
-        work: Callable[[Context], dict[str, Any]]
-        work = importlib.import_module(f"visem_tf.stages.{stage}").run
+        work: Callable[[Context], dict[str, Any]] = module.run
         started = time.perf_counter()
         try:
             summary = work(context)

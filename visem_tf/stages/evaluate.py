@@ -1,171 +1,122 @@
 """The fifth stage: the three experiments of the paper, into `metrics.json`.
 
-Ranking, full-frame descriptions, and regions where the data set knows where its phrases are.
+Ranking, full-frame descriptions, and regions where the data set knows where its phrases are; each
+beside its baselines, with intervals by bootstrap over pictures. What the figures rest on goes into
+`evidence_SPLIT.npz`, which paired tests between runs read.
 """
 
 import json
+import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from visem_tf.datasets.loading import Split
 from visem_tf.files import write_atomically
-from visem_tf.metrics.captions import caption_scores
-from visem_tf.metrics.ranking import ranking_metrics
-from visem_tf.metrics.regions import alignment_accuracy
-from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.metrics.bootstrap import intervals
+from visem_tf.metrics.caption_tokens import java_reason
+from visem_tf.metrics.captions import CaptionScorer
+from visem_tf.metrics.evidence import Evidence, ranking_evidence, save_evidence
+from visem_tf.metrics.published import recognise_split
+from visem_tf.metrics.ranking import chance_ranking, fold_metrics, ranking_summary, ranks
+from visem_tf.report.score_sheet import score_sheet
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
-from visem_tf.stages.captioning import Describer
+from visem_tf.stages.evaluate_captions import Experiment, evaluate_captions
+from visem_tf.stages.evaluate_regions import evaluate_regions
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.generate import load_generator
-from visem_tf.stages.infer import align_split
-from visem_tf.stages.region_descriptions import region_description_scores
 from visem_tf.stages.scoring import Scorer, sentence_token_ids
-from visem_tf.text import Vocabulary
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Evaluates the run on the configured split and writes `metrics.json` and the captions."""
+    """Evaluates the run on the configured split and writes figures, captions and evidence."""
     started = time.perf_counter()
     config, name = context.config, context.config.evaluate.split
+    if reason := java_reason():
+        print(f"visem_tf: warning: METEOR and SPICE are left out: {reason}", file=sys.stderr)
     split, cache = context.data.splits[name], open_cache(context, name)
     vocabulary = read_or_build_vocabulary(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
-    notes: dict[str, str] = {}
     metrics: dict[str, Any] = {
         "dataset": context.data.name,
         "split": name,
         "images": len(split.image_ids),
         "sentences": len(split.sentences),
+        "published_split": recognise_split(split.file_names, len(split.sentences))
+        if name == "test"
+        else None,
     }
     model = load_model(context)
-    scores = Scorer(model, cache.num_regions, cache.feature_dim)(cache, token_ids)
-    metrics["ranking"] = ranking_metrics(scores, split.image_index)
-    metrics["ranking_chance"] = _chance_ranking(split)
-    metrics["captions"] = _captions(context, split, cache, vocabulary, notes)
-    metrics["regions"] = _regions(context, model, split, cache, token_ids, vocabulary, notes)
+    shape = cache.num_regions, cache.feature_dim
+    ranking = evaluate_ranking(
+        Scorer(model, *shape)(cache, token_ids), split.image_index, config.evaluate.fold_size
+    )
+    metrics |= ranking.figures or {}
+    # Ours looks at the frame alone here; a model trained so is another run, see `--compare`.
+    scores = Scorer(model, *shape, whole_frame=True)(cache, token_ids)
+    frame = evaluate_ranking(scores, split.image_index, config.evaluate.fold_size)
+    metrics["ranking_whole_frame"] = (frame.figures or {})["ranking"]
+    del scores
+    with CaptionScorer() as scorer:
+        captions = evaluate_captions(context, split, cache, vocabulary, scorer)
+        regions = evaluate_regions(context, model, split, cache, token_ids, vocabulary, scorer)
+    metrics["captions"], metrics["regions"] = captions.figures, regions.figures
     metrics["out_of_vocabulary_percent"] = 100.0 * vocabulary.out_of_vocabulary_rate(
         split.sentences
     )
+    evidence = {
+        **ranking.evidence,
+        **{n.replace("ranking", "ranking_whole_frame", 1): e for n, e in frame.evidence.items()},
+        **captions.evidence,
+        **regions.evidence,
+    }
+    metrics["intervals"] = None
+    if config.evaluate.resamples:
+        metrics["intervals"] = figure_intervals(
+            evidence, len(split.image_ids), config.evaluate.resamples, config.seed
+        )
+    metrics["evaluate"] = config.evaluate.to_dict()
     evaluate_s = round(time.perf_counter() - started, 3)
     metrics["timing"] = {**context.run.timing(), "evaluate_s": evaluate_s}
-    metrics["notes"] = notes
-    write_atomically(context.run / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    metrics["notes"] = {**ranking.notes, **captions.notes, **regions.notes}
+    save_evidence(context.run / f"evidence_{name}.npz", evidence, split.image_ids)
+    write_metrics(context, metrics)
     return {"split": name}
 
 
-def _captions(
-    context: Context,
-    split: Split,
-    cache: FeatureCache,
-    vocabulary: Vocabulary,
-    notes: dict[str, str],
-) -> dict[str, Any] | None:
-    """Full-frame descriptions by greedy search and by beam search."""
-    generator = load_generator(context, "full_frame")
-    if generator is None:
-        notes["captions"] = "the full-frame generator was not trained"
-        return None
-    frames, references = cache.frame_features(), split.references()
-    settings, beam_size = context.config.generate, context.config.evaluate.beam_size
-    scores: dict[str, Any] = {}
-    for search, beams in (("greedy", 1), ("beam", beam_size)):
-        texts, _ = Describer(generator, vocabulary, settings, beams)(frames)
-        captions = dict(zip(split.image_ids, texts, strict=True))
-        scores[search], remarks = caption_scores(references, captions)
-        notes.update({f"captions.{search}.{about}": text for about, text in remarks.items()})
-        suffix = "" if search == "beam" else "_greedy"
-        results = [{"image_id": image_id, "caption": text} for image_id, text in captions.items()]
-        write_atomically(
-            context.run / f"captions_{split.name}{suffix}.json",
-            json.dumps(results, ensure_ascii=False, indent=0) + "\n",
-        )
-    scores["beam"]["beam_size"] = beam_size
-    return scores
+def evaluate_ranking(scores: np.ndarray, image_index: np.ndarray, fold_size: int) -> Experiment:
+    """The first experiment, both directions, with chance and, in large splits, in folds.
 
-
-def _regions(
-    context: Context,
-    model: AlignmentModel,
-    split: Split,
-    cache: FeatureCache,
-    token_ids: tf.RaggedTensor,
-    vocabulary: Vocabulary,
-    notes: dict[str, str],
-) -> dict[str, Any] | None:
-    """Alignment and region descriptions against the boxes that the data set knows."""
-    phrases = split.phrases
-    if phrases is None or not len(phrases.boxes):
-        notes["regions"] = "the data set has no boxes of phrases"
-        return None
-    image_index = split.image_index
-    boxes, mask = _all_boxes(cache)
-
-    def accuracy(beta: float | None) -> dict[str, Any]:
-        found = align_split(model, cache, token_ids, image_index, context.config, beta=beta)
-        return alignment_accuracy(
-            found.regions,
-            boxes,
-            image_index,
-            phrases,
-            region_mask=mask,
-            similarities=found.similarities,
-        )
-
-    figures = accuracy(None)
-    chance = figures.pop("chance")
-    before = accuracy(0.0)
-    lengths = token_ids.row_lengths().numpy()
-    frame = np.where(np.arange(lengths.max())[np.newaxis] < lengths[:, np.newaxis], 0, -1)
-    whole = alignment_accuracy(frame, boxes, image_index, phrases, region_mask=mask)
-    names = ("word_accuracy", "phrase_iou50", "pointing")
-    figures["without_mrf"] = {name: before[name] for name in names}
-    figures["whole_frame"] = {name: whole[name] for name in names}
-    figures["chance"] = chance
-    generators: dict[str, CaptionGenerator | None] = {
-        name: load_generator(context, name) for name in ("regions", "full_frame")
+    Args:
+      scores: float [I, S].
+      image_index: int [S], the picture of every sentence.
+      fold_size: see `visem_tf.metrics.ranking.fold_metrics`.
+    """
+    annotation, search = ranks(scores, image_index)
+    figures: dict[str, Any] = {
+        "ranking": ranking_summary(annotation, search),
+        "ranking_chance": chance_ranking(image_index, len(scores)),
+        "ranking_folds": fold_metrics(scores, image_index, fold_size),
     }
-    described, remarks = region_description_scores(generators, split, vocabulary, context.config)
-    notes.update({f"regions.{about}": text for about, text in remarks.items()})
-    return {**figures, **described}
+    notes = {}
+    if figures["ranking_folds"] is None:
+        notes["ranking_folds"] = f"fewer than two folds of {fold_size} pictures"
+    elif left := len(scores) % fold_size:
+        notes["ranking_folds"] = f"the last {left} pictures are in no fold"
+    evidence = ranking_evidence(annotation, search, image_index, len(scores))
+    return Experiment(figures, notes, {f"ranking.{name}": e for name, e in evidence.items()})
 
 
-def _all_boxes(cache: FeatureCache) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes of all pictures, [I, R, 4], and which are real, [I, R]."""
-    blocks = [regions for _, regions in cache.batches(256)]
-    return (
-        np.concatenate([block.boxes for block in blocks]),
-        np.concatenate([block.region_mask for block in blocks]),
-    )
+def figure_intervals(
+    evidence: Mapping[str, Evidence], images: int, resamples: int, seed: int
+) -> dict[str, list[float]]:
+    """95 % intervals by dotted name of the figure, in JSON's types."""
+    found = intervals(evidence, images, resamples=resamples, seed=seed)
+    return {name: [round(end, 4) for end in ends] for name, ends in found.items()}
 
 
-def _chance_ranking(split: Split) -> dict[str, dict[str, float]]:
-    """What ranking at random is expected to reach, in percent, and its median rank."""
-    images, sentences = len(split.image_ids), len(split.sentences)
-    own = np.bincount(split.image_index, minlength=images)
-    own = own[own > 0].astype(np.float64)
-    annotation, search = {}, {}
-    for k in (1, 5, 10):
-        # P(no own sentence among k drawn) = prod over the draws of the share of foreign ones.
-        draws = np.arange(min(k, sentences))[:, np.newaxis]
-        missed = np.prod(np.maximum(sentences - own - draws, 0) / (sentences - draws), axis=0)
-        annotation[f"r{k}"] = 100.0 * float(np.mean(1.0 - missed))
-        search[f"r{k}"] = 100.0 * min(k, images) / images
-    annotation["median_rank"] = _median_of_best(sentences, int(np.median(own)))
-    search["median_rank"] = (images + 1) / 2
-    return {"image_annotation": annotation, "image_search": search}
-
-
-def _median_of_best(sentences: int, own: int) -> float:
-    """The median rank of the best of `own` sentences in a random order of all."""
-    missed = 1.0
-    for rank in range(1, sentences + 1):
-        missed *= max(sentences - own - rank + 1, 0) / (sentences - rank + 1)
-        if missed <= 0.5:
-            return float(rank)
-    return float(sentences)
+def write_metrics(context: Context, metrics: dict[str, Any]) -> None:
+    """Writes `metrics.json`, and the same as tables for people in `metrics.md`."""
+    write_atomically(context.run / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    write_atomically(context.run / "metrics.md", score_sheet(metrics, markdown=True))

@@ -22,6 +22,11 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
+def is_lost(context: Context) -> bool:
+    """Whether the cache lacks features, as when it was deleted or another one is named."""
+    return any(open_cache(context, name).missing() for name in context.data.splits)
+
+
 def open_cache(context: Context, split: str) -> FeatureCache:
     """The region features of a split; see `FeatureCache`."""
     data, settings = context.data, context.config.regions

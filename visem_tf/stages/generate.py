@@ -11,38 +11,42 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.config import Config
 from visem_tf.distribution import set_seed
-from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.mrf import find_segments
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
+from visem_tf.stages.generators import GENERATORS, build_generator, model_of, read_generator
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import sentence_token_ids
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import caption_examples, epoch_batches, ordered_batches
-
-GENERATORS = ("full_frame", "regions")
-"""The names of the two generators: fields of the configuration, and folders of checkpoints."""
-
+from visem_tf.training.pipeline import (
+    attention_examples,
+    caption_examples,
+    epoch_batches,
+    ordered_batches,
+)
 
 _SAMPLE = 2000
 
 
 class _Texts(NamedTuple):
-    """Texts to learn, with the vectors that they describe.
+    """Texts to learn, with the pictures or regions that they describe.
 
     Attributes:
       token_ids: int32 [S, (T)], without START and END.
-      read_features: positions int [B] to vectors float32 [B, F].
+      examples: Batches of positions to batches for a training step.
+      sample: Some CNN features of what is described, float [N, F].
     """
 
     token_ids: tf.RaggedTensor
-    read_features: Callable[[np.ndarray], np.ndarray]
+    examples: Callable[[tf.data.Dataset], tf.data.Dataset]
+    sample: np.ndarray
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -54,26 +58,28 @@ def run(context: Context) -> dict[str, Any]:
     for name in wanted:
         texts = _sentences if name == "full_frame" else _snippets
         examples = {split: texts(context, split, caches[split], vocabulary) for split in caches}
-        summary[name] = _train(context, name, examples, vocabulary, caches["train"].feature_dim)
+        summary[name] = _train(context, name, examples, vocabulary)
     return summary
 
 
-def load_generator(context: Context, name: str) -> CaptionGenerator | None:
+def load_generator(context: Context, name: str) -> SentenceGenerator | None:
     """The best model of a finished generator; None if the run has none of that name."""
     path = context.run / "checkpoints" / "generate" / name / "best.keras"
-    if not path.exists():
-        return None
-    model = keras.saving.load_model(path, compile=False)
-    assert isinstance(model, CaptionGenerator)
-    return model
+    return read_generator(path, context.config.generate, name) if path.exists() else None
 
 
 def _sentences(context: Context, split: str, cache: FeatureCache, vocabulary: Vocabulary) -> _Texts:
-    """Whole sentences with the vectors of whole frames."""
+    """Whole sentences with whole frames, or with all regions for a generator that reads them."""
     data = context.data.splits[split]
     token_ids = sentence_token_ids(vocabulary, data.sentences, context.config.text.max_words)
+    if model_of(context.config.generate, "full_frame").reads_regions:
+        return _Texts(
+            token_ids,
+            lambda batches: attention_examples(batches, cache, token_ids, data.image_index),
+            cache.sample_features(),
+        )
     frames = cache.frame_features()
-    return _Texts(token_ids, lambda positions: frames[data.image_index[positions]])
+    return _of_vectors(token_ids, lambda positions: frames[data.image_index[positions]], cache)
 
 
 def _snippets(context: Context, split: str, cache: FeatureCache, vocabulary: Vocabulary) -> _Texts:
@@ -91,7 +97,19 @@ def _snippets(context: Context, split: str, cache: FeatureCache, vocabulary: Voc
         regions = cache.gather(images[positions])
         return regions.region_features[np.arange(len(positions)), region[positions]]
 
-    return _Texts(token_ids, read)
+    return _of_vectors(token_ids, read, cache)
+
+
+def _of_vectors(
+    token_ids: tf.RaggedTensor, read: Callable[[np.ndarray], np.ndarray], cache: FeatureCache
+) -> _Texts:
+    """Texts with a vector each, which `read` gives by position."""
+    count, feature_dim = token_ids.shape[0], cache.feature_dim
+    return _Texts(
+        token_ids,
+        lambda batches: caption_examples(batches, read, feature_dim, token_ids),
+        read(np.arange(0, count, max(1, count // _SAMPLE))),
+    )
 
 
 def _train(
@@ -99,21 +117,19 @@ def _train(
     name: str,
     examples: dict[str, _Texts],
     vocabulary: Vocabulary,
-    feature_dim: int,
 ) -> dict[str, Any]:
     config, settings = context.config, context.config.generate
     count = examples["train"].token_ids.shape[0]
     steps_per_epoch = -(-count // settings.batch_size)
     set_seed(config.seed)
     with context.strategy.scope():
-        sample = examples["train"].read_features(np.arange(0, count, max(1, count // _SAMPLE)))
-        model = build_generator(config, vocabulary, sample)
+        encoder = _region_encoder(context, name)
+        model = build_generator(config, name, vocabulary, examples["train"].sample, encoder)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
 
     def validate(model: keras.Model) -> dict[str, float]:
         texts = examples["val"]
-        batches = ordered_batches(texts.token_ids.shape[0], settings.batch_size)
-        dataset = caption_examples(batches, texts.read_features, feature_dim, texts.token_ids)
+        dataset = texts.examples(ordered_batches(texts.token_ids.shape[0], settings.batch_size))
         return {
             "val_perplexity": model.evaluate(dataset, verbose=0, return_dict=True)["perplexity"]
         }
@@ -129,7 +145,6 @@ def _train(
     )
 
     def batches(first_epoch: int) -> tf.data.Dataset:
-        texts = examples["train"]
         positions = epoch_batches(
             count,
             settings.batch_size,
@@ -137,7 +152,7 @@ def _train(
             first_epoch=first_epoch,
             epochs=settings.epochs,
         )
-        return caption_examples(positions, texts.read_features, feature_dim, texts.token_ids)
+        return examples["train"].examples(positions)
 
     log_dir = context.run / "tensorboard" / "generate" / name
     train(model, batches, steps_per_epoch, progress, log_dir)
@@ -150,19 +165,9 @@ def _train(
     }
 
 
-def build_generator(config: Config, vocabulary: Vocabulary, sample: np.ndarray) -> CaptionGenerator:
-    """An untrained generator, with its weights, for features like those of the sample [N, F]."""
-    settings = config.generate
-    model = CaptionGenerator(
-        len(vocabulary),
-        hidden_dim=settings.hidden_dim,
-        word_dim=settings.word_dim,
-        dropout=settings.dropout,
-        image_dropout=settings.image_dropout,
-        feature_scale=settings.feature_scale,
-        clip_value=settings.clip_value,
-    )
-    model.build({"image_features": (None, sample.shape[1]), "token_ids": (None, None)})
-    if settings.centre_features:
-        model.scaling.adapt(sample)
-    return model
+def _region_encoder(context: Context, name: str) -> RegionEncoder | None:
+    """The alignment model's, if its embeddings are what the generator attends to."""
+    settings = context.config.generate
+    if settings.attend_to != "embeddings" or not model_of(settings, name).reads_regions:
+        return None
+    return load_model(context).region_encoder

@@ -5,6 +5,7 @@ import sys
 from visem_tf.config import Config
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.distribution import make_strategy, set_seed
+from visem_tf.quiet import first_operation
 from visem_tf.stages import Context, RunDirectory
 
 
@@ -22,6 +23,7 @@ def open_run(config: Config) -> Context:
     run = RunDirectory(config.run_dir)
     run.claim(config)
     strategy = make_strategy(config.distribute)
+    first_operation()
     set_seed(config.seed)
     name, _, variant = config.dataset.partition("/")
     data = load_dataset(
@@ -29,6 +31,7 @@ def open_run(config: Config) -> Context:
         cache_dir=config.cache_dir,
         data_dir=config.data_dir or None,
         config=variant or None,
+        options=config.data,
         strict=config.strict,
     )
     run.claim_data(data.fingerprint)

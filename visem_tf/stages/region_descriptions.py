@@ -1,72 +1,35 @@
-"""Region descriptions against people's: the paper's last table, where boxes have phrases.
+"""Regions whose boxes and phrases are known: what to describe, and what people say of it."""
 
-Every object whose box is known is described by the region-level generator and, as the paper's
-baseline, by the full-frame generator on the crop. The references of an object are all phrases that
-speak of it.
-"""
-
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.loading import Phrases, Split
-from visem_tf.metrics.captions import caption_scores
-from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.regions.extractor import FRAME, RegionExtractor, prepare_picture
-from visem_tf.stages.captioning import Describer
-from visem_tf.text import Vocabulary
 
-_BLEU = ("bleu1", "bleu2", "bleu3", "bleu4")
+_BOXES_AT_A_TIME = 20
 
 
-def region_description_scores(
-    generators: dict[str, CaptionGenerator | None],
-    split: Split,
-    vocabulary: Vocabulary,
-    config: Config,
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Scores the descriptions of true boxes.
+class TrueRegions(NamedTuple):
+    """O objects whose boxes are known, picture after picture.
 
-    Args:
-      generators: "regions" and "full_frame"; one that was not trained is None.
-      split: Has phrases.
-      vocabulary: The generators' words.
-      config: Of the run.
-
-    Returns:
-      "bleu1" … "bleu4" of the region-level model, the same of the other under
-      "full_frame_on_crop", and the number of "described_boxes"; scores of a model that was not
-      trained are None. Notes about them.
+    Attributes:
+      keys: O names, unique.
+      image: int [O], the picture of every object.
+      boxes: float32 [O, 4], `rel_yxyx`.
+      phrases: all that people say of an object, by its key.
     """
-    assert split.phrases is not None
-    keys, boxes, references = _objects(split, split.phrases)
-    features = _features(split, boxes, config)
-    figures: dict[str, Any] = {"described_boxes": len(keys)}
-    notes: dict[str, str] = {}
-    for name, generator in generators.items():
-        scores: dict[str, Any] = dict.fromkeys(_BLEU)
-        if generator is None:
-            notes[f"bleu.{name}"] = "this generator was not trained"
-        else:
-            search = Describer(generator, vocabulary, config.generate, config.evaluate.beam_size)
-            texts, _ = search(features)
-            said = dict(zip(keys, texts, strict=True))
-            found, remarks = caption_scores(references, said, with_meteor=False)
-            scores = {score: found[score] for score in _BLEU}
-            notes.update({f"bleu.{name}.{about}": text for about, text in remarks.items()})
-        if name == "regions":
-            figures.update(scores)
-        else:
-            figures[f"{name}_on_crop"] = scores
-    return figures, notes
+
+    keys: list[str]
+    image: np.ndarray
+    boxes: np.ndarray
+    phrases: dict[str, list[str]]
 
 
-def _objects(
-    split: Split, phrases: Phrases
-) -> tuple[list[str], list[np.ndarray], dict[str, list[str]]]:
-    """Objects by a key, in the order of the pictures; their boxes by picture; their phrases."""
+def true_regions(split: Split, phrases: Phrases) -> TrueRegions:
+    """Gathers phrases by the objects that they speak of; an object has one box, its first."""
     found: dict[tuple[int, int], tuple[np.ndarray, list[str]]] = {}
     images = split.image_index[phrases.sentence_index]
     for row, text in enumerate(phrases.text):
@@ -74,22 +37,32 @@ def _objects(
         found.setdefault(place, (phrases.boxes[row], []))[1].append(text)
     order = sorted(found)
     keys = [f"{split.image_ids[image]}:{number}" for image, number in order]
-    boxes = [
-        np.array([found[place][0] for place in order if place[0] == image]).reshape(-1, 4)
-        for image in range(len(split.image_ids))
-    ]
-    references = {key: found[place][1] for key, place in zip(keys, order, strict=True)}
-    return keys, boxes, references
+    return TrueRegions(
+        keys,
+        np.array([image for image, _ in order], np.int64),
+        np.array([found[place][0] for place in order], np.float32).reshape(-1, 4),
+        {key: found[place][1] for key, place in zip(keys, order, strict=True)},
+    )
 
 
-def _features(split: Split, boxes: list[np.ndarray], config: Config) -> np.ndarray:
-    """CNN vectors of the boxes of all pictures, float32 [sum of boxes, F]."""
+def box_features(split: Split, regions: TrueRegions, config: Config) -> np.ndarray:
+    """CNN vectors of true regions, float32 [O, F].
+
+    Args:
+      split: Its pictures are read once.
+      regions: Of this split.
+      config: Of the run.
+    """
     extractor = RegionExtractor(config.regions.updated({"proposer": "none"}))
-    size, most = config.regions.picture_size, max(len(of_picture) for of_picture in boxes)
-    padded = np.zeros([len(boxes), most + 1, 4], np.float32)
+    size, images = config.regions.picture_size, len(split.image_ids)
+    count = np.bincount(regions.image, minlength=images)
+    column = np.arange(len(regions.image)) - (np.cumsum(count) - count)[regions.image]
+    # Frame and boxes in blocks of one width, so that pictures with hundreds of boxes take no more.
+    width = min(int(count.max()), _BOXES_AT_A_TIME)
+    block, place = column // width, 1 + column % width
+    padded = np.zeros([images, int(block.max()) + 1, 1 + width, 4], np.float32)
     padded[:] = FRAME
-    for row, of_picture in enumerate(boxes):
-        padded[row, 1 : len(of_picture) + 1] = of_picture
+    padded[regions.image, block, place] = regions.boxes
     pictures = (
         split.pictures()
         .map(lambda encoded: prepare_picture(encoded, size), num_parallel_calls=tf.data.AUTOTUNE)
@@ -100,14 +73,18 @@ def _features(split: Split, boxes: list[np.ndarray], config: Config) -> np.ndarr
         extractor.describe_boxes,
         input_signature=[
             tf.TensorSpec([None, size, size, 3]),
-            tf.TensorSpec([None, most + 1, 4]),
+            tf.TensorSpec([None, 1 + width, 4]),
         ],
     )
-    parts, start = [], 0
+    found = np.zeros([0, 0], np.float32)
+    start = 0
     for pixels in pictures:
         stop = start + len(pixels)
-        features = describe(pixels, tf.constant(padded[start:stop])).numpy()
-        for row in range(start, stop):
-            parts.append(features[row - start, 1 : len(boxes[row]) + 1])
+        for number in range(-(-int(count[start:stop].max()) // width)):
+            features = describe(pixels, tf.constant(padded[start:stop, number])).numpy()
+            if not len(found):
+                found = np.zeros([len(regions.image), features.shape[2]], np.float32)
+            mine = (regions.image >= start) & (regions.image < stop) & (block == number)
+            found[mine] = features[regions.image[mine] - start, place[mine]]
         start = stop
-    return np.concatenate(parts)
+    return found

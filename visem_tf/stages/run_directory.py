@@ -27,6 +27,19 @@ HARMLESS = ("run_dir", "cache_dir", "data_dir", "preset", "stages", "strict")
 """Fields that change no result. Other data in `data_dir` are told by their fingerprint; a picture
 that `strict` refuses ends the command."""
 
+SEARCH = tuple(
+    f"generate.{name}"
+    for name in (
+        "beam_size",
+        "max_length",
+        "length_normalisation",
+        "allow_unknown",
+        "block_ngrams",
+        "ensemble",
+    )
+)
+"""Fields that change no model: how it is searched for sentences."""
+
 HARMLESS_SECTIONS = ("evaluate", "distribute")
 """Sections that change no model: how it is evaluated, and on how many devices it was trained."""
 
@@ -206,7 +219,7 @@ class RunDirectory:
 
 def matters(name: str) -> bool:
     """Returns whether a dotted field can change what the models of a run become."""
-    return name not in HARMLESS and name.partition(".")[0] not in HARMLESS_SECTIONS
+    return name not in (*HARMLESS, *SEARCH) and name.partition(".")[0] not in HARMLESS_SECTIONS
 
 
 def versions() -> dict[str, str | None]:

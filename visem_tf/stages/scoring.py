@@ -1,17 +1,26 @@
-"""Scores of all pictures of a split with all its sentences: for validation and for ranking."""
+"""Scores of all pictures of a split with all its sentences: for validation and for ranking.
 
-from collections.abc import Sequence
+The memory that this takes beside the scores themselves is that of the pictures' region embeddings
+and of one block of sentences, whatever the number of sentences.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment import alignment_scores
 from visem_tf.metrics.ranking import ranking_metrics
+from visem_tf.metrics.vectors import Vectors
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.text import PAD_ID, Vocabulary
 
 _IMAGES_AT_A_TIME = 100
 _SENTENCES_AT_A_TIME = 500
+
+Block = tuple[tf.Tensor, tf.Tensor]
+"""Embeddings [B, R, D] of pictures or [N, T, D] of sentences, and their mask."""
 
 
 def sentence_token_ids(
@@ -21,6 +30,35 @@ def sentence_token_ids(
     return vocabulary.encode(tf.constant(list(sentences), tf.string))[:, :max_words]
 
 
+def score_blocks(
+    score: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    images: Sequence[Block],
+    sentences: Iterable[Block],
+    num_sentences: int,
+) -> np.ndarray:
+    """Scores blocks of pictures with blocks of sentences.
+
+    Args:
+      score: region embeddings, word embeddings and the masks of both -> scores [B, N].
+      images: all blocks; they are gone through once for every block of sentences.
+      sentences: their blocks, made one at a time.
+      num_sentences: S, in all blocks.
+
+    Returns:
+      float32 [I, S].
+    """
+    scores = np.empty([sum(mask.shape[0] for _, mask in images), num_sentences], np.float32)
+    column = 0
+    for words, word_mask in sentences:
+        stop, row = column + word_mask.shape[0], 0
+        for regions, region_mask in images:
+            block = score(regions, words, region_mask, word_mask)
+            scores[row : row + block.shape[0], column:stop] = block
+            row += block.shape[0]
+        column = stop
+    return scores
+
+
 class Scorer:
     """Scores every picture of a split with every sentence, a block at a time.
 
@@ -28,12 +66,22 @@ class Scorer:
       model: Embeds and scores; its weights may change between calls.
       num_regions: R of the caches to come.
       feature_dim: F of the caches to come.
+      whole_frame: Whether the frame, region 0, is all that is looked at.
     """
 
-    def __init__(self, model: AlignmentModel, num_regions: int, feature_dim: int) -> None:
+    def __init__(
+        self,
+        model: AlignmentModel,
+        num_regions: int,
+        feature_dim: int,
+        *,
+        whole_frame: bool = False,
+    ) -> None:
         dim = model.region_encoder.embedding_dim
+        self._num_regions = 1 if whole_frame else num_regions
         self._encode_regions = tf.function(
-            model.encode_regions, input_signature=[tf.TensorSpec([None, num_regions, feature_dim])]
+            model.encode_regions,
+            input_signature=[tf.TensorSpec([None, self._num_regions, feature_dim])],
         )
         self._encode_sentences = tf.function(
             model.encode_sentences, input_signature=[tf.TensorSpec([None, None], tf.int32)]
@@ -41,9 +89,9 @@ class Scorer:
         self._score = tf.function(
             model.score_embeddings,
             input_signature=[
-                tf.TensorSpec([None, num_regions, dim]),
+                tf.TensorSpec([None, self._num_regions, dim]),
                 tf.TensorSpec([None, None, dim]),
-                tf.TensorSpec([None, num_regions], tf.bool),
+                tf.TensorSpec([None, self._num_regions], tf.bool),
                 tf.TensorSpec([None, None], tf.bool),
             ],
         )
@@ -58,17 +106,49 @@ class Scorer:
         Returns:
           float32 [I, S].
         """
-        sentences = []
-        for start in range(0, token_ids.shape[0], _SENTENCES_AT_A_TIME):
+        images = [
+            (
+                self._encode_regions(tf.constant(regions.region_features[:, : self._num_regions])),
+                tf.constant(regions.region_mask[:, : self._num_regions]),
+            )
+            for _, regions in cache.batches(_IMAGES_AT_A_TIME)
+        ]
+        count = int(token_ids.shape[0])
+        return score_blocks(self._score, images, self._sentences(token_ids, count), count)
+
+    def _sentences(self, token_ids: tf.RaggedTensor, count: int) -> Iterable[Block]:
+        for start in range(0, count, _SENTENCES_AT_A_TIME):
             block = token_ids[start : start + _SENTENCES_AT_A_TIME].to_tensor(PAD_ID)
-            sentences.append((self._encode_sentences(block), tf.not_equal(block, PAD_ID)))
-        rows = []
-        for _, regions in cache.batches(_IMAGES_AT_A_TIME):
-            embeddings = self._encode_regions(tf.constant(regions.region_features))
-            mask = tf.constant(regions.region_mask)
-            scores = [self._score(embeddings, words, mask, real) for words, real in sentences]
-            rows.append(np.concatenate(scores, axis=1))
-        return np.concatenate(rows)
+            yield self._encode_sentences(block), tf.not_equal(block, PAD_ID)
+
+
+def score_vectors(vectors: Vectors) -> np.ndarray:
+    """Scores the embeddings of a file as the alignment model scores its own.
+
+    Args:
+      vectors: checked, with embeddings or with scores.
+
+    Returns:
+      float [I, S].
+    """
+    if vectors.scores is not None:
+        return vectors.scores
+    assert vectors.region_embeddings is not None
+    assert vectors.word_embeddings is not None
+    score = tf.function(alignment_scores, reduce_retracing=True)
+
+    def blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Iterable[Block]:
+        assert mask is not None
+        for start in range(0, len(embeddings), size):
+            rows = slice(start, start + size)
+            yield tf.constant(embeddings[rows]), tf.constant(mask[rows])
+
+    return score_blocks(
+        score,
+        list(blocks(vectors.region_embeddings, vectors.region_mask, _IMAGES_AT_A_TIME)),
+        blocks(vectors.word_embeddings, vectors.word_mask, _SENTENCES_AT_A_TIME),
+        len(vectors.word_embeddings),
+    )
 
 
 def recalls(scores: np.ndarray, image_index: np.ndarray) -> dict[str, float]:

@@ -180,5 +180,5 @@ def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
     return [
         layer.seed_generator
         for layer in model._flatten_layers(include_self=False)
-        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0
+        if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator)
     ]

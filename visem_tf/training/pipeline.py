@@ -53,20 +53,39 @@ def alignment_examples(
       image_index: int [S], the picture of every sentence.
     """
     image_index = tf.constant(image_index, tf.int32)
-    num_regions, feature_dim = cache.num_regions, cache.feature_dim
-
-    def read(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        regions = cache.gather(images)
-        return regions.region_features, regions.region_mask
 
     def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.gather(image_index, positions)
-        features, mask = tf.numpy_function(read, [images], (tf.float32, tf.bool), stateful=False)
         return {
-            "region_features": tf.ensure_shape(features, [None, num_regions, feature_dim]),
-            "region_mask": tf.ensure_shape(mask, [None, num_regions]),
+            **_regions(cache, images),
             "token_ids": tf.gather(token_ids, positions).to_tensor(PAD_ID),
             "image_ids": images,
+        }
+
+    return _prefetched(batches, example)
+
+
+def attention_examples(
+    batches: tf.data.Dataset,
+    cache: FeatureCache,
+    token_ids: tf.RaggedTensor,
+    image_index: np.ndarray,
+) -> tf.data.Dataset:
+    """Pairs of a picture and a sentence, as `AttentionGenerator.train_step` takes them.
+
+    Args:
+      batches: Positions of sentences, int32 [B].
+      cache: The pictures' regions.
+      token_ids: int32 [S, (T)], a row a sentence, without START and END.
+      image_index: int [S], the picture of every sentence.
+    """
+    image_index = tf.constant(image_index, tf.int32)
+
+    def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+        words = tf.gather(token_ids, positions)
+        return {
+            **_regions(cache, tf.gather(image_index, positions)),
+            "token_ids": with_start_and_end(words).to_tensor(PAD_ID),
         }
 
     return _prefetched(batches, example)
@@ -102,6 +121,21 @@ def with_start_and_end(token_ids: tf.RaggedTensor) -> tf.RaggedTensor:
     """Puts START before and END behind every row; int32 [N, (T)] to [N, (T + 2)]."""
     ends = tf.ones([token_ids.nrows(), 1], tf.int32)
     return tf.concat([ends * START_ID, token_ids, ends * END_ID], axis=1)
+
+
+def _regions(cache: FeatureCache, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The regions of pictures int32 [B], from the cache."""
+    num_regions, feature_dim = cache.num_regions, cache.feature_dim
+
+    def read(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        regions = cache.gather(images)
+        return regions.region_features, regions.region_mask
+
+    features, mask = tf.numpy_function(read, [images], (tf.float32, tf.bool), stateful=False)
+    return {
+        "region_features": tf.ensure_shape(features, [None, num_regions, feature_dim]),
+        "region_mask": tf.ensure_shape(mask, [None, num_regions]),
+    }
 
 
 def _prefetched(

@@ -1,23 +1,23 @@
-"""The two forms in which the captions of Flickr8K are passed around."""
+"""The two forms of text files with captions: `name.jpg#k<TAB>caption`, and CSV."""
 
 from __future__ import annotations
 
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from visem_tf.datasets.problems import listed
 from visem_tf.datasets.text_files import read_lines
 
 from visem_tf.errors import UserError
+from visem_tf.storage import AnyPath
 
 _NUMBERED = re.compile(r"(?P<name>.+)#(?P<number>\d+)\s*")
 _CSV_START = re.compile(r'[^,"]+\.(jpe?g|png|gif|bmp|webp|tiff?)(\.\d+)?\s*,', re.IGNORECASE)
 
 
-def read_token_file(path: Path, notes: list[str]) -> dict[str, list[str]]:
-    """Reads `Flickr8k.token.txt`: `name.jpg#k<TAB>caption` in each line.
+def read_token_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
+    """Reads a file like `Flickr8k.token.txt`: `name.jpg#k<TAB>caption` in each line.
 
     Args:
         path: the file.
@@ -54,7 +54,52 @@ def read_token_file(path: Path, notes: list[str]) -> dict[str, list[str]]:
     }
 
 
-def read_csv_file(path: Path, notes: list[str]) -> dict[str, list[str]]:
+def read_caption_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
+    """Reads captions in one of three forms, told by the first line.
+
+    The header `image,caption` starts CSV; otherwise each line is `name.jpg#k<TAB>caption` or
+    `name.jpg<TAB>caption`.
+
+    Args:
+        path: the file.
+        notes: receives what was wrong with it.
+
+    Returns:
+        The captions of each picture name.
+
+    Raises:
+        UserError: the file has none of these forms.
+    """
+    first = next((line for line in read_lines(path, []) if line.strip()), "")
+    if _is_header(next(csv.reader([first]), [])):
+        return read_csv_file(path, notes)
+    name, tab, _ = first.partition("\t")
+    if tab and _NUMBERED.fullmatch(name.strip()):
+        return read_token_file(path, notes)
+    if not tab:
+        raise UserError(
+            f"{path} must start with the line image,caption, or have a tab between name and "
+            "caption in each line; mend or replace it"
+        )
+    captions: dict[str, list[str]] = {}
+    malformed = []
+    for number, line in enumerate(read_lines(path, notes), start=1):
+        name, tab, caption = line.partition("\t")
+        if not line.strip() or (number == 1 and _is_header([name, caption])):
+            continue
+        if not tab or not name.strip():
+            malformed.append(str(number))
+            continue
+        captions.setdefault(name.strip(), []).append(caption.strip())
+    if malformed:
+        notes.append(
+            f"{path.name}: skipped {len(malformed)} lines that are not name<TAB>caption: "
+            f"line {listed(malformed)}"
+        )
+    return captions
+
+
+def read_csv_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
     """Reads `captions.txt`: CSV with the header `image,caption`.
 
     Args:
@@ -69,7 +114,7 @@ def read_csv_file(path: Path, notes: list[str]) -> dict[str, list[str]]:
     """
     rows = _csv_rows(read_lines(path, notes))
     header = next(rows, (0, []))[1]
-    if [field.strip().lower() for field in header] != ["image", "caption"]:
+    if not _is_header(header):
         raise UserError(f"{path} must start with the line image,caption; mend or replace it")
     captions: dict[str, list[str]] = {}
     malformed, unquoted = [], []
@@ -93,6 +138,52 @@ def read_csv_file(path: Path, notes: list[str]) -> dict[str, list[str]]:
             f"whole: line {listed(unquoted)}"
         )
     return captions
+
+
+def read_piped_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
+    """Reads a file like Flickr30K's `results.csv`: `image_name| comment_number| comment`.
+
+    Args:
+        path: the file.
+        notes: receives what was wrong with it.
+
+    Returns:
+        The captions of each picture name, ordered by number.
+
+    Raises:
+        UserError: the header is another one.
+    """
+    lines = read_lines(path, notes)
+    header = [field.strip() for field in lines[0].split("|")] if lines else []
+    if header != ["image_name", "comment_number", "comment"]:
+        raise UserError(
+            f"{path} must start with the line image_name| comment_number| comment; mend or "
+            "replace it"
+        )
+    numbered: dict[str, list[tuple[int, str]]] = {}
+    malformed = []
+    for line_number, line in enumerate(lines[1:], start=2):
+        name, _, rest = line.partition("|")
+        number, bar, caption = rest.partition("|")
+        if not line.strip():
+            continue
+        if not bar or not name.strip() or not number.strip().isdecimal():
+            malformed.append(str(line_number))
+            continue
+        numbered.setdefault(name.strip(), []).append((int(number), caption.strip()))
+    if malformed:
+        notes.append(
+            f"{path.name}: skipped {len(malformed)} lines that are not name|number|caption: "
+            f"line {listed(malformed)}"
+        )
+    return {
+        name: [caption for _, caption in sorted(captions, key=lambda pair: pair[0])]
+        for name, captions in numbered.items()
+    }
+
+
+def _is_header(fields: list[str]) -> bool:
+    return [field.strip().lower() for field in fields] == ["image", "caption"]
 
 
 def _csv_rows(lines: list[str]) -> Iterator[tuple[int, list[str]]]:

@@ -1,0 +1,1 @@
+"""Pictures with one text file of captions."""

@@ -1,0 +1,1 @@
+"""COCO captions: from local folders, or from TensorFlow Datasets' `coco_captions`."""

@@ -1,0 +1,1 @@
+"""Flickr30K: 31,783 photographs with five sentences each, and Flickr30k Entities."""

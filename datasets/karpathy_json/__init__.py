@@ -1,0 +1,1 @@
+"""Pictures with Karpathy's `dataset.json`."""

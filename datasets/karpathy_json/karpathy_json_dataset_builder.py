@@ -1,0 +1,60 @@
+"""Pictures with Karpathy's `dataset.json`, as neuraltalk keeps them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+from etils import epath
+from visem_tf.datasets import schema
+from visem_tf.datasets.collecting import collect
+from visem_tf.datasets.folder_builder import FolderBuilder
+from visem_tf.datasets.karpathy_files import read_karpathy
+from visem_tf.datasets.places import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.records import Record
+
+from visem_tf.config import DataConfig
+from visem_tf.storage import AnyPath
+
+CAPTIONS = (
+    "dataset.json",
+    "dataset_flickr8k.json",
+    "dataset_flickr30k.json",
+    "dataset_coco.json",
+)
+PICTURES = ("images", "imgs", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images")
+
+
+class Builder(FolderBuilder):
+    """The builder; README.md beside it describes the files."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"a folder with {PICTURES[0]}/ and {CAPTIONS[0]} or one of {', '.join(CAPTIONS[1:])}"
+    )
+    OPTIONS = USUAL_OPTIONS
+    pkg_dir_path = epath.Path(__file__).parent
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(features=schema.features())
+
+    @classmethod
+    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
+        """Returns the file and all pictures of the folder."""
+        pictures, captions = cls._places(data_dir, options or DataConfig())
+        return [captions, *pictures_in(pictures)]
+
+    @classmethod
+    def _places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
+        return pictures_and_captions(data_dir, options, pictures=PICTURES, captions=CAPTIONS)
+
+    @classmethod
+    def read_records(
+        cls, data_dir: AnyPath, options: DataConfig, problems: Problems
+    ) -> dict[str, list[Record]]:
+        """Returns the usable pictures of each split."""
+        pictures, captions = cls._places(data_dir, options)
+        records = read_karpathy(captions, pictures, problems.notes)
+        return collect(cls.name, records, options, problems)

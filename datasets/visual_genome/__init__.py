@@ -1,0 +1,1 @@
+"""Visual Genome: pictures with region descriptions, each a phrase with its box."""

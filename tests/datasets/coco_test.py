@@ -1,0 +1,167 @@
+"""COCO from local folders of 2014 and 2017, and on top of TensorFlow Datasets' coco_captions."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from visem_tf.datasets import dummy_data
+from visem_tf.datasets.coco.coco_dataset_builder import Builder
+from visem_tf.datasets.loading import load_dataset
+from visem_tf.datasets.phrases import phrases_of_objects
+from visem_tf.datasets.problems import Problems
+
+from visem_tf.config import DataConfig
+from visem_tf.errors import UserError
+
+PICTURES = dummy_data.draw_pictures(train=6, val=2, test=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    dummy_data.write("coco", tmp_path / "data", PICTURES)
+    return tmp_path / "data"
+
+
+def read(folder, **options):
+    problems = Problems()
+    return Builder.read_records(folder, DataConfig(**options), problems), problems
+
+
+def ids(records):
+    return {split: sorted(record.image_id for record in part) for split, part in records.items()}
+
+
+EXPECTED = {
+    split: sorted(str(picture.number) for picture in PICTURES if picture.split == split)
+    for split in ("train", "val", "test")
+}
+
+
+def test_karpathys_splits_with_restval_as_train(folder, tmp_path):
+    dataset = load_dataset("coco", cache_dir=tmp_path / "cache", data_dir=folder)
+    assert dataset.problems == []
+    assert {s: sorted(part.image_ids) for s, part in dataset.splits.items()} == EXPECTED
+    train = dataset.splits["train"]
+    last = [p for p in PICTURES if p.split == "train"][-1]
+    row = train.image_ids.index(str(last.number))
+    assert train.file_names[row] == f"val2014/COCO_val2014_{last.number:012d}.jpg"
+    assert train.references()[str(last.number)] == last.sentences
+
+
+def test_words_of_objects_that_are_the_only_ones_have_boxes(folder):
+    records, _ = read(folder)
+    phrases = [phrase for part in records.values() for record in part for phrase in record.phrases]
+    assert phrases
+    assert {phrase.text for phrase in phrases} <= {"circle", "circles", "heart", "hearts"}
+
+
+def test_of_two_objects_of_a_kind_nobody_knows_which_is_meant():
+    sentences = [[b"a", b"dog", b"and", b"traffic", b"lights"], [b"dogs"]]
+    box = (0.0, 1.0, 2.0, 3.0)
+    found = phrases_of_objects(sentences, [("dog", box), ("traffic light", box)])
+    assert [(p.sentence, p.first, p.last, p.text, p.object) for p in found] == [
+        (0, 1, 1, "dog", 0),
+        (1, 0, 0, "dogs", 0),
+        (0, 3, 4, "traffic lights", 1),
+    ]
+    assert phrases_of_objects(sentences, [("dog", box), ("dog", box)]) == []
+
+
+def test_random_splits_take_the_captions_of_both_parts(folder):
+    (folder / "dataset_coco.json").unlink()
+    with pytest.raises(UserError, match=r"no dataset_coco\.json.*--data\.splits random"):
+        read(folder)
+    records, problems = read(folder, splits="random")
+    assert {split: len(part) for split, part in records.items()} == {
+        "train": 8,
+        "val": 1,
+        "test": 1,
+    }
+    assert problems.decisions[-1].startswith("splits were made at random")
+    by_id = {record.image_id: record for part in records.values() for record in part}
+    assert all(list(by_id[str(p.number)].sentences) == p.sentences for p in PICTURES)
+    (folder / "annotations" / "captions_val2014.json").unlink()
+    with pytest.raises(UserError, match=r"captions_val2014\.json is missing; unpack annotations_"):
+        read(folder, splits="random")
+
+
+def test_karpathys_file_fits_the_pictures_of_2017(folder):
+    for path in sorted(folder.rglob("*.jpg")):
+        number = path.stem.split("_")[-1]
+        part = "val2017" if int(number) % 3 == 0 else "train2017"
+        (folder / part).mkdir(exist_ok=True)
+        path.rename(folder / part / f"{number}.jpg")
+    for name in ("train2014", "val2014"):
+        (folder / name).rmdir()
+    records, problems = read(folder)
+    assert ids(records) == EXPECTED
+    assert problems == Problems()
+
+
+def test_what_is_missing_or_open_is_said(folder, tmp_path):
+    (folder / "val2014").rename(tmp_path / "val2014")
+    with pytest.raises(UserError, match=r"no val2014/; unpack val2014\.zip"):
+        read(folder)
+    (folder / "train2014").rename(tmp_path / "train2014")
+    with pytest.raises(UserError, match=r"has no train2014/.*captions_train2014\.json.*coco/tfds"):
+        read(folder)
+    for name in ("train2014", "val2014", "train2017"):
+        (folder / name).mkdir()
+    with pytest.raises(UserError, match="pictures of 2014 and of 2017"):
+        read(folder)
+
+
+@pytest.fixture
+def prepared_tfds(folder, tmp_path, monkeypatch):
+    """TFDS' own coco_captions, made from the same files; nothing is fetched."""
+    empty = {"images": [], "annotations": [], "categories": []}
+    for name in ("image_info_test2014", "image_info_test2015"):
+        (folder / "annotations" / f"{name}.json").write_text(json.dumps(empty))
+
+    def fetched(self, urls):
+        return dict.fromkeys(urls, str(folder))
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download_and_extract", fetched)
+    return tmp_path / "tfds"
+
+
+def test_on_top_of_coco_captions(folder, prepared_tfds, tmp_path):
+    dataset = load_dataset(
+        "coco", config="tfds", cache_dir=tmp_path / "cache", data_dir=prepared_tfds
+    )
+    assert (prepared_tfds / "coco_captions").is_dir()
+    assert dataset.problems == []
+    assert {s: sorted(part.image_ids) for s, part in dataset.splits.items()} == EXPECTED
+    local = load_dataset("coco", cache_dir=tmp_path / "cache", data_dir=folder)
+    for split in ("train", "val", "test"):
+        here, there = dataset.splits[split], local.splits[split]
+        assert here.references() == there.references()
+        pictures = dict(zip(here.image_ids, here.pictures().as_numpy_iterator(), strict=True))
+        assert all(pictures[str(p.number)] == p.jpeg for p in PICTURES if p.split == split)
+        if there.phrases is None:
+            assert here.phrases is None
+            continue
+
+        def rows(part):
+            return sorted(
+                (
+                    part.sentence_ids[sentence],
+                    part.phrases.text[row],
+                    *np.round(part.phrases.boxes[row], 5).tolist(),
+                )
+                for row, sentence in enumerate(part.phrases.sentence_index.tolist())
+            )
+
+        assert rows(here) == rows(there)
+
+
+def test_coco_captions_has_its_own_splits(prepared_tfds, tmp_path):
+    with pytest.raises(UserError, match=r"has Karpathy's splits; leave --data\.\* out"):
+        load_dataset(
+            "coco",
+            config="tfds",
+            cache_dir=tmp_path / "cache",
+            data_dir=prepared_tfds,
+            options=DataConfig(splits="random"),
+        )

@@ -1,0 +1,451 @@
+"""Everybody's own pictures in five formats: the same pictures, and everything that may be odd."""
+
+import json
+
+import numpy as np
+import pytest
+from visem_tf.datasets import dummy_data
+from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
+from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
+from visem_tf.datasets.json_lines.json_lines_dataset_builder import Builder as JsonLines
+from visem_tf.datasets.karpathy_json.karpathy_json_dataset_builder import Builder as KarpathyJson
+from visem_tf.datasets.loading import load_dataset
+from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.sidecar_txt.sidecar_txt_dataset_builder import Builder as SidecarTxt
+
+from visem_tf.config import DataConfig
+from visem_tf.errors import UserError
+
+FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]
+PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "data"
+
+
+def write(name, folder):
+    dummy_data.write(name, folder, PICTURES)
+
+
+def read(builder, folder, **options):
+    """Returns the sentences of each file name by split, and the problems, without preparing."""
+    problems = Problems()
+    records = builder.read_records(folder, DataConfig(**options), problems)
+    found = {
+        split: {record.file_name: list(record.sentences) for record in part}
+        for split, part in records.items()
+    }
+    return found, problems
+
+
+def edit(path, change):
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "sidecar_txt"])
+def test_every_format_gives_the_same_pictures_and_sentences(name, folder, tmp_path):
+    write(name, folder)
+    dataset = load_dataset(name, cache_dir=tmp_path / "cache", data_dir=folder)
+    assert dataset.problems == []
+    for split in ("train", "val", "test"):
+        expected = {p.name: p for p in PICTURES if p.split == split}
+        found = dataset.splits[split]
+        assert {file.split("/")[-1] for file in found.file_names} == set(expected)
+        for file, picture in zip(
+            found.file_names, found.pictures().as_numpy_iterator(), strict=True
+        ):
+            assert picture == expected[file.split("/")[-1]].jpeg
+        references = found.references()
+        for image_id, file in zip(found.image_ids, found.file_names, strict=True):
+            assert references[image_id] == expected[file.split("/")[-1]].sentences
+
+
+def test_the_order_of_pictures_is_that_of_their_names_in_any_format(tmp_path):
+    orders = []
+    for name in ["flickr8k", *FORMATS]:
+        write(name, tmp_path / name)
+        dataset = load_dataset(name, cache_dir=tmp_path / "cache", data_dir=tmp_path / name)
+        orders.append({split: part.file_names for split, part in dataset.splits.items()})
+    assert all(order == orders[0] for order in orders)
+
+
+@pytest.mark.parametrize("name", ["coco_json", "json_lines"])
+def test_boxes_of_phrases_arrive_as_shares_of_the_picture(name, folder, tmp_path):
+    write(name, folder)
+    split = load_dataset(name, cache_dir=tmp_path / "cache", data_dir=folder).splits["train"]
+    expected = {}
+    for picture in PICTURES:
+        width, height = picture.size
+        for phrase in picture.phrases:
+            x1, y1, x2, y2 = phrase.box
+            key = (picture.name, phrase.sentence, phrase.first, phrase.last, phrase.text)
+            expected[key] = (y1 / height, x1 / width, y2 / height, x2 / width)
+    phrases = split.phrases
+    starts = {i: int(np.flatnonzero(split.image_index == i)[0]) for i in split.image_index.tolist()}
+    assert len(phrases.text) == sum(len(p.phrases) for p in PICTURES if p.split == "train")
+    for row, sentence in enumerate(phrases.sentence_index.tolist()):
+        image = int(split.image_index[sentence])
+        key = (
+            split.file_names[image],
+            sentence - starts[image],
+            int(phrases.first[row]),
+            int(phrases.last[row]),
+            phrases.text[row],
+        )
+        np.testing.assert_allclose(phrases.boxes[row], expected[key], atol=1e-6)
+
+
+# Splits that have to be made.
+
+
+def test_splits_are_made_where_none_are_given_and_keep_pictures_whole(folder):
+    write("coco_json", folder)
+    edit(folder / "captions.json", lambda d: [image.pop("split") for image in d["images"]])
+    first, problems = read(CocoJson, folder)
+    again, _ = read(CocoJson, folder)
+    other, _ = read(CocoJson, folder, split_seed=1)
+    assert first == again != other
+    assert {split: len(part) for split, part in first.items()} == {"train": 6, "val": 1, "test": 1}
+    names = [name for part in first.values() for name in part]
+    assert sorted(names) == sorted(p.name for p in PICTURES)
+    assert all(len(sentences) == 5 for part in first.values() for sentences in part.values())
+    assert problems.notes == []
+    assert problems.decisions == [
+        "splits were made at random with data.split_seed 0: 6 train, 1 val, 1 test"
+    ]
+    thirds, _ = read(CocoJson, folder, val_share=0.25, test_share=0.5)
+    assert {split: len(part) for split, part in thirds.items()} == {"train": 2, "val": 2, "test": 4}
+
+
+def test_random_splits_can_be_asked_for_and_given_ones_too(folder):
+    write("coco_json", folder)
+    given, _ = read(CocoJson, folder)
+    made, problems = read(CocoJson, folder, splits="random")
+    assert made != given
+    assert problems.decisions[0].startswith("splits were made at random")
+    edit(folder / "captions.json", lambda d: [image.pop("split") for image in d["images"]])
+    with pytest.raises(UserError, match=r"give no splits; leave --data\.splits given out"):
+        read(CocoJson, folder, splits="given")
+    with pytest.raises(UserError, match="no lists of Flickr30k Entities"):
+        read(CocoJson, folder, splits="entities")
+
+
+@pytest.mark.parametrize("builder", [CocoJson, KarpathyJson, JsonLines])
+def test_splits_of_some_pictures_only_are_an_error(builder, folder):
+    write(builder.name, folder)
+    if builder is JsonLines:
+        path = folder / "captions.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        del lines[1]["split"]
+        path.write_text("\n".join(map(json.dumps, lines)))
+    else:
+        name = "captions.json" if builder is CocoJson else "dataset.json"
+        edit(folder / name, lambda d: d["images"][1].pop("split"))
+    with pytest.raises(UserError, match=r"1 of 8 pictures have no split.*--data\.splits random"):
+        read(builder, folder)
+
+
+def test_other_spellings_of_splits_are_understood(folder):
+    write("karpathy_json", folder)
+
+    def spell(data):
+        for image in data["images"]:
+            image["split"] = {"train": "restval", "val": "Validation", "test": "test"}[
+                image["split"]
+            ]
+        data["images"][0]["split"] = "extra"
+
+    expected, _ = read(KarpathyJson, folder)
+    first = expected["train"].pop(PICTURES[0].name)
+    edit(folder / "dataset.json", spell)
+    found, problems = read(KarpathyJson, folder)
+    assert first
+    assert found == expected
+    assert problems.decisions == [
+        f"pictures of the split 'extra' are not used: 1 ({PICTURES[0].name})"
+    ]
+
+
+def test_a_picture_in_two_splits_is_kept_for_evaluation(folder):
+    write("captions_txt", folder)
+    test_name = next(p.name for p in PICTURES if p.split == "test")
+    with (folder / "train.txt").open("a") as file:
+        file.write(test_name.removesuffix(".jpg") + "\n")
+    found, problems = read(CaptionsTxt, folder)
+    assert test_name in found["test"]
+    assert test_name not in found["train"]
+    assert problems.notes == [f"{test_name} is in train and test: kept in test"]
+
+
+def test_a_split_without_pictures_is_an_error(folder):
+    write("captions_txt", folder)
+    (folder / "val.txt").write_text("")
+    with pytest.raises(UserError, match=r"no picture of the val split.*--data\.splits random"):
+        read(CaptionsTxt, folder)
+    (folder / "val.txt").unlink()
+    with pytest.raises(UserError, match=r"has train\.txt, test\.txt but no val\.txt"):
+        read(CaptionsTxt, folder)
+
+
+def test_splits_in_two_places_are_an_error(folder):
+    write("coco_json", folder)
+    numbers = {s: [p.number for p in PICTURES if p.split == s] for s in ("train", "val", "test")}
+    (folder / "splits.json").write_text(json.dumps(numbers))
+    with pytest.raises(UserError, match=r"both splits\.json and .*--data\.splits random"):
+        read(CocoJson, folder)
+    expected = {
+        s: sorted(p.name for p in PICTURES if p.split == s) for s in ("train", "val", "test")
+    }
+    edit(folder / "captions.json", lambda d: [image.pop("split") for image in d["images"]])
+    found, problems = read(CocoJson, folder)
+    assert {split: sorted(part) for split, part in found.items()} == expected
+    assert problems == Problems()
+
+
+# Two readings.
+
+
+def test_two_folders_or_files_are_an_error_that_names_the_option(folder):
+    write("karpathy_json", folder)
+    (folder / "imgs").mkdir()
+    with pytest.raises(UserError, match=r"has images and imgs.*--data\.pictures"):
+        read(KarpathyJson, folder)
+    found, _ = read(KarpathyJson, folder, pictures="images")
+    assert len(found["train"]) == 4
+    (folder / "dataset_coco.json").write_text((folder / "dataset.json").read_text())
+    with pytest.raises(UserError, match=r"has dataset\.json and dataset_coco\.json.*--data\.capt"):
+        read(KarpathyJson, folder, pictures="images")
+    assert read(KarpathyJson, folder, pictures="images", captions="dataset_coco.json")[0] == found
+
+
+@pytest.mark.parametrize("builder", [CocoJson, KarpathyJson, CaptionsTxt, JsonLines])
+def test_what_is_missing_is_named_with_the_option(builder, folder, tmp_path):
+    write(builder.name, folder)
+    for path in [*folder.glob("captions*"), *folder.glob("dataset*")]:
+        path.rename(tmp_path / "kept")
+        with pytest.raises(UserError, match=r"has no captions \(.*--data\.captions"):
+            read(builder, folder)
+        path.write_bytes((tmp_path / "kept").read_bytes())
+    with pytest.raises(UserError, match=r"there is no .*elsewhere; mend --data\.captions"):
+        read(builder, folder, captions="elsewhere")
+    (folder / "images").rename(tmp_path / "photos")
+    with pytest.raises(UserError, match=r"has no folder of pictures \(.*--data\.pictures"):
+        read(builder, folder)
+    found, problems = read(builder, folder, pictures=str(tmp_path / "photos"))
+    assert len(found["train"]) == 4
+    assert problems == Problems()
+
+
+def test_a_text_of_two_pictures_is_an_error(folder):
+    write("sidecar_txt", folder)
+    path = folder / "train" / PICTURES[0].name
+    path.with_suffix(".png").write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match=r"two pictures share one text.*1000\.jpg and 1000\.png"):
+        read(SidecarTxt, folder)
+
+
+def test_an_option_that_a_data_set_does_not_use_is_refused(folder, tmp_path):
+    write("sidecar_txt", folder)
+    with pytest.raises(UserError, match=r"sidecar_txt does not use --data\.captions"):
+        load_dataset(
+            "sidecar_txt",
+            cache_dir=tmp_path / "cache",
+            data_dir=folder,
+            options=DataConfig(captions="x"),
+        )
+
+
+def test_other_options_are_other_data(folder, tmp_path):
+    write("coco_json", folder)
+    arguments = {"cache_dir": tmp_path / "cache", "data_dir": folder}
+    given = load_dataset("coco_json", **arguments)
+    made = load_dataset("coco_json", **arguments, options=DataConfig(splits="random"))
+    assert given.fingerprint != made.fingerprint
+
+
+# Bad entries.
+
+
+def test_bad_entries_of_coco_files_are_left_out_and_listed(folder):
+    write("coco_json", folder)
+
+    def spoil(data):
+        data["images"].append({"id": 5})
+        data["images"].append("text")
+        data["annotations"] += [
+            {"id": 900, "image_id": 77, "caption": "A stranger."},
+            {"id": 901, "image_id": PICTURES[0].number, "caption": 3},
+            {"id": 902, "image_id": PICTURES[0].number},
+            {"id": 903, "image_id": str(PICTURES[0].number), "caption": "An id as text."},
+            {"id": 904, "image_id": PICTURES[0].number, "caption": " ?! "},
+        ]
+
+    edit(folder / "captions.json", spoil)
+    found, problems = read(CocoJson, folder)
+    assert found["train"][PICTURES[0].name] == [*PICTURES[0].sentences, "An id as text."]
+    assert problems.notes == [
+        "captions.json: left out 2 images without id or file_name: 8, 9",
+        "captions.json: left out 2 annotations without a caption: 41, 42",
+        "captions.json: left out 1 captions of pictures that it does not list: 77",
+        f"dropped sentences without words: '?!' of {PICTURES[0].name}",
+    ]
+
+
+def test_sentences_come_in_the_order_of_their_ids(folder):
+    write("coco_json", folder)
+    expected = read(CocoJson, folder)
+    edit(folder / "captions.json", lambda d: d["annotations"].reverse())
+    assert read(CocoJson, folder) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"images": [', r"captions\.json is broken JSON at line 1, column 13"),
+        ("[]", "is no COCO file of captions"),
+        ('{"images": [], "annotations": []}', "lists no images"),
+        ('{"images": 3, "annotations": []}', "is no COCO file of captions"),
+        ("[" * 100_000, "nested too deeply|broken JSON"),
+    ],
+)
+def test_files_of_another_form_are_errors(folder, content, message):
+    write("coco_json", folder)
+    (folder / "captions.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        read(CocoJson, folder)
+
+
+def test_a_coco_file_is_not_taken_for_karpathys_nor_the_other_way(folder):
+    write("coco_json", folder)
+    with pytest.raises(UserError, match="use --dataset coco_json"):
+        read(KarpathyJson, folder, captions="captions.json")
+    write("karpathy_json", folder)
+    with pytest.raises(UserError, match="is no COCO file"):
+        read(CocoJson, folder, captions="dataset.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_json_in_other_encodings_is_read(folder, encoding):
+    write("coco_json", folder)
+    (folder / "regions.json").unlink()  # its phrases are not those of the new sentence
+
+    def say(data):
+        data["annotations"][0]["caption"] = "Ein Café ."
+
+    edit(folder / "captions.json", say)
+    path = folder / "captions.json"
+    path.write_bytes(json.dumps(json.loads(path.read_text()), ensure_ascii=False).encode(encoding))
+    found, problems = read(CocoJson, folder)
+    assert found["train"][PICTURES[0].name][0] == "Ein Café ."
+    assert problems.notes == (
+        ["captions.json: the file is no UTF-8 and was read as Latin-1"]
+        if encoding == "latin-1"
+        else []
+    )
+
+
+def test_pictures_that_are_not_there_are_skipped(folder):
+    for builder in (CocoJson, KarpathyJson, CaptionsTxt, JsonLines):
+        write(builder.name, folder)
+        (folder / "images" / PICTURES[0].name).unlink()
+        found, problems = read(builder, folder)
+        assert len(found["train"]) == 3
+        assert problems.skipped == [f"train: {PICTURES[0].name}: not in images"]
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "gs://bucket/secret.jpg"])
+def test_names_that_lead_out_of_the_folder_are_not_followed(folder, name):
+    write("coco_json", folder)
+    (folder / "secret.jpg").write_bytes(PICTURES[0].jpeg)
+    edit(folder / "captions.json", lambda d: d["images"][0].update(file_name=name))
+    found, problems = read(CocoJson, folder)
+    assert name not in found["train"]
+    assert problems.skipped == [f"train: {name}: leads out of the folder of pictures"]
+
+
+def test_a_picture_without_sentences_is_skipped(folder):
+    write("sidecar_txt", folder)
+    (folder / "train" / "1000.txt").unlink()
+    (folder / "train" / "1001.txt").write_text("\n  \n")
+    found, problems = read(SidecarTxt, folder)
+    assert len(found["train"]) == 2
+    assert problems.skipped == [
+        "train: train/1000.jpg: no sentences",
+        "train: train/1001.jpg: no sentences",
+    ]
+
+
+def test_a_picture_named_twice_is_read_once(folder):
+    write("coco_json", folder)
+
+    def again(data):
+        data["images"].append({**data["images"][0], "id": 7777})
+        data["annotations"].append({"id": 999, "image_id": 7777, "caption": "Another ."})
+
+    edit(folder / "captions.json", again)
+    found, problems = read(CocoJson, folder)
+    assert found["train"][PICTURES[0].name] == PICTURES[0].sentences
+    assert problems.notes == [
+        f"pictures named more than once, the first is kept: {PICTURES[0].name}"
+    ]
+
+
+def test_bad_json_lines_are_skipped_and_listed(folder):
+    write("json_lines", folder)
+    path = folder / "captions.jsonl"
+    good = json.loads(path.read_text().splitlines()[0])
+    bad = [
+        "{",
+        "[]",
+        json.dumps({"image": "a.jpg"}),
+        json.dumps({"sentences": ["A dog."]}),
+        json.dumps({**good, "caption": "two kinds"}),
+        json.dumps({**good, "sentences": [3]}),
+        json.dumps({**good, "phrases": [{"text": "dog", "sentence": 9, "bbox": [0, 0, 1, 1]}]}),
+        json.dumps(
+            {**good, "phrases": [{"text": "dog", "bbox": [0, 0, 1, 1], "box": [0, 0, 1, 1]}]}
+        ),
+    ]
+    path.write_text(path.read_text() + "\n".join(["", *bad]) + "\n")
+    found, problems = read(JsonLines, folder)
+    assert found["train"][PICTURES[0].name] == PICTURES[0].sentences
+    assert [note.partition(": skipped ")[2] for note in problems.notes] == [
+        "1 lines: no JSON: line 10",
+        "1 lines: no object: line 11",
+        "2 lines: not exactly one of sentences, captions, sentence, caption, text: line 12, 14",
+        "1 lines: not one of image, file_name with a file name: line 13",
+        "1 lines: sentences that is no text or list of texts: line 15",
+        "2 lines: phrases that are not of the documented form: line 16, 17",
+    ]
+
+
+def test_lines_of_one_picture_are_joined(folder):
+    write("json_lines", folder)
+    lines = [
+        json.dumps({"file_name": p.name, "caption": s, "split": p.split})
+        for p in PICTURES
+        for s in p.sentences
+    ]
+    expected, _ = read(JsonLines, folder)
+    (folder / "captions.jsonl").write_text("\n".join(lines))
+    assert read(JsonLines, folder)[0] == expected
+
+
+@pytest.mark.parametrize("form", ["token", "tab"])
+def test_captions_txt_has_three_forms(folder, form):
+    write("captions_txt", folder)
+    expected = read(CaptionsTxt, folder)
+    lines = [
+        f"{p.name}{f'#{number}' if form == 'token' else ''}\t{sentence}"
+        for p in PICTURES
+        for number, sentence in enumerate(p.sentences)
+    ]
+    (folder / "captions.txt").write_text("\n".join(lines))
+    assert read(CaptionsTxt, folder) == expected
+    (folder / "captions.txt").write_text("just words\n")
+    with pytest.raises(UserError, match="must start with the line image,caption, or have a tab"):
+        read(CaptionsTxt, folder)

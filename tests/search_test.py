@@ -1,0 +1,142 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visem_tf import describe, search
+from visem_tf.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some pictures, of which one cannot be read and one has markup in its name."""
+    path = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    (path / "below").mkdir()
+    for name in ("a.png", "<b>[red]&.jpg", "below/a.png"):
+        pixels = generator.integers(0, 255, (40, 60, 3), np.uint8)
+        Image.fromarray(pixels).save(path / name)
+    (path / "broken.jpg").write_bytes(b"no picture")
+    return path
+
+
+@pytest.fixture(scope="module")
+def words(tiny_run) -> list[str]:
+    return (tiny_run.path / "vocabulary.txt").read_text().splitlines()[4:]
+
+
+def run_search(tiny_run, folder: Path, *arguments: object) -> None:
+    search.main([*tiny_run.options, "--images", str(folder), *map(str, arguments)])
+
+
+def test_pictures_are_ranked_and_every_word_has_its_region(
+    tiny_run, folder: Path, words: list[str], tmp_path: Path, capsys
+):
+    sentence = f"{words[0]} {words[1]} nowhere"
+    with pytest.raises(UserError, match=r"cannot read .*broken\.jpg"):
+        run_search(
+            tiny_run,
+            folder,
+            sentence,
+            words[2],
+            "--json",
+            tmp_path / "out.json",
+            "--picture",
+            tmp_path / "drawn",
+            "--top",
+            2,
+        )
+    printed = capsys.readouterr()
+    assert "nowhere was not among the training words" in printed.err
+    results = json.loads((tmp_path / "out.json").read_text())
+    assert [result["sentence"] for result in results] == [sentence, words[2]]
+    assert results[0]["unknown_words"] == ["nowhere"]
+    for result in results:
+        assert result["searched"] == 3
+        assert len(result["pictures"]) == 2
+        scores = [picture["score"] for picture in result["pictures"]]
+        assert scores == sorted(scores, reverse=True)
+        for picture in result["pictures"]:
+            assert picture["image"] in printed.out
+            assert [word["word"] for word in picture["words"]] == result["sentence"].split()
+            assert " ".join(s["text"] for s in picture["segments"]) == result["sentence"]
+    assert len(list((tmp_path / "drawn").iterdir())) == 4
+
+
+def test_the_next_search_describes_only_what_is_new(
+    tiny_run, folder: Path, words: list[str], tmp_path: Path, monkeypatch, capsys
+):
+    from visem_tf import own_pictures
+
+    asked: list[str] = []
+    read = own_pictures.read_picture
+    monkeypatch.setattr(
+        own_pictures, "read_picture", lambda path: asked.append(path.name) or read(path)
+    )
+    options = (words[0], "--cache-dir", tmp_path / "cache", "--top", 9, "--json")
+    for name in ("first.json", "second.json"):
+        with pytest.raises(UserError, match=r"broken\.jpg"):
+            run_search(tiny_run, folder, *options, tmp_path / name)
+    assert sorted(asked) == ["<b>[red]&.jpg", "a.png", "a.png", "broken.jpg", "broken.jpg"]
+    assert (tmp_path / "first.json").read_text() == (tmp_path / "second.json").read_text()
+
+
+def test_mistakes_are_named(tiny_run, folder: Path, words: list[str], tmp_path: Path):
+    with pytest.raises(UserError, match="--images is missing"):
+        search.main([*tiny_run.options, words[0]])
+    with pytest.raises(UserError, match="no word in the sentence"):
+        run_search(tiny_run, folder, "?")
+    with pytest.raises(UserError, match="--top must be at least 1"):
+        run_search(tiny_run, folder, words[0], "--top", 0)
+    with pytest.raises(UserError, match=r"infer\.beta must be .*at least 0"):
+        run_search(tiny_run, folder, words[0], "--beta", -1)
+    with pytest.raises(UserError, match="no picture"):
+        run_search(tiny_run, tmp_path, words[0])
+
+
+def test_describe_takes_folders_boxes_and_a_sentence(
+    tiny_run, folder: Path, words: list[str], tmp_path: Path, capsys
+):
+    (folder / "broken.jpg").rename(tmp_path / "broken.jpg")
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"a.png": [[0, 0, 30, 20], [10, 10, 50, 30]]}))
+    command = [*tiny_run.options, str(folder), "--json", str(tmp_path / "out.json")]
+    try:
+        describe.main([*command, "--beam", "1", "--picture", str(tmp_path / "drawn")])
+        proposed = json.loads((tmp_path / "out.json").read_text())
+        describe.main(
+            [
+                *command,
+                "--boxes",
+                str(boxes),
+                "--box-format",
+                "xyxy",
+                "--sentence",
+                " ".join(words[:3]),
+                "--beta",
+                "100",
+            ]
+        )
+    finally:
+        (tmp_path / "broken.jpg").rename(folder / "broken.jpg")
+    names = {"a-described.jpg", "a-described-2.jpg", "<b>[red]&-described.jpg"}
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == names
+    assert [len(result["regions"]) for result in proposed] == [4, 4, 4]
+    given = json.loads((tmp_path / "out.json").read_text())
+    assert [len(result["regions"]) for result in given] == [1, 3, 3]
+    box = given[1]["regions"][1]["box"]
+    np.testing.assert_allclose(box, [0, 0, 0.5, 0.5], atol=1e-3)
+    # So large a reward for staying gives one region to all words.
+    assert [len(result["looks"]["segments"]) for result in given] == [1, 1, 1]
+    printed = capsys.readouterr()
+    assert "<b>[red]&.jpg" in printed.out
+    assert "has no boxes for" in printed.err and "<b>[red]&.jpg" in printed.err
+
+
+def test_boxes_for_other_pictures_are_refused(tiny_run, folder: Path, tmp_path: Path):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text('{"other.jpg": [[0, 0, 1, 1]]}')
+    with pytest.raises(UserError, match=r"has no boxes for .*a\.png"):
+        describe.main([*tiny_run.options, str(folder / "a.png"), "--boxes", str(boxes)])

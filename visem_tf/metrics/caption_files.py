@@ -1,0 +1,203 @@
+"""Files of captions: COCO's results format and neuraltalk's `result_struct.json`.
+
+[{"image_id": 42, "caption": "a dog"}]                                       COCO results
+{"imgblobs": [{"img_path": "a.jpg", "candidate": {"text": "a dog"}}]}        neuraltalk
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from visem_tf.errors import UserError
+from visem_tf.files import write_atomically
+
+
+def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Reads captions by what the file calls their pictures: image ids, or names of files.
+
+    Raises:
+      UserError: the file is missing, is not JSON, has none of the two forms, is empty, names a
+        picture twice, or has an empty caption.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "results.json"
+        >>> _ = path.write_text('[{"image_id": 7, "caption": "a dog"}]')
+        >>> read_captions(path)
+        {'7': 'a dog'}
+    """
+    data = _read_json(path)
+    try:
+        if isinstance(data, dict):
+            pairs = [_neuraltalk(blob) for blob in data["imgblobs"]]
+        else:
+            pairs = [(str(entry["image_id"]), entry["caption"]) for entry in data]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f'{path} must be a list of {{"image_id", "caption"}} (COCO results) or an object with '
+            f'"imgblobs" (neuraltalk); it lacks {error}'
+        ) from error
+    if not pairs:
+        raise UserError(f"{path} holds no caption")
+    odd = next((key for key, text in pairs if not isinstance(text, str)), None)
+    if odd is not None:
+        raise UserError(f"{path}: the caption of picture {odd} is no text")
+    _refuse_duplicates(path, [key for key, _ in pairs])
+    empty = [key for key, text in pairs if not text.strip()]
+    if empty:
+        raise UserError(
+            f"{path}: {len(empty)} captions are empty, the first is that of picture {empty[0]}; "
+            "leave nothing unsaid, or leave these pictures out of the references too"
+        )
+    return dict(pairs)
+
+
+def read_references(path: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """Reads the sentences of pictures by image id from COCO's annotations format.
+
+        {"annotations": [{"image_id": 42, "caption": "A dog."}, …]}
+
+    Raises:
+      UserError: the file is missing, is not JSON, or is not of this form.
+    """
+    data = _read_json(path)
+    found: dict[str, list[str]] = {}
+    try:
+        for entry in data["annotations"]:
+            found.setdefault(str(entry["image_id"]), []).append(str(entry["caption"]))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f'{path} must be {{"annotations": [{{"image_id", "caption"}}]}} (COCO captions); '
+            f"it lacks {error}"
+        ) from error
+    if not found:
+        raise UserError(f"{path} holds no sentence")
+    return found
+
+
+def match_captions(
+    captions: Mapping[str, str],
+    image_ids: Sequence[str],
+    file_names: Sequence[str],
+    where: str,
+) -> dict[str, str]:
+    """Brings captions under the image ids of a split.
+
+    A picture may be called by its image id, the name of its file with or without the ending, or,
+    as COCO does, by the number at the end of that name.
+
+    Args:
+      captions: what `read_captions` gave.
+      image_ids: I names.
+      file_names: I names.
+      where: names captions and split in messages, e.g. "results.json, split test".
+
+    Returns:
+      A caption for each of `image_ids`, in their order.
+
+    Raises:
+      UserError: a caption of an unknown picture, a picture without one, or two captions of one.
+    """
+    known = _names(image_ids, file_names)
+    unknown = [key for key in captions if key not in known]
+    if unknown:
+        raise UserError(
+            f"{where}: {len(unknown)} captions are of pictures without references, the first of "
+            f"{unknown[0]}; choose the right --split, or take them out"
+        )
+    found = [known[key] for key in captions]
+    _refuse_duplicates(where, found)
+    matched = dict(zip(found, captions.values(), strict=True))
+    missing = [image_id for image_id in image_ids if image_id not in matched]
+    if missing:
+        raise UserError(
+            f"{where}: {len(missing)} of {len(image_ids)} pictures have no caption, the first is "
+            f"{missing[0]}; scores of some pictures do not compare with those of all"
+        )
+    return {image_id: matched[image_id] for image_id in image_ids}
+
+
+def write_coco_results(path: str | os.PathLike[str], captions: Mapping[str, str]) -> None:
+    """Writes captions by image id in COCO's results format."""
+    results = [{"image_id": image_id, "caption": text} for image_id, text in captions.items()]
+    write_atomically(path, json.dumps(results, ensure_ascii=False, indent=0) + "\n")
+
+
+def write_result_struct(
+    path: str | os.PathLike[str],
+    captions: Mapping[str, str],
+    log_probs: Sequence[float],
+    references: Mapping[str, Sequence[str]],
+    file_names: Sequence[str],
+    params: Mapping[str, Any],
+    perplexity: float | None,
+) -> None:
+    """Writes neuraltalk's `result_struct.json`, which its viewer shows.
+
+    Args:
+      path: where.
+      captions: by image id.
+      log_probs: of the captions.
+      references: sentences by image id.
+      file_names: of the pictures, in the order of `captions`.
+      params: what to record of the search.
+      perplexity: of the references, where it is known.
+    """
+    blobs = [
+        {
+            "img_path": file_name,
+            "imgid": image_id,
+            "references": [{"text": sentence} for sentence in references[image_id]],
+            "candidate": {"text": text, "logprob": round(float(log_prob), 4)},
+        }
+        for (image_id, text), log_prob, file_name in zip(
+            captions.items(), log_probs, file_names, strict=True
+        )
+    ]
+    struct = {
+        "params": dict(params),
+        "checkpoint_params": {},
+        "gtppl": perplexity,
+        "imgblobs": blobs,
+    }
+    write_atomically(path, json.dumps(struct, ensure_ascii=False) + "\n")
+
+
+def _read_json(path: str | os.PathLike[str]) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+
+
+def _neuraltalk(blob: dict[str, Any]) -> tuple[str, Any]:
+    path = blob.get("img_path")
+    key = PurePosixPath(path).name if isinstance(path, str) and path else str(blob["imgid"])
+    return key, blob["candidate"]["text"]
+
+
+def _names(image_ids: Sequence[str], file_names: Sequence[str]) -> dict[str, str]:
+    """All names of pictures that stand for one picture only; image ids go first."""
+    others: list[tuple[str, str]] = []
+    for image_id, file_name in zip(image_ids, file_names, strict=True):
+        name = PurePosixPath(file_name)
+        digits = name.stem[len(name.stem.rstrip("0123456789")) :]
+        number = [str(int(digits))] if digits else []
+        others += [(alias, image_id) for alias in {name.name, name.stem, *number}]
+    count = Counter(alias for alias, _ in others)
+    aliases = {alias: image_id for alias, image_id in others if count[alias] == 1}
+    return {**aliases, **{image_id: image_id for image_id in image_ids}}
+
+
+def _refuse_duplicates(where: object, keys: Sequence[str]) -> None:
+    twice = [key for key, count in Counter(keys).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{where}: {len(twice)} pictures have several captions, the first is {twice[0]}; "
+            "give one each"
+        )

@@ -1,0 +1,422 @@
+"""A generator that looks at the regions of the picture before every word.
+
+The soft attention of Xu and others, "Show, Attend and Tell" (ICML 2015), over the regions of the
+picture in place of a grid of cells. It removes the second limit that the paper names: there the
+picture enters at the first step only.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from visem_tf.models.feature_scale import FeatureScale
+from visem_tf.models.picture_state import PictureState
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_generator import SentenceGenerator, Targets
+
+Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Rows = tuple[tf.Tensor, ...]
+
+
+class _Pass(NamedTuple):
+    """What the recurrence gives for every target, in the order of the targets.
+
+    Attributes:
+      vectors: word vectors x_t, [M, E].
+      hidden: h_t, [M, H].
+      contexts: ẑ_t, [M, H].
+      weights: α_t, [M, R].
+      totals: the sum over t of α_t of every sentence with words, zeros for others, [B, R].
+    """
+
+    vectors: tf.Tensor
+    hidden: tf.Tensor
+    contexts: tf.Tensor
+    weights: tf.Tensor
+    totals: tf.Tensor
+
+
+@keras.saving.register_keras_serializable(package="visem_tf")
+class AttentionGenerator(SentenceGenerator):
+    """Words of a sentence, each from a weighted mean of the regions (Show, Attend and Tell).
+
+        a_i   = relu(W_a f_i + b_a)                          annotation of region i
+        e_ti  = w · tanh(W_k a_i + W_q h_{t-1} + b_q)        α_t = softmax_i(e_t)
+        ẑ_t   = σ(w_β · h_{t-1} + b_β) Σ_i α_ti a_i
+        h_t   = cell(W_x x_t + W_z ẑ_t,  U h_{t-1} + b)
+        y_t   = softmax(W_o h_t + b_o)
+        h_0   = tanh(W_h a_frame + b_h),   c_0 = tanh(W_c a_frame + b_c) where the cell has one
+
+    With `deep_output` the words come from W_o (x_t + L_h h_t + L_z ẑ_t) + b_o. Region 0 is the
+    whole frame. A padded region has weight 0. It is trained by `fit` on dictionaries with
+
+    * `region_features` float [B, R, F],
+    * `region_mask` bool [B, R], True = real (may be left out: all are),
+    * `image_features` float [B, F], what the sentence speaks of, if it is not the whole frame, and
+    * `token_ids` int32 [B, 1 + T]: START, the words, END, then PAD.
+
+    To the loss of `SentenceGenerator` a sentence adds
+
+        doubly_stochastic · Σ_i (1 − Σ_t α_ti)²
+
+    over its real regions, so that every region is looked at some time (equation 14 of that paper);
+    like the likelihoods it is divided by the number of targets.
+
+    Keys W_k a_i are made once a picture, W_x x_t once a batch; a step works on the sentences that
+    still have a word.
+
+    Args:
+      vocabulary_size: V, with the four special tokens.
+      hidden_dim: H, also the size of annotations and keys.
+      word_dim: E, size of the word vectors x_t.
+      doubly_stochastic: weight of that penalty; 1 in that paper.
+      deep_output: see above.
+      region_encoder: f_i = v_i, the alignment's region embeddings, in place of the CNN's features;
+        it is not trained. None: f_i are the CNN's features.
+      kwargs: the other arguments of `SentenceGenerator`, which explains them.
+
+    Example:
+        >>> generator = AttentionGenerator(10, hidden_dim=8, word_dim=6, cell="lstm")
+        >>> inputs = {"region_features": tf.zeros([2, 3, 5]),
+        ...           "token_ids": tf.constant([[1, 4, 5, 2], [1, 6, 2, 0]])}
+        >>> tuple(generator(inputs).shape), tuple(generator.attention(inputs).shape)
+        ((2, 4, 10), (2, 3, 3))
+    """
+
+    needs = ("region_features", "token_ids")
+    reads_regions = True
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        hidden_dim: int = 512,
+        word_dim: int = 512,
+        doubly_stochastic: float = 0.0,
+        deep_output: bool = False,
+        region_encoder: RegionEncoder | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(vocabulary_size, hidden_dim, word_dim, **kwargs)
+        if not doubly_stochastic >= 0:
+            raise ValueError(f"doubly_stochastic must be at least 0, got {doubly_stochastic}")
+        self.doubly_stochastic = doubly_stochastic
+        self.deep_output = deep_output
+        self.region_encoder = region_encoder
+        if region_encoder is not None:
+            region_encoder.trainable = False
+            region_encoder.projection.trainable = False  # a loaded encoder does not pass it on
+        layers, common = keras.layers, {"dtype": self.dtype_policy}
+        width = self._cell.gates * hidden_dim
+        self._widths = [width, hidden_dim, 1]  # of U h, W_q h and w_β h
+        self.word_vectors = layers.Embedding(vocabulary_size, word_dim, **common)  # x_t
+        self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_x
+        self.scaling = FeatureScale(self.feature_scale, **common)
+        self.region_projection = layers.Dense(hidden_dim, activation="relu", **common)  # W_a
+        self.key_projection = layers.Dense(hidden_dim, use_bias=False, **common)  # W_k
+        self.energy = layers.Dense(1, use_bias=False, **common)  # w
+        self.context_projection = layers.Dense(width, use_bias=False, **common)  # W_z
+        self.recurrence = layers.Dense(
+            sum(self._widths),
+            kernel_initializer="orthogonal",
+            bias_initializer=self._first_bias(extra=hidden_dim + 1),
+            **common,
+        )  # U, W_q, w_β and their biases
+        self.hidden_start = layers.Dense(hidden_dim, activation="tanh", **common)  # W_h
+        if self._cell.memory == "own":
+            self.memory_start = layers.Dense(hidden_dim, activation="tanh", **common)  # W_c
+        if deep_output:
+            self.hidden_to_word = layers.Dense(word_dim, **common)  # L_h
+            self.context_to_word = layers.Dense(word_dim, use_bias=False, **common)  # L_z
+        self.output_projection = layers.Dense(vocabulary_size, **common)  # W_o
+        self.word_dropout = layers.Dropout(self.dropout, **common)
+        self.region_dropout = layers.Dropout(self.image_dropout, **common)
+        self.hidden_dropout = layers.Dropout(self.dropout, **common)
+
+    def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
+        """Creates the weights; only the size F of `region_features` is read from the shapes."""
+        hidden, feature_dim = (None, self.hidden_dim), input_shape["region_features"][-1]
+        if self.region_encoder is not None:
+            if not self.region_encoder.built:
+                self.region_encoder.build((None, None, feature_dim))
+            feature_dim = self.region_encoder.embedding_dim
+        self.word_vectors.build((None,))
+        self.word_projection.build((None, self.word_dim))
+        self.scaling.build((None, None, feature_dim))
+        self.region_projection.build((None, None, feature_dim))
+        for layer in (
+            self.key_projection,
+            self.energy,
+            self.context_projection,
+            self.recurrence,
+            self.hidden_start,
+        ):
+            layer.build(hidden)
+        if self._cell.memory == "own":
+            self.memory_start.build(hidden)
+        if self.deep_output:
+            self.hidden_to_word.build(hidden)
+            self.context_to_word.build(hidden)
+        self.output_projection.build((None, self.word_dim) if self.deep_output else hidden)
+
+    def adapt(self, features: Any) -> None:
+        """Centres what is attended to, see `FeatureScale.adapt`.
+
+        Args:
+          features: CNN features float [N, F], a sample of the training's.
+        """
+        if self.region_encoder is not None:
+            features = self.region_encoder(features[tf.newaxis])[0].numpy()
+        self.scaling.adapt(features)
+
+    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Scores of every word at every step.
+
+        Args:
+          inputs: as in training, with `token_ids` int32 [B, T], START first. A longer padding
+            changes nothing; what comes out in the padding means nothing.
+          training: whether dropout is on.
+
+        Returns:
+          Logits float32 [B, T, V] of the word that follows each token.
+        """
+        words = tf.transpose(inputs["token_ids"])  # [T, B]
+        everywhere = tf.where(tf.ones_like(words, tf.bool))
+        targets = Targets(words, tf.reshape(words, [-1]), everywhere)
+        hidden, _ = self.hidden_of_targets(inputs, targets, training)
+        steps, batch = tf.unstack(tf.shape(words))
+        logits = tf.reshape(self._logits(hidden), [steps, batch, self.vocabulary_size])
+        return tf.transpose(logits, [1, 0, 2])
+
+    def attention(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """What every word of given sentences looks at.
+
+        Args:
+          inputs: as in training; `token_ids` are, for example, sentences that a search found, with
+            START before them.
+
+        Returns:
+          α float [B, T, R] of the T tokens after START; zeros for PAD and for padded regions.
+        """
+        _, targets, _ = self._logits_of_targets(inputs, training=False)
+        weights = self._pass(inputs, targets, training=False).weights
+        batch, length = tf.unstack(tf.shape(inputs["token_ids"]))
+        shape = tf.stack([batch, length - 1, tf.shape(weights)[-1]])
+        places = tf.cast(tf.reverse(targets.places, axis=[1]), tf.int32)  # sentence, step
+        return tf.scatter_nd(places, weights, shape)
+
+    def initial_state(self, image_features: Any) -> PictureState:
+        """The state before START.
+
+        Args:
+          image_features: a dictionary as in training, without `token_ids`; or float [B, F], a
+            picture with one region.
+        """
+        inputs = image_features
+        if not isinstance(inputs, dict):
+            inputs = {"region_features": tf.expand_dims(inputs, 1)}
+        if not self.built:
+            self.build({"region_features": tuple(inputs["region_features"].shape)})
+        return PictureState(*self._look(inputs, training=False))
+
+    def step(self, token_ids: tf.Tensor, state: PictureState) -> tuple[tf.Tensor, PictureState]:
+        """One step of decoding.
+
+        Args:
+          token_ids: int32 [B K], START or the words chosen last.
+          state: of `initial_state` or of the last step.
+
+        Returns:
+          The log-probabilities float32 [B K, V] of the next words, and the next state.
+        """
+        vectors = self.word_vectors(token_ids)
+        rows, context, _ = self._advance(self.word_projection(vectors), *state)
+        logits = self._logits(self._output(vectors, rows[0], context, training=False))
+        return tf.nn.log_softmax(logits), PictureState(rows, state.pictures)
+
+    def hidden_of_targets(
+        self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the output layer takes, [M, H] or [M, E], and the penalty."""
+        found = self._pass(inputs, targets, training)
+        hidden = self._output(found.vectors, found.hidden, found.contexts, training)
+        if not self.doubly_stochastic:
+            return hidden, tf.constant(0.0)
+        counts = tf.reduce_sum(found.totals, axis=1, keepdims=True) > 0
+        mask = inputs.get("region_mask")
+        counts = counts if mask is None else tf.logical_and(counts, mask)
+        missed = tf.where(counts, tf.square(1 - found.totals), 0)
+        return hidden, self.doubly_stochastic * tf.reduce_sum(missed)
+
+    def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> dict[str, Any]:
+        """All regions."""
+        return {"region_features": region_features, "region_mask": region_mask}
+
+    def input_specs(self) -> dict[str, tf.TensorSpec]:
+        """float [B, R, F] and bool [B, R]."""
+        encoder = self.region_encoder
+        layer = self.region_projection if encoder is None else encoder.projection
+        return {
+            "region_features": tf.TensorSpec([None, None, layer.kernel.shape[0]], tf.float32),
+            "region_mask": tf.TensorSpec([None, None], tf.bool),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        encoder = self.region_encoder
+        return {
+            **super().get_config(),
+            "doubly_stochastic": self.doubly_stochastic,
+            "deep_output": self.deep_output,
+            "region_encoder": encoder and keras.saving.serialize_keras_object(encoder),
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Any = None
+    ) -> "AttentionGenerator":
+        """The model that `get_config` described."""
+        config = dict(config)
+        if config.get("region_encoder") is not None:
+            config["region_encoder"] = keras.saving.deserialize_keras_object(
+                config["region_encoder"], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+    def _annotate(self, features: tf.Tensor, training: bool) -> tf.Tensor:
+        """a_i, float [..., H]."""
+        if self.region_encoder is not None:
+            features = self.region_encoder(features, training=False)
+        annotations = self.region_projection(self.scaling(features))
+        return self.region_dropout(annotations, training=training)
+
+    def _look(self, inputs: dict[str, tf.Tensor], training: bool) -> tuple[Rows, Pictures]:
+        """h_0 with the cell's memory; keys [B, R, H], annotations [B, R, H] and mask [B, R]."""
+        annotations = self._annotate(inputs["region_features"], training)
+        mask = inputs.get("region_mask")
+        if mask is None:
+            mask = tf.ones(tf.shape(annotations)[:2], tf.bool)
+        frame = annotations[:, 0]
+        if "image_features" in inputs:
+            frame = self._annotate(inputs["image_features"][:, tf.newaxis], training)[:, 0]
+        hidden = self.hidden_start(frame)
+        own = self.memory_start(frame) if self._cell.memory == "own" else None
+        rows = (hidden, *self._cell.first_memory(hidden, own))
+        return rows, (self.key_projection(annotations), annotations, mask)
+
+    def _advance(
+        self, word_inputs: tf.Tensor, rows: Rows, pictures: Pictures
+    ) -> tuple[Rows, tf.Tensor, tf.Tensor]:
+        """One step of the recurrence for K sentences a picture.
+
+        Args:
+          word_inputs: W_x x_t, float [B K, G H].
+          rows: h_{t-1} and the memory, [B K, H].
+          pictures: keys and annotations [B, R, H] and mask [B, R].
+
+        Returns:
+          The rows after the step, ẑ_t [B K, H] and α_t [B K, R].
+        """
+        keys, annotations, mask = pictures
+        hidden, *memory = rows
+        recurrent, query, gate = tf.split(self.recurrence(hidden), self._widths, axis=-1)
+        batch, regions = tf.unstack(tf.shape(mask))
+        beams = tf.shape(hidden)[0] // tf.maximum(batch, 1)
+        query = tf.reshape(query, [batch, beams, 1, self.hidden_dim])
+        energies = self.energy(tf.tanh(keys[:, tf.newaxis] + query))[..., 0]  # [B, K, R]
+        excluded = tf.constant(float("-inf"), energies.dtype)
+        weights = tf.nn.softmax(tf.where(mask[:, tf.newaxis], energies, excluded))
+        context = tf.reshape(tf.matmul(weights, annotations), [-1, self.hidden_dim])
+        context *= tf.sigmoid(gate)
+        inputs = word_inputs + self.context_projection(context)
+        hidden, after = self._cell.step(inputs, recurrent, tuple(memory))
+        return (hidden, *after), context, tf.reshape(weights, [batch * beams, regions])
+
+    def _output(
+        self, vectors: tf.Tensor, hidden: tf.Tensor, context: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """What the output layer takes, after dropout."""
+        if self.deep_output:
+            hidden = self.hidden_dropout(hidden, training=training)
+            hidden = vectors + self.hidden_to_word(hidden) + self.context_to_word(context)
+        return self.hidden_dropout(hidden, training=training)
+
+    def _pass(self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool) -> _Pass:
+        """The recurrence over whole sentences.
+
+        Sentences are sorted by length, the longest first, so that step t works on the first rows.
+        """
+        words, _, places = targets
+        steps, batch = tf.unstack(tf.shape(words))
+        step, sentence = tf.unstack(tf.cast(places, tf.int32), axis=1)
+        ones = tf.ones_like(sentence)
+        order = tf.argsort(
+            tf.math.unsorted_segment_sum(ones, sentence, batch), direction="DESCENDING", stable=True
+        )
+        count = tf.math.unsorted_segment_sum(ones, step, steps)  # [T], sentences with a t-th target
+        start = tf.cumsum(count, exclusive=True)
+        rank = tf.gather(tf.math.invert_permutation(order), sentence)
+        position = tf.gather(start, step) + rank  # [M], of a target among the sorted
+
+        vectors = self.word_vectors(tf.gather_nd(words, places))
+        vectors = self.word_dropout(vectors, training=training)
+        projected = self.word_projection(tf.gather(vectors, tf.math.invert_permutation(position)))
+        rows, pictures = tf.nest.map_structure(
+            lambda tensor: tf.gather(tensor, order), self._look(inputs, training)
+        )
+        hidden, contexts, weights = (
+            tf.gather(packed, position)
+            for packed in self._unroll(projected, count, start, rows, pictures)
+        )
+        totals = tf.math.unsorted_segment_sum(weights, sentence, batch)
+        return _Pass(vectors, hidden, contexts, weights, totals)
+
+    def _unroll(
+        self,
+        word_inputs: tf.Tensor,
+        count: tf.Tensor,
+        start: tf.Tensor,
+        rows: Rows,
+        pictures: Pictures,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """h, ẑ and α [M, ...] of sorted sentences, step by step.
+
+        Args:
+          word_inputs: W_x x, float [M, G H], step by step.
+          count: int32 [T], the sentences of every step, never growing.
+          start: int32 [T], the first row of every step.
+          rows: before the first step, [B, ...].
+          pictures: [B, ...].
+        """
+        steps = tf.shape(count)[0]
+        sizes = (self.hidden_dim, self.hidden_dim, pictures[2].shape[1])
+        arrays = tuple(
+            tf.TensorArray(rows[0].dtype, steps, infer_shape=False, element_shape=[None, size])
+            for size in sizes
+        )
+
+        def body(t: tf.Tensor, rows: Rows, arrays: tuple) -> tuple:
+            alive = slice(count[t])
+            rows, context, weights = self._advance(
+                word_inputs[start[t] : start[t] + count[t]],
+                tuple(row[alive] for row in rows),
+                (pictures[0][alive], pictures[1][alive], pictures[2][alive]),
+            )
+            found = (rows[0], context, weights)
+            written = tuple(a.write(t, value) for a, value in zip(arrays, found, strict=True))
+            return t + 1, rows, written
+
+        invariants = (
+            tf.TensorShape([]),
+            tuple(tf.TensorShape([None, self.hidden_dim]) for _ in rows),
+            tuple(tf.TensorShape(None) for _ in arrays),
+        )
+        _, _, arrays = tf.while_loop(
+            lambda t, *_: t < steps,
+            body,
+            (tf.constant(0), rows, arrays),
+            shape_invariants=None if tf.executing_eagerly() else invariants,
+            maximum_iterations=steps,
+        )
+        hidden, contexts, weights = (array.concat() for array in arrays)
+        return hidden, contexts, weights

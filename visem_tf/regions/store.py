@@ -1,0 +1,116 @@
+"""Regions of pictures that belong to no data set, kept so that the next search is quick.
+
+A store is a folder of shards, each an `.npy` file of records written whole or not at all, a record
+a picture. Pictures are told apart by path, size and time of change, so a changed file is described
+anew. The folder's name depends on everything that the features depend on.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from visem_tf.config import RegionsConfig
+from visem_tf.files import atomic_path
+from visem_tf.regions.cache import cache_folder, cache_key
+from visem_tf.regions.extractor import Regions
+
+_FIELDS = ("identity", "region_features", "boxes", "scores", "region_mask")
+
+
+def identity(path: Path) -> bytes:
+    """What a file is known by: 32 hexadecimal digits of its path, size and time of change.
+
+    Raises:
+      OSError: The file is missing.
+    """
+    path = path.absolute()
+    status = path.stat()
+    text = f"{status.st_size} {status.st_mtime_ns} ".encode() + os.fsencode(path)
+    return hashlib.sha256(text).hexdigest()[:32].encode()
+
+
+def store_folder(cache_dir: Path, settings: RegionsConfig) -> Path:
+    """The folder of a store: another one for other settings or other weights."""
+    return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any"))
+
+
+class RegionStore:
+    """The regions of any number of pictures, by their `identity`.
+
+    Args:
+      folder: Holds the shards; made when something is added. Shards that cannot be read are
+        passed over, and their pictures are missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shards: list[np.ndarray] = []
+        self._place: dict[bytes, tuple[int, int]] = {}
+        for path in sorted(folder.glob("*.npy")):
+            try:
+                records = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError):
+                continue
+            if records.dtype.names == _FIELDS and records.ndim == 1:
+                self._take(records)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._place
+
+    def add(self, names: Sequence[bytes], regions: Regions) -> None:
+        """Keeps the regions of some pictures.
+
+        Args:
+          names: B identities.
+          regions: Of B pictures; features are kept in 16 bits.
+        """
+        count, num_regions, feature_dim = np.shape(regions.region_features)
+        records = np.empty(
+            count,
+            [
+                ("identity", "S32"),
+                ("region_features", "<f2", (num_regions, feature_dim)),
+                ("boxes", "<f4", (num_regions, 4)),
+                ("scores", "<f4", (num_regions,)),
+                ("region_mask", "?", (num_regions,)),
+            ],
+        )
+        for field, part in zip(_FIELDS, (list(names), *regions), strict=True):
+            records[field] = part
+        path = self.folder / f"pictures-{secrets.token_hex(8)}.npy"
+        with atomic_path(path) as temporary:
+            np.save(temporary, records, allow_pickle=False)
+        self._take(np.load(path, mmap_mode="r", allow_pickle=False))
+
+    def gather(self, names: Sequence[bytes]) -> Regions:
+        """Reads the regions of some pictures.
+
+        Args:
+          names: B identities, at least one.
+
+        Returns:
+          NumPy arrays, `region_features` in float32.
+
+        Raises:
+          KeyError: One was never added.
+        """
+        places = np.array([self._place[name] for name in names])
+        records = np.empty(len(places), self._shards[places[0, 0]].dtype)
+        for shard in np.unique(places[:, 0]):
+            chosen = places[:, 0] == shard
+            records[chosen] = self._shards[shard][places[chosen, 1]]
+        return Regions(
+            records["region_features"].astype(np.float32),
+            records["boxes"],
+            records["scores"],
+            records["region_mask"],
+        )
+
+    def _take(self, records: np.ndarray) -> None:
+        for row, name in enumerate(records["identity"].tolist()):
+            self._place[name] = (len(self._shards), row)
+        self._shards.append(records)

@@ -1,0 +1,263 @@
+"""Ranks pictures by a sentence, and names for each the region that every word looked at.
+
+    python -m visem_tf.search --run-dir runs/f8k --images photos/ "a dog in the snow"
+
+The regions of pictures are kept in the cache directory: the next search takes seconds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.errors import UserError
+from visem_tf.picture_files import find_pictures, free_name
+from visem_tf.quiet import first_operation, start_tensorflow
+
+_STORED_AT_A_TIME = 256
+
+if TYPE_CHECKING:
+    from visem_tf.looking import Looker, Query
+    from visem_tf.regions.extractor import Regions
+    from visem_tf.regions.pictures import PictureError
+    from visem_tf.trained import TrainedRun
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Searches the pictures that the command line names.
+
+    Args:
+      argv: The arguments; None takes those of this process.
+
+    Raises:
+      UserError: A mistake of the user; of unreadable pictures after the others were ranked.
+    """
+    parser = make_parser(
+        "search",
+        "Ranks pictures by sentences, and shows which region every word looks at.",
+        arguments="--images DIR SENTENCE…",
+    )
+    parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="what to look for")
+    parser.add_argument(
+        "--images",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder of pictures, or a picture; may be given several times",
+    )
+    parser.add_argument(
+        "--top", type=int, default=10, metavar="N", help="pictures to show (default: 10)"
+    )
+    parser.add_argument(
+        "--beta",
+        default=None,
+        type=float,
+        metavar="BETA",
+        help="what neighbouring words gain by sharing a region; short for --infer.beta",
+    )
+    parser.add_argument("--json", default="", metavar="FILE", help="write the results here")
+    parser.add_argument(
+        "--picture",
+        default="",
+        metavar="DIR",
+        help="write each picture that is shown, with its snippets on their regions, to this folder",
+    )
+    config, options = parse_arguments(parser, argv, finished_run=True)
+    if options.beta is not None:
+        config = config.updated({"infer.beta": options.beta})
+    if options.top < 1:
+        raise UserError(f"--top must be at least 1, not {options.top}")
+    if not options.images:
+        raise UserError("--images is missing; give the folder with the pictures to search")
+    paths = find_pictures(options.images)
+    start_tensorflow()
+    first_operation()
+    from visem_tf.looking import Looker, warn_of
+    from visem_tf.own_pictures import complain
+    from visem_tf.trained import TrainedRun
+
+    run = TrainedRun(config.run_dir, config)
+    looker = Looker(run)
+    queries = [looker.read(sentence) for sentence in options.sentences]
+    warn_of(queries)
+    failures: list[PictureError] = []
+    paths, regions = stored_regions(run, paths, failures)
+    results = []
+    if paths:
+        results = rank(looker, queries, paths, regions, options.top)
+        _print(results)
+    if options.picture:
+        _draw(Path(options.picture).expanduser(), results)
+    if options.json:
+        from visem_tf.describe import write_json
+
+        write_json(Path(options.json).expanduser(), results)
+    complain(failures)
+
+
+def stored_regions(
+    run: "TrainedRun", paths: Sequence[Path], failures: list["PictureError"]
+) -> tuple[list[Path], "Regions"]:
+    """The regions of pictures, from the cache directory where they are known.
+
+    Args:
+      run: Finds and describes regions.
+      paths: The files.
+      failures: Is given the errors of those that cannot be read.
+
+    Returns:
+      The files that could be read, and their regions, in the same order.
+    """
+    import tqdm
+
+    from visem_tf.own_pictures import read_pictures
+    from visem_tf.regions.extractor import Regions
+    from visem_tf.regions.pictures import PictureError
+    from visem_tf.regions.store import RegionStore, identity, store_folder
+
+    settings = run.config.regions
+    store = RegionStore(store_folder(Path(run.config.cache_dir), settings))
+    names: dict[Path, bytes] = {}
+    for path in paths:
+        try:
+            names[path] = identity(path)
+        except OSError as error:
+            failures.append(PictureError(str(path), f"cannot be read ({error.strerror})"))
+    missing = [path for path, name in names.items() if name not in store]
+    kept_names: list[bytes] = []
+    kept: list[Regions] = []
+
+    def keep() -> None:
+        if kept:
+            parts = zip(*kept, strict=True)
+            store.add(kept_names, Regions(*(np.concatenate(part) for part in parts)))
+            kept_names.clear()
+            kept.clear()
+
+    with tqdm.tqdm(
+        total=len(missing), desc="regions", unit=" pictures", disable=None, leave=False, delay=1
+    ) as bar:
+        try:
+            for batch in read_pictures(
+                missing, settings.picture_size, settings.batch_size, failures
+            ):
+                kept.append(
+                    Regions(*(part.numpy() for part in run.extractor.compiled(batch.pixels)))
+                )
+                kept_names.extend(names[path] for path in batch.paths)
+                if len(kept_names) >= _STORED_AT_A_TIME:
+                    keep()
+                bar.update(len(batch.paths))
+        finally:  # an interrupted search goes on where it was
+            keep()
+    readable = [path for path, name in names.items() if name in store]
+    if not readable:
+        return [], Regions(*(np.zeros(0) for _ in Regions._fields))
+    return readable, store.gather([names[path] for path in readable])
+
+
+def rank(
+    looker: "Looker",
+    queries: Sequence["Query"],
+    paths: Sequence[Path],
+    regions: "Regions",
+    top: int,
+) -> list[dict[str, Any]]:
+    """Ranks pictures by each sentence.
+
+    Args:
+      looker: Scores.
+      queries: The sentences.
+      paths: I pictures.
+      regions: Of the I pictures.
+      top: How many to return for each sentence.
+
+    Returns:
+      A result a sentence, in JSON's types: "sentence", "unknown_words", "searched" and "pictures",
+      the best first, each with "image", "rank", "score", "words" and "segments" as of
+      `visem_tf.looking.looks_as_json`.
+    """
+    from visem_tf.looking import looks_as_json
+
+    embeddings, mask = looker.embed(regions), np.asarray(regions.region_mask)
+    results = []
+    for query in queries:
+        scores = looker.scores(embeddings, mask, query)
+        best = np.argsort(-scores, kind="stable")[:top]
+        looks = looker.look(embeddings[best], mask[best], query)
+        pictures = [
+            {
+                "image": str(paths[position]),
+                "rank": row + 1,
+                "score": round(float(scores[position]), 4),
+                **looks_as_json(
+                    query, looks.regions[row], looks.similarities[row], regions.boxes[position]
+                ),
+            }
+            for row, position in enumerate(best.tolist())
+        ]
+        results.append(
+            {
+                "sentence": query.text,
+                "unknown_words": query.unknown,
+                "searched": len(paths),
+                "pictures": pictures,
+            }
+        )
+    return results
+
+
+def _print(results: Sequence[dict[str, Any]]) -> None:
+    from visem_tf.report.pictures import place_in_words
+    from visem_tf.terminal import print_line, print_table
+
+    for number, result in enumerate(results):
+        if number:
+            print()
+        count = result["searched"]
+        print_line(f"“{result['sentence']}” in {count:,} picture{'s' * (count != 1)}", style="bold")
+        rows = []
+        for picture in result["pictures"]:
+            looks = [
+                f"{segment['text']} → {place_in_words(segment['box'])}"
+                for segment in picture["segments"]
+            ]
+            rows.append(
+                [
+                    str(picture["rank"]),
+                    f"{picture['score']:.2f}",
+                    picture["image"],
+                    "; ".join(looks),
+                ]
+            )
+        print_table(["#>", "score>", "picture", "which words look where"], rows, indent=2)
+
+
+def _draw(folder: Path, results: Sequence[dict[str, Any]]) -> None:
+    import io
+
+    from PIL import Image
+
+    from visem_tf.files import write_atomically
+    from visem_tf.regions.pictures import read_picture
+    from visem_tf.report.pictures import as_jpeg, draw_regions
+
+    taken: set[str] = set()
+    for number, result in enumerate(results, start=1):
+        before = f"{number}-" if len(results) > 1 else ""
+        for picture in result["pictures"]:
+            path = Path(picture["image"])
+            drawn = draw_regions(
+                Image.open(io.BytesIO(read_picture(path))),
+                np.array([segment["box"] for segment in picture["segments"]]).reshape(-1, 4),
+                [segment["text"] for segment in picture["segments"]],
+                result["sentence"],
+            )
+            name = free_name(f"{before}{picture['rank']:02d}-{path.stem}", ".jpg", taken)
+            write_atomically(folder / name, as_jpeg(drawn))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,135 @@
+"""Generators as the configuration names them: built, read from checkpoints, and put together."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from visem_tf.config import Config, GenerateConfig
+from visem_tf.decoding import EnsembleModel, PictureModel
+from visem_tf.errors import UserError
+from visem_tf.models.attention_generator import AttentionGenerator
+from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_generator import SentenceGenerator
+from visem_tf.text import Vocabulary
+
+GENERATORS = ("full_frame", "regions")
+"""The names of the two generators: fields of the configuration, and folders of checkpoints."""
+
+MODELS: dict[str, type[SentenceGenerator]] = {
+    "mrnn": CaptionGenerator,
+    "attention": AttentionGenerator,
+}
+"""The kinds of generators by their name in the configuration."""
+
+
+def model_of(settings: GenerateConfig, name: str) -> type[SentenceGenerator]:
+    """The kind of one of the two generators."""
+    return MODELS[settings.model if name == "full_frame" else "mrnn"]
+
+
+def build_generator(
+    config: Config,
+    name: str,
+    vocabulary: Vocabulary,
+    sample: np.ndarray,
+    region_encoder: RegionEncoder | None = None,
+) -> SentenceGenerator:
+    """An untrained generator, with its weights.
+
+    Args:
+      config: Of the run.
+      name: One of `GENERATORS`.
+      vocabulary: Its words.
+      sample: Some CNN features of the training, float [N, F].
+      region_encoder: The alignment model's, where its embeddings are attended to.
+    """
+    settings = config.generate
+    options: dict[str, Any] = {
+        "hidden_dim": settings.hidden_dim,
+        "word_dim": settings.word_dim,
+        "cell": settings.cell,
+        "dropout": settings.dropout,
+        "image_dropout": settings.image_dropout,
+        "word_dropout": settings.word_dropout,
+        "label_smoothing": settings.label_smoothing,
+        "feature_scale": settings.feature_scale,
+        "clip_value": settings.clip_value,
+    }
+    model: SentenceGenerator
+    if model_of(settings, name) is AttentionGenerator:
+        model = AttentionGenerator(
+            len(vocabulary),
+            doubly_stochastic=settings.doubly_stochastic,
+            deep_output=settings.deep_output,
+            region_encoder=region_encoder,
+            **options,
+        )
+        model.build({"region_features": (None, None, sample.shape[1])})
+    else:
+        model = CaptionGenerator(len(vocabulary), **options)
+        model.build({"image_features": (None, sample.shape[1]), "token_ids": (None, None)})
+    if settings.centre_features:
+        model.adapt(sample)
+    return model
+
+
+def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceGenerator:
+    """Reads a trained generator.
+
+    Args:
+      path: A .keras file.
+      settings: What the generator must be.
+      name: One of `GENERATORS`.
+
+    Raises:
+      UserError: The file holds a generator of another kind or with another cell.
+    """
+    model = keras.saving.load_model(path, compile=False)
+    kind = model_of(settings, name)
+    if not isinstance(model, kind):
+        raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+    if model.cell != settings.cell:
+        raise UserError(
+            f"{path} was trained with generate.cell {model.cell}, and cannot be used with "
+            f"{settings.cell}"
+        )
+    return model
+
+
+def with_ensemble(
+    generator: SentenceGenerator, config: Config, vocabulary: Vocabulary
+) -> PictureModel:
+    """The full-frame generator together with those of the runs in `generate.ensemble`.
+
+    Args:
+      generator: This run's.
+      config: Names the others.
+      vocabulary: Of this run; the others must have the same.
+
+    Returns:
+      The generator itself where no other is named.
+
+    Raises:
+      UserError: A run is missing, untrained, or of other words or other features.
+    """
+    members = [generator]
+    for folder in config.generate.ensemble:
+        path = Path(folder)
+        checkpoint = path / "checkpoints" / "generate" / "full_frame" / "best.keras"
+        if not (path / "config.json").is_file() or not checkpoint.exists():
+            raise UserError(f"generate.ensemble: {os.fspath(path)} has no full-frame generator")
+        recorded = Config.from_json((path / "config.json").read_text(encoding="utf-8"))
+        if Vocabulary.load(path / "vocabulary.txt").words != vocabulary.words:
+            raise UserError(f"generate.ensemble: {os.fspath(path)} has another vocabulary")
+        same = {"batch_size": config.regions.batch_size}
+        if recorded.regions.updated(same) != config.regions:
+            raise UserError(
+                f"generate.ensemble: {os.fspath(path)} was trained on other features of pictures "
+                "(the sections regions of the configurations differ)"
+            )
+        members.append(read_generator(checkpoint, recorded.generate, "full_frame"))
+    return EnsembleModel(members) if len(members) > 1 else generator
