@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.util import deprecation
 
 from visem_tf.regions.extractor import Regions
 from visem_tf.stages.captioning import Describer
@@ -35,7 +36,7 @@ class SessionModel:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.session = tf.compat.v1.Session(graph=tf.Graph())
-        with self.session.graph.as_default():
+        with self.session.graph.as_default(), deprecation.silence():
             loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], os.fspath(path))
         self.signatures = {
             name: definition

@@ -182,7 +182,7 @@ def _save(signatures: Signatures, folder: Path) -> dict[str, Any]:
     return {
         "format": "saved_model",
         "options": {**chosen(config), "unreadable": signatures.unreadable},
-        "signatures": {name: _described(function) for name, function in traced.items()},
+        "signatures": {name: described(function) for name, function in traced.items()},
         "left_out": signatures.left_out,
         "warm_up": no_warm_up is None,
         "notes": {} if no_warm_up is None else {"warm_up": no_warm_up},
@@ -199,16 +199,17 @@ def _variables(functions: dict[str, Any]) -> list[tf.Variable]:
     return sorted(found.values(), key=lambda variable: variable.name)
 
 
-def _described(function: Any) -> dict[str, Any]:
-    """Names, types and shapes of a signature; free axes are null."""
-    inputs, _ = function.structured_input_signature
-    specs = {"inputs": {spec.name: spec for spec in inputs}, "outputs": function.structured_outputs}
+def described(function: Any) -> dict[str, dict[str, Any]]:
+    """Names, types and shapes of a signature, for export.json; free axes are null.
+
+    Args:
+      function: A concrete function with named inputs and outputs.
+    """
+    specs = tf.nest.flatten(function.structured_input_signature)
+    inputs = {spec.name: spec for spec in specs if isinstance(spec, tf.TensorSpec)}
     return {
-        side: {
-            name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
-            for name, spec in tensors.items()
-        }
-        for side, tensors in specs.items()
+        side: {n: {"dtype": s.dtype.name, "shape": s.shape.as_list()} for n, s in tensors.items()}
+        for side, tensors in (("inputs", inputs), ("outputs", function.structured_outputs))
     }
 
 

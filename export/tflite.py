@@ -17,6 +17,7 @@ import io
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 from visem_tf.export.parity import Texts, identical, texts_in_python
-from visem_tf.export.saved_model import check_exportable, chosen
+from visem_tf.export.saved_model import check_exportable, chosen, described
 from visem_tf.export.tflite_files import joined, operators, pack
 from visem_tf.export.tflite_functions import TfliteFunctions
 from visem_tf.export.tflite_model import TfliteModel
@@ -65,12 +66,10 @@ class TfliteExport:
         """The signatures, and every file with its size and how many of its texts are Python's."""
         lines = [f"{self.path}"]
         for name, signature in self.description["signatures"].items():
-            lines.append(
-                f"  {name}: {', '.join(signature['inputs'])} -> {', '.join(signature['outputs'])}"
-            )
-        lines += [
-            f"  {name}: left out, {why}" for name, why in self.description["left_out"].items()
-        ]
+            sides = (", ".join(signature[side]) for side in ("inputs", "outputs"))
+            lines.append(f"  {name}: {' -> '.join(sides)}")
+        for name, why in self.description["left_out"].items():
+            lines.append(f"  {name}: left out, {why}")
         for file, about in self.description["files"].items():
             parity = "  ".join(
                 f"{question} {count['identical']}/{count['texts']}"
@@ -111,12 +110,12 @@ def export_tflite(
             f"regions.proposer {proposer} cannot be written as TFLite; train a run with one of "
             f"{', '.join(_PROPOSERS)}"
         )
-    functions = TfliteFunctions(run)
-    if all(run.has(name) is False for name in ("align", "generate/full_frame", "generate/regions")):
+    if not any(map(run.has, ("align", "generate/full_frame", "generate/regions"))):
         raise UserError(
             f"{run.run.path} has no trained model to export; run "
             f"python -m visem_tf.fit --run-dir {run.run.path} first"
         )
+    functions = TfliteFunctions(run)
     traced = functions.trace()
     vocabulary = (run.run / "vocabulary.txt").read_text(encoding="utf-8")
     description: dict[str, Any] = {
@@ -124,7 +123,7 @@ def export_tflite(
         "options": chosen(run.config),
         "picture_size": run.config.regions.picture_size,
         "max_words": run.config.text.max_words,
-        "signatures": {name: _described(function) for name, function in traced.items()},
+        "signatures": {name: described(function) for name, function in traced.items()},
         "left_out": functions.left_out,
         "config": run.config.to_dict(),
         "versions": versions(),
@@ -214,7 +213,13 @@ def _converted(functions: dict[str, Any], variant: str, squares: Sequence[np.nda
             for name in functions:
                 yield name, {"image": square[np.newaxis]}
 
-    with tempfile.TemporaryDirectory() as folder, without_noise():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        without_noise(),
+        warnings.catch_warnings(),
+    ):
+        # Measuring ranges uses an interpreter of TensorFlow's, which advertises its successor.
+        warnings.simplefilter("ignore", UserWarning)
         root = tf.Module()
         variables = {id(v): v for function in functions.values() for v in function.graph.variables}
         root.weights = list(variables.values())
@@ -231,15 +236,3 @@ def _converted(functions: dict[str, Any], variant: str, squares: Sequence[np.nda
             converter.representative_dataset = representative
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, builtins]
         return converter.convert()
-
-
-def _described(function: Any) -> dict[str, dict[str, Any]]:
-    """Names, types and shapes of a signature; free axes are null."""
-    _, inputs = function.structured_input_signature
-    specs = {spec.name: spec for spec in inputs.values()} or {
-        spec.name: spec for spec in function.structured_input_signature[0]
-    }
-    return {
-        side: {n: {"dtype": s.dtype.name, "shape": s.shape.as_list()} for n, s in tensors.items()}
-        for side, tensors in (("inputs", specs), ("outputs", function.structured_outputs))
-    }

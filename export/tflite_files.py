@@ -83,13 +83,15 @@ def packed(path: str | os.PathLike[str], name: str) -> str:
         return archive.read(name).decode()
 
 
+_GRAPHS = ("condSubgraphIndex", "bodySubgraphIndex", "thenSubgraphIndex", "elseSubgraphIndex")
+
+
 def _shift_graphs(options: Any, by: int) -> None:
     """Moves the numbers of the graphs that a loop or a condition runs."""
-    for name in (
-        "condSubgraphIndex",
-        "bodySubgraphIndex",
-        "thenSubgraphIndex",
-        "elseSubgraphIndex",
-    ):
+    for name in _GRAPHS:
         if hasattr(options, name):
             setattr(options, name, getattr(options, name) + by)
+
+
+def _opened(model: bytes) -> Any:
+    return flatbuffer_utils.convert_bytearray_to_object(bytearray(model))

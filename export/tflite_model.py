@@ -9,6 +9,7 @@ import numpy as np
 from visem_tf.export.tflite_files import packed
 
 from visem_tf.errors import UserError
+from visem_tf.quiet import without_noise
 from visem_tf.text import END_ID
 
 
@@ -30,7 +31,8 @@ class TfliteModel:
             raise UserError(
                 "running a TFLite file needs its interpreter: pip install 'visem_tf[tflite]'"
             ) from error
-        self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=threads)
+        with without_noise():
+            self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=threads)
         self._runners: dict[str, Any] = {}
         self.words = packed(path, "vocabulary.txt").removesuffix("\n").split("\n")
         self.metadata = json.loads(packed(path, "export.json"))
