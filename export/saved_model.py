@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 from visem_tf.export.parity import check_saved_model
-from visem_tf.export.serving import write_warm_up
+from visem_tf.export.serving import inputs_of, write_warm_up
 from visem_tf.export.signatures import Signatures
 from visem_tf.export.versions import new_version
 
@@ -205,8 +205,7 @@ def described(function: Any) -> dict[str, dict[str, Any]]:
     Args:
       function: A concrete function with named inputs and outputs.
     """
-    specs = tf.nest.flatten(function.structured_input_signature)
-    inputs = {spec.name: spec for spec in specs if isinstance(spec, tf.TensorSpec)}
+    inputs = {spec.name: spec for spec in inputs_of(function)}
     return {
         side: {n: {"dtype": s.dtype.name, "shape": s.shape.as_list()} for n, s in tensors.items()}
         for side, tensors in (("inputs", inputs), ("outputs", function.structured_outputs))

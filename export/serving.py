@@ -20,6 +20,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 MODEL_NAME = "captions"
 """The name under which the files below have a model served."""
 
+_WARM_INPUTS = {"image_bytes", "sentences"}
 _MODELS = """\
 model_config_list {{
   config {{
@@ -41,7 +42,10 @@ num_batch_threads {{ value: 4 }}
 
 
 def write_warm_up(folder: Path, signatures: dict[str, Any]) -> str | None:
-    """Writes a request for every signature, of one picture and one sentence.
+    """Writes a request for every signature of encoded pictures and sentences, of one each.
+
+    The first request to a signature has its graph optimised, which takes a second or so. Signatures
+    of pixels and features are left out: few use them, and every one delays a new version.
 
     Args:
       folder: Of the version.
@@ -56,17 +60,24 @@ def write_warm_up(folder: Path, signatures: dict[str, Any]) -> str | None:
         return "tensorflow-serving-api is missing; pip install 'visem_tf[serving]'"
     with atomic_path(folder / WARM_UP) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
         for name, function in signatures.items():
+            if {spec.name for spec in inputs_of(function)} - _WARM_INPUTS:
+                continue
             request = predict_pb2.PredictRequest()
             request.model_spec.name = MODEL_NAME
             request.model_spec.signature_name = name
-            _, specs = function.structured_input_signature
-            for spec in specs.values():
-                example = tf.make_tensor_proto(_example(spec), spec.dtype)
-                request.inputs[spec.name].CopyFrom(example)
+            for spec in inputs_of(function):
+                example = _picture() if spec.name == "image_bytes" else b"a picture"
+                request.inputs[spec.name].CopyFrom(tf.make_tensor_proto([example], tf.string))
             log = prediction_log_pb2.PredictLog(request=request)
             record = prediction_log_pb2.PredictionLog(predict_log=log)
             writer.write(record.SerializeToString())
     return None
+
+
+def inputs_of(function: Any) -> list[tf.TensorSpec]:
+    """The named inputs of a concrete function, given by place or by name."""
+    specs = tf.nest.flatten(function.structured_input_signature)
+    return [spec for spec in specs if isinstance(spec, tf.TensorSpec)]
 
 
 def write_configuration(to: Path, name: str = MODEL_NAME) -> list[Path]:
@@ -107,20 +118,9 @@ def docker_command(to: str | os.PathLike[str], name: str = MODEL_NAME) -> str:
     )
 
 
-def _example(spec: tf.TensorSpec) -> np.ndarray:
-    """One row of an input."""
-    if spec.name == "image_bytes":
-        return np.array([_picture()], object)
-    if spec.name == "sentences":
-        return np.array([b"a picture"], object)
-    sizes = {"image": (1, 64, 64, 3), "region_features": (1, 1, spec.shape[-1])}
-    return np.full(sizes[spec.name], 0.5, np.float32)
-
-
 def _picture() -> bytes:
-    ramp = np.linspace(0, 255, 64, dtype=np.uint8)
+    ramp = np.linspace(0, 255, 64)
+    pixels = np.stack(np.broadcast_arrays(ramp, ramp[:, np.newaxis], 128), axis=-1)
     buffer = io.BytesIO()
-    Image.fromarray(np.stack(np.broadcast_arrays(ramp, ramp[:, None], 128), axis=-1)).save(
-        buffer, "JPEG"
-    )
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG")
     return buffer.getvalue()
