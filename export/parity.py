@@ -1,7 +1,7 @@
 """Do exported models say what the run says in Python? Texts are compared, one by one."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,10 +84,12 @@ def texts_in_python(run: TrainedRun, regions: Regions) -> Texts:
     return said
 
 
-def texts_of_export(model: SessionModel, pictures: Sequence[bytes]) -> Texts:
+def texts_of_export(
+    model: SessionModel, pictures: Sequence[bytes], questions: Collection[str] = tuple(QUESTIONS)
+) -> Texts:
     """What a SavedModel says of pictures, one picture at a time."""
     said: Texts = {}
-    for question in QUESTIONS:
+    for question in questions:
         if question not in model.signatures:
             continue
         said[question] = []

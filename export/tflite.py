@@ -176,25 +176,30 @@ def convert(functions: dict[str, Any], variant: str, squares: Sequence[np.ndarra
     return joined(_converted(cnn, "int8", squares), _converted(rest, "dynamic_range", ()))
 
 
-def texts_of_file(model: TfliteModel, pictures: Sequence[bytes]) -> Texts:
-    """What a file says of encoded pictures, one picture at a time."""
+def texts_of_file(
+    model: TfliteModel, pictures: Sequence[bytes], *, with_regions: bool = True
+) -> Texts:
+    """What a file says of encoded pictures, one picture at a time.
+
+    Args:
+      model: The file.
+      pictures: As `visem_tf.regions.pictures.read_picture` gives them.
+      with_regions: Whether their regions are described too.
+    """
     said: Texts = {}
     for picture in pictures:
         with Image.open(io.BytesIO(picture)) as opened:
             squares = model.squares([np.asarray(opened.convert("RGB"))])
-        for question, texts in _texts(model, squares).items():
-            said.setdefault(question, []).append(texts)
-    return said
-
-
-def _texts(model: TfliteModel, squares: np.ndarray) -> dict[str, list[str]]:
-    said = {}
-    for question in ("greedy", "beam"):
-        if question in model.signatures:
-            said[question] = model.captions(squares, beam=question == "beam")
-    for question in ("describe_regions", "describe_regions_beam"):
-        if question in model.signatures:
-            said[question] = model.region_captions(squares, beam=question.endswith("beam"))[0]
+        if "greedy" in model.signatures:
+            frames = model.frames(squares)
+            for question in ("greedy", "beam"):
+                texts = model.captions(frames, beam=question == "beam")
+                said.setdefault(question, []).append(texts)
+        if with_regions and "describe_regions" in model.signatures:
+            regions = model("encode_image", image=squares)
+            for question in ("describe_regions", "describe_regions_beam"):
+                texts = model.region_captions(regions, beam=question.endswith("beam"))[0]
+                said.setdefault(question, []).append(texts)
     return said
 
 

@@ -51,26 +51,26 @@ class TfliteModel:
         ]
         return np.concatenate(squares)
 
-    def captions(self, squares: np.ndarray, *, beam: bool) -> list[str]:
-        """The best captions of whole pictures [B, P, P, 3]."""
+    def frames(self, squares: np.ndarray) -> dict[str, np.ndarray]:
+        """What `captions` takes, of pictures [B, P, P, 3]: the whole frames, or all regions."""
         if "encode_frame" in self.signatures:
-            inputs = self("encode_frame", image=squares)
-        else:
-            regions = self("encode_image", image=squares)
-            inputs = {name: regions[name] for name in ("region_features", "region_mask")}
-        token_ids = self("beam" if beam else "greedy", **inputs)["token_ids"]
+            return self("encode_frame", image=squares)
+        regions = self("encode_image", image=squares)
+        return {name: regions[name] for name in ("region_features", "region_mask")}
+
+    def captions(self, frames: dict[str, np.ndarray], *, beam: bool) -> list[str]:
+        """The best captions of whole pictures, see `frames`."""
+        token_ids = self("beam" if beam else "greedy", **frames)["token_ids"]
         return self.texts(token_ids[:, 0] if beam else token_ids)
 
-    def region_captions(self, squares: np.ndarray, *, beam: bool) -> list[list[str]]:
-        """The best description of every region of pictures [B, P, P, 3]."""
-        regions = self("encode_image", image=squares)
-        features = regions["region_features"]
+    def region_captions(self, regions: dict[str, np.ndarray], *, beam: bool) -> list[list[str]]:
+        """The best description of every region, given the answer of `encode_image`."""
+        features, mask = regions["region_features"], regions["region_mask"]
         found = self(
             "describe_regions_beam" if beam else "describe_regions",
             region_features=features.reshape(-1, features.shape[2]),
         )["token_ids"]
         texts = self.texts(found[:, 0] if beam else found)
-        mask = regions["region_mask"]
         return [
             [texts[row * mask.shape[1] + region] for region in np.flatnonzero(mask[row])]
             for row in range(len(mask))

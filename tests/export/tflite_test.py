@@ -78,10 +78,14 @@ def test_float32_says_what_python_says(written: TfliteExport):
 
 def test_one_by_one_and_together(model: TfliteModel, pictures: list[bytes]):
     squares = model.squares([decoded(picture) for picture in pictures])
-    for ask in (model.captions, model.region_captions):
+    for encode, ask in (
+        (model.frames, model.captions),
+        (lambda rows: model("encode_image", image=rows), model.region_captions),
+    ):
         for beam in (False, True):
-            alone = [ask(squares[row : row + 1], beam=beam)[0] for row in range(len(squares))]
-            assert ask(squares, beam=beam) == alone
+            rows = [squares[row : row + 1] for row in range(len(squares))]
+            alone = [ask(encode(row), beam=beam)[0] for row in rows]
+            assert ask(encode(squares), beam=beam) == alone
 
 
 def test_squares_are_those_of_python(model: TfliteModel, pictures: list[bytes]):
