@@ -85,18 +85,33 @@ def texts_in_python(run: TrainedRun, regions: Regions) -> Texts:
 
 
 def texts_of_export(
-    model: SessionModel, pictures: Sequence[bytes], questions: Collection[str] = tuple(QUESTIONS)
+    model: SessionModel,
+    pictures: Sequence[bytes],
+    questions: Collection[str] = tuple(QUESTIONS),
+    *,
+    together: int = 1,
 ) -> Texts:
-    """What a SavedModel says of pictures, one picture at a time."""
+    """What a SavedModel says of pictures.
+
+    Args:
+      model: The SavedModel.
+      pictures: Encoded.
+      questions: Of `QUESTIONS`; those that it has no signature for are left out.
+      together: How many pictures it gets at a time.
+    """
     said: Texts = {}
     for question in questions:
         if question not in model.signatures:
             continue
         said[question] = []
-        for picture in pictures:
-            captions = model(question, image_bytes=[picture])["captions"][0]
-            best = captions[:1] if question == "beam" else np.ravel(captions)
-            said[question].append([text.decode() for text in best if text or best.size == 1])
+        for start in range(0, len(pictures), together):
+            found = model(question, image_bytes=list(pictures[start : start + together]))
+            captions, log_probs = found["captions"], found["log_probs"]
+            if question in ("greedy", "beam"):
+                captions = np.reshape(captions, [len(captions), -1])[:, :1]
+                log_probs = np.reshape(log_probs, [len(captions), -1])[:, :1]
+            for texts, scores in zip(captions, log_probs, strict=True):
+                said[question].append([text.decode() for text in texts[np.isfinite(scores)]])
     return said
 
 

@@ -43,6 +43,7 @@ def sample_pictures(
                 cache_dir=config.cache_dir,
                 data_dir=config.data_dir or None,
                 config=variant or None,
+                options=config.data,
             )
         except UserError as error:
             print(f"visem_tf: warning: drawn scenes stand in: {error}", file=sys.stderr)

@@ -33,6 +33,7 @@ CHANGEABLE = (
     "generate.length_normalisation",
     "generate.allow_unknown",
     "generate.block_ngrams",
+    "generate.ensemble",
     "infer.beta",
     "regions.num_regions",
     "regions.batch_size",

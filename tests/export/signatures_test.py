@@ -226,6 +226,12 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum
 
 
+def jpeg_of_size(jpeg: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose frame header claims another size."""
+    at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
+
+
 def bad_pictures(jpeg: bytes, png: bytes) -> dict[str, bytes]:
     others = {}
     for kind in ("BMP", "GIF"):
@@ -239,6 +245,7 @@ def bad_pictures(jpeg: bytes, png: bytes) -> dict[str, bytes]:
         "three bytes": jpeg[:3],
         "jpeg without pixels": jpeg[:200],
         "jpeg cut short": jpeg[:-40],
+        "jpeg too large": jpeg_of_size(jpeg, 65_000, 65_000),
         "jpeg of noise": b"\xff\xd8\xff" + np.random.default_rng(0).bytes(999),
         "png signature": png[:8],
         "png header": png[:20],
