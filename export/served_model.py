@@ -74,12 +74,14 @@ class ServedModel:
         self._closed.set()
 
     def _poll(self, seconds: float) -> None:
+        refused = self.version
         while not self._closed.wait(seconds):
             newest = max(self.versions(), default=self.version)
-            if newest > self.version:
+            if newest > max(self.version, refused):
                 try:
                     self._load(newest)
-                except (tf.errors.OpError, OSError) as error:
+                except (tf.errors.OpError, OSError, KeyError, RuntimeError, ValueError) as error:
+                    refused = newest
                     print(f"visem_tf: version {newest} cannot be loaded: {error}", file=sys.stderr)
 
     def _load(self, version: int) -> None:

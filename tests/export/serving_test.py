@@ -24,7 +24,7 @@ from visem_tf.export.asking import connect, predict_request, rest_outputs
 from visem_tf.export.parity import SessionModel
 from visem_tf.export.saved_model import Export
 from visem_tf.export.served_model import ServedModel
-from visem_tf.export.serving import BATCH_SIZES, docker_command, write_configuration
+from visem_tf.export.serving import BATCH_SIZES, WARM_UP, docker_command, write_configuration
 from visem_tf.export.stand_in import StandIn
 from visem_tf.export.versions import new_version
 
@@ -38,8 +38,21 @@ SESSION_C = Path(__file__).with_name("session.c")
 def folder(exported: Export, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Versions of its own, which a test may add to."""
     folder = tmp_path_factory.mktemp("served")
-    shutil.copytree(exported.path, folder / "1")
+    copy_version(exported, folder / "1", "greedy")
     return folder
+
+
+def copy_version(exported: Export, to: Path, *warm: str) -> None:
+    """Copies an export, with warm-up requests for some of its signatures alone: they take time."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    shutil.copytree(exported.path, to)
+    records = list(tf.data.TFRecordDataset(str(exported.path / WARM_UP)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(to / WARM_UP)) as writer:
+        for record in records:
+            log = prediction_log_pb2.PredictionLog.FromString(record).predict_log
+            if log.request.model_spec.signature_name in warm:
+                writer.write(record)
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +218,31 @@ def test_many_clients_get_their_own_answers_while_versions_change(
     with concurrent.futures.ThreadPoolExecutor(8) as clients:
         first = clients.map(ask, range(24))
         with new_version(folder) as paths:
-            shutil.copytree(exported.path, paths[0])
+            copy_version(exported, paths[0], "greedy")
         assert all(first)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while server.model.version == 1 and time.monotonic() < until:
             assert all(clients.map(ask, range(8)))
     assert server.model.version == 2
     assert server.model.versions() == [1, 2]
+
+
+def test_a_version_that_cannot_be_loaded_is_not_served(
+    exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    copy_version(exported, tmp_path / "1")
+    model = ServedModel(tmp_path, poll_seconds=0.05)
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "saved_model.pb").write_bytes(b"no model")
+    until, said = time.monotonic() + 60, ""
+    while "version 2 cannot be loaded" not in said and time.monotonic() < until:
+        time.sleep(0.05)
+        said += capsys.readouterr().err
+    time.sleep(0.3)
+    said += capsys.readouterr().err
+    model.close()
+    assert said.count("version 2 cannot be loaded") == 1
+    assert model.version == 1
 
 
 def test_nobody_sees_half_a_version(tmp_path: Path):
