@@ -4,7 +4,8 @@
 
 Prints, for the SavedModel through the session loader (pictures one by one, and 32 at a time) and
 for every TFLite file there is (one by one), how many texts are those of Python, and BLEU-4 of the
-captions that a beam writes, beside Python's. Regions are compared in float32 alone.
+captions that a beam writes, beside Python's. Regions are compared one by
+one and in float32 alone.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def main() -> None:
         print(f"the session loader took {time.perf_counter() - started:.1f} s")
         size = _size(options.saved_model)
         systems["SavedModel"] = texts_of_export(model, pictures), size
-        together = texts_of_export(model, pictures, together=TOGETHER)
+        together = texts_of_export(model, pictures, ("greedy", "beam"), together=TOGETHER)
         systems[f"SavedModel, {TOGETHER} at a time"] = together, size
         model.close()
     for path in sorted(options.tflite.glob("*.tflite")) if options.tflite else ():
