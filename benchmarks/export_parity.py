@@ -4,8 +4,8 @@
 
 Prints, for the SavedModel through the session loader (pictures one by one, and 32 at a time) and
 for every TFLite file there is (one by one), how many texts are those of Python, and BLEU-4 of the
-captions that a beam writes, beside Python's. Regions are compared one by
-one and in float32 alone.
+captions that a beam writes, beside Python's. Regions are
+compared one by one, and in float32 alone.
 """
 
 import argparse

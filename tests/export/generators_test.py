@@ -14,6 +14,7 @@ from visem_tf.errors import UserError
 from visem_tf.trained import TrainedRun
 
 MakeRun = Callable[..., TrainedRun]
+EVERYTHING = {"identical": 3, "texts": 3}
 ATTENTION = {"generate.model": "attention", "generate.cell": "lstm", "generate.deep_output": True}
 
 
@@ -46,10 +47,9 @@ def run(
 
 def test_texts_are_those_of_python(run: TrainedRun, pictures: list[bytes], tmp_path: Path):
     names = ["greedy", "beam", "beam_from_pixels", "beam_from_features", "describe_regions"]
-    export = export_saved_model(run, tmp_path / "sm", names=names, pictures=pictures)
+    export = export_saved_model(run, tmp_path, names=names, pictures=pictures)
     assert set(export.description["left_out"]) == {"describe_regions"}
-    everything = {"identical": 3, "texts": 3}
-    assert export.description["parity"] == {"greedy": everything, "beam": everything}
+    assert export.description["parity"] == {"greedy": EVERYTHING, "beam": EVERYTHING}
     assert export.description["options"]["ensemble"] == list(run.config.generate.ensemble)
 
     model = SessionModel(export.path)
@@ -70,16 +70,19 @@ def test_texts_are_those_of_python(run: TrainedRun, pictures: list[bytes], tmp_p
         found["captions"], model("beam", image_bytes=pictures)["captions"]
     )
 
+
+def test_tflite_says_the_same(run: TrainedRun, pictures: list[bytes], tmp_path: Path):
     pytest.importorskip("ai_edge_litert")
     export = export_tflite(
         run,
-        tmp_path / "lite",
+        tmp_path,
         variants=["float32", "dynamic_range"],
         pictures=pictures,
         calibration=lambda count: [],
     )
     files = export.description["files"]
-    assert files["captions-float32.tflite"]["parity"] == {"greedy": everything, "beam": everything}
+    parity = files["captions-float32.tflite"]["parity"]
+    assert parity == {"greedy": EVERYTHING, "beam": EVERYTHING}
     for about in files.values():
         assert not any('"' in operator for operator in about["operators"])  # a custom one
     takes = {"region_features", "region_mask"} if run.full_frame_generator.reads_regions else None
