@@ -56,18 +56,21 @@ class SessionModel:
         self.session.close()
 
 
-def texts_in_python(run: TrainedRun, regions: Regions) -> Texts:
+def texts_in_python(
+    run: TrainedRun, regions: Regions, questions: Collection[str] = tuple(QUESTIONS)
+) -> Texts:
     """What a run says of pictures.
 
     Args:
       run: Questions without a model are left out.
       regions: Of B pictures, NumPy arrays.
+      questions: Of `QUESTIONS`.
     """
     features, real = np.asarray(regions.region_features), np.asarray(regions.region_mask)
     batch, num_regions, feature_dim = features.shape
     said: Texts = {}
-    for question, model in QUESTIONS.items():
-        if not run.has(model):
+    for question in questions:
+        if not run.has(QUESTIONS[question]):
             continue
         beam_size = run.config.generate.beam_size if question.endswith("beam") else 1
         of_regions = question.startswith("describe")
