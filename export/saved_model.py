@@ -48,7 +48,7 @@ def chosen(config: Config) -> dict[str, Any]:
     >>> chosen(Config())["beam_size"]
     7
     """
-    fields = dict(config.flat())
+    fields = {n: list(v) if isinstance(v, tuple) else v for n, v in config.flat()}
     names = [name for name in CHANGEABLE if name != "regions.batch_size"]
     return {name.rpartition(".")[2]: fields[name] for name in names}
 
