@@ -61,7 +61,8 @@ def warp_picture(pixels: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
       float [P, P, 3] or [B, P, P, 3] in 0..255.
     """
-    if pixels.dtype != tf.uint8:  # these need no copy of four times the size
+    # From bytes: as floats, the largest pictures would take four times the memory for the same sum.
+    if pixels.dtype != tf.uint8:
         pixels = tf.cast(pixels, tf.float32)
     pixels = tf.image.resize(pixels, [size, size], antialias=True)
     return tf.ensure_shape(pixels, [*pixels.shape[:-3], size, size, 3])
