@@ -46,7 +46,12 @@ VARIANTS = ("float32", "float16", "dynamic_range", "int8")
 CALIBRATION_PICTURES = 64
 """Pictures on which the ranges of int8 are measured."""
 
-_CNN = ("encode_frame", "encode_image")
+CALIBRATION_REGIONS = 16
+"""Of them, how many have all their regions measured too: that is 20 times the work."""
+
+CNN = ("encode_frame", "encode_image")
+"""The functions that are wholly in 8 bits."""
+
 _PROPOSERS = ("windows", "grid", "none")  # the detector's own suppression is no builtin operator
 
 
@@ -136,7 +141,10 @@ def export_tflite(
         for variant in variants:
             samples = calibration(CALIBRATION_PICTURES) if variant == "int8" else ()
             squares = [_square(run, picture) for picture in samples]
-            model = convert(traced, variant, squares)
+            parts = traced
+            if variant == "int8":
+                parts = traced | TfliteFunctions(run, whole_number_crops=True).trace(CNN)
+            model = convert(parts, variant, squares)
             path = folder / f"captions-{variant}.tflite"
             with atomic_path(path) as temporary:
                 temporary.write_bytes(model)
@@ -170,8 +178,8 @@ def convert(functions: dict[str, Any], variant: str, squares: Sequence[np.ndarra
         return _converted(functions, variant, squares)
     if not squares:
         raise ValueError("int8 needs pictures to measure ranges on")
-    cnn = {name: function for name, function in functions.items() if name in _CNN}
-    rest = {name: function for name, function in functions.items() if name not in _CNN}
+    cnn = {name: function for name, function in functions.items() if name in CNN}
+    rest = {name: function for name, function in functions.items() if name not in CNN}
     # The loops of the decoders are left in float32 by a full-integer conversion.
     return joined(_converted(cnn, "int8", squares), _converted(rest, "dynamic_range", ()))
 
@@ -214,9 +222,10 @@ def _square(run: TrainedRun, picture: bytes) -> np.ndarray:
 
 def _converted(functions: dict[str, Any], variant: str, squares: Sequence[np.ndarray]) -> bytes:
     def representative() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        for square in squares:
+        for number, square in enumerate(squares):
             for name in functions:
-                yield name, {"image": square[np.newaxis]}
+                if name != "encode_image" or number < CALIBRATION_REGIONS:
+                    yield name, {"image": square[np.newaxis]}
 
     with (
         tempfile.TemporaryDirectory() as folder,

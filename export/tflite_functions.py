@@ -11,13 +11,14 @@
 TFLite has no strings to speak of: a file `vocabulary.txt` turns ids to words and words to ids.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import tensorflow as tf
 
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.resample import crop_and_resize
 from visem_tf.stages.captioning import search_sentences
 from visem_tf.text import PAD_ID
@@ -25,6 +26,8 @@ from visem_tf.trained import TrainedRun
 
 Outputs = dict[str, tf.Tensor]
 Part = tuple[Callable[..., Outputs], list[tf.TensorSpec]]
+
+_PARTS = 8192  # of a pixel
 
 MODELS = {
     "encode_frame": "generate/full_frame",
@@ -38,16 +41,48 @@ MODELS = {
 """The model that each function needs; the others need none."""
 
 
+class WholeNumberCrops(RegionExtractor):
+    """Computes the samples of crops in whole numbers, which a full-integer conversion leaves alone.
+
+    Coordinates of hundreds of pixels in 8 bits would be wrong by more than a pixel, and the crops
+    beyond recognition.
+    """
+
+    def crop(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+        """See `RegionExtractor.crop`."""
+        return crop_and_resize(pixels, boxes, size, whole_number_weights)
+
+
+def whole_number_weights(
+    start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int
+) -> tf.Tensor:
+    """See `visem_tf.regions.resample.triangle_weights`, from which this differs by rounding."""
+    extent = tf.cast(length * _PARTS, tf.float32)
+    first = tf.cast(start * extent, tf.int32)[..., tf.newaxis]  # [B, R, 1]
+    step = (tf.cast(stop * extent, tf.int32)[..., tf.newaxis] - first) // size
+    centres = first + (2 * tf.range(size) + 1) * step // 2  # [B, R, S]
+    centres = tf.maximum(tf.minimum(centres, length * _PARTS - _PARTS // 2), _PARTS // 2)
+    samples = tf.range(length) * _PARTS + _PARTS // 2
+    difference = samples - centres[..., tf.newaxis]  # [B, R, S, length]
+    distance = tf.maximum(difference, -difference)
+    width = tf.maximum(step, _PARTS)[..., tf.newaxis]
+    weights = tf.cast(tf.maximum(width - distance, 0), tf.float32) / _PARTS
+    return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
+
+
 class TfliteFunctions:
     """The functions of a run, traced for the converter.
 
     Args:
       run: A finished run. A model that it did not train leaves out the functions that need it.
+      whole_number_crops: Whether crops are found as a full-integer conversion needs it.
     """
 
-    def __init__(self, run: TrainedRun) -> None:
+    def __init__(self, run: TrainedRun, *, whole_number_crops: bool = False) -> None:
         self.run = run
-        self.extractor = run.extractor
+        self.extractor = (
+            WholeNumberCrops(run.config.regions) if whole_number_crops else run.extractor
+        )
         self.feature_dim = FEATURE_DIM
         self.left_out = {
             name: f"the run has no model {model}"
@@ -84,12 +119,13 @@ class TfliteFunctions:
         }
         return {name: part for name, part in parts.items() if name not in self.left_out}
 
-    def trace(self) -> dict[str, Any]:
-        """The functions as concrete functions, by name."""
+    def trace(self, names: Collection[str] | None = None) -> dict[str, Any]:
+        """The functions, or those with some names, as concrete functions by name."""
         self._read_models()
         return {
             name: tf.function(function, input_signature=specs).get_concrete_function()
             for name, (function, specs) in self.parts().items()
+            if names is None or name in names
         }
 
     @property

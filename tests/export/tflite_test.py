@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from visem_tf.export.__main__ import main
 from visem_tf.export.tflite import TfliteExport, convert, export_tflite
 from visem_tf.export.tflite_files import joined, operators
-from visem_tf.export.tflite_functions import TfliteFunctions, embed_padded
+from visem_tf.export.tflite_functions import TfliteFunctions, embed_padded, whole_number_weights
 from visem_tf.export.tflite_model import TfliteModel
 
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import prepare_picture
+from visem_tf.regions.resample import triangle_weights
 from visem_tf.trained import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
@@ -86,6 +89,31 @@ def test_one_by_one_and_together(model: TfliteModel, pictures: list[bytes]):
             rows = [squares[row : row + 1] for row in range(len(squares))]
             alone = [ask(encode(row), beam=beam)[0] for row in rows]
             assert ask(encode(squares), beam=beam) == alone
+
+
+def test_int8_sees_what_float32_sees(
+    written: TfliteExport, model: TfliteModel, pictures: list[bytes]
+):
+    squares = model.squares([decoded(picture) for picture in pictures])
+    small = TfliteModel(written.path / "captions-int8.tflite")
+    for signature, name in (
+        ("encode_frame", "image_features"),
+        ("encode_image", "region_features"),
+    ):
+        exact, found = model(signature, image=squares)[name], small(signature, image=squares)[name]
+        lengths = np.linalg.norm(exact, axis=-1) * np.linalg.norm(found, axis=-1)
+        cosines = (exact * found).sum(axis=-1) / lengths
+        assert cosines.min() > 0.9, (signature, cosines)
+
+
+@given(st.floats(0, 0.9), st.floats(0.05, 1), st.integers(40, 500), st.integers(8, 200))
+@settings(max_examples=25, deadline=None)
+def test_whole_number_weights(start: float, extent: float, length: int, size: int):
+    box = tf.constant([[start]]), tf.constant([[min(start + extent, 1.0)]])
+    expected = triangle_weights(*box, tf.constant(length), size).numpy()
+    found = whole_number_weights(*box, tf.constant(length), size).numpy()
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=0.04)
 
 
 def test_squares_are_those_of_python(model: TfliteModel, pictures: list[bytes]):

@@ -138,9 +138,13 @@ class RegionExtractor:
         return self.describe_boxes(pixels, frame)[:, 0]
 
     def _describe_crops(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
-        crops = crop_and_resize(pixels, boxes, size)  # [B, R, S, S, 3]
+        crops = self.crop(pixels, boxes, size)  # [B, R, S, S, 3]
         features = self.backbone.features(tf.reshape(crops, [-1, size, size, 3]))
         return tf.reshape(features, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[1]])
+
+    def crop(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+        """Cuts boxes out, see `visem_tf.regions.resample.crop_and_resize`."""
+        return crop_and_resize(pixels, boxes, size)
 
     @functools.cached_property
     def compiled(self) -> tf.types.experimental.PolymorphicFunction:
