@@ -96,14 +96,13 @@ def test_int8_sees_what_float32_sees(
 ):
     squares = model.squares([decoded(picture) for picture in pictures])
     small = TfliteModel(written.path / "captions-int8.tflite")
-    for signature, name in (
-        ("encode_frame", "image_features"),
-        ("encode_image", "region_features"),
-    ):
-        exact, found = model(signature, image=squares)[name], small(signature, image=squares)[name]
-        lengths = np.linalg.norm(exact, axis=-1) * np.linalg.norm(found, axis=-1)
-        cosines = (exact * found).sum(axis=-1) / lengths
-        assert cosines.min() > 0.9, (signature, cosines)
+    exact = model("encode_frame", image=squares)["image_features"]
+    frames = small("encode_frame", image=squares)["image_features"]
+    # Other regions need not be the same ones: they are chosen by scores that are rounded too.
+    of_regions = small("encode_image", image=squares)["region_features"][:, 0]
+    for found in (frames, of_regions):
+        lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(found, axis=1)
+        assert ((exact * found).sum(axis=1) > 0.9 * lengths).all()
 
 
 @given(st.floats(0, 0.9), st.floats(0.05, 1), st.integers(40, 500), st.integers(8, 200))
