@@ -30,7 +30,8 @@ def suppress(
     boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=2)  # [B, W]
     areas = (ymax - ymin) * (xmax - xmin)
-    never = tf.constant(-float("inf"))
+    # Not minus infinity, which has no place in the ranges of a conversion to 8 bits.
+    never = tf.reduce_min(scores, axis=1, keepdims=True) - 1.0  # [B, 1]
     column = tf.range(num_boxes)
     index = tf.range(tf.shape(scores)[1])
 
