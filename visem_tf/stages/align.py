@@ -3,13 +3,13 @@
 import sys
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
+from visem_tf.models import keras_files
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
@@ -144,11 +144,9 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
 
 def load_model(context: Context) -> AlignmentModel:
     """The best model of the finished stage."""
-    model = keras.saving.load_model(
-        context.run / "checkpoints" / "align" / "best.keras", compile=False
+    return keras_files.load_model(
+        context.run / "checkpoints" / "align" / "best.keras", AlignmentModel
     )
-    assert isinstance(model, AlignmentModel)
-    return model
 
 
 def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> AlignmentModel:

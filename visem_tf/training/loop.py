@@ -13,6 +13,7 @@ import tqdm
 
 from visem_tf.config import AlignConfig, GenerateConfig
 from visem_tf.files import atomic_path, write_atomically
+from visem_tf.models.keras_files import save_model
 from visem_tf.training.bar import TrainingBar
 
 Validation = Callable[[keras.Model], dict[str, float]]
@@ -102,8 +103,7 @@ class Progress(keras.callbacks.Callback):
         self.history.append({name: float(value) for name, value in logs.items()})
         gained = self.best_epoch == len(self.history) - 1
         if gained:
-            with atomic_path(self.best_path) as temporary:
-                self.model.save(temporary)
+            save_model(self.model, self.best_path)
         self.finished = (
             len(self.history) >= self.settings.epochs
             or self.epochs_without_gain >= self.settings.patience
