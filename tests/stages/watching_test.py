@@ -20,7 +20,7 @@ def test_all_trainings_are_one_run_with_readable_names(tiny_run, events: EventAc
         (tiny_run.path / "tensorboard").glob("events.*")
     )
     tags = set(events.Tags()["tensors"])
-    for training in ("alignment", "full-frame generator", "regions generator"):
+    for training in ("alignment", "full-frame generator", "region generator"):
         for figure in ("loss", "learning rate", "gradient norm", "examples a second", "input wait"):
             assert f"{training}/{figure}" in tags
     assert {"alignment/recall sum", "full-frame generator/val perplexity"} <= tags
@@ -54,7 +54,7 @@ def test_results_and_configuration_stand_beside_each_other(tiny_run, events: Eve
 def test_the_space_of_words_and_regions_is_there(tiny_run):
     folder = tiny_run.path / "tensorboard"
     names = (folder / "projector" / "names.tsv").read_text().splitlines()[1:]
-    kinds = [name.partition("\t")[0] for name in names]
+    kinds = [name.partition("\t")[2] for name in names]
     assert {"word", "region"} == set(kinds)
     size = (folder / "projector" / "embeddings.bytes").stat().st_size
     assert size == 4 * 32 * len(names)  # 32 is the preset's embedding_dim
