@@ -7,7 +7,6 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from visem_tf.described import Writer, write_json
 from visem_tf.errors import UserError
 from visem_tf.picture_files import find_pictures
 from visem_tf.quiet import first_operation, start_tensorflow
+from visem_tf.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
     from visem_tf.looking import Looker, Query
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         warn_of([query])
     failures: list[PictureError] = []
     writer = Writer(
-        Path(options.picture).expanduser() if options.picture else None,
+        as_path(options.picture) if options.picture else None,
         None if options.boxes else options.top,
     )
     try:
@@ -130,14 +130,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 writer.take(*each)
     finally:  # what was described before a mistake, or Ctrl-C, is not lost
         if options.json:
-            write_json(Path(options.json).expanduser(), writer.results)
+            write_json(as_path(options.json), writer.results)
     complain(failures)
 
 
 def _regions(
     run: "TrainedRun",
     config: Config,
-    paths: Sequence[Path],
+    paths: Sequence[AnyPath],
     options: Any,
     failures: list["PictureError"],
 ) -> Iterator[tuple["OwnPictures", "Regions"]]:
@@ -152,7 +152,7 @@ def _regions(
     settings = config.regions
     given = None
     if options.boxes:
-        given = read_boxes(Path(options.boxes).expanduser(), options.box_format)
+        given = read_boxes(as_path(options.boxes), options.box_format)
         if not any(given.has(path) for path in paths):
             raise UserError(
                 f"{options.boxes} has no boxes for {paths[0]}; it names pictures by file"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visem_tf.picture_files import free_name
 from visem_tf.snippets import box_as_json
+from visem_tf.storage import AnyPath
 
 if TYPE_CHECKING:
     from visem_tf.trained import Description
@@ -55,7 +55,7 @@ def word_probabilities(description: Description) -> np.ndarray:
     return np.exp(description.region_log_probs / lengths)
 
 
-def as_json(path: Path, description: Description) -> dict[str, Any]:
+def as_json(path: AnyPath, description: Description) -> dict[str, Any]:
     """A description in JSON's types; boxes are `rel_yxyx`.
 
     Where the generator looks at regions, "attention" says at which, see `visem_tf.attended`.
@@ -94,7 +94,7 @@ def as_json(path: Path, description: Description) -> dict[str, Any]:
     return described
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: AnyPath, content: Any) -> None:
     """Writes JSON, whole or not at all; bytes of file names that are no text stand escaped."""
     from visem_tf.files import write_atomically
 
@@ -110,14 +110,14 @@ class Writer:
       top: Regions to show; None shows all.
     """
 
-    def __init__(self, folder: Path | None, top: int | None) -> None:
+    def __init__(self, folder: AnyPath | None, top: int | None) -> None:
         self.folder = folder
         self.top = top
         self.results: list[dict[str, Any]] = []
         self._taken: set[str] = set()
 
     def take(
-        self, path: Path, encoded: bytes, description: Description, looks: dict[str, Any] | None
+        self, path: AnyPath, encoded: bytes, description: Description, looks: dict[str, Any] | None
     ) -> None:
         """Prints, draws and remembers the description of a picture."""
         if self.top is None:
@@ -144,7 +144,7 @@ class Writer:
 
     def _print(
         self,
-        path: Path,
+        path: AnyPath,
         description: Description,
         shown: list[int],
         looks: dict[str, Any] | None,
