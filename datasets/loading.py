@@ -19,7 +19,7 @@ from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Phrase
 from visem_tf.datasets.region_source import RegionSource
 
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.errors import UserError
 
 _TEXTS = ("image_id", "file_name", "sentences", "phrases")
@@ -185,6 +185,19 @@ def load_dataset(
             *problems.decisions,
         ],
         skipped=problems.skipped,
+    )
+
+
+def load_configured(config: Config) -> CaptionDataset:
+    """Reads the data set that a configuration names; see `load_dataset`."""
+    name, _, variant = config.dataset.partition("/")
+    return load_dataset(
+        name,
+        cache_dir=config.cache_dir,
+        data_dir=config.data_dir or None,
+        config=variant or None,
+        options=config.data,
+        strict=config.strict,
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from visem_tf.datasets.loading import load_dataset
+from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.scenes.renderer import encode_jpeg, render
 from visem_tf.datasets.scenes.sampling import sample_scene
 
@@ -35,21 +35,14 @@ def sample_pictures(
     """
     if folder:
         return _of_folder(as_path(folder), count), f"pictures of {folder}"
-    name, _, variant = config.dataset.partition("/")
-    if name != "scenes":
+    if config.dataset.partition("/")[0] != "scenes":
         try:
-            data = load_dataset(
-                name,
-                cache_dir=config.cache_dir,
-                data_dir=config.data_dir or None,
-                config=variant or None,
-                options=config.data,
-            )
+            data = load_configured(config)
         except UserError as error:
             print(f"visem_tf: warning: drawn scenes stand in: {error}", file=sys.stderr)
         else:
             pictures = data.splits[split].pictures().take(count).as_numpy_iterator()
-            return list(pictures), f"{split} pictures of {name}"
+            return list(pictures), f"{split} pictures of {data.name}"
     scenes = (sample_scene(seed=0, split=split, index=index) for index in range(count))
     return [encode_jpeg(render(scene)) for scene in scenes], "drawn scenes"
 

@@ -19,15 +19,13 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 from visem_tf.export.parity import Texts, identical, texts_in_python
-from visem_tf.export.saved_model import check_exportable, chosen, described
+from visem_tf.export.saved_model import Export, check_exportable, chosen, described
 from visem_tf.export.tflite_files import joined, operators, pack
 from visem_tf.export.tflite_functions import TfliteFunctions
 from visem_tf.export.tflite_model import TfliteModel
@@ -55,17 +53,8 @@ CNN = ("encode_frame", "encode_image")
 _PROPOSERS = ("windows", "grid", "none")  # the detector's own suppression is no builtin operator
 
 
-@dataclass(frozen=True)
-class TfliteExport:
-    """What was written.
-
-    Attributes:
-      path: The folder of the version.
-      description: The content of its export.json.
-    """
-
-    path: Path
-    description: dict[str, Any]
+class TfliteExport(Export):
+    """What was written."""
 
     def table(self) -> str:
         """The signatures, and every file with its size and how many of its texts are Python's."""

@@ -42,20 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if folder.exists() and (not folder.is_dir() or any(True for _ in folder.iterdir())):
         raise UserError(f"{folder} is not empty; give a new folder with --to")
     start_tensorflow()
-    from visem_tf.datasets.loading import load_dataset
+    from visem_tf.datasets.loading import load_configured
     from visem_tf.datasets.writing import write_coco
     from visem_tf.regions.exporting import write_cache, write_scan
     from visem_tf.stages.features import fill_caches
 
-    name, _, variant = config.dataset.partition("/")
-    data = load_dataset(
-        name,
-        cache_dir=config.cache_dir,
-        data_dir=config.data_dir or None,
-        config=variant or None,
-        options=config.data,
-        strict=config.strict,
-    )
+    data = load_configured(config)
     if options.format == "coco":
         write_coco(data, folder)
     else:

@@ -8,6 +8,7 @@ import jinja2
 
 from visem_tf.report.attention import LookedCaption, LookedWord
 from visem_tf.report.pictures import COLOURS
+from visem_tf.report.templating import make_environment
 
 Edges = tuple[float, float, float, float]
 
@@ -72,11 +73,4 @@ def colour_of(number: int) -> str:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("visem_tf.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("overlay.svg.j2")
+    return make_environment().get_template("overlay.svg.j2")

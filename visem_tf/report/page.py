@@ -13,6 +13,7 @@ import numpy as np
 from visem_tf.report.curves import Curves
 from visem_tf.report.gallery import GROUPS, GalleryPicture
 from visem_tf.report.tables import Table
+from visem_tf.report.templating import make_environment
 
 _GROUP_TITLES = {
     "best": "Pictures whose own sentence ranks best",
@@ -103,13 +104,7 @@ def render(page: Page) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("visem_tf.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment()
     environment.filters["data_uri"] = _data_uri
     environment.filters["percent"] = lambda share: f"{100 * share:.2f}%"
     return environment

@@ -3,7 +3,7 @@
 import sys
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import load_dataset
+from visem_tf.datasets.loading import load_configured
 from visem_tf.distribution import make_strategy, set_seed
 from visem_tf.quiet import first_operation
 from visem_tf.stages import Context, RunDirectory
@@ -25,15 +25,7 @@ def open_run(config: Config) -> Context:
     strategy = make_strategy(config.distribute)
     first_operation()
     set_seed(config.seed)
-    name, _, variant = config.dataset.partition("/")
-    data = load_dataset(
-        name,
-        cache_dir=config.cache_dir,
-        data_dir=config.data_dir or None,
-        config=variant or None,
-        options=config.data,
-        strict=config.strict,
-    )
+    data = load_configured(config)
     run.claim_data(data.fingerprint)
     for problem in data.problems[:_PROBLEMS_SHOWN]:
         print(f"visem_tf: warning: {problem}", file=sys.stderr)

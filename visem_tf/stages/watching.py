@@ -1,5 +1,6 @@
 """What TensorBoard shows while models learn: the same few validation pictures, every few epochs."""
 
+import abc
 import io
 from typing import Any
 
@@ -31,7 +32,7 @@ def record(context: Context, name: str, num_examples: int) -> Recorder:
     return Recorder(folder, name, num_examples, profile=context.config.report.profile)
 
 
-class _Watch(keras.callbacks.Callback):
+class _Watch(keras.callbacks.Callback, abc.ABC):
     """Does something after the first epoch, and then every `report.every` epochs."""
 
     def __init__(self, context: Context) -> None:
@@ -45,9 +46,9 @@ class _Watch(keras.callbacks.Callback):
         if every and (epoch == 0 or (epoch + 1) % every == 0):
             self.write(epoch + 1)
 
+    @abc.abstractmethod
     def write(self, epoch: int) -> None:
         """Writes what the model makes of the pictures after an epoch, counted from 1."""
-        raise NotImplementedError
 
 
 class AlignmentWatch(_Watch):
