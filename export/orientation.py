@@ -6,6 +6,8 @@ itself. Both look at the same places: the EXIF block of a JPEG (segment APP1) or
 and where that says nothing, the field `tiff:Orientation` of an XMP packet.
 """
 
+from typing import Any
+
 import tensorflow as tf
 
 _ORIENTATION_TAG = 0x0112
@@ -48,13 +50,7 @@ def jpeg_orientation(encoded: tf.Tensor) -> tf.Tensor:
         xmp = _first(xmp, content, _XMP)
         return position + step, exif, xmp
 
-    _, exif, xmp = tf.while_loop(
-        has_marker,
-        next_segment,
-        (tf.constant(2), tf.constant(b""), tf.constant(b"")),
-        maximum_iterations=_MOST_BLOCKS,
-    )
-    return _orientation(exif, xmp)
+    return _found_in_blocks(2, has_marker, next_segment)
 
 
 def png_orientation(encoded: tf.Tensor) -> tf.Tensor:
@@ -78,13 +74,7 @@ def png_orientation(encoded: tf.Tensor) -> tf.Tensor:
         xmp = _first(xmp, content, _PNG_XMP)
         return tf.where(length < 0, size, position + 12 + length), exif, xmp
 
-    _, exif, xmp = tf.while_loop(
-        has_chunk,
-        next_chunk,
-        (tf.constant(8), tf.constant(b""), tf.constant(b"")),
-        maximum_iterations=_MOST_BLOCKS,
-    )
-    return _orientation(exif, xmp)
+    return _found_in_blocks(8, has_chunk, next_chunk)
 
 
 def turn_upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -115,6 +105,17 @@ def turn_upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
         ],
     )
     return tf.ensure_shape(turned, pixels.shape)
+
+
+def _found_in_blocks(start: int, goes_on: Any, next_block: Any) -> tf.Tensor:
+    """The orientation by the first EXIF block and XMP packet of a file, block by block."""
+    _, exif, xmp = tf.while_loop(
+        goes_on,
+        next_block,
+        (tf.constant(start), tf.constant(b""), tf.constant(b"")),
+        maximum_iterations=_MOST_BLOCKS,
+    )
+    return _orientation(exif, xmp)
 
 
 def _orientation(exif: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
