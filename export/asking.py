@@ -14,6 +14,9 @@ from visem_tf.quiet import start_tensorflow
 Inputs = dict[str, list[bytes]]
 Outputs = dict[str, np.ndarray]
 
+MODEL_NAME = "captions"
+"""The name under which exports are served unless another is chosen."""
+
 PROTOCOLS = ("auto", "grpc", "rest")
 """auto takes REST for http:// and for port 8501, TensorFlow Serving's own, and gRPC otherwise."""
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from visem_tf.export.asking import PROTOCOLS, Outputs, connect
+from visem_tf.export.asking import MODEL_NAME, PROTOCOLS, Outputs, connect
 
 from visem_tf.cli import run_command
 from visem_tf.errors import UserError
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=PROTOCOLS,
         help="auto takes REST for http:// addresses and port 8501, gRPC otherwise",
     )
-    parser.add_argument("--model", default="captions", help="the name it is served under")
+    parser.add_argument("--model", default=MODEL_NAME, help="the name it is served under")
     parser.add_argument("--version", type=int, help="a version, instead of the latest")
     parser.add_argument(
         "--signature", default="greedy", choices=_SIGNATURES, help="what to ask for"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from visem_tf.export.asking import MODEL_NAME
 
 from visem_tf.files import atomic_path, write_atomically
 
@@ -16,9 +17,6 @@ WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 """Batches that the server may form; it fills up what lies between."""
-
-MODEL_NAME = "captions"
-"""The name under which the files below have a model served."""
 
 _WARM_INPUTS = {"image_bytes", "sentences"}
 _MODELS = """\
