@@ -30,9 +30,26 @@ def cell_names() -> tuple[str, ...]:
     return _modules("models", "cells")
 
 
+def score_names() -> tuple[str, ...]:
+    """Returns the image-sentence scores there are: the modules of `visem_tf.scores`."""
+    return _modules("scores")
+
+
+def loss_names() -> tuple[str, ...]:
+    """Returns the losses of the alignment there are: the modules of `visem_tf.losses`."""
+    return _modules("losses")
+
+
 def _modules(*package: str) -> tuple[str, ...]:
     folder = Path(__file__).parent.joinpath(*package)
     return tuple(module.name for module in pkgutil.iter_modules([str(folder)]))
+
+
+def _check_name(field: str, name: str, names: tuple[str, ...]) -> None:
+    if name not in names:
+        raise UserError(
+            f"{field} must be one of {', '.join(names)}, not {name!r}{nearest(name, names)}"
+        )
 
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
@@ -119,11 +136,7 @@ class RegionsConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.proposer not in proposer_names():
-            raise UserError(
-                f"regions.proposer must be one of {', '.join(proposer_names())}, "
-                f"not {self.proposer!r}{nearest(self.proposer, proposer_names())}"
-            )
+        _check_name("regions.proposer", self.proposer, proposer_names())
 
 
 @dataclass(frozen=True)
@@ -148,17 +161,32 @@ class AlignConfig(Settings):
     """Share of the word vectors' entries that are dropped in training."""
     dropout_hidden: float = setting(0.2, at_least=0, below=1)
     """Share of the BRNN's outputs that are dropped in training; the recurrences never drop."""
-    score: Literal["best_region", "fragments"] = "best_region"
-    """A word's part of the score: its best region, or the sum over all regions of what is positive
-    (the earlier Deep Fragments form)."""
+    encoder: Literal["brnn", "gru"] = "brnn"
+    """What puts words into the context of their sentence: the paper's bidirectional network, or
+    gated recurrent units in both directions."""
+    score: str = "best_region"
+    """How a picture and a sentence are scored, a module of `visem_tf.scores`: best_region (the
+    paper's), fragments (its earlier form, the sum over all regions of what is positive), cosine
+    (the mean over words of the best cosine) or attention (SCAN: every word attends to regions)."""
+    sharpness: float = setting(9.0, above=0)
+    """For the score attention: how much a word prefers the regions that are like it."""
     normalise_by_length: bool = False
-    """Whether a score is divided by the number of words in the sentence."""
+    """Whether a score is divided by the number of words in the sentence; cosine and attention are
+    means already."""
     feature_scale: float = setting(10.0, at_least=0)
     """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
     centre_features: bool = True
     """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
+    loss: str = "hinge_sum"
+    """What is descended, a module of `visem_tf.losses`: hinge_sum (the paper's), hinge_max (the
+    hardest negative only, as in VSE++) or infonce (cross-entropy over the batch)."""
+    hinge_warmup_epochs: int = setting(0, at_least=0)
+    """For hinge_max: epochs of hinge_sum that come first; without any it may learn nothing."""
     margin: float = setting(1.0, above=0)
-    """By how much a true pair must outscore a false one."""
+    """By how much a true pair must outscore a false one; for the scores cosine and attention, which
+    lie between -1 and 1, take 0.2."""
+    temperature: float = setting(0.1, above=0)
+    """For infonce: what scores are divided by."""
     optimizer: Optimizer = "adam"
     """The optimizer; the paper uses sgd."""
     learning_rate: float = setting(5e-4, above=0)
@@ -181,6 +209,27 @@ class AlignConfig(Settings):
     whenever the validation figure stands still (plateau)."""
     warmup_steps: int = setting(0, at_least=0)
     """Steps in which the learning rate rises from zero."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_name("align.score", self.score, score_names())
+        _check_name("align.loss", self.loss, loss_names())
+        if self.score in ("cosine", "attention"):
+            if self.normalise_by_length:
+                raise UserError(
+                    "align.normalise_by_length is of sums over words, and align.score "
+                    f"{self.score} is a mean already; leave it false"
+                )
+            if self.loss.startswith("hinge") and self.margin >= 2:
+                raise UserError(
+                    f"align.margin {self.margin:g} can never be met, for align.score {self.score} "
+                    "lies between -1 and 1; take 0.2"
+                )
+        if self.hinge_warmup_epochs and self.loss != "hinge_max":
+            raise UserError(
+                f"align.hinge_warmup_epochs comes before align.loss hinge_max, not {self.loss}; "
+                "leave it at 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -273,11 +322,7 @@ class GenerateConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cell not in cell_names():
-            raise UserError(
-                f"generate.cell must be one of {', '.join(cell_names())}, not {self.cell!r}"
-                f"{nearest(self.cell, cell_names())}"
-            )
+        _check_name("generate.cell", self.cell, cell_names())
         if self.model == "mrnn":
             for name, off in (
                 ("attend_to", "features"),

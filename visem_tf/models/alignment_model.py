@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from visem_tf import alignment
+from visem_tf.losses import get_loss, hinge_sum
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.models.training import (
@@ -14,6 +15,7 @@ from visem_tf.models.training import (
     gather,
     replica_count,
 )
+from visem_tf.scores import get_score
 from visem_tf.text import PAD_ID
 
 
@@ -33,8 +35,12 @@ class AlignmentModel(GlobalBatchModel):
       region_encoder: makes region embeddings.
       sentence_encoder: makes word embeddings, of the same embedding_dim.
       margin: by how much a true score must exceed a false one.
-      score: "best_region" or "fragments", see `visem_tf.alignment.alignment_scores`.
+      score: "best_region" (the paper's) or another module of `visem_tf.scores`.
+      sharpness: of the score "attention".
       normalise_by_length: divides scores by the number of words.
+      loss: "hinge_sum" (the paper's C) or another module of `visem_tf.losses`.
+      temperature: of the loss "infonce".
+      hinge_sum_steps: so many steps of the optimizer descend "hinge_sum" before `loss` does.
       clip_value: element-wise limit for the gradient of C; None: no limit.
 
     Example:
@@ -53,6 +59,10 @@ class AlignmentModel(GlobalBatchModel):
         score: str = "best_region",
         normalise_by_length: bool = False,
         clip_value: float | None = 5.0,
+        sharpness: float = 9.0,
+        loss: str = "hinge_sum",
+        temperature: float = 0.1,
+        hinge_sum_steps: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -61,10 +71,15 @@ class AlignmentModel(GlobalBatchModel):
                 "region_encoder and sentence_encoder must have one embedding_dim, not "
                 f"{region_encoder.embedding_dim} and {sentence_encoder.embedding_dim}"
             )
-        if score not in alignment.SCORES:
-            raise ValueError(f"score must be one of {alignment.SCORES}, not {score!r}")
-        if not margin > 0:
-            raise ValueError(f"margin must be above 0, not {margin!r}")
+        get_score(score)
+        self._objective = get_loss(loss)
+        for name, value in (
+            ("margin", margin),
+            ("sharpness", sharpness),
+            ("temperature", temperature),
+        ):
+            if not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value!r}")
         if clip_value is not None and not clip_value > 0:
             raise ValueError(f"clip_value must be above 0 or None, not {clip_value!r}")
         self.region_encoder = region_encoder
@@ -73,6 +88,10 @@ class AlignmentModel(GlobalBatchModel):
         self.score = score
         self.normalise_by_length = normalise_by_length
         self.clip_value = clip_value
+        self.sharpness = sharpness
+        self.loss_name = loss  # Keras has a `loss` of its own
+        self.temperature = temperature
+        self.hinge_sum_steps = hinge_sum_steps
         self._loss_metric = keras.metrics.Mean(name="loss")
         self._spread_metric = keras.metrics.Mean(name="score_spread")
         self._collapsed_metric = keras.metrics.Mean(name="collapsed")
@@ -128,12 +147,14 @@ class AlignmentModel(GlobalBatchModel):
             region_mask,
             word_mask,
             score=self.score,
+            sharpness=self.sharpness,
             normalise_by_length=self.normalise_by_length,
             chunk_size=chunk_size,
         )
 
     def word_region_similarities(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """v_i . s_t for pairs that belong together, what `visem_tf.smooth_alignment` takes.
+        """v_i . s_t for pairs that belong together, what `visem_tf.smooth_alignment` takes; the
+        cosine for scores that compare vectors of length 1.
 
         Args:
           inputs: as of `call`, with B = N.
@@ -145,6 +166,7 @@ class AlignmentModel(GlobalBatchModel):
             self.encode_regions(inputs["region_features"]),
             self.encode_sentences(inputs["token_ids"]),
             inputs.get("region_mask"),
+            score=self.score,
         )
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -187,15 +209,27 @@ class AlignmentModel(GlobalBatchModel):
             None if region_mask is None else gather(region_mask),
             gather(tf.not_equal(inputs["token_ids"], PAD_ID)),
         )
-        loss = alignment.ranking_loss(scores, image_ids, self.margin)
+        loss = self._loss_of(scores, image_ids)
 
         batch_size = tf.cast(tf.shape(image_ids)[0], loss.dtype)
         spread = alignment.score_spread(scores, image_ids)
         self._loss_metric.update_state(loss / batch_size, batch_size)
         self._spread_metric.update_state(spread, batch_size)
-        equal = spread < alignment.COLLAPSED_SPREAD * self.margin
+        unit = self.temperature if self.loss_name == "infonce" else self.margin
+        equal = spread < alignment.COLLAPSED_SPREAD * unit
         self._collapsed_metric.update_state(equal & (loss > 0))  # without negatives it is 0
         return loss, batch_size
+
+    def _loss_of(self, scores: tf.Tensor, image_ids: tf.Tensor) -> tf.Tensor:
+        """C by the model's loss, or by the sum of hinges in the first steps."""
+        options = {"margin": self.margin, "temperature": self.temperature}
+        if not self.hinge_sum_steps or getattr(self, "optimizer", None) is None:
+            return self._objective(scores, image_ids, **options)
+        return tf.cond(
+            tf.convert_to_tensor(self.optimizer.iterations) < self.hinge_sum_steps,
+            lambda: hinge_sum.loss(scores, image_ids, **options),
+            lambda: self._objective(scores, image_ids, **options),
+        )
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -212,6 +246,10 @@ class AlignmentModel(GlobalBatchModel):
             "score": self.score,
             "normalise_by_length": self.normalise_by_length,
             "clip_value": self.clip_value,
+            "sharpness": self.sharpness,
+            "loss": self.loss_name,
+            "temperature": self.temperature,
+            "hinge_sum_steps": self.hinge_sum_steps,
         }
 
     @classmethod
