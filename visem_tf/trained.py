@@ -9,12 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment import unit_vectors
 from visem_tf.config import Config
 from visem_tf.decoding import PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.scores import get_score
 from visem_tf.stages.captioning import Describer, word_attention
 from visem_tf.stages.generators import read_generator, with_ensemble
 from visem_tf.stages.run_directory import RunDirectory
@@ -143,8 +145,10 @@ class TrainedRun:
 
         @tf.function(reduce_retracing=True)
         def fit(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
-            words = tf.reduce_sum(model.encode_sentences(token_ids), axis=1)  # padding is 0
-            regions = model.encode_regions(features)
+            words, regions = model.encode_sentences(token_ids), model.encode_regions(features)
+            if get_score(model.score).unit:
+                words, regions = unit_vectors(words), unit_vectors(regions)
+            words = tf.reduce_sum(words, axis=1)  # padding is 0
             return tf.einsum("brd,brd->br", regions, tf.reshape(words, tf.shape(regions)))
 
         return fit

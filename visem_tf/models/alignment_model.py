@@ -8,13 +8,13 @@ import tensorflow as tf
 from visem_tf import alignment
 from visem_tf.losses import get_loss, hinge_sum
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.models.training import (
     GlobalBatchModel,
     apply_global_gradients,
     gather,
     replica_count,
 )
+from visem_tf.models.words_in_context import WordsInContext
 from visem_tf.scores import get_score
 from visem_tf.text import PAD_ID
 
@@ -33,7 +33,8 @@ class AlignmentModel(GlobalBatchModel):
 
     Args:
       region_encoder: makes region embeddings.
-      sentence_encoder: makes word embeddings, of the same embedding_dim.
+      sentence_encoder: makes word embeddings, of the same embedding_dim; `SentenceEncoder` is the
+        paper's.
       margin: by how much a true score must exceed a false one.
       score: "best_region" (the paper's) or another module of `visem_tf.scores`.
       sharpness: of the score "attention".
@@ -45,6 +46,7 @@ class AlignmentModel(GlobalBatchModel):
 
     Example:
       >>> import tensorflow as tf
+      >>> from visem_tf.models.sentence_encoder import SentenceEncoder
       >>> model = AlignmentModel(RegionEncoder(8), SentenceEncoder(10, 8, 6, word_dim=4))
       >>> regions = tf.ones([2, 20, 5])
       >>> model({"region_features": regions, "token_ids": tf.constant([[5, 6], [7, 0]])}).shape
@@ -54,7 +56,7 @@ class AlignmentModel(GlobalBatchModel):
     def __init__(
         self,
         region_encoder: RegionEncoder,
-        sentence_encoder: SentenceEncoder,
+        sentence_encoder: WordsInContext,
         margin: float = 1.0,
         score: str = "best_region",
         normalise_by_length: bool = False,

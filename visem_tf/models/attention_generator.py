@@ -106,10 +106,18 @@ class AttentionGenerator(SentenceGenerator):
         if region_encoder is not None:
             region_encoder.trainable = False
             region_encoder.projection.trainable = False  # a loaded encoder does not pass it on
+        if deep_output:
+            common = {"dtype": self.dtype_policy}
+            self.hidden_to_word = keras.layers.Dense(word_dim, **common)  # L_h
+            self.context_to_word = keras.layers.Dense(word_dim, use_bias=False, **common)  # L_z
+
+    def make_layers(self) -> None:
+        """Makes what the equations need, in the order of their random initial values."""
         layers, common = keras.layers, {"dtype": self.dtype_policy}
+        hidden_dim = self.hidden_dim
         width = self._cell.gates * hidden_dim
         self._widths = [width, hidden_dim, 1]  # of U h, W_q h and w_β h
-        self.word_vectors = layers.Embedding(vocabulary_size, word_dim, **common)  # x_t
+        self.word_vectors = layers.Embedding(self.vocabulary_size, self.word_dim, **common)  # x_t
         self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_x
         self.scaling = FeatureScale(self.feature_scale, **common)
         self.region_projection = layers.Dense(hidden_dim, activation="relu", **common)  # W_a
@@ -125,10 +133,7 @@ class AttentionGenerator(SentenceGenerator):
         self.hidden_start = layers.Dense(hidden_dim, activation="tanh", **common)  # W_h
         if self._cell.memory == "own":
             self.memory_start = layers.Dense(hidden_dim, activation="tanh", **common)  # W_c
-        if deep_output:
-            self.hidden_to_word = layers.Dense(word_dim, **common)  # L_h
-            self.context_to_word = layers.Dense(word_dim, use_bias=False, **common)  # L_z
-        self.output_projection = layers.Dense(vocabulary_size, **common)  # W_o
+        self.output_projection = layers.Dense(self.vocabulary_size, **common)  # W_o
         self.word_dropout = layers.Dropout(self.dropout, **common)
         self.region_dropout = layers.Dropout(self.image_dropout, **common)
         self.hidden_dropout = layers.Dropout(self.dropout, **common)

@@ -35,11 +35,7 @@ class CaptionGenerator(SentenceGenerator):
     biases). Dropout falls on the word vectors, on b_v and on h_t before the output layer; it never
     enters the recurrence.
 
-    Args:
-      vocabulary_size: V, with the four special tokens.
-      hidden_dim: H.
-      word_dim: size of the word vectors x_t.
-      kwargs: the other arguments of `SentenceGenerator`, which explains them.
+    `SentenceGenerator` explains the arguments.
 
     Example:
         >>> import numpy as np
@@ -50,13 +46,11 @@ class CaptionGenerator(SentenceGenerator):
         (2, 3, 10)
     """
 
-    def __init__(
-        self, vocabulary_size: int, hidden_dim: int = 512, word_dim: int = 512, **kwargs: Any
-    ) -> None:
-        super().__init__(vocabulary_size, hidden_dim, word_dim, **kwargs)
+    def make_layers(self) -> None:
+        """Makes what the equations need, in the order of their random initial values."""
         layers, common = keras.layers, {"dtype": self.dtype_policy}
-        width = self._cell.gates * hidden_dim
-        self.word_vectors = layers.Embedding(vocabulary_size, word_dim, **common)  # x_t
+        width = self._cell.gates * self.hidden_dim
+        self.word_vectors = layers.Embedding(self.vocabulary_size, self.word_dim, **common)  # x_t
         self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_hx
         self.scaling = FeatureScale(self.feature_scale, **common)
         self.image_projection = layers.Dense(width, use_bias=False, **common)  # W_hi
@@ -66,7 +60,7 @@ class CaptionGenerator(SentenceGenerator):
             bias_initializer=self._first_bias(),
             **common,
         )  # W_hh, b_h
-        self.output_projection = layers.Dense(vocabulary_size, **common)  # W_oh, b_o
+        self.output_projection = layers.Dense(self.vocabulary_size, **common)  # W_oh, b_o
         self.word_dropout = layers.Dropout(self.dropout, **common)
         self.image_vector_dropout = layers.Dropout(self.image_dropout, **common)
         self.hidden_dropout = layers.Dropout(self.dropout, **common)

@@ -50,9 +50,9 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
     Logged are "loss", what is descended, and "perplexity", of the likelihood alone; without label
     smoothing and penalties the second is exp of the first.
 
-    A subclass makes the layers `word_vectors` and `output_projection`, and says how to get from
-    words to what the latter takes (`hidden_of_targets`), and how to decode (`initial_state`,
-    `step`).
+    A subclass makes its layers, `word_vectors` and `output_projection` among them (`make_layers`),
+    and says how to get from words to what the latter takes (`hidden_of_targets`), and how to decode
+    (`initial_state`, `step`).
 
     Args:
       vocabulary_size: V, with the four special tokens.
@@ -114,6 +114,11 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         self.replaced_words = WordDropout(word_dropout, dtype=self.dtype_policy)
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._perplexity = Perplexity(name="perplexity")
+        self.make_layers()
+
+    @abc.abstractmethod
+    def make_layers(self) -> None:
+        """Makes the layers; called once, when the arguments are known."""
 
     @abc.abstractmethod
     def hidden_of_targets(

@@ -10,8 +10,10 @@ from visem_tf.config import Config
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.models.words_in_context import WordsInContext
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.features import open_cache
@@ -20,6 +22,11 @@ from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import alignment_examples, epoch_batches
+
+_ENCODERS: dict[str, type[WordsInContext]] = {
+    "brnn": SentenceEncoder,
+    "gru": GruSentenceEncoder,
+}
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -36,7 +43,7 @@ def run(context: Context) -> dict[str, Any]:
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
     with context.strategy.scope():
-        model = build_model(config, vocabulary, caches["train"])
+        model = build_model(config, vocabulary, caches["train"], steps_per_epoch)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
     scorer = Scorer(model, caches["val"].num_regions, caches["val"].feature_dim)
     progress = Progress(
@@ -96,8 +103,17 @@ def load_model(context: Context) -> AlignmentModel:
     return model
 
 
-def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> AlignmentModel:
-    """The untrained model, with its weights, for features as the cache has them."""
+def build_model(
+    config: Config, vocabulary: Vocabulary, cache: FeatureCache, steps_per_epoch: int = 1
+) -> AlignmentModel:
+    """The untrained model, with its weights, for features as the cache has them.
+
+    Args:
+      config: Of the run.
+      vocabulary: The words of its sentences.
+      cache: The regions of its pictures.
+      steps_per_epoch: Batches of an epoch, by which a warm-up of the loss is counted.
+    """
     settings = config.align
     model = AlignmentModel(
         RegionEncoder(
@@ -105,7 +121,7 @@ def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> 
             dropout=settings.dropout_regions,
             feature_scale=settings.feature_scale,
         ),
-        SentenceEncoder(
+        _ENCODERS[settings.encoder](
             len(vocabulary),
             settings.embedding_dim,
             settings.hidden_dim,
@@ -118,6 +134,10 @@ def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> 
         score=settings.score,
         normalise_by_length=settings.normalise_by_length,
         clip_value=settings.clip_value,
+        sharpness=settings.sharpness,
+        loss=settings.loss,
+        temperature=settings.temperature,
+        hinge_sum_steps=settings.hinge_warmup_epochs * steps_per_epoch,
     )
     model.build(
         {
