@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from visem_tf import alignment
 from visem_tf.losses import get_loss, hinge_sum
+from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.models.training import (
     GlobalBatchModel,
     apply_global_gradients,
@@ -17,6 +19,12 @@ from visem_tf.models.training import (
 from visem_tf.models.words_in_context import WordsInContext
 from visem_tf.scores import get_score
 from visem_tf.text import PAD_ID
+
+SENTENCE_ENCODERS: dict[str, type[WordsInContext]] = {
+    "brnn": SentenceEncoder,
+    "gru": GruSentenceEncoder,
+}
+"""Sentence encoders by their names in the configuration."""
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")

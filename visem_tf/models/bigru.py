@@ -37,9 +37,9 @@ def bidirectional_gru(
     >>> inputs, kernel, bias = tf.zeros([3, 3]), tf.zeros([1, 3]), tf.constant([0.0, 0.0, 9.0])
     >>> lengths = tf.constant([2, 1])  # h = 1/2 after a word, 3/4 after two
     >>> bidirectional_gru(inputs, inputs, lengths, kernel, bias, kernel, bias).numpy().round(2)
-    array([[0.83],
-           [0.83],
-           [0.5 ]], dtype=float32)
+    array([[1.25],
+           [1.25],
+           [1.  ]], dtype=float32)
     """
     rows = PackedRows(lengths)
     packed = (tf.gather(forward_inputs, rows.forward), tf.gather(backward_inputs, rows.backward))

@@ -46,6 +46,7 @@ class Score(NamedTuple):
     mean: bool
 
 
+@tf.autograph.experimental.do_not_convert  # it would try to convert the import
 def get_score(name: str) -> Score:
     """The score of a name.
 

@@ -9,11 +9,8 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
-from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
+from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_encoder import SentenceEncoder
-from visem_tf.models.words_in_context import WordsInContext
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.features import open_cache
@@ -22,11 +19,6 @@ from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import alignment_examples, epoch_batches
-
-_ENCODERS: dict[str, type[WordsInContext]] = {
-    "brnn": SentenceEncoder,
-    "gru": GruSentenceEncoder,
-}
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -121,7 +113,7 @@ def build_model(
             dropout=settings.dropout_regions,
             feature_scale=settings.feature_scale,
         ),
-        _ENCODERS[settings.encoder](
+        SENTENCE_ENCODERS[settings.encoder](
             len(vocabulary),
             settings.embedding_dim,
             settings.hidden_dim,
