@@ -48,7 +48,7 @@ def test_the_preset_paper_is_the_papers():
     assert (config.align.loss, config.align.hinge_warmup_epochs) == ("hinge_sum", 0)
     assert (config.generate.model, config.generate.cell) == ("mrnn", "rnn")
     assert config.generate.word_dropout == config.generate.label_smoothing == 0
-    assert config.generate.block_ngrams == 0
+    assert config.generate.block_ngrams == config.generate.cider_epochs == 0
     assert (config.text.min_count, config.regions.num_regions) == (5, 20)
 
 
@@ -111,6 +111,10 @@ def test_configurations_are_frozen():
         (
             {"generate": {"model": "attention", "full_frame": False}},
             "generate.full_frame false leaves out",
+        ),
+        (
+            {"generate": {"cider_epochs": 1, "full_frame": False}},
+            "generate.cider_epochs is for the generator of whole-picture sentences",
         ),
         ({"distribute": {"strategy": "none", "replicas": 2}}, "choose auto or mirrored"),
     ],

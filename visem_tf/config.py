@@ -306,6 +306,16 @@ class GenerateConfig(Settings):
     """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
     centre_features: bool = True
     """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
+    cider_epochs: int = setting(0, at_least=0)
+    """Passes over the training pictures in which the trained generator of whole-picture sentences
+    goes on with CIDEr as its aim (self-critical training); 0 leaves it out."""
+    cider_samples: int = setting(5, at_least=1)
+    """Sentences drawn for a picture, each judged against the mean of the others; 1 judges it
+    against the greedy sentence."""
+    cider_batch_size: int = setting(25, at_least=1)
+    """Pictures in a batch of that training."""
+    cider_learning_rate: float = setting(5e-5, above=0)
+    """The learning rate of that training, of Adam."""
     beam_size: int = setting(7, at_least=1)
     """Beams of the search that describes pictures."""
     max_length: int = setting(20, at_least=1)
@@ -335,6 +345,11 @@ class GenerateConfig(Settings):
                         f"generate.{name} {value!r} is of attention over regions, which "
                         "generate.model mrnn does not have; choose generate.model attention"
                     )
+        if self.cider_epochs and not self.full_frame:
+            raise UserError(
+                "generate.cider_epochs is for the generator of whole-picture sentences, which "
+                "generate.full_frame false leaves out"
+            )
         if self.model == "attention" and not self.full_frame:
             raise UserError(
                 "generate.model attention is the generator of whole-picture sentences, which "

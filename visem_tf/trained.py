@@ -18,7 +18,7 @@ from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.scores import get_score
 from visem_tf.stages.captioning import Describer, word_attention
-from visem_tf.stages.generators import read_generator, with_ensemble
+from visem_tf.stages.generators import checkpoint, read_generator, with_ensemble
 from visem_tf.stages.run_directory import RunDirectory
 from visem_tf.text import PAD_ID, Vocabulary
 
@@ -170,6 +170,9 @@ class TrainedRun:
         return self._path(name).exists()
 
     def _path(self, name: str) -> Path:
+        folder, _, generator = name.partition("/")
+        if folder == "generate":
+            return checkpoint(self.run.path, generator)
         return self.run / "checkpoints" / name / "best.keras"
 
     def _generator(self, name: str) -> SentenceGenerator:

@@ -203,7 +203,7 @@ class AttentionGenerator(SentenceGenerator):
         Returns:
           α float [B, T, R] of the T tokens after START; zeros for PAD and for padded regions.
         """
-        _, targets, _ = self._logits_of_targets(inputs, training=False)
+        _, targets, _ = self.logits_of_targets(inputs, training=False)
         weights = self._pass(inputs, targets, training=False).weights
         batch, length = tf.unstack(tf.shape(inputs["token_ids"]))
         shape = tf.stack([batch, length - 1, tf.shape(weights)[-1]])
@@ -256,6 +256,10 @@ class AttentionGenerator(SentenceGenerator):
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> dict[str, Any]:
         """All regions."""
         return {"region_features": region_features, "region_mask": region_mask}
+
+    def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Regions with sentences [B, 1 + T]."""
+        return {**inputs, "token_ids": token_ids}
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
         """float [B, R, F] and bool [B, R]."""

@@ -148,6 +148,10 @@ class CaptionGenerator(SentenceGenerator):
         """The whole frames, [B, F]."""
         return region_features[:, 0]
 
+    def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Frames [B, F] with sentences [B, 1 + T]."""
+        return {"image_features": inputs, "token_ids": token_ids}
+
     def input_specs(self) -> tf.TensorSpec:
         """float [B, F]."""
         return tf.TensorSpec([None, self.image_projection.kernel.shape[0]], tf.float32)

@@ -154,6 +154,10 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         """
 
     @abc.abstractmethod
+    def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A batch to train on: what `inputs_of_pictures` gives, with sentences int32 [B, 1 + T]."""
+
+    @abc.abstractmethod
     def adapt(self, features: np.ndarray) -> None:
         """Centres CNN features, see `visem_tf.models.feature_scale`.
 
@@ -179,7 +183,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         Raises:
           ValueError: if `inputs` lacks something.
         """
-        logits, targets, _ = self._logits_of_targets(inputs, training)
+        logits, targets, _ = self.logits_of_targets(inputs, training)
         return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -224,10 +228,21 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         logits = self.output_projection(hidden)
         return tf.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
 
-    def _logits_of_targets(
+    def logits_of_targets(
         self, inputs: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, Targets, tf.Tensor]:
-        """Logits [M, V] of all targets, the targets, and what else the loss adds."""
+        """Scores of all words for every target of a batch.
+
+        Args:
+          inputs: a batch, see the class.
+          training: whether dropout is on.
+
+        Returns:
+          Logits float32 [M, V], the targets, and the sum of what the loss adds for other reasons.
+
+        Raises:
+          ValueError: if `inputs` lacks something.
+        """
         for name in self.needs:
             if name not in inputs:
                 raise ValueError(f"inputs must hold {name!r}, got {sorted(inputs)}")
@@ -250,7 +265,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         """This replica's shares of the global loss and of the negative log-likelihood in it, and
         the global number of targets.
         """
-        logits, targets, penalty = self._logits_of_targets(data, training)
+        logits, targets, penalty = self.logits_of_targets(data, training)
         surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)
         count = all_reduce_sum(tf.cast(tf.size(surprise), surprise.dtype))
         divisor = tf.maximum(count, 1.0)

@@ -19,9 +19,16 @@ from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.generators import GENERATORS, build_generator, model_of, read_generator
+from visem_tf.stages.generators import (
+    GENERATORS,
+    build_generator,
+    checkpoint,
+    model_of,
+    read_generator,
+)
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import sentence_token_ids
+from visem_tf.stages.self_critical import fine_tune
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
@@ -59,12 +66,14 @@ def run(context: Context) -> dict[str, Any]:
         texts = _sentences if name == "full_frame" else _snippets
         examples = {split: texts(context, split, caches[split], vocabulary) for split in caches}
         summary[name] = _train(context, name, examples, vocabulary)
+        if name == "full_frame" and context.config.generate.cider_epochs:
+            summary["cider"] = fine_tune(context, caches, vocabulary)
     return summary
 
 
 def load_generator(context: Context, name: str) -> SentenceGenerator | None:
     """The best model of a finished generator; None if the run has none of that name."""
-    path = context.run / "checkpoints" / "generate" / name / "best.keras"
+    path = checkpoint(context.run.path, name)
     return read_generator(path, context.config.generate, name) if path.exists() else None
 
 

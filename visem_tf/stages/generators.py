@@ -19,6 +19,9 @@ from visem_tf.text import Vocabulary
 GENERATORS = ("full_frame", "regions")
 """The names of the two generators: fields of the configuration, and folders of checkpoints."""
 
+CIDER_FOLDER = "full_frame_cider"
+"""The folder of checkpoints of the full-frame generator that went on with CIDEr."""
+
 MODELS: dict[str, type[SentenceGenerator]] = {
     "mrnn": CaptionGenerator,
     "attention": AttentionGenerator,
@@ -77,6 +80,15 @@ def build_generator(
     return model
 
 
+def checkpoint(run: Path, name: str) -> Path:
+    """The .keras file of a generator in a run directory, whether it is there or not."""
+    folder = run / "checkpoints" / "generate"
+    tuned = folder / CIDER_FOLDER / "best.keras"
+    if name == "full_frame" and tuned.exists():
+        return tuned
+    return folder / name / "best.keras"
+
+
 def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceGenerator:
     """Reads a trained generator.
 
@@ -91,7 +103,10 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     model = keras.saving.load_model(path, compile=False)
     kind = model_of(settings, name)
     if not isinstance(model, kind):
-        raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+        wanted = next(model for model, class_ in MODELS.items() if class_ is kind)
+        raise UserError(
+            f"{path} holds a {type(model).__name__}, where generate.model {wanted} is expected"
+        )
     if model.cell != settings.cell:
         raise UserError(
             f"{path} was trained with generate.cell {model.cell}, and cannot be used with "
@@ -119,8 +134,8 @@ def with_ensemble(
     members = [generator]
     for folder in config.generate.ensemble:
         path = Path(folder)
-        checkpoint = path / "checkpoints" / "generate" / "full_frame" / "best.keras"
-        if not (path / "config.json").is_file() or not checkpoint.exists():
+        file = checkpoint(path, "full_frame")
+        if not (path / "config.json").is_file() or not file.exists():
             raise UserError(f"generate.ensemble: {os.fspath(path)} has no full-frame generator")
         recorded = Config.from_json((path / "config.json").read_text(encoding="utf-8"))
         if Vocabulary.load(path / "vocabulary.txt").words != vocabulary.words:
@@ -131,5 +146,5 @@ def with_ensemble(
                 f"generate.ensemble: {os.fspath(path)} was trained on other features of pictures "
                 "(the sections regions of the configurations differ)"
             )
-        members.append(read_generator(checkpoint, recorded.generate, "full_frame"))
+        members.append(read_generator(file, recorded.generate, "full_frame"))
     return EnsembleModel(members) if len(members) > 1 else generator

@@ -34,6 +34,7 @@ from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.captioning import Describer
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.generate import load_generator
+from visem_tf.stages.generators import CIDER_FOLDER
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import Scorer, sentence_token_ids
 from visem_tf.text import Vocabulary, tokenize
@@ -109,6 +110,9 @@ def _curves(context: Context) -> list[Curves]:
     trainings = [("Alignment", "align", True)]
     for title, name in (("Full-frame generator", "full_frame"), ("Region generator", "regions")):
         trainings.append((title, f"generate/{name}", getattr(context.config.generate, name)))
+    if context.config.generate.cider_epochs:
+        title = "Full-frame generator, on CIDEr"
+        trainings.insert(2, (title, f"generate/{CIDER_FOLDER}", True))
     curves = []
     for title, folder, wanted in trainings:
         progress = _read_json(context, f"checkpoints/{folder}/progress.json") or {}

@@ -91,6 +91,25 @@ def attention_examples(
     return _prefetched(batches, example)
 
 
+def picture_examples(
+    batches: tf.data.Dataset, cache: FeatureCache, pictures: np.ndarray
+) -> tf.data.Dataset:
+    """Pictures without sentences, as `SelfCritical.train_step` takes them.
+
+    Args:
+      batches: Positions in `pictures`, int32 [B].
+      cache: The pictures' regions.
+      pictures: int [P], positions of pictures in the cache.
+    """
+    pictures = tf.constant(pictures, tf.int32)
+
+    def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.gather(pictures, positions)
+        return {**_regions(cache, images), "pictures": images}
+
+    return _prefetched(batches, example)
+
+
 def caption_examples(
     batches: tf.data.Dataset,
     read_features: Callable[[np.ndarray], np.ndarray],
