@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.models.cells import get_cell
+from visem_tf.models.scheduled_sampling import ScheduledSampling
 from visem_tf.models.training import GlobalBatchModel, all_reduce_sum, apply_global_gradients
 from visem_tf.models.word_dropout import WordDropout
 from visem_tf.text import PAD_ID
@@ -62,6 +63,9 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
       dropout: rate in [0, 1) for word vectors and for what enters the output layer.
       image_dropout: rate in [0, 1) for what comes from the picture.
       word_dropout: share of the input words that are replaced by UNK in training; START stays.
+      scheduled_sampling: share of the input words that, at the end of training, are replaced by
+        words that the model would have said; UNK, by word dropout, may take their place.
+      sampling_steps: steps of the optimizer in which that share rises from 0.
       label_smoothing: what the loss gives to all words alike: (1 - e) times the negative
         log-likelihood of the target plus e times the mean over the vocabulary.
       feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
@@ -85,6 +89,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         label_smoothing: float = 0.0,
         feature_scale: float = 0.0,
         clip_value: float | None = 5.0,
+        scheduled_sampling: float = 0.0,
+        sampling_steps: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -111,7 +117,12 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         self.clip_value = clip_value
         self.supports_jit = False  # the number of real tokens differs from batch to batch
         self._cell = get_cell(cell)
+        self.scheduled_sampling = scheduled_sampling
+        self.sampling_steps = sampling_steps
         self.replaced_words = WordDropout(word_dropout, dtype=self.dtype_policy)
+        self.own_words = ScheduledSampling(
+            scheduled_sampling, sampling_steps, dtype=self.dtype_policy
+        )
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._perplexity = Perplexity(name="perplexity")
         self.make_layers()
@@ -216,6 +227,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             "label_smoothing": self.label_smoothing,
             "feature_scale": self.feature_scale,
             "clip_value": self.clip_value,
+            "scheduled_sampling": self.scheduled_sampling,
+            "sampling_steps": self.sampling_steps,
         }
 
     def _first_bias(self, extra: int = 0) -> Callable[..., tf.Tensor]:
@@ -252,10 +265,17 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         steps = tf.reduce_max(
             tf.concat([[1], tf.reduce_sum(tf.cast(token_ids[1:] != PAD_ID, tf.int32), 0)], 0)
         )  # of the longest sentence; one where there is none
-        words = self.replaced_words(token_ids[:steps], training=training)
-        ids = token_ids[1 : steps + 1]
+        words, ids = token_ids[:steps], token_ids[1 : steps + 1]
         places = tf.where(ids != PAD_ID)  # [M, 2]
         targets = Targets(words, tf.gather_nd(ids, places), places)
+        if training and self.scheduled_sampling:
+            hidden, _ = self.hidden_of_targets(inputs, targets, training)
+            optimizer = getattr(self, "optimizer", None)
+            step = self.sampling_steps if optimizer is None else optimizer.iterations
+            logits = tf.stop_gradient(self._logits(hidden))
+            words = self.own_words(words, places, logits, tf.convert_to_tensor(step))
+        words = self.replaced_words(words, training=training)
+        targets = targets._replace(words=words)
         hidden, penalty = self.hidden_of_targets(inputs, targets, training)
         return self._logits(hidden), targets, penalty
 

@@ -133,7 +133,14 @@ def _train(
     set_seed(config.seed)
     with context.strategy.scope():
         encoder = _region_encoder(context, name)
-        model = build_generator(config, name, vocabulary, examples["train"].sample, encoder)
+        model = build_generator(
+            config,
+            name,
+            vocabulary,
+            examples["train"].sample,
+            encoder,
+            steps=settings.epochs * steps_per_epoch,
+        )
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
 
     def validate(model: keras.Model) -> dict[str, float]:

@@ -40,6 +40,7 @@ def build_generator(
     vocabulary: Vocabulary,
     sample: np.ndarray,
     region_encoder: RegionEncoder | None = None,
+    steps: int = 0,
 ) -> SentenceGenerator:
     """An untrained generator, with its weights.
 
@@ -49,6 +50,7 @@ def build_generator(
       vocabulary: Its words.
       sample: Some CNN features of the training, float [N, F].
       region_encoder: The alignment model's, where its embeddings are attended to.
+      steps: Of the whole training, over which scheduled sampling rises.
     """
     settings = config.generate
     options: dict[str, Any] = {
@@ -60,6 +62,8 @@ def build_generator(
         "word_dropout": settings.word_dropout,
         "label_smoothing": settings.label_smoothing,
         "feature_scale": settings.feature_scale,
+        "scheduled_sampling": settings.scheduled_sampling,
+        "sampling_steps": steps if settings.scheduled_sampling else 0,
         "clip_value": settings.clip_value,
     }
     model: SentenceGenerator
