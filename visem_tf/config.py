@@ -152,7 +152,8 @@ class AlignConfig(Settings):
     word_dim: int = setting(300, at_least=1)
     """Size of the word vectors."""
     word_vectors: str = ""
-    """A file of word vectors in the text format of word2vec or GloVe; empty starts at random."""
+    """A file of word vectors: word2vec's binary format, or text of word2vec or GloVe; empty starts
+    at random, and so do words that the file lacks."""
     train_words: bool = True
     """Whether the word vectors are trained, or stay as they started."""
     dropout_regions: float = setting(0.2, at_least=0, below=1)

@@ -241,21 +241,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         logits = self.output_projection(hidden)
         return tf.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
 
-    def logits_of_targets(
-        self, inputs: dict[str, tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, Targets, tf.Tensor]:
-        """Scores of all words for every target of a batch.
-
-        Args:
-          inputs: a batch, see the class.
-          training: whether dropout is on.
-
-        Returns:
-          Logits float32 [M, V], the targets, and the sum of what the loss adds for other reasons.
-
-        Raises:
-          ValueError: if `inputs` lacks something.
-        """
+    def _targets(self, inputs: dict[str, tf.Tensor], training: bool) -> Targets:
+        """The targets of a batch; checks it, and makes the weights if there are none."""
         for name in self.needs:
             if name not in inputs:
                 raise ValueError(f"inputs must hold {name!r}, got {sorted(inputs)}")
@@ -274,8 +261,24 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             step = self.sampling_steps if optimizer is None else optimizer.iterations
             logits = tf.stop_gradient(self._logits(hidden))
             words = self.own_words(words, places, logits, tf.convert_to_tensor(step))
-        words = self.replaced_words(words, training=training)
-        targets = targets._replace(words=words)
+        return targets._replace(words=self.replaced_words(words, training=training))
+
+    def logits_of_targets(
+        self, inputs: dict[str, tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, Targets, tf.Tensor]:
+        """Scores of all words for every target of a batch.
+
+        Args:
+          inputs: a batch, see the class.
+          training: whether dropout is on.
+
+        Returns:
+          Logits float32 [M, V], the targets, and the sum of what the loss adds for other reasons.
+
+        Raises:
+          ValueError: if `inputs` lacks something.
+        """
+        targets = self._targets(inputs, training)
         hidden, penalty = self.hidden_of_targets(inputs, targets, training)
         return self._logits(hidden), targets, penalty
 

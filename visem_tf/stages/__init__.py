@@ -2,8 +2,8 @@
 
 A stage is a module of this package, named after it, with `run(context) -> dict`, which does the
 work in the context's run directory and returns the figures to keep. It is imported when its turn
-comes. One that leaves results outside the run directory has `is_lost(context) -> bool` as well, and
-is done again when they are gone and somebody misses them.
+comes. One whose results can be lost, or be of other settings than those asked for, has
+`is_outdated(context) -> bool` as well, and is done again where it says so.
 """
 
 from __future__ import annotations
@@ -88,10 +88,8 @@ def run_stages(
     for number, stage in enumerate(wanted, start=1):
         label = f"[{number}/{len(wanted)}] {stage}"
         module = importlib.import_module(f"visem_tf.stages.{stage}")
-        later = wanted[number:]
-        missed = not later or any(s in again or not run.is_done(s) for s in later)
-        lost = missed and hasattr(module, "is_lost") and module.is_lost(context)
-        if run.is_done(stage) and stage not in again and not lost:
+        outdated = hasattr(module, "is_outdated") and module.is_outdated(context)
+        if run.is_done(stage) and stage not in again and not outdated:
             progress(f"{label}: finished before, skipped")
             continue
         progress(f"{label}: started")

@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
@@ -19,6 +20,7 @@ from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import alignment_examples, epoch_batches
+from visem_tf.word_vectors import fill_in, read_word_vectors
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def run(context: Context) -> dict[str, Any]:
     set_seed(config.seed)
     with context.strategy.scope():
         model = build_model(config, vocabulary, caches["train"], steps_per_epoch)
+        coverage = load_word_vectors(model, config, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
     scorer = Scorer(model, caches["val"].num_regions, caches["val"].feature_dim)
     progress = Progress(
@@ -68,7 +71,54 @@ def run(context: Context) -> dict[str, Any]:
             "same score; try a smaller --align.learning_rate",
             file=sys.stderr,
         )
-    return {"epochs": len(progress.history), "best_epoch": progress.best_epoch + 1, **best}
+    return {
+        "epochs": len(progress.history),
+        "best_epoch": progress.best_epoch + 1,
+        **coverage,
+        **best,
+    }
+
+
+def load_word_vectors(
+    model: AlignmentModel, config: Config, vocabulary: Vocabulary
+) -> dict[str, float]:
+    """Starts from the word vectors that the configuration names, and says how many words have one.
+
+    Args:
+        model: with its weights.
+        config: names the file, or none.
+        vocabulary: the words, by id.
+
+    Returns:
+        "word_vector_coverage_percent", or nothing without a file.
+
+    Raises:
+        UserError: the file cannot be used, or its vectors are not as long as `align.word_dim`.
+    """
+    settings = config.align
+    if not settings.word_vectors:
+        return {}
+    vectors = read_word_vectors(settings.word_vectors, vocabulary)
+    dim = vectors.matrix.shape[1]
+    if dim != settings.word_dim:
+        raise UserError(
+            f"the vectors of {settings.word_vectors} have {dim} numbers and align.word_dim is "
+            f"{settings.word_dim}; give --align.word_dim {dim}"
+        )
+    encoder = model.sentence_encoder
+    encoder.load_word_vectors(fill_in(vectors, np.asarray(encoder.word_vectors.get_weights()[0])))
+    missing = [
+        word
+        for word, known in zip(vocabulary.words[4:], vectors.known[4:], strict=True)
+        if not known
+    ]
+    rest = f"; without one: {', '.join(missing[:10])}" if missing else ""
+    rest += f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+    print(
+        f"word vectors: {vectors.coverage_percent:.1f} % of {len(vocabulary) - 4} words have "
+        f"one{rest}"
+    )
+    return {"word_vector_coverage_percent": round(vectors.coverage_percent, 2)}
 
 
 def read_or_build_vocabulary(context: Context) -> Vocabulary:
