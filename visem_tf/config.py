@@ -362,6 +362,26 @@ class GenerateConfig(Settings):
 
 
 @dataclass(frozen=True)
+class JointConfig(Settings):
+    """Alignment and generators as one model; off, they are trained one after the other."""
+
+    section: ClassVar[str] = "joint"
+
+    train: bool = False
+    """Whether the stage align trains the generators too, on the alignment's region encoder and word
+    vectors; optimizer, batches and epochs are those of align."""
+    reinfer_every: int = setting(2, at_least=1)
+    """Epochs between two alignments of all training sentences, which cut the snippets anew; before
+    the first there are none."""
+    sentences_weight: float = setting(1.0, above=0)
+    """What the loss of a word of the sentences counts, beside the alignment's loss of a pair."""
+    snippets_weight: float = setting(1.0, above=0)
+    """What the loss of a word of the snippets counts."""
+    monitor: Literal["recall_sum", "val_perplexity"] = "recall_sum"
+    """The validation figure whose best epoch is kept: of the alignment, or of the sentences."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig(Settings):
     """The three experiments on a finished run."""
 
@@ -437,6 +457,7 @@ class Config(Settings):
     align: AlignConfig = field(default_factory=AlignConfig)
     infer: InferConfig = field(default_factory=InferConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     distribute: DistributeConfig = field(default_factory=DistributeConfig)
 
@@ -450,6 +471,26 @@ class Config(Settings):
                     f"stages must be among {', '.join(STAGES)}, not {stage!r}"
                     f"{nearest(stage, STAGES)}"
                 )
+        if self.joint.train:
+            self._check_joint()
+
+    def _check_joint(self) -> None:
+        align, generate = self.align, self.generate
+        if not (generate.full_frame or generate.regions):
+            raise UserError(
+                "joint.train trains generators with the alignment, and generate.full_frame and "
+                "generate.regions are both false"
+            )
+        if align.word_dim != generate.word_dim:
+            raise UserError(
+                "joint.train has one set of word vectors, so that align.word_dim "
+                f"{align.word_dim} and generate.word_dim {generate.word_dim} must be equal"
+            )
+        if self.joint.monitor == "val_perplexity" and not generate.full_frame:
+            raise UserError(
+                "joint.monitor val_perplexity is of whole-picture sentences, which "
+                "generate.full_frame false leaves out"
+            )
 
     def to_json(self, **extra: Any) -> str:
         """Returns the configuration as indented JSON, with further top-level entries at its end."""

@@ -4,13 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.regions.extractor import Regions
-from visem_tf.text import END_ID, PAD_ID, START_ID
+from visem_tf.text import END_ID, PAD_ID, START_ID, with_start_and_end
 from visem_tf.training.pipeline import (
     alignment_examples,
     caption_examples,
     epoch_batches,
     ordered_batches,
-    with_start_and_end,
 )
 
 

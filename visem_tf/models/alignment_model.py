@@ -190,7 +190,7 @@ class AlignmentModel(GlobalBatchModel):
           The metrics.
         """
         with tf.GradientTape() as tape:
-            loss, batch_size = self._global_loss(data, training=True)
+            loss, batch_size = self.global_loss(data, training=True)
             loss_share = loss / replica_count()  # every replica computes all of C
         apply_global_gradients(
             self, tape, loss_share, self.clip_value, gradient_scale=1 / batch_size
@@ -199,13 +199,18 @@ class AlignmentModel(GlobalBatchModel):
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The metrics of a batch, see `train_step`."""
-        self._global_loss(data, training=False)
+        self.global_loss(data, training=False)
         return self.get_metrics_result()
 
-    def _global_loss(
+    def global_loss(
         self, data: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """C over the pairs of all replicas and their number; updates the metrics."""
+        """C over the pairs of all replicas and their number; updates the metrics.
+
+        Args:
+          data: as of `train_step`.
+          training: whether dropout is on.
+        """
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         if not self.built:  # what calling the model would have done
             self.build({name: tuple(value.shape) for name, value in inputs.items()})
@@ -233,10 +238,11 @@ class AlignmentModel(GlobalBatchModel):
     def _loss_of(self, scores: tf.Tensor, image_ids: tf.Tensor) -> tf.Tensor:
         """C by the model's loss, or by the sum of hinges in the first steps."""
         options = {"margin": self.margin, "temperature": self.temperature}
-        if not self.hinge_sum_steps or getattr(self, "optimizer", None) is None:
+        steps = self.steps_taken()
+        if not self.hinge_sum_steps or steps is None:
             return self._objective(scores, image_ids, **options)
         return tf.cond(
-            tf.convert_to_tensor(self.optimizer.iterations) < self.hinge_sum_steps,
+            steps < self.hinge_sum_steps,
             lambda: hinge_sum.loss(scores, image_ids, **options),
             lambda: self._objective(scores, image_ids, **options),
         )

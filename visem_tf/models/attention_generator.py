@@ -73,7 +73,7 @@ class AttentionGenerator(SentenceGenerator):
       doubly_stochastic: weight of that penalty; 1 in that paper.
       deep_output: see above.
       region_encoder: f_i = v_i, the alignment's region embeddings, in place of the CNN's features;
-        it is not trained. None: f_i are the CNN's features.
+        it is not trained, but by a `JointModel`. None: f_i are the CNN's features.
       kwargs: the other arguments of `SentenceGenerator`, which explains them.
 
     Example:
@@ -117,7 +117,6 @@ class AttentionGenerator(SentenceGenerator):
         hidden_dim = self.hidden_dim
         width = self._cell.gates * hidden_dim
         self._widths = [width, hidden_dim, 1]  # of U h, W_q h and w_β h
-        self.word_vectors = layers.Embedding(self.vocabulary_size, self.word_dim, **common)  # x_t
         self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_x
         self.scaling = FeatureScale(self.feature_scale, **common)
         self.region_projection = layers.Dense(hidden_dim, activation="relu", **common)  # W_a
@@ -145,7 +144,7 @@ class AttentionGenerator(SentenceGenerator):
             if not self.region_encoder.built:
                 self.region_encoder.build((None, None, feature_dim))
             feature_dim = self.region_encoder.embedding_dim
-        self.word_vectors.build((None,))
+        self._build_word_vectors()
         self.word_projection.build((None, self.word_dim))
         self.scaling.build((None, None, feature_dim))
         self.region_projection.build((None, None, feature_dim))

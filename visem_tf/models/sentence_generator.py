@@ -51,7 +51,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
     Logged are "loss", what is descended, and "perplexity", of the likelihood alone; without label
     smoothing and penalties the second is exp of the first.
 
-    A subclass makes its layers, `word_vectors` and `output_projection` among them (`make_layers`),
+    A subclass makes its layers, `output_projection` among them (`make_layers`),
     and says how to get from words to what the latter takes (`hidden_of_targets`), and how to decode
     (`initial_state`, `step`).
 
@@ -70,6 +70,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         log-likelihood of the target plus e times the mean over the vocabulary.
       feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
       clip_value: largest absolute value of an element of the gradient; None: no clipping.
+      word_vectors: another model's, built, to share them in training; a saved generator has its
+        own. None makes new ones.
     """
 
     needs: tuple[str, ...] = ("image_features", "token_ids")
@@ -91,6 +93,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         clip_value: float | None = 5.0,
         scheduled_sampling: float = 0.0,
         sampling_steps: int = 0,
+        word_vectors: keras.layers.Embedding | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -125,7 +128,21 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         )
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._perplexity = Perplexity(name="perplexity")
+        if word_vectors is None:
+            word_vectors = keras.layers.Embedding(
+                vocabulary_size, word_dim, dtype=self.dtype_policy
+            )
+        elif (word_vectors.input_dim, word_vectors.output_dim) != (vocabulary_size, word_dim):
+            raise ValueError(
+                f"word_vectors must be {vocabulary_size} of length {word_dim}, not "
+                f"{word_vectors.input_dim} of {word_vectors.output_dim}"
+            )
+        self.word_vectors = word_vectors  # x_t
         self.make_layers()
+
+    def _build_word_vectors(self) -> None:
+        if not self.word_vectors.built:
+            self.word_vectors.build((None,))
 
     @abc.abstractmethod
     def make_layers(self) -> None:
@@ -200,13 +217,13 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of the optimizer; see the class for `data`."""
         with tf.GradientTape() as tape:
-            loss_share, surprise_share, count = self._loss_shares(data, training=True)
+            loss_share, surprise_share, count = self.loss_shares(data, training=True)
         apply_global_gradients(self, tape, loss_share, self.clip_value)
         return self._update_metrics(loss_share, surprise_share, count)
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and perplexity of a batch; see the class for `data`."""
-        return self._update_metrics(*self._loss_shares(data, training=False))
+        return self._update_metrics(*self.loss_shares(data, training=False))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -257,10 +274,11 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         targets = Targets(words, tf.gather_nd(ids, places), places)
         if training and self.scheduled_sampling:
             hidden, _ = self.hidden_of_targets(inputs, targets, training)
-            optimizer = getattr(self, "optimizer", None)
-            step = self.sampling_steps if optimizer is None else optimizer.iterations
+            steps = self.steps_taken()
             logits = tf.stop_gradient(self._logits(hidden))
-            words = self.own_words(words, places, logits, tf.convert_to_tensor(step))
+            words = self.own_words(
+                words, places, logits, self.sampling_steps if steps is None else steps
+            )
         return targets._replace(words=self.replaced_words(words, training=training))
 
     def logits_of_targets(
@@ -282,11 +300,15 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         hidden, penalty = self.hidden_of_targets(inputs, targets, training)
         return self._logits(hidden), targets, penalty
 
-    def _loss_shares(
+    def loss_shares(
         self, data: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """This replica's shares of the global loss and of the negative log-likelihood in it, and
         the global number of targets.
+
+        Args:
+          data: a batch, see the class.
+          training: whether dropout is on.
         """
         logits, targets, penalty = self.logits_of_targets(data, training)
         surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)

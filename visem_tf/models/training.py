@@ -33,6 +33,14 @@ class GlobalBatchModel(keras.Model):
             iterator = None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
+    def steps_taken(self) -> tf.Tensor | None:
+        """How many steps the optimizer has taken; None before `compile`.
+
+        A model that is trained as a part of another takes the other's.
+        """
+        optimizer = getattr(self, "optimizer", None)
+        return None if optimizer is None else tf.convert_to_tensor(optimizer.iterations)
+
 
 def replica_count() -> int:
     """The number of replicas R that take part in the current step."""

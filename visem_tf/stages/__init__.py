@@ -49,12 +49,14 @@ def needed(stage: str, config: Config) -> str | None:
     Args:
         stage: a name of `STAGES`.
         config: without region generators, `generate` needs no snippets; and no alignment, unless
-            it attends to its embeddings.
+            it attends to its embeddings or is trained with it.
 
     Example:
         >>> needed("infer", Config())
         'align'
     """
+    if stage == "generate" and config.joint.train:
+        return "align"
     if stage == "generate" and not config.generate.regions:
         return "align" if config.generate.attend_to == "embeddings" else "features"
     before = {"infer": "align", "align": "features", "generate": "infer", "evaluate": "generate"}

@@ -1,5 +1,6 @@
 """The second stage: trains the alignment of words and regions (section 3.1 of the paper)."""
 
+import importlib
 import sys
 from typing import Any
 
@@ -26,6 +27,9 @@ from visem_tf.word_vectors import fill_in, read_word_vectors
 def run(context: Context) -> dict[str, Any]:
     """Trains the model; the epoch that ranks the validation split best is kept."""
     config, data = context.config, context.data
+    if config.joint.train:
+        # It builds on this module, hence the import here.
+        return importlib.import_module("visem_tf.stages.joint").run(context)
     vocabulary = read_or_build_vocabulary(context)
     caches = {split: open_cache(context, split) for split in ("train", "val")}
     token_ids = {

@@ -61,7 +61,12 @@ def run(context: Context) -> dict[str, Any]:
     vocabulary = read_or_build_vocabulary(context)
     caches = {split: open_cache(context, split) for split in ("train", "val")}
     wanted = [name for name in GENERATORS if getattr(context.config.generate, name)]
-    summary = {}
+    summary: dict[str, Any] = {}
+    if context.config.joint.train:
+        print("generate: the generators were trained with the alignment")
+        if context.config.generate.cider_epochs:
+            summary["cider"] = fine_tune(context, caches, vocabulary)
+        return summary
     for name in wanted:
         texts = _sentences if name == "full_frame" else _snippets
         examples = {split: texts(context, split, caches[split], vocabulary) for split in caches}

@@ -41,6 +41,7 @@ def build_generator(
     sample: np.ndarray,
     region_encoder: RegionEncoder | None = None,
     steps: int = 0,
+    word_vectors: keras.layers.Embedding | None = None,
 ) -> SentenceGenerator:
     """An untrained generator, with its weights.
 
@@ -51,6 +52,7 @@ def build_generator(
       sample: Some CNN features of the training, float [N, F].
       region_encoder: The alignment model's, where its embeddings are attended to.
       steps: Of the whole training, over which scheduled sampling rises.
+      word_vectors: The alignment model's, where they are shared.
     """
     settings = config.generate
     options: dict[str, Any] = {
@@ -65,6 +67,8 @@ def build_generator(
         "scheduled_sampling": settings.scheduled_sampling,
         "sampling_steps": steps if settings.scheduled_sampling else 0,
         "clip_value": settings.clip_value,
+        "region_encoder": region_encoder,
+        "word_vectors": word_vectors,
     }
     model: SentenceGenerator
     if model_of(settings, name) is AttentionGenerator:
@@ -72,14 +76,13 @@ def build_generator(
             len(vocabulary),
             doubly_stochastic=settings.doubly_stochastic,
             deep_output=settings.deep_output,
-            region_encoder=region_encoder,
             **options,
         )
         model.build({"region_features": (None, None, sample.shape[1])})
     else:
         model = CaptionGenerator(len(vocabulary), **options)
         model.build({"image_features": (None, sample.shape[1]), "token_ids": (None, None)})
-    if settings.centre_features:
+    if settings.centre_features and not config.joint.train:  # where the centre would move
         model.adapt(sample)
     return model
 

@@ -100,8 +100,7 @@ class Progress(keras.callbacks.Callback):
         self.history.append({name: float(value) for name, value in logs.items()})
         gained = self.best_epoch == len(self.history) - 1
         if gained:
-            with atomic_path(self.best_path) as temporary:
-                self.model.save(temporary)
+            self.save_best()
         self.finished = (
             len(self.history) >= self.settings.epochs
             or self.epochs_without_gain >= self.settings.patience
@@ -112,6 +111,11 @@ class Progress(keras.callbacks.Callback):
         self._save()
         self._print(gained)
         self.model.stop_training = self.finished
+
+    def save_best(self) -> None:
+        """Saves the model as the best one so far."""
+        with atomic_path(self.best_path) as temporary:
+            self.model.save(temporary)
 
     def _save(self) -> None:
         epochs = len(self.history)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.regions.cache import FeatureCache
-from visem_tf.text import END_ID, PAD_ID, START_ID
+from visem_tf.text import PAD_ID, with_start_and_end
 
 
 def epoch_batches(
@@ -60,6 +60,7 @@ def alignment_examples(
             **_regions(cache, images),
             "token_ids": tf.gather(token_ids, positions).to_tensor(PAD_ID),
             "image_ids": images,
+            "sentence_ids": positions,
         }
 
     return _prefetched(batches, example)
@@ -134,12 +135,6 @@ def caption_examples(
         }
 
     return _prefetched(batches, example)
-
-
-def with_start_and_end(token_ids: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Puts START before and END behind every row; int32 [N, (T)] to [N, (T + 2)]."""
-    ends = tf.ones([token_ids.nrows(), 1], tf.int32)
-    return tf.concat([ends * START_ID, token_ids, ends * END_ID], axis=1)
 
 
 def _regions(cache: FeatureCache, images: tf.Tensor) -> dict[str, tf.Tensor]:
