@@ -234,8 +234,7 @@ class Signatures:
                 regions, readable = self._regions(image_bytes)
                 inputs = generator.inputs_of_pictures(regions.region_features, regions.region_mask)
             else:
-                size = self.run.config.regions.picture_size
-                pixels, readable = decode_pictures(image_bytes, size)
+                pixels, readable = self._pixels(image_bytes)
                 inputs = self.extractor.describe_frames(pixels)
             token_ids, log_probs = search_sentences(generator, inputs, self.settings, beam_size)
             real = readable[:, tf.newaxis]
@@ -272,9 +271,13 @@ class Signatures:
 
     def _regions(self, image_bytes: tf.Tensor) -> tuple[Regions, tf.Tensor]:
         """The regions of black pictures too, and which pictures are readable, bool [B]."""
-        pixels, readable = decode_pictures(image_bytes, self.run.config.regions.picture_size)
+        pixels, readable = self._pixels(image_bytes)
         # The compiled function is one graph that the signatures share, with its constants.
         return self.extractor.compiled(pixels), readable
+
+    def _pixels(self, image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        settings = self.run.config.regions
+        return decode_pictures(image_bytes, settings.picture_size, settings.resolution)
 
     def _token_ids(self, sentences: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Token ids int32 [N, T] and tokens string [N, T]."""

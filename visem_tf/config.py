@@ -126,6 +126,13 @@ class RegionsConfig(Settings):
     picture (some thirty times faster)."""
     crop_size: int = setting(96, at_least=32, at_most=2048)
     """Side in pixels that the crop of a region is resized to."""
+    resolution: Literal["square", "own"] = "square"
+    """Whether a picture is warped to the square first, or keeps its aspect ratio, and its own
+    pixels as far as its longer side fits into picture_size; each region is then described in about
+    its own aspect ratio too. The proposer looks at the square in any case."""
+    scales: int = setting(1, at_least=1, at_most=4)
+    """Sizes at which the CNN sees every region: crop_size (frame_size) times 1, 1.5, 2 and 3, so
+    many of them; the vectors are averaged."""
     nms_iou: float = setting(0.4, above=0, at_most=1)
     """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all."""
     edge_weight: float = setting(2.0, at_least=0)
@@ -137,6 +144,13 @@ class RegionsConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_name("regions.proposer", self.proposer, proposer_names())
+        if self.features == "pooled":
+            for name, off in (("resolution", "square"), ("scales", 1)):
+                if getattr(self, name) != off:
+                    raise UserError(
+                        f"regions.{name} {getattr(self, name)} is of crops, and regions.features "
+                        "pooled has one pass over the square; choose regions.features crops"
+                    )
 
 
 @dataclass(frozen=True)

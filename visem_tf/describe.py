@@ -240,9 +240,7 @@ def _regions(
                 f"{options.boxes} has no boxes for {paths[0]}; it names pictures by file"
             )
         describer = BoxDescriber(RegionExtractor(settings.updated({"proposer": "none"})))
-    batches = read_pictures(
-        paths, settings.picture_size, 1 if given else settings.batch_size, failures
-    )
+    batches = read_pictures(paths, settings, 1 if given else settings.batch_size, failures)
     with (
         tqdm.tqdm(
             total=len(paths), desc="describe", unit=" pictures", disable=None, leave=False, delay=1

@@ -140,9 +140,7 @@ def stored_regions(
         total=len(missing), desc="regions", unit=" pictures", disable=None, leave=False, delay=1
     ) as bar:
         try:
-            for batch in read_pictures(
-                missing, settings.picture_size, settings.batch_size, failures
-            ):
+            for batch in read_pictures(missing, settings, settings.batch_size, failures):
                 kept.append(
                     Regions(*(part.numpy() for part in run.extractor.compiled(batch.pixels)))
                 )

@@ -179,6 +179,9 @@ def cache_key(
     """Everything the cached features of a split depend on."""
     fields = settings.to_dict()
     del fields["batch_size"]  # Changes speed only.
+    for name in ("resolution", "scales"):  # Younger than caches that are as they are without.
+        if fields[name] == getattr(RegionsConfig(), name):
+            del fields[name]
     return {
         "format": _FORMAT,
         "dataset": dataset,
@@ -200,10 +203,11 @@ def _describe(
     extractor: RegionExtractor, pictures: tf.data.Dataset, progress: tqdm.tqdm
 ) -> Iterator[np.void]:
     """Yields a record a picture."""
-    size = extractor.settings.picture_size
+    size, resolution = extractor.settings.picture_size, extractor.settings.resolution
     batches = (
         pictures.map(
-            lambda encoded: prepare_picture(encoded, size), num_parallel_calls=tf.data.AUTOTUNE
+            lambda encoded: prepare_picture(encoded, size, resolution),
+            num_parallel_calls=tf.data.AUTOTUNE,
         )
         .batch(extractor.settings.batch_size)
         .prefetch(2)

@@ -14,12 +14,16 @@ import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
 from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions.own_shape import describe_in_own_shape
 from visem_tf.regions.pictures import decode_picture
 from visem_tf.regions.proposers import Proposals, build_proposer
 from visem_tf.regions.resample import crop_and_resize, pool_regions
 
 FRAME = (0.0, 0.0, 1.0, 1.0)
 """The box of the whole picture, `rel_yxyx`."""
+NOTHING = -1.0
+"""The value of pixels where a square holds no picture."""
+_SCALES = (1.0, 1.5, 2.0, 3.0)
 
 
 class Regions(NamedTuple):
@@ -38,20 +42,49 @@ class Regions(NamedTuple):
     region_mask: tf.Tensor
 
 
-def prepare_picture(encoded: tf.Tensor, size: int) -> tf.Tensor:
-    """Decodes a picture and warps it to a square, anti-aliased.
+def prepare_picture(encoded: tf.Tensor, size: int, resolution: str = "square") -> tf.Tensor:
+    """Decodes a picture and brings it to a square, anti-aliased.
 
     Args:
       encoded: string scalar, as `visem_tf.regions.pictures.read_picture` gives it.
       size: Side P in pixels.
+      resolution: "square" warps the picture; "own" lays it into the top left corner, made smaller
+        only where its longer side is more than P.
 
     Returns:
-      float [P, P, 3] in 0..255.
+      float [P, P, 3] in 0..255; `NOTHING` where there is no picture.
     """
     pixels = tf.cast(decode_picture(encoded), tf.float32)
+    if resolution == "own":
+        return _laid_into(pixels, size)
     pixels = tf.image.resize(pixels, [size, size], antialias=True)
     pixels.set_shape([size, size, 3])
     return pixels
+
+
+def _laid_into(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """A picture of its own aspect ratio in a square; see `prepare_picture`."""
+    shape = tf.shape(pixels)[:2]
+    longest = tf.reduce_max(shape)
+    shrunk = tf.cast(tf.round(shape * size / longest), tf.int32)
+    fitting = tf.cond(
+        longest > size,
+        lambda: tf.image.resize(pixels, tf.maximum(shrunk, 1), antialias=True),
+        lambda: pixels,
+    )
+    missing = size - tf.shape(fitting)[:2]
+    padding = [[0, missing[0]], [0, missing[1]], [0, 0]]
+    fitting = tf.pad(fitting, padding, constant_values=NOTHING)
+    fitting.set_shape([size, size, 3])
+    return fitting
+
+
+def extents_of(pixels: tf.Tensor) -> tf.Tensor:
+    """The shares of squares [B, P, P, 3] that pictures fill, down and across: float [B, 2]."""
+    is_picture = tf.cast(pixels[..., 0] > NOTHING / 2, tf.float32)
+    down = tf.reduce_mean(tf.reduce_max(is_picture, axis=2), axis=1)
+    across = tf.reduce_mean(tf.reduce_max(is_picture, axis=1), axis=1)
+    return tf.stack([down, across], axis=1)
 
 
 class RegionExtractor:
@@ -78,11 +111,15 @@ class RegionExtractor:
         """Finds and describes the regions.
 
         Args:
-          pixels: float [B, P, P, 3] in 0..255, P the `picture_size`.
+          pixels: float [B, P, P, 3] in 0..255, P the `picture_size`; of `prepare_picture`.
         """
-        proposals = self.proposer(pixels)
         batch = tf.shape(pixels)[0]
         frame = tf.broadcast_to(tf.constant(FRAME), [batch, 1, 4])
+        warped = pixels
+        if self.settings.resolution == "own":
+            size = self.settings.picture_size
+            warped = crop_and_resize(pixels, frame, size, extents_of(pixels))[:, 0]
+        proposals = self.proposer(warped)
         best = tf.reduce_max(tf.pad(proposals.scores, [[0, 0], [0, 1]]), axis=1, keepdims=True)
         with_frame = Proposals(
             tf.concat([frame, proposals.boxes], axis=1),
@@ -124,6 +161,18 @@ class RegionExtractor:
         return self.describe_boxes(pixels, frame)[:, 0]
 
     def _describe_crops(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+        """The CNN on crops of about size x size pixels, at every scale; float [B, R, F]."""
+        sizes = [round(size * scale) for scale in _SCALES[: self.settings.scales]]
+        if self.settings.resolution == "own":
+            extents = extents_of(pixels)
+            found = [
+                describe_in_own_shape(self.backbone, pixels, boxes, extents, side) for side in sizes
+            ]
+        else:
+            found = [self._describe_squares(pixels, boxes, side) for side in sizes]
+        return found[0] if len(found) == 1 else tf.add_n(found) / len(found)
+
+    def _describe_squares(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
         crops = crop_and_resize(pixels, boxes, size)  # [B, R, S, S, 3]
         features = self.backbone.features(tf.reshape(crops, [-1, size, size, 3]))
         return tf.reshape(features, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[1]])
@@ -138,5 +187,6 @@ class RegionExtractor:
     def extract(self, encoded: list[bytes]) -> Regions:
         """Finds and describes the regions of a few encoded pictures; NumPy arrays."""
         size = self.settings.picture_size
-        pixels = tf.stack([prepare_picture(tf.constant(picture), size) for picture in encoded])
+        resolution = self.settings.resolution
+        pixels = tf.stack([prepare_picture(tf.constant(p), size, resolution) for p in encoded])
         return Regions(*(np.asarray(part) for part in self.compiled(pixels)))

@@ -10,8 +10,13 @@ Boxes are `rel_yxyx`: (ymin, xmin, ymax, xmax) relative to the picture.
 import tensorflow as tf
 
 
-def crop_and_resize(pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
-    """Cuts boxes out of pictures and warps each to a square, anti-aliased.
+def crop_and_resize(
+    pixels: tf.Tensor,
+    boxes: tf.Tensor,
+    size: int | tuple[int, int],
+    extents: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Cuts boxes out of pictures and warps each to a size, anti-aliased.
 
     The filter is a triangle that widens with the step between samples, as in
     `tf.image.resize(method="bilinear", antialias=True)`, which it equals on the whole frame.
@@ -19,35 +24,46 @@ def crop_and_resize(pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor
     Args:
       pixels: float [B, H, W, C].
       boxes: float [B, R, 4], `rel_yxyx`.
-      size: Side of a crop in pixels.
+      size: Side of a crop in pixels, or height S and width Q.
+      extents: float [B, 2], where pictures end before row H and column W: the shares that they
+        fill, from the top left; what is beyond is never looked at. None: they fill all.
 
     Returns:
-      float [B, R, size, size, C].
+      float [B, R, S, Q, C].
     """
+    size_down, size_across = (size, size) if isinstance(size, int) else size
     shape = tf.shape(pixels)
     batch, height, width = shape[0], shape[1], shape[2]
     channels = pixels.shape[3]
     regions = tf.shape(boxes)[1]
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=2)
-    rows = _triangle_weights(ymin, ymax, height, size)  # [B, R, S, H]
-    columns = _triangle_weights(xmin, xmax, width, size)  # [B, R, S, W]
+    used = tf.ones([batch, 2]) if extents is None else extents
+    rows = _triangle_weights(ymin, ymax, height, size_down, used[:, :1])  # [B, R, S, H]
+    columns = _triangle_weights(xmin, xmax, width, size_across, used[:, 1:])  # [B, R, Q, W]
     planes = tf.reshape(tf.transpose(pixels, [0, 1, 3, 2]), [batch, height, channels * width])
-    cut = tf.matmul(tf.reshape(rows, [batch, regions * size, height]), planes)
-    cut = tf.reshape(cut, [batch, regions, size * channels, width])
-    crops = tf.matmul(cut, columns, transpose_b=True)  # [B, R, S C, S]
-    crops = tf.reshape(crops, [batch, regions, size, channels, size])
+    cut = tf.matmul(tf.reshape(rows, [batch, regions * size_down, height]), planes)
+    cut = tf.reshape(cut, [batch, regions, size_down * channels, width])
+    crops = tf.matmul(cut, columns, transpose_b=True)  # [B, R, S C, Q]
+    crops = tf.reshape(crops, [batch, regions, size_down, channels, size_across])
     return tf.transpose(crops, [0, 1, 2, 4, 3])
 
 
-def _triangle_weights(start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
-    """Weights of `length` samples in `size` resampled ones; rows sum to 1."""
-    length_f = tf.cast(length, tf.float32)
+def _triangle_weights(
+    start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int, used: tf.Tensor
+) -> tf.Tensor:
+    """Weights of `length` samples in `size` resampled ones; rows sum to 1.
+
+    `used` [B, 1] is the share of the samples that are the picture's.
+    """
+    all_samples = tf.cast(length, tf.float32)
+    length_f = tf.round(all_samples * used)[..., tf.newaxis]  # [B, 1, 1]
     step = (stop - start)[..., tf.newaxis] * length_f / size  # [B, R, 1] samples per output
     centres = start[..., tf.newaxis] * length_f + (tf.range(size, dtype=tf.float32) + 0.5) * step
     centres = tf.clip_by_value(centres, 0.5, length_f - 0.5)
-    samples = tf.range(length_f) + 0.5
+    samples = tf.range(all_samples) + 0.5
     distance = tf.abs(samples - centres[..., tf.newaxis])  # [B, R, S, length]
     weights = tf.nn.relu(1.0 - distance / tf.maximum(step, 1.0)[..., tf.newaxis])
+    weights = tf.where(samples < length_f[..., tf.newaxis], weights, 0.0)
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 

@@ -65,7 +65,10 @@ def box_features(split: Split, regions: TrueRegions, config: Config) -> np.ndarr
     padded[regions.image, block, place] = regions.boxes
     pictures = (
         split.pictures()
-        .map(lambda encoded: prepare_picture(encoded, size), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(
+            lambda encoded: prepare_picture(encoded, size, config.regions.resolution),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .batch(config.regions.batch_size)
         .prefetch(2)
     )
