@@ -1,6 +1,6 @@
 """A table of runs from their directories: what each changes, and what it reaches, over seeds.
 
-    python benchmarks/ablation.py runs/f8k-best-* runs/f8k-gru-* [--base runs/f8k-best-0] [--json FILE]
+    python benchmarks/ablation.py runs/f8k-best-* runs/f8k-gru-* --base runs/f8k-best-0
 
 Runs that differ in nothing but the seed are one row: mean and spread (sample standard deviation)
 over them, and their number. The first run, or that of `--base`, is what the others are compared

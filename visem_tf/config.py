@@ -224,6 +224,19 @@ class AlignConfig(Settings):
     whenever the validation figure stands still (plateau)."""
     warmup_steps: int = setting(0, at_least=0)
     """Steps in which the learning rate rises from zero."""
+    finetune_epochs: int = setting(0, at_least=0)
+    """Passes over the training pictures, each with one of its sentences, in which the CNN is
+    trained too, after the alignment; features are then computed from pixels in every step, which
+    wants a GPU. 0 keeps the CNN as it is."""
+    finetune_from: int = setting(7, at_least=1, at_most=8)
+    """The first block of the CNN that is then trained, with all that follow: 1 to 7, or 8 for its
+    last convolution alone. Batch norms stay as they are."""
+    finetune_learning_rate: float = setting(1e-5, above=0)
+    """The learning rate of the CNN meanwhile, of Adam, falling to zero along a cosine."""
+    finetune_align_rate: float = setting(1e-4, above=0)
+    """The learning rate of regions and words meanwhile."""
+    finetune_batch_size: int = setting(16, at_least=2)
+    """Pairs of a picture and a sentence in a batch meanwhile."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -494,6 +507,11 @@ class Config(Settings):
             raise UserError(
                 "joint.train trains generators with the alignment, and generate.full_frame and "
                 "generate.regions are both false"
+            )
+        if align.finetune_epochs:
+            raise UserError(
+                "align.finetune_epochs changes what regions look like after generators have "
+                "learned from them, which joint.train does at once; choose one of the two"
             )
         if align.word_dim != generate.word_dim:
             raise UserError(

@@ -239,7 +239,9 @@ def _regions(
             raise UserError(
                 f"{options.boxes} has no boxes for {paths[0]}; it names pictures by file"
             )
-        describer = BoxDescriber(RegionExtractor(settings.updated({"proposer": "none"})))
+        describer = BoxDescriber(
+            RegionExtractor(settings.updated({"proposer": "none"}), run.run.tuned_cnn)
+        )
     batches = read_pictures(paths, settings, 1 if given else settings.batch_size, failures)
     with (
         tqdm.tqdm(

@@ -118,7 +118,7 @@ def stored_regions(
     from visem_tf.regions.store import RegionStore, identity, store_folder
 
     settings = run.config.regions
-    store = RegionStore(store_folder(Path(run.config.cache_dir), settings))
+    store = RegionStore(store_folder(Path(run.config.cache_dir), settings, run.run.tuned_cnn))
     names: dict[Path, bytes] = {}
     for path in paths:
         try:

@@ -77,7 +77,7 @@ class TrainedRun:
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
         """Finds and describes regions as in the training."""
-        return RegionExtractor(self.config.regions)
+        return RegionExtractor(self.config.regions, self.run.tuned_cnn)
 
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:
@@ -91,7 +91,7 @@ class TrainedRun:
     @functools.cached_property
     def full_frame_generator(self) -> PictureModel:
         """The best generator of whole-picture sentences, with its ensemble if it has one."""
-        return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary)
+        return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary, self.run)
 
     @functools.cached_property
     def region_generator(self) -> PictureModel:
@@ -176,7 +176,7 @@ class TrainedRun:
         folder, _, generator = name.partition("/")
         if folder == "generate":
             return checkpoint(self.run.path, generator)
-        return self.run / "checkpoints" / name / "best.keras"
+        return self.run.alignment_model
 
     def _generator(self, name: str) -> SentenceGenerator:
         path = self._existing(f"generate/{name}", "generate")

@@ -67,7 +67,7 @@ def test_a_region_is_described_in_the_nearest_shape(extractor):
     sizes = shapes(48)
     extents = tf.constant([[1.0, 1.0], [0.5, 1.0]])
     boxes = tf.constant([[FRAME, (0, 0, 0.9, 0.4)], [FRAME, (0, 0, 0.8, 0.4)]])
-    assert nearest_shape(boxes, extents).numpy().tolist() == [[2, 0], [3, 2]]
+    assert nearest_shape(boxes, extents, sizes).numpy().tolist() == [[2, 0], [3, 2]]
     # Boxes whose pixels have exactly the shapes: cut out, not resized.
     pixels = tf.cast(tf.random.stateless_uniform([2, 128, 128, 3], [1, 2], 0, 255), tf.float32)
     boxes = [[(4, 8, 4 + height, 8 + width) for height, width in sizes]] * 2

@@ -174,9 +174,21 @@ _FIELDS = ("region_features", "boxes", "scores", "region_mask")
 
 
 def cache_key(
-    settings: RegionsConfig, dataset: str, fingerprint: str, split: str
+    settings: RegionsConfig,
+    dataset: str,
+    fingerprint: str,
+    split: str,
+    tuned: Path | None = None,
 ) -> dict[str, Any]:
-    """Everything the cached features of a split depend on."""
+    """Everything the cached features of a split depend on.
+
+    Args:
+      settings: Of the regions.
+      dataset: Its name.
+      fingerprint: Of its pictures.
+      split: Its name.
+      tuned: The file of a CNN that was trained further, see `visem_tf.regions.tuning`.
+    """
     fields = settings.to_dict()
     del fields["batch_size"]  # Changes speed only.
     for name in ("resolution", "scales"):  # Younger than caches that are as they are without.
@@ -189,6 +201,7 @@ def cache_key(
         "split": split,
         "weights": weights_digest(settings.backbone),
         "regions": fields,
+        **({"tuned": hashlib.sha256(tuned.read_bytes()).hexdigest()} if tuned else {}),
     }
 
 

@@ -7,17 +7,19 @@ picture is described and in the exported model.
 """
 
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
-from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions.backbone import Describing, load_backbone
 from visem_tf.regions.own_shape import describe_in_own_shape
 from visem_tf.regions.pictures import decode_picture
 from visem_tf.regions.proposers import Proposals, build_proposer
 from visem_tf.regions.resample import crop_and_resize, pool_regions
+from visem_tf.regions.tuning import load_tuned
 
 FRAME = (0.0, 0.0, 1.0, 1.0)
 """The box of the whole picture, `rel_yxyx`."""
@@ -92,14 +94,22 @@ class RegionExtractor:
 
     Args:
       settings: The section `regions` of the configuration.
+      tuned: The file of a CNN that was trained further, which describes; boxes are proposed by the
+        one that it started from. See `visem_tf.regions.tuning`.
+
+    Attributes:
+      describer: The CNN that describes.
 
     Raises:
       UserError: The weights or a package that the proposer needs are not installed.
     """
 
-    def __init__(self, settings: RegionsConfig) -> None:
+    def __init__(self, settings: RegionsConfig, tuned: Path | None = None) -> None:
         self.settings = settings
         self.backbone = load_backbone(settings.backbone)
+        self.describer: Describing = self.backbone
+        if tuned is not None:
+            self.describer = load_tuned(settings.backbone, tuned)
         self.proposer = build_proposer(settings, self.backbone)
 
     @property
@@ -141,7 +151,7 @@ class RegionExtractor:
           float [B, R, F].
         """
         if self.settings.features == "pooled":
-            return pool_regions(self.backbone.feature_map(pixels), boxes)
+            return pool_regions(self.describer.feature_map(pixels), boxes)
         frame = self._describe_crops(pixels, boxes[:, :1], self.settings.frame_size)
         if boxes.shape[1] == 1:
             return frame
@@ -166,7 +176,8 @@ class RegionExtractor:
         if self.settings.resolution == "own":
             extents = extents_of(pixels)
             found = [
-                describe_in_own_shape(self.backbone, pixels, boxes, extents, side) for side in sizes
+                describe_in_own_shape(self.describer, pixels, boxes, extents, side)
+                for side in sizes
             ]
         else:
             found = [self._describe_squares(pixels, boxes, side) for side in sizes]
@@ -174,7 +185,7 @@ class RegionExtractor:
 
     def _describe_squares(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
         crops = crop_and_resize(pixels, boxes, size)  # [B, R, S, S, 3]
-        features = self.backbone.features(tf.reshape(crops, [-1, size, size, 3]))
+        features = self.describer.features(tf.reshape(crops, [-1, size, size, 3]))
         return tf.reshape(features, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[1]])
 
     @functools.cached_property

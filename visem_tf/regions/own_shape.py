@@ -6,10 +6,11 @@ to its own.
 """
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from visem_tf.regions.backbone import Backbone
+from visem_tf.regions.backbone import Describing
 from visem_tf.regions.resample import crop_and_resize
 
 ASPECTS = (0.4, 0.63, 1.0, 1.6, 2.5)
@@ -30,25 +31,29 @@ def shapes(size: int) -> list[tuple[int, int]]:
     ]
 
 
-def nearest_shape(boxes: tf.Tensor, extents: tf.Tensor) -> tf.Tensor:
+def nearest_shape(
+    boxes: tf.Tensor, extents: tf.Tensor, sizes: Sequence[tuple[int, int]]
+) -> tf.Tensor:
     """The number of the shape that is nearest to each region's own.
 
     Args:
       boxes: float [B, R, 4], `rel_yxyx`.
       extents: float [B, 2], height and width of the pictures in one unit.
+      sizes: Heights and widths of the shapes.
 
     Returns:
-      int32 [B, R], positions in `ASPECTS`.
+      int32 [B, R], positions in `sizes`.
     """
+    aspects = tf.constant([width / height for height, width in sizes])
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=2)
     height = tf.maximum((ymax - ymin) * extents[:, :1], 1e-6)
     width = tf.maximum((xmax - xmin) * extents[:, 1:], 1e-6)
-    distance = tf.abs(tf.math.log(width / height)[..., tf.newaxis] - tf.math.log(ASPECTS))
+    distance = tf.abs(tf.math.log(width / height)[..., tf.newaxis] - tf.math.log(aspects))
     return tf.argmin(distance, axis=2, output_type=tf.int32)
 
 
 def describe_in_own_shape(
-    backbone: Backbone, pixels: tf.Tensor, boxes: tf.Tensor, extents: tf.Tensor, size: int
+    backbone: Describing, pixels: tf.Tensor, boxes: tf.Tensor, extents: tf.Tensor, size: int
 ) -> tf.Tensor:
     """Describes regions, each by a crop of about its own aspect ratio.
 
@@ -62,9 +67,10 @@ def describe_in_own_shape(
     Returns:
       float [B, R, F].
     """
-    shape = nearest_shape(boxes, extents)
+    sizes = shapes(size)
+    shape = nearest_shape(boxes, extents, sizes)
     places, features = [], []
-    for number, height_and_width in enumerate(shapes(size)):
+    for number, height_and_width in enumerate(sizes):
         chosen = tf.where(tf.equal(shape, number))  # [M, 2]
         picture = chosen[:, 0]
         crops = crop_and_resize(
@@ -80,7 +86,7 @@ def describe_in_own_shape(
     return tf.scatter_nd(tf.concat(places, axis=0), found, count)
 
 
-def _features(backbone: Backbone, crops: tf.Tensor) -> tf.Tensor:
+def _features(backbone: Describing, crops: tf.Tensor) -> tf.Tensor:
     """The CNN on crops [M, S, Q, 3], which may be none: fused convolutions fail on those."""
     missing = tf.cast(tf.equal(tf.shape(crops)[0], 0), tf.int32)
     padded = tf.pad(crops, [[0, missing], [0, 0], [0, 0], [0, 0]])

@@ -33,9 +33,9 @@ def identity(path: Path) -> bytes:
     return hashlib.sha256(text).hexdigest()[:32].encode()
 
 
-def store_folder(cache_dir: Path, settings: RegionsConfig) -> Path:
+def store_folder(cache_dir: Path, settings: RegionsConfig, tuned: Path | None = None) -> Path:
     """The folder of a store: another one for other settings or other weights."""
-    return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any"))
+    return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any", tuned))
 
 
 class RegionStore:

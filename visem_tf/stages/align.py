@@ -28,10 +28,11 @@ def run(context: Context) -> dict[str, Any]:
     """Trains the model; the epoch that ranks the validation split best is kept."""
     config, data = context.config, context.data
     if config.joint.train:
-        # It builds on this module, hence the import here.
-        return importlib.import_module("visem_tf.stages.joint").run(context)
+        # Both stages inside this one build on it, hence the imports in functions.
+        joint: dict[str, Any] = importlib.import_module("visem_tf.stages.joint").run(context)
+        return joint
     vocabulary = read_or_build_vocabulary(context)
-    caches = {split: open_cache(context, split) for split in ("train", "val")}
+    caches = {split: open_cache(context, split, tuned=False) for split in ("train", "val")}
     token_ids = {
         split: sentence_token_ids(vocabulary, data.splits[split].sentences, config.text.max_words)
         for split in caches
@@ -75,12 +76,16 @@ def run(context: Context) -> dict[str, Any]:
             "same score; try a smaller --align.learning_rate",
             file=sys.stderr,
         )
-    return {
+    summary: dict[str, Any] = {
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch + 1,
         **coverage,
         **best,
     }
+    if config.align.finetune_epochs:
+        finetune = importlib.import_module("visem_tf.stages.finetune")
+        summary["finetune"] = finetune.run(context, vocabulary)
+    return summary
 
 
 def load_word_vectors(
@@ -142,9 +147,7 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
 
 def load_model(context: Context) -> AlignmentModel:
     """The best model of the finished stage."""
-    model = keras.saving.load_model(
-        context.run / "checkpoints" / "align" / "best.keras", compile=False
-    )
+    model = keras.saving.load_model(context.run.alignment_model, compile=False)
     assert isinstance(model, AlignmentModel)
     return model
 

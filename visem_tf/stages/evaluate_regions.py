@@ -104,7 +104,7 @@ def _descriptions(
 ) -> Experiment:
     """Descriptions of true boxes against people's: the paper's last table."""
     config = context.config
-    features = box_features(split, regions, config)
+    features = box_features(split, regions, config, context.run.tuned_cnn)
     systems: dict[str, dict[str, str]] = {}
     notes: dict[str, str] = {}
     for name, generator_name in (("", "regions"), ("full_frame_on_crop", "full_frame")):

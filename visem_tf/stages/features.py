@@ -12,7 +12,7 @@ def run(context: Context) -> dict[str, Any]:
     """Fills the cache for all splits; what is there already is kept."""
     caches = {name: open_cache(context, name) for name in context.data.splits}
     if any(cache.missing() for cache in caches.values()):
-        extractor = RegionExtractor(context.config.regions)
+        extractor = RegionExtractor(context.config.regions, context.run.tuned_cnn)
         for name, cache in caches.items():
             cache.build(extractor, context.data.splits[name].pictures(), f"features of {name}")
     return {
@@ -29,9 +29,17 @@ def is_outdated(context: Context) -> bool:
     return read and any(open_cache(context, name).missing() for name in context.data.splits)
 
 
-def open_cache(context: Context, split: str) -> FeatureCache:
-    """The region features of a split; see `FeatureCache`."""
+def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCache:
+    """The region features of a split; see `FeatureCache`.
+
+    Args:
+      context: Of the run.
+      split: Its name.
+      tuned: Whether they are those of the run's own CNN, if it has trained one; otherwise they are
+        what that training started from.
+    """
     data, settings = context.data, context.config.regions
-    key = cache_key(settings, data.name, data.fingerprint, split)
+    cnn = context.run.tuned_cnn if tuned else None
+    key = cache_key(settings, data.name, data.fingerprint, split, cnn)
     folder = cache_folder(Path(context.config.cache_dir), key)
     return FeatureCache(folder, key, len(data.splits[split].image_ids))

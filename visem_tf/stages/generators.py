@@ -1,5 +1,6 @@
 """Generators as the configuration names them: built, read from checkpoints, and put together."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
+from visem_tf.stages.run_directory import RunDirectory
 from visem_tf.text import Vocabulary
 
 GENERATORS = ("full_frame", "regions")
@@ -122,8 +124,14 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     return model
 
 
+def _digest(run: RunDirectory) -> str:
+    """Tells CNNs that runs have trained apart; empty where it is the pretrained one."""
+    cnn = run.tuned_cnn
+    return hashlib.sha256(cnn.read_bytes()).hexdigest() if cnn else ""
+
+
 def with_ensemble(
-    generator: SentenceGenerator, config: Config, vocabulary: Vocabulary
+    generator: SentenceGenerator, config: Config, vocabulary: Vocabulary, run: RunDirectory
 ) -> PictureModel:
     """The full-frame generator together with those of the runs in `generate.ensemble`.
 
@@ -131,6 +139,7 @@ def with_ensemble(
       generator: This run's.
       config: Names the others.
       vocabulary: Of this run; the others must have the same.
+      run: This one.
 
     Returns:
       The generator itself where no other is named.
@@ -153,5 +162,7 @@ def with_ensemble(
                 f"generate.ensemble: {os.fspath(path)} was trained on other features of pictures "
                 "(the sections regions of the configurations differ)"
             )
+        if _digest(RunDirectory(path)) != _digest(run):
+            raise UserError(f"generate.ensemble: {os.fspath(path)} has a CNN of its own")
         members.append(read_generator(file, recorded.generate, "full_frame"))
     return EnsembleModel(members) if len(members) > 1 else generator

@@ -113,6 +113,10 @@ class Scorer:
             )
             for _, regions in cache.batches(_IMAGES_AT_A_TIME)
         ]
+        return self.of_blocks(images, token_ids)
+
+    def of_blocks(self, images: Sequence[Block], token_ids: tf.RaggedTensor) -> np.ndarray:
+        """As the call, of pictures whose region embeddings are known, in blocks."""
         count = int(token_ids.shape[0])
         return score_blocks(self._score, images, self._sentences(token_ids, count), count)
 
