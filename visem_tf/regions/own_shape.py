@@ -1,4 +1,4 @@
-"""Crops in the shape of their regions: the CNN sees nothing squeezed (the paper's first limit).
+"""Crops in the shape of their regions: the CNN sees little squeezed (the paper's first limit).
 
 A CNN that ends in an average takes pixels of any height and width, but a batch must have one shape.
 So there are a few shapes of about one area, and every region is described in that which is nearest
