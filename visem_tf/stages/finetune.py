@@ -6,6 +6,7 @@ takes the place of the pretrained CNN if it ranks the validation split better: a
 computed anew, and whoever describes a picture for this run uses the new CNN.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,8 @@ def _examples(
     )
     regions = config.regions
 
-    def prepared(seed: tf.Tensor, image: tf.Tensor, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-        drawn = tf.random.stateless_uniform([], seed=tf.stack([seed, tf.cast(image, tf.int64)]))
+    def prepared(seed: int, image: tf.Tensor, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        drawn = tf.random.stateless_uniform([], seed=tf.stack([seed, image]))
         number = tf.cast(drawn * tf.cast(sentences[image], tf.float32), tf.int32)
         return {
             "pixels": prepare_picture(encoded, regions.picture_size, regions.resolution),
@@ -137,8 +138,9 @@ def _examples(
             "sentence": first[image] + tf.minimum(number, sentences[image] - 1),
         }
 
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        seed = number + 1000 * (config.seed % 2**31)
+    def epoch(number: int) -> tf.data.Dataset:
+        # Datasets shuffle by numbers that are known when they are made, hence one an epoch.
+        seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0] >> 1)
         shuffled = pictures.shuffle(_SHUFFLED, seed=seed, reshuffle_each_iteration=False)
         return shuffled.map(
             lambda image, encoded: prepared(seed, image, encoded),
@@ -150,8 +152,9 @@ def _examples(
         words = tf.gather(token_ids, batch.pop("sentence"))
         return {**batch, **_boxes(cache, batch["image_ids"]), "token_ids": words.to_tensor(PAD_ID)}
 
-    epochs = tf.data.Dataset.range(first_epoch, config.align.finetune_epochs)
-    return epochs.flat_map(epoch).map(with_regions).prefetch(2)
+    epochs = [epoch(number) for number in range(first_epoch, config.align.finetune_epochs)]
+    joined = functools.reduce(tf.data.Dataset.concatenate, epochs)
+    return joined.map(with_regions).prefetch(2)
 
 
 def _boxes(cache: FeatureCache, images: tf.Tensor) -> dict[str, tf.Tensor]:
