@@ -194,9 +194,8 @@ class _Perplexity:
 
     def _surprise_of_batch(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         assert self.generator is not None
-        token_ids = batch.pop("token_ids")
-        inputs = self.generator.inputs_of_pictures(**batch)
+        inputs = self.generator.inputs_of_pictures(batch["region_features"], batch["region_mask"])
         _, surprise, count = self.generator.loss_shares(
-            self.generator.batch_of(inputs, token_ids), training=False
+            self.generator.batch_of(inputs, batch["token_ids"]), training=False
         )
         return surprise, count
