@@ -8,7 +8,7 @@ clear.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from visem_tf.errors import UserError
 from visem_tf.files import save_array, write_atomically
 from visem_tf.regions.backbone import weights_digest
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
+from visem_tf.storage import AnyPath
 
 _FORMAT = 1
 _SHARD_SIZE = 256
@@ -67,17 +68,36 @@ class FeatureCache:
         missing = self.missing()
         if not missing:
             return
+        remaining = pictures.skip(missing[0] * _SHARD_SIZE)
+        self._write(_describe(extractor, remaining), missing[0], description)
+
+    def fill(self, read: Callable[[int], Iterator[Regions]], description: str) -> None:
+        """Writes the missing shards from regions that were described elsewhere.
+
+        Args:
+          read: Gives the regions of all pictures from a position on, in order, some at a time.
+          description: Stands beside the progress bar.
+
+        Raises:
+          UserError: A feature is no number, or too large to be kept in half precision.
+        """
+        missing = self.missing()
+        if missing:
+            blocks = read(missing[0] * _SHARD_SIZE)
+            self._write(map(_checked, blocks), missing[0], description)
+
+    def _write(self, blocks: Iterator[Regions], first: int, description: str) -> None:
+        """Writes the shards from `first` on."""
         write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
         with tqdm.tqdm(
             total=self.num_pictures, desc=description, unit=" pictures", disable=None, leave=False
         ) as progress:
-            progress.update(missing[0] * _SHARD_SIZE)
-            remaining = pictures.skip(missing[0] * _SHARD_SIZE)
-            regions = _describe(extractor, remaining, progress)
-            for shard in range(missing[0], self.num_shards):
+            progress.update(first * _SHARD_SIZE)
+            records = _records_of(blocks, progress)
+            for shard in range(first, self.num_shards):
                 size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
-                records = np.stack([next(regions) for _ in range(size)])
-                save_array(self._path(shard), records)
+                rows = np.stack([next(records) for _ in range(size)])
+                save_array(self._path(shard), rows)
 
     def __len__(self) -> int:
         return self.num_pictures
@@ -120,6 +140,10 @@ class FeatureCache:
         for start in range(0, self.num_pictures, size):
             positions = np.arange(start, min(start + size, self.num_pictures))
             yield positions, self.gather(positions)
+
+    def records(self, shard: int) -> np.ndarray:
+        """The records of a shard, as they lie on the disk."""
+        return self._records(shard)
 
     @property
     def num_regions(self) -> int:
@@ -176,7 +200,7 @@ _FIELDS = ("region_features", "boxes", "scores", "region_mask")
 def cache_key(
     settings: RegionsConfig,
     dataset: str,
-    fingerprint: str,
+    pictures: str,
     split: str,
     tuned: Path | None = None,
 ) -> dict[str, Any]:
@@ -185,7 +209,7 @@ def cache_key(
     Args:
       settings: Of the regions.
       dataset: Its name.
-      fingerprint: Of its pictures.
+      pictures: A digest of its pictures.
       split: Its name.
       tuned: The file of a CNN that was trained further, see `visem_tf.regions.tuning`.
     """
@@ -197,7 +221,7 @@ def cache_key(
     return {
         "format": _FORMAT,
         "dataset": dataset,
-        "fingerprint": fingerprint,
+        "pictures": pictures,
         "split": split,
         "weights": weights_digest(settings.backbone),
         "regions": fields,
@@ -205,17 +229,20 @@ def cache_key(
     }
 
 
-def cache_folder(cache_dir: Path, key: Mapping[str, Any]) -> Path:
+def cache_folder(cache_dir: AnyPath, key: Mapping[str, Any]) -> AnyPath:
     """The folder of a cache: readable in its beginning, unique in its end."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{key['dataset']}-{key['split']}-{digest}".replace("/", "-")
     return cache_dir / "features" / name
 
 
-def _describe(
-    extractor: RegionExtractor, pictures: tf.data.Dataset, progress: tqdm.tqdm
-) -> Iterator[np.void]:
-    """Yields a record a picture."""
+def precomputed_key(dataset: str, fingerprint: str, split: str) -> dict[str, Any]:
+    """Everything that features of another origin depend on."""
+    return {"format": _FORMAT, "dataset": dataset, "fingerprint": fingerprint, "split": split}
+
+
+def _describe(extractor: RegionExtractor, pictures: tf.data.Dataset) -> Iterator[Regions]:
+    """Yields the regions of a few pictures at a time."""
     size, resolution = extractor.settings.picture_size, extractor.settings.resolution
     batches = (
         pictures.map(
@@ -226,9 +253,27 @@ def _describe(
         .prefetch(2)
     )
     for pixels in batches:
-        regions = Regions(*(np.asarray(part) for part in extractor.compiled(pixels)))
+        yield Regions(*(np.asarray(part) for part in extractor.compiled(pixels)))
+
+
+def _records_of(blocks: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.void]:
+    """Yields a record a picture."""
+    for regions in blocks:
         yield from _as_records(regions)
         progress.update(len(regions.boxes))
+
+
+def _checked(regions: Regions) -> Regions:
+    features = np.asarray(regions.region_features)
+    largest = np.abs(features).max(initial=0.0)
+    if not np.isfinite(largest):
+        raise UserError("precomputed features hold what is no number; mend them")
+    if largest > np.finfo(np.float16).max:
+        raise UserError(
+            f"precomputed features go up to {largest:g}, beyond half precision; divide them all by "
+            "the same number"
+        )
+    return regions
 
 
 def record_fields(num_regions: int, feature_dim: int) -> list[tuple]:

@@ -56,9 +56,10 @@ def prepare_picture(encoded: tf.Tensor, size: int, resolution: str = "square") -
     Returns:
       float [P, P, 3] in 0..255; `NOTHING` where there is no picture.
     """
-    pixels = tf.cast(decode_picture(encoded), tf.float32)
+    pixels = decode_picture(encoded)
     if resolution == "own":
         return _laid_into(pixels, size)
+    # From bytes: as floats, the largest pictures would take four times the memory for the same sum.
     pixels = tf.image.resize(pixels, [size, size], antialias=True)
     pixels.set_shape([size, size, 3])
     return pixels
@@ -72,7 +73,7 @@ def _laid_into(pixels: tf.Tensor, size: int) -> tf.Tensor:
     fitting = tf.cond(
         longest > size,
         lambda: tf.image.resize(pixels, tf.maximum(shrunk, 1), antialias=True),
-        lambda: pixels,
+        lambda: tf.cast(pixels, tf.float32),
     )
     missing = size - tf.shape(fitting)[:2]
     padding = [[0, missing[0]], [0, missing[1]], [0, 0]]

@@ -1,25 +1,55 @@
 """The first stage: regions of every picture, described by the CNN, into the cache."""
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
-from visem_tf.regions.extractor import RegionExtractor
+import numpy as np
+
+from visem_tf.config import Config
+from visem_tf.datasets.loading import CaptionDataset
+from visem_tf.datasets.region_source import RegionSource
+from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precomputed_key
+from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages import Context
+from visem_tf.storage import as_path
+from visem_tf.working_copy import working_copy
 
 
 def run(context: Context) -> dict[str, Any]:
     """Fills the cache for all splits; what is there already is kept."""
-    caches = {name: open_cache(context, name) for name in context.data.splits}
-    if any(cache.missing() for cache in caches.values()):
-        extractor = RegionExtractor(context.config.regions, context.run.tuned_cnn)
-        for name, cache in caches.items():
-            cache.build(extractor, context.data.splits[name].pictures(), f"features of {name}")
+    caches = fill_caches(context.config, context.data, context.run.tuned_cnn)
     return {
         "pictures": {name: len(cache) for name, cache in caches.items()},
         "regions": caches["train"].num_regions,
         "cache": {name: str(cache.folder) for name, cache in caches.items()},
     }
+
+
+def fill_caches(
+    config: Config, data: CaptionDataset, tuned: Path | None = None
+) -> dict[str, FeatureCache]:
+    """Describes the regions of all splits, or reads them where they were described elsewhere.
+
+    Args:
+      config: Of the run.
+      data: The data set.
+      tuned: The file of a CNN that was trained further, which then describes.
+
+    Returns:
+      The finished cache of each split.
+    """
+    caches = {name: cache_of(config, data, name, tuned) for name in data.splits}
+    for name, cache in caches.items():
+        source = data.splits[name].regions
+        if source is not None:
+            cache.fill(functools.partial(_read_regions, source), f"features of {name}")
+    if any(cache.missing() for cache in caches.values()):
+        extractor = RegionExtractor(config.regions, tuned)
+        for name, cache in caches.items():
+            cache.build(extractor, data.splits[name].pictures(), f"features of {name}")
+    return caches
 
 
 def is_outdated(context: Context) -> bool:
@@ -38,8 +68,25 @@ def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCa
       tuned: Whether they are those of the run's own CNN, if it has trained one; otherwise they are
         what that training started from.
     """
-    data, settings = context.data, context.config.regions
     cnn = context.run.tuned_cnn if tuned else None
-    key = cache_key(settings, data.name, data.fingerprint, split, cnn)
-    folder = cache_folder(Path(context.config.cache_dir), key)
+    return cache_of(context.config, context.data, split, cnn)
+
+
+def cache_of(
+    config: Config, data: CaptionDataset, split: str, tuned: Path | None = None
+) -> FeatureCache:
+    """The region features of a split, finished or not."""
+    if data.splits[split].regions is None:
+        digest = data.splits[split].picture_digest
+        key = cache_key(config.regions, data.name, digest, split, tuned)
+    else:
+        key = precomputed_key(data.name, data.fingerprint, split)
+    folder = working_copy(cache_folder(as_path(config.cache_dir), key))
     return FeatureCache(folder, key, len(data.splits[split].image_ids))
+
+
+def _read_regions(source: RegionSource, start: int) -> Iterator[Regions]:
+    """Regions that were described elsewhere; no proposer has scored them."""
+    for block in source.blocks(start):
+        scores = np.zeros(block.mask.shape, np.float32)
+        yield Regions(block.features, block.boxes, scores, block.mask)

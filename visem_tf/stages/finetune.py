@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.distribution import set_seed
+from visem_tf.errors import UserError
 from visem_tf.files import atomic_path
 from visem_tf.models.finetuning import FinetuningModel
 from visem_tf.regions.backbone import load_backbone
@@ -50,6 +51,10 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
     """Trains the CNN with the alignment that was trained before."""
     config = context.config
     settings, split = config.align, context.data.splits["train"]
+    if split.regions is not None:
+        raise UserError(
+            "align.finetune_epochs trains the CNN on pictures, and these features came without them"
+        )
     caches = {name: open_cache(context, name, tuned=False) for name in ("train", "val")}
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     steps_per_epoch = -(-len(split.image_ids) // settings.finetune_batch_size)

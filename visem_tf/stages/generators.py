@@ -17,6 +17,7 @@ from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.stages.run_directory import RunDirectory
 from visem_tf.text import Vocabulary
+from visem_tf.working_copy import working_copy
 
 GENERATORS = ("full_frame", "regions")
 """The names of the two generators: fields of the configuration, and folders of checkpoints."""
@@ -149,7 +150,7 @@ def with_ensemble(
     """
     members = [generator]
     for folder in config.generate.ensemble:
-        path = Path(folder)
+        path = working_copy(folder)
         file = checkpoint(path, "full_frame")
         if not (path / "config.json").is_file() or not file.exists():
             raise UserError(f"generate.ensemble: {os.fspath(path)} has no full-frame generator")
