@@ -35,7 +35,6 @@ class FinetuningModel(GlobalBatchModel):
         self.cnn = cnn
         extractor.describer = cnn
         self._describe = extractor.describe_boxes
-        alignment.steps_taken = self.steps_taken  # type: ignore[method-assign]
         self.supports_jit = False  # resampling has shapes that depend on the data
         self.built = True
 

@@ -177,12 +177,20 @@ class RegionExtractor:
         if self.settings.resolution == "own":
             extents = extents_of(pixels)
             found = [
-                describe_in_own_shape(self.describer, pixels, boxes, extents, side)
+                describe_in_own_shape(self._describe_any, pixels, boxes, extents, side)
                 for side in sizes
             ]
         else:
             found = [self._describe_squares(pixels, boxes, side) for side in sizes]
         return found[0] if len(found) == 1 else tf.add_n(found) / len(found)
+
+    @functools.cached_property
+    def _describe_any(self) -> tf.types.experimental.PolymorphicFunction:
+        """The CNN as one graph for crops of any shape: tracing it takes a second."""
+        return tf.function(
+            lambda crops: self.describer.features(crops),
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+        )
 
     def _describe_squares(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
         crops = crop_and_resize(pixels, boxes, size)  # [B, R, S, S, 3]

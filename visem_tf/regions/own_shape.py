@@ -6,11 +6,10 @@ to its own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from visem_tf.regions.backbone import Describing
 from visem_tf.regions.resample import crop_and_resize
 
 ASPECTS = (0.4, 0.63, 1.0, 1.6, 2.5)
@@ -53,12 +52,17 @@ def nearest_shape(
 
 
 def describe_in_own_shape(
-    backbone: Describing, pixels: tf.Tensor, boxes: tf.Tensor, extents: tf.Tensor, size: int
+    describe: Callable[[tf.Tensor], tf.Tensor],
+    pixels: tf.Tensor,
+    boxes: tf.Tensor,
+    extents: tf.Tensor,
+    size: int,
 ) -> tf.Tensor:
     """Describes regions, each by a crop of about its own aspect ratio.
 
     Args:
-      backbone: The CNN.
+      describe: The CNN, float [M, S, Q, 3] to [M, F] for any S and Q; it is called for every
+        shape, so that it had better be one graph.
       pixels: float [B, P, P, 3] in 0..255, pictures in the top left corners.
       boxes: float [B, R, 4], `rel_yxyx`.
       extents: float [B, 2], the shares of the square that the pictures fill.
@@ -80,17 +84,17 @@ def describe_in_own_shape(
             tf.gather(extents, picture),
         )[:, 0]
         places.append(chosen)
-        features.append(_features(backbone, crops))
+        features.append(_features(describe, crops))
     found = tf.concat(features, axis=0)
     count = tf.concat([tf.shape(boxes, tf.int64)[:2], [found.shape[1]]], axis=0)
     return tf.scatter_nd(tf.concat(places, axis=0), found, count)
 
 
-def _features(backbone: Describing, crops: tf.Tensor) -> tf.Tensor:
+def _features(describe: Callable[[tf.Tensor], tf.Tensor], crops: tf.Tensor) -> tf.Tensor:
     """The CNN on crops [M, S, Q, 3], which may be none: fused convolutions fail on those."""
     missing = tf.cast(tf.equal(tf.shape(crops)[0], 0), tf.int32)
     padded = tf.pad(crops, [[0, missing], [0, 0], [0, 0], [0, 0]])
-    return backbone.features(padded)[: tf.shape(crops)[0]]
+    return describe(padded)[: tf.shape(crops)[0]]
 
 
 def _to_stride(side: float) -> int:
