@@ -2,8 +2,8 @@
 
     python benchmarks/features.py
 
-Each kind describes batches of 8 pictures of noise in turn, as the preset `paper` would, in one run; the
-median of five rounds after one that does not count.
+Each kind describes batches of 8 pictures of noise in turn, as the preset `paper` would, in one run;
+the median of five rounds after one that does not count.
 """
 
 import os
