@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +14,7 @@ from visem_tf.datasets import PRECOMPUTED
 from visem_tf.decoding import PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.keras_files import load_model
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.scores import get_score
@@ -89,11 +89,7 @@ class TrainedRun:
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:
         """The best alignment model."""
-        path = self._existing("align", "align")
-        model = keras.saving.load_model(path, compile=False)
-        if not isinstance(model, AlignmentModel):
-            raise UserError(f"{path} holds a {type(model).__name__}, not an AlignmentModel")
-        return model
+        return load_model(self._existing("align", "align"), AlignmentModel)
 
     @functools.cached_property
     def full_frame_generator(self) -> PictureModel:

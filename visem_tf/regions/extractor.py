@@ -56,18 +56,43 @@ def prepare_picture(encoded: tf.Tensor, size: int, resolution: str = "square") -
     Returns:
       float [P, P, 3] in 0..255; `NOTHING` where there is no picture.
     """
-    pixels = decode_picture(encoded)
-    if resolution == "own":
-        return _laid_into(pixels, size)
+    return place_pictures(decode_picture(encoded), size, resolution)
+
+
+def place_pictures(pixels: tf.Tensor, size: int, resolution: str) -> tf.Tensor:
+    """Brings pictures of one size to squares; see `prepare_picture`.
+
+    Args:
+      pixels: [H, W, 3] or [B, H, W, 3] in 0..255, of any number type, upright.
+      size: Side P in pixels.
+      resolution: "square" or "own".
+
+    Returns:
+      float [P, P, 3] or [B, P, P, 3] in 0..255, `NOTHING` where there is no picture.
+    """
+    return _laid_into(pixels, size) if resolution == "own" else warp_picture(pixels, size)
+
+
+def warp_picture(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """Warps pictures to squares, anti-aliased.
+
+    Args:
+      pixels: [H, W, 3] or [B, H, W, 3] in 0..255, of any number type.
+      size: Side P in pixels.
+
+    Returns:
+      float [P, P, 3] or [B, P, P, 3] in 0..255.
+    """
     # From bytes: as floats, the largest pictures would take four times the memory for the same sum.
+    if pixels.dtype != tf.uint8:
+        pixels = tf.cast(pixels, tf.float32)
     pixels = tf.image.resize(pixels, [size, size], antialias=True)
-    pixels.set_shape([size, size, 3])
-    return pixels
+    return tf.ensure_shape(pixels, [*pixels.shape[:-3], size, size, 3])
 
 
 def _laid_into(pixels: tf.Tensor, size: int) -> tf.Tensor:
-    """A picture of its own aspect ratio in a square; see `prepare_picture`."""
-    shape = tf.shape(pixels)[:2]
+    """Pictures of their own aspect ratio in squares; see `place_pictures`."""
+    shape = tf.shape(pixels)[-3:-1]
     longest = tf.reduce_max(shape)
     shrunk = tf.cast(tf.round(shape * size / longest), tf.int32)
     fitting = tf.cond(
@@ -75,11 +100,11 @@ def _laid_into(pixels: tf.Tensor, size: int) -> tf.Tensor:
         lambda: tf.image.resize(pixels, tf.maximum(shrunk, 1), antialias=True),
         lambda: tf.cast(pixels, tf.float32),
     )
-    missing = size - tf.shape(fitting)[:2]
-    padding = [[0, missing[0]], [0, missing[1]], [0, 0]]
-    fitting = tf.pad(fitting, padding, constant_values=NOTHING)
-    fitting.set_shape([size, size, 3])
-    return fitting
+    missing = size - tf.shape(fitting)[-3:-1]
+    before = [[0, 0]] * (pixels.shape.rank - 3)
+    padding = [*before, [0, missing[0]], [0, missing[1]], [0, 0]]
+    laid = tf.pad(fitting, padding, constant_values=NOTHING)
+    return tf.ensure_shape(laid, [*pixels.shape[:-3], size, size, 3])
 
 
 def extents_of(pixels: tf.Tensor) -> tf.Tensor:
@@ -193,9 +218,13 @@ class RegionExtractor:
         )
 
     def _describe_squares(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
-        crops = crop_and_resize(pixels, boxes, size)  # [B, R, S, S, 3]
+        crops = self.crop(pixels, boxes, size)  # [B, R, S, S, 3]
         features = self.describer.features(tf.reshape(crops, [-1, size, size, 3]))
         return tf.reshape(features, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[1]])
+
+    def crop(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+        """Cuts boxes out, see `visem_tf.regions.resample.crop_and_resize`."""
+        return crop_and_resize(pixels, boxes, size)
 
     @functools.cached_property
     def compiled(self) -> tf.types.experimental.PolymorphicFunction:

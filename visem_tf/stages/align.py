@@ -4,13 +4,13 @@ import importlib
 import sys
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
+from visem_tf.models import keras_files
 from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.regions.cache import FeatureCache
@@ -147,9 +147,7 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
 
 def load_model(context: Context) -> AlignmentModel:
     """The best model of the finished stage."""
-    model = keras.saving.load_model(context.run.alignment_model, compile=False)
-    assert isinstance(model, AlignmentModel)
-    return model
+    return keras_files.load_model(context.run.alignment_model, AlignmentModel)
 
 
 def build_model(

@@ -16,8 +16,9 @@ import tensorflow as tf
 
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
-from visem_tf.files import atomic_path
+from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.finetuning import FinetuningModel
+from visem_tf.models.keras_files import load_model, save_model
 from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.regions.extractor import RegionExtractor, prepare_picture
@@ -43,8 +44,7 @@ class _FinetuneProgress(Progress):
     def save_best(self) -> None:
         """Saves both; the alignment last, which tells that the other is there."""
         self.model.cnn.write(self.cnn_path)
-        with atomic_path(self.best_path) as temporary:
-            self.model.alignment.save(temporary)
+        save_model(self.model.alignment, self.best_path)
 
 
 def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _model(context: Context) -> FinetuningModel:
     """The trained alignment on a CNN that can be trained in part."""
     settings = context.config.regions
     path = context.run / "checkpoints" / "align" / "best.keras"
-    alignment = keras.saving.load_model(path, compile=False)
+    alignment = load_model(path, AlignmentModel)
     extractor = RegionExtractor(settings.updated({"proposer": "none"}))
     cnn = TrainableCNN(load_backbone(settings.backbone), context.config.align.finetune_from)
     return FinetuningModel(alignment, cnn, extractor)

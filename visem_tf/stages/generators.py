@@ -13,6 +13,7 @@ from visem_tf.decoding import EnsembleModel, PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.keras_files import load_model
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.stages.run_directory import RunDirectory
@@ -110,13 +111,7 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     Raises:
       UserError: The file holds a generator of another kind or with another cell.
     """
-    model = keras.saving.load_model(path, compile=False)
-    kind = model_of(settings, name)
-    if not isinstance(model, kind):
-        wanted = next(model for model, class_ in MODELS.items() if class_ is kind)
-        raise UserError(
-            f"{path} holds a {type(model).__name__}, where generate.model {wanted} is expected"
-        )
+    model = load_model(path, model_of(settings, name))
     if model.cell != settings.cell:
         raise UserError(
             f"{path} was trained with generate.cell {model.cell}, and cannot be used with "

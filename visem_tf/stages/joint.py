@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.distribution import set_seed
-from visem_tf.files import atomic_path
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.joint_model import JointModel
+from visem_tf.models.keras_files import save_model
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.stages import Context
 from visem_tf.stages.align import build_model, load_word_vectors, read_or_build_vocabulary
@@ -67,10 +67,8 @@ class _JointProgress(Progress):
     def save_best(self) -> None:
         """Saves every part; the alignment last, which tells that the others are there."""
         for name, generator in self.model.generators.items():
-            with atomic_path(self.generators_folder / name / "best.keras") as temporary:
-                generator.save(temporary)
-        with atomic_path(self.best_path) as temporary:
-            self.model.alignment.save(temporary)
+            save_model(generator, self.generators_folder / name / "best.keras")
+        save_model(self.model.alignment, self.best_path)
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from visem_tf.config import AlignConfig, GenerateConfig
 from visem_tf.files import atomic_path, write_atomically
+from visem_tf.models.keras_files import save_model
 
 Validation = Callable[[keras.Model], dict[str, float]]
 """Measures a model after an epoch."""
@@ -114,8 +115,7 @@ class Progress(keras.callbacks.Callback):
 
     def save_best(self) -> None:
         """Saves the model as the best one so far."""
-        with atomic_path(self.best_path) as temporary:
-            self.model.save(temporary)
+        save_model(self.model, self.best_path)
 
     def _save(self) -> None:
         epochs = len(self.history)
