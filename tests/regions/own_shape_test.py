@@ -57,7 +57,7 @@ def test_what_is_beyond_the_picture_is_never_looked_at():
     boxes[:, 0] = FRAME
     laid = np.pad(pixels, [(0, 0), (0, 24), (0, 8), (0, 0)], constant_values=1e6)
     extents = tf.constant([[40 / 64, 56 / 64]] * 2)
-    found = crop_and_resize(laid, boxes, (32, 24), extents)
+    found = crop_and_resize(laid, boxes, (32, 24), extents=extents)
     np.testing.assert_allclose(found, crop_and_resize(pixels, boxes, (32, 24)), rtol=1e-4)
     whole = tf.image.resize(pixels, [32, 24], antialias=True)
     np.testing.assert_allclose(found[:, 0], whole, rtol=1e-3, atol=1e-2)

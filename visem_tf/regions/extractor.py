@@ -154,7 +154,7 @@ class RegionExtractor:
         warped = pixels
         if self.settings.resolution == "own":
             size = self.settings.picture_size
-            warped = crop_and_resize(pixels, frame, size, extents_of(pixels))[:, 0]
+            warped = crop_and_resize(pixels, frame, size, extents=extents_of(pixels))[:, 0]
         proposals = self.proposer(warped)
         best = tf.reduce_max(tf.pad(proposals.scores, [[0, 0], [0, 1]]), axis=1, keepdims=True)
         with_frame = Proposals(

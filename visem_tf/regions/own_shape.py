@@ -81,7 +81,7 @@ def describe_in_own_shape(
             tf.gather(pixels, picture),
             tf.gather_nd(boxes, chosen)[:, tf.newaxis],
             height_and_width,
-            tf.gather(extents, picture),
+            extents=tf.gather(extents, picture),
         )[:, 0]
         places.append(chosen)
         features.append(_features(describe, crops))
