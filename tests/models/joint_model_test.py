@@ -1,3 +1,5 @@
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -184,3 +186,45 @@ def test_generators_must_share_the_layers():
         JointModel(model.alignment, {"regions": other}, {"regions": 1.0}, 8, 5)
     with pytest.raises(ValueError, match=r"weights must be of \['regions'\], not \[\]"):
         JointModel(model.alignment, {"regions": other}, {}, 8, 5)
+
+
+ONE_OR_TWO_REPLICAS = """
+import sys
+import keras, numpy as np
+sys.path.insert(0, ROOT)
+from tests_joint import make_model, SENTENCES, LONGEST
+
+random = np.random.default_rng(0)
+size = 8  # batches of 5 and 3
+token_ids = random.integers(4, 20, (size, LONGEST), np.int32)
+token_ids[np.arange(LONGEST) >= random.integers(1, LONGEST + 1, (size, 1))] = 0
+data = {
+    "region_features": random.normal(size=(size, 4, 9)).astype(np.float32),
+    "region_mask": np.ones((size, 4), bool),
+    "token_ids": token_ids,
+    "image_ids": np.array([0, 1, 2, 0, 4, 5, 6, 7], np.int32),
+    "sentence_ids": np.arange(size, dtype=np.int32),
+}
+regions = np.where(token_ids != 0, random.integers(0, 2, token_ids.shape), -1)
+
+def train(strategy):
+    with strategy.scope():
+        model = make_model(0.7, 0.3)
+        model.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
+    model.set_regions(regions)
+    history = model.fit(tf.data.Dataset.from_tensor_slices(data).batch(5), epochs=2, verbose=0)
+    return [weight.numpy() for weight in model.weights], history.history
+
+(one, history), (two, of_two) = train(tf.distribute.get_strategy()), train(strategy)
+for a, b in zip(one, two, strict=True):
+    np.testing.assert_allclose(a, b, atol=1e-5)
+for name in history:
+    np.testing.assert_allclose(history[name], of_two[name], rtol=1e-4)
+print("same")
+"""
+
+
+def test_two_replicas_train_as_one(run_on_two_devices, tmp_path):
+    shutil.copy(__file__, tmp_path / "tests_joint.py")  # for its `make_model`
+    source = f"ROOT = {str(tmp_path)!r}\n" + ONE_OR_TWO_REPLICAS
+    assert "same" in run_on_two_devices(source, timeout=300)
