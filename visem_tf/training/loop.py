@@ -152,7 +152,9 @@ def train(
       progress: Saves and stops.
       log_dir: TensorBoard's event files.
     """
-    model.optimizer.build(model.trainable_variables)
+    strategy = model.distribute_strategy
+    with strategy.scope():
+        model.optimizer.build(model.trainable_variables)
     progress.restore(model)
     first_epoch = len(progress.history)
     if progress.finished:
