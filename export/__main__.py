@@ -81,12 +81,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     start_tensorflow()
+    from visem_tf.working_copy import working_copy
+
     export = _saved_model if options.format == "saved_model" else _tflite
-    to = Path(options.to).expanduser() if options.to else Path(config.run_dir) / options.format
+    to = working_copy(options.to) if options.to else working_copy(config.run_dir) / options.format
     export(config, options, to)
 
 
 def _saved_model(config: Any, options: Any, to: Path) -> None:
+    from visem_tf.datasets import PRECOMPUTED
     from visem_tf.export.samples import sample_pictures
     from visem_tf.export.saved_model import check_exportable, export_saved_model
     from visem_tf.export.serving import docker_command, write_configuration
@@ -95,7 +98,10 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
 
     run = TrainedRun(config.run_dir, config)
     check_exportable(run)
-    pictures, where = sample_pictures(config, max(options.check, 0), folder=options.pictures)
+    pictures: list[bytes] = []
+    where = ""
+    if config.dataset != PRECOMPUTED:  # which has no pictures, and says nothing of any
+        pictures, where = sample_pictures(config, max(options.check, 0), folder=options.pictures)
     export = export_saved_model(
         run,
         to,

@@ -5,7 +5,6 @@ import itertools
 import os
 import sys
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -14,6 +13,7 @@ from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import prepare_picture
 from visem_tf.regions.pictures import PictureError, read_picture
+from visem_tf.storage import AnyPath
 
 _READERS = 2
 
@@ -27,13 +27,16 @@ class OwnPictures(NamedTuple):
       pixels: float [B, P, P, 3] in 0..255.
     """
 
-    paths: list[Path]
+    paths: list[AnyPath]
     encoded: list[bytes]
     pixels: tf.Tensor
 
 
 def read_pictures(
-    paths: Sequence[Path], settings: RegionsConfig, batch_size: int, failures: list[PictureError]
+    paths: Sequence[AnyPath],
+    settings: RegionsConfig,
+    batch_size: int,
+    failures: list[PictureError],
 ) -> Generator[OwnPictures, None, None]:
     """Reads pictures in batches, the next one while the caller is busy with this one.
 
@@ -85,7 +88,7 @@ def complain(failures: Sequence[PictureError]) -> None:
         raise UserError(f"cannot read {failures[-1]}") from failures[-1]
 
 
-def _read(path: Path, settings: RegionsConfig) -> tuple[bytes, tf.Tensor]:
+def _read(path: AnyPath, settings: RegionsConfig) -> tuple[bytes, tf.Tensor]:
     encoded = read_picture(path)
     pixels = prepare_picture(tf.constant(encoded), settings.picture_size, settings.resolution)
     return encoded, pixels

@@ -58,7 +58,7 @@ def training(folder, figures=None, kill_in=None, **changes):
         folder, settings, validate, "figure", larger_is_better=True, seed=3, name="line"
     )
     try:
-        train(model, batches, STEPS, progress, folder / "logs")
+        train(model, batches, STEPS, progress)
     except Killed:
         return None, progress
     return model, progress

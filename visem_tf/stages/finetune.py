@@ -26,6 +26,7 @@ from visem_tf.regions.tuning import TrainableCNN
 from visem_tf.stages import Context, features
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
+from visem_tf.stages.watching import record
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule
@@ -91,7 +92,8 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
     def batches(first_epoch: int) -> tf.data.Dataset:
         return _examples(context, caches["train"], token_ids, first_epoch)
 
-    train(model, batches, steps_per_epoch, progress, context.run / "tensorboard" / "finetune")
+    callbacks = [record(context, "alignment with the CNN", len(split.image_ids))]
+    train(model, batches, steps_per_epoch, progress, callbacks)
     best = progress.history[progress.best_epoch]
     if best["recall_sum"] > before:
         if progress.cnn_path.exists():  # otherwise an interrupted run was here before

@@ -29,6 +29,7 @@ from visem_tf.stages.generators import (
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import sentence_token_ids
 from visem_tf.stages.self_critical import fine_tune
+from visem_tf.stages.watching import SentenceWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
@@ -40,6 +41,7 @@ from visem_tf.training.pipeline import (
 )
 
 _SAMPLE = 2000
+_TITLES = {"full_frame": "full-frame generator", "regions": "region generator"}
 
 
 class _Texts(NamedTuple):
@@ -173,10 +175,11 @@ def _train(
             first_epoch=first_epoch,
             epochs=settings.epochs,
         )
-        return examples["train"].examples(positions)
+        return recorder.watched(examples["train"].examples(positions))
 
-    log_dir = context.run / "tensorboard" / "generate" / name
-    train(model, batches, steps_per_epoch, progress, log_dir)
+    recorder = record(context, _TITLES[name], count)
+    watch = SentenceWatch(context, name, open_cache(context, "val"), vocabulary)
+    train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]
     return {
         "texts": count,

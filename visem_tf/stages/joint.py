@@ -24,6 +24,7 @@ from visem_tf.stages.features import open_cache
 from visem_tf.stages.generators import GENERATORS, build_generator
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
+from visem_tf.stages.watching import record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, Validation, train
 from visem_tf.training.optimizers import make_optimizer
@@ -131,7 +132,7 @@ def run(context: Context) -> dict[str, Any]:
             positions, caches["train"], token_ids["train"], train_split.image_index
         )
 
-    train(model, batches, steps_per_epoch, progress, context.run / "tensorboard" / "joint")
+    train(model, batches, steps_per_epoch, progress, [record(context, "joint", num_pairs)])
     return {
         "joint": True,
         "epochs": len(progress.history),

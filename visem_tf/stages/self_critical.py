@@ -18,6 +18,7 @@ from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.generators import CIDER_FOLDER, read_generator
 from visem_tf.stages.scoring import sentence_token_ids
+from visem_tf.stages.watching import record
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
@@ -77,8 +78,8 @@ def fine_tune(
         )
         return picture_examples(positions, caches["train"], pictures)
 
-    log_dir = context.run / "tensorboard" / "generate" / CIDER_FOLDER
-    train(model, batches, steps_per_epoch, progress, log_dir)
+    callbacks = [record(context, "captions on CIDEr", len(pictures))]
+    train(model, batches, steps_per_epoch, progress, callbacks)
     best = progress.history[progress.best_epoch]
     if best["val_cider"] <= before:
         progress.best_path.unlink(missing_ok=True)

@@ -2,17 +2,19 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from visem_tf.config import AlignConfig, GenerateConfig
 from visem_tf.files import atomic_path, write_atomically
 from visem_tf.models.keras_files import save_model
+from visem_tf.training.bar import TrainingBar
 
 Validation = Callable[[keras.Model], dict[str, float]]
 """Measures a model after an epoch."""
@@ -132,7 +134,8 @@ class Progress(keras.callbacks.Callback):
         figures = self.history[-1]
         text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         mark = "  *" if gained else ""
-        print(f"{self.label}: epoch {len(self.history)}/{self.settings.epochs}  {text}{mark}")
+        line = f"{self.label}: epoch {len(self.history)}/{self.settings.epochs}  {text}{mark}"
+        tqdm.tqdm.write(line, file=sys.stdout)  # above a progress bar
         sys.stdout.flush()
 
 
@@ -141,7 +144,7 @@ def train(
     make_dataset: Callable[[int], tf.data.Dataset],
     steps_per_epoch: int,
     progress: Progress,
-    log_dir: Path,
+    watchers: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Trains a compiled and built model until its last epoch or until it stops improving.
 
@@ -150,7 +153,7 @@ def train(
       make_dataset: The first epoch to its batches and those of all later epochs.
       steps_per_epoch: Batches of an epoch.
       progress: Saves and stops.
-      log_dir: TensorBoard's event files.
+      watchers: Further callbacks, which see the figures of every epoch and change nothing.
     """
     strategy = model.distribute_strategy
     with strategy.scope():
@@ -164,9 +167,13 @@ def train(
         initial_epoch=first_epoch,
         epochs=progress.settings.epochs,
         steps_per_epoch=steps_per_epoch,
-        callbacks=[progress, keras.callbacks.TensorBoard(str(log_dir), write_graph=False)],
+        callbacks=[
+            progress,
+            *watchers,
+            TrainingBar(progress.label, steps_per_epoch, progress.settings.epochs, first_epoch),
+        ],
         shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 0,
+        verbose=0,
     )
 
 
