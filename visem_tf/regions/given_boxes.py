@@ -116,6 +116,7 @@ def read_boxes(path: AnyPath, box_format: str = "rel_yxyx") -> GivenBoxes:
 
     Example:
       >>> import tempfile
+      >>> from pathlib import Path
       >>> file = Path(tempfile.mkdtemp()) / "boxes.json"
       >>> _ = file.write_text('{"dog.jpg": [[20, 10, 50, 40]]}')
       >>> read_boxes(file, "xyxy").of(Path("photos/dog.jpg"), (100, 50)).tolist()
