@@ -118,7 +118,7 @@ def test_a_checkpoint_of_another_cell_or_kind_is_refused(other_run):
     run = TrainedRun(other_run)
     for name, value, message in (
         ("cell", "gru", "trained with generate.cell lstm, and cannot be used with gru"),
-        ("model", "attention", "holds a CaptionGenerator, where generate.model attention is"),
+        ("model", "attention", "holds a CaptionGenerator, not a AttentionGenerator"),
     ):
         config = run.config.updated({f"generate.{name}": value})
         with pytest.raises(UserError, match=message):
