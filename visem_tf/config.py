@@ -321,20 +321,41 @@ class DistributeConfig(Settings):
 
     section: ClassVar[str] = "distribute"
 
-    strategy: Literal["auto", "none", "mirrored"] = "auto"
-    """auto takes every GPU of this machine; none takes one device; mirrored copies the model to
-    each device, even when there is one."""
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
+    """auto takes every GPU of this machine, and the machines of TF_CONFIG where it names several;
+    none takes one device; mirrored copies the model to each device of this machine, even when there
+    is one; multi_worker is for the machines of TF_CONFIG."""
     replicas: int = setting(0, at_least=0, at_most=64)
     """Devices to train on; 0 takes every one. More than 1 without a GPU splits the CPU into as many
     logical devices."""
+    wait_seconds: int = setting(300, at_least=1)
+    """How long a worker waits for the others of TF_CONFIG to start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.strategy == "multi_worker" and self.replicas:
+            raise UserError(
+                f"distribute.strategy multi_worker takes every GPU of every worker, not "
+                f"distribute.replicas {self.replicas}; leave it 0"
+            )
         if self.strategy == "none" and self.replicas > 1:
             raise UserError(
                 f"distribute.strategy none uses one device, not distribute.replicas "
                 f"{self.replicas}; choose auto or mirrored"
             )
+
+
+@dataclass(frozen=True)
+class ComputeConfig(Settings):
+    """How the machine is used."""
+
+    section: ClassVar[str] = "compute"
+
+    threads: int = setting(0, at_least=0, at_most=1024)
+    """Threads of a matrix product on the CPU; 0 takes every core."""
+    save_seconds: int = setting(300, at_least=0)
+    """Seconds of training after which all numbers are saved within an epoch, so that a kill loses
+    no more; 0 saves after whole epochs only."""
 
 
 @dataclass(frozen=True)
@@ -376,6 +397,7 @@ class Config(Settings):
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     distribute: DistributeConfig = field(default_factory=DistributeConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

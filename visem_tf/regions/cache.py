@@ -8,6 +8,7 @@ clear.
 
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -56,7 +57,11 @@ class FeatureCache:
         return [shard for shard in range(self.num_shards) if self._open(shard) is None]
 
     def build(
-        self, extractor: RegionExtractor, pictures: tf.data.Dataset, description: str
+        self,
+        extractor: RegionExtractor,
+        pictures: tf.data.Dataset,
+        description: str,
+        shards: Iterable[int] | None = None,
     ) -> None:
         """Computes the missing shards.
 
@@ -64,23 +69,35 @@ class FeatureCache:
           extractor: Describes the pictures.
           pictures: Encoded pictures, all `num_pictures` of them in order.
           description: Stands beside the progress bar.
+          shards: Which of them, in ascending order; None: all that are missing.
         """
-        missing = self.missing()
+        missing = self.missing() if shards is None else list(shards)
         if not missing:
             return
         write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
         with tqdm.tqdm(
-            total=self.num_pictures, desc=description, unit=" pictures", disable=None, leave=False
+            total=sum(map(self.shard_size, missing)),
+            desc=description,
+            unit=" pictures",
+            disable=None,
+            leave=False,
         ) as progress:
-            progress.update(missing[0] * _SHARD_SIZE)
-            remaining = pictures.skip(missing[0] * _SHARD_SIZE)
-            regions = _describe(extractor, remaining, progress)
-            for shard in range(missing[0], self.num_shards):
-                size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
-                records = np.stack([next(regions) for _ in range(size)])
-                content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
-                np.save(content, records, allow_pickle=False)
-                write_atomically(self._path(shard), content.getbuffer())
+            for first, last in _runs(missing):  # a stream is opened once for neighbours
+                wanted = pictures.skip(first * _SHARD_SIZE).take((last + 1 - first) * _SHARD_SIZE)
+                regions = _describe(extractor, wanted, progress)
+                for shard in range(first, last + 1):
+                    records = [next(regions) for _ in range(self.shard_size(shard))]
+                    self.write(shard, np.stack(records))
+
+    def shard_size(self, shard: int) -> int:
+        """Number of records of a shard."""
+        return min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
+
+    def write(self, shard: int, records: np.ndarray) -> None:
+        """Writes the records of a shard."""
+        content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
+        np.save(content, records, allow_pickle=False)
+        write_atomically(self._path(shard), content.getbuffer())
 
     def __len__(self) -> int:
         return self.num_pictures
@@ -144,7 +161,7 @@ class FeatureCache:
 
     def _open(self, shard: int) -> np.ndarray | None:
         if shard not in self._shards:
-            size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
+            size = self.shard_size(shard)
             try:
                 records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError):  # Absent, or not a whole file.
@@ -202,6 +219,13 @@ def cache_folder(cache_dir: Path, key: Mapping[str, Any]) -> Path:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{key['dataset']}-{key['split']}-{digest}".replace("/", "-")
     return cache_dir / "features" / name
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of every maximal run of neighbours."""
+    for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        yield members[0], members[-1]
 
 
 def _describe(

@@ -20,8 +20,10 @@ from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import alignment_examples, epoch_batches
+from visem_tf.training.pipeline import Part, alignment_examples, epoch_batches
 from visem_tf.word_vectors import fill_in, read_word_vectors
+
+ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -50,15 +52,16 @@ def run(context: Context) -> dict[str, Any]:
         larger_is_better=True,
         seed=config.seed,
         name="align",
+        save_seconds=config.compute.save_seconds,
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             num_pairs,
             config.align.batch_size,
             seed=config.seed,
-            first_epoch=first_epoch,
             epochs=config.align.epochs,
+            part=part,
         )
         return alignment_examples(
             positions, caches["train"], token_ids["train"], train_split.image_index
@@ -133,6 +136,8 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
                 f"no word stands {context.config.text.min_count} times or more in the training "
                 "sentences; lower --text.min_count"
             )
+        if not context.is_chief:
+            return vocabulary
         vocabulary.save(path)
     return Vocabulary.load(path)
 

@@ -6,15 +6,33 @@ from typing import Any
 from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.stages import Context
+from visem_tf.workers import num_workers, wait_for_all, worker_index
+
+ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Fills the cache for all splits; what is there already is kept."""
+    """Fills the cache for all splits; what is there already is kept.
+
+    Several workers share the missing pictures. Where they have a cache each, instead of one on a
+    disk that all see, each of them then makes the rest.
+    """
+    index, workers = worker_index(context.strategy), num_workers(context.strategy)
+    extractor: RegionExtractor | None = None
+    for turn in range(1 if workers == 1 else 2):
+        for name in context.data.splits:
+            cache = open_cache(context, name)
+            missing = cache.missing()
+            if turn == 0:
+                missing = missing[index * len(missing) // workers :][
+                    : (index + 1) * len(missing) // workers - index * len(missing) // workers
+                ]
+            if missing:
+                extractor = extractor or RegionExtractor(context.config.regions)
+                pictures = context.data.splits[name].pictures()
+                cache.build(extractor, pictures, f"features of {name}", missing)
+        wait_for_all(context.strategy)
     caches = {name: open_cache(context, name) for name in context.data.splits}
-    if any(cache.missing() for cache in caches.values()):
-        extractor = RegionExtractor(context.config.regions)
-        for name, cache in caches.items():
-            cache.build(extractor, context.data.splits[name].pictures(), f"features of {name}")
     return {
         "pictures": {name: len(cache) for name, cache in caches.items()},
         "regions": caches["train"].num_regions,

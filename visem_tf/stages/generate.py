@@ -26,11 +26,15 @@ from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import (
+    Part,
     attention_examples,
     caption_examples,
+    distributed,
     epoch_batches,
     ordered_batches,
 )
+
+ALL_WORKERS = True
 
 _SAMPLE = 2000
 
@@ -127,12 +131,16 @@ def _train(
         model = build_generator(config, name, vocabulary, examples["train"].sample, encoder)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
 
-    def validate(model: keras.Model) -> dict[str, float]:
+    def validation_batches(part: Part) -> tf.data.Dataset:
         texts = examples["val"]
-        dataset = texts.examples(ordered_batches(texts.token_ids.shape[0], settings.batch_size))
-        return {
-            "val_perplexity": model.evaluate(dataset, verbose=0, return_dict=True)["perplexity"]
-        }
+        positions = ordered_batches(texts.token_ids.shape[0], settings.batch_size, part)
+        return texts.examples(positions)
+
+    def validate(model: keras.Model) -> dict[str, float]:
+        dataset = distributed(context.strategy, validation_batches)
+        steps = -(-examples["val"].token_ids.shape[0] // settings.batch_size)
+        figures = model.evaluate(dataset, steps=steps, verbose=0, return_dict=True)
+        return {"val_perplexity": figures["perplexity"]}
 
     progress = Progress(
         context.run / "checkpoints" / "generate" / name,
@@ -142,15 +150,16 @@ def _train(
         larger_is_better=False,
         seed=config.seed,
         name=f"generate {name}",
+        save_seconds=config.compute.save_seconds,
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             count,
             settings.batch_size,
             seed=config.seed,
-            first_epoch=first_epoch,
             epochs=settings.epochs,
+            part=part,
         )
         return examples["train"].examples(positions)
 
