@@ -41,11 +41,7 @@ def read_token_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
             repeated.append(identifier.strip())
         seen.add(key)
         numbered.setdefault(key[0], []).append((key[1], caption.strip()))
-    if malformed:
-        notes.append(
-            f"{path.name}: skipped {len(malformed)} lines that are not "
-            f"name#number<TAB>caption: line {listed(malformed)}"
-        )
+    _note_skipped(notes, path, "name#number<TAB>caption", malformed)
     if repeated:
         notes.append(f"{path.name}: kept captions that share a number: {listed(repeated)}")
     return {
@@ -91,11 +87,7 @@ def read_caption_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
             malformed.append(str(number))
             continue
         captions.setdefault(name.strip(), []).append(caption.strip())
-    if malformed:
-        notes.append(
-            f"{path.name}: skipped {len(malformed)} lines that are not name<TAB>caption: "
-            f"line {listed(malformed)}"
-        )
+    _note_skipped(notes, path, "name<TAB>caption", malformed)
     return captions
 
 
@@ -127,11 +119,7 @@ def read_csv_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
             unquoted.append(str(line_number))
         # A line end inside quotes is white space in the caption.
         captions.setdefault(name, []).append(" ".join(",".join(row[1:]).split("\n")).strip())
-    if malformed:
-        notes.append(
-            f"{path.name}: skipped {len(malformed)} lines that are not "
-            f"image,caption: line {listed(malformed)}"
-        )
+    _note_skipped(notes, path, "image,caption", malformed)
     if unquoted:
         notes.append(
             f"{path.name}: {len(unquoted)} captions hold commas without quotes and were kept "
@@ -171,15 +159,18 @@ def read_piped_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
             malformed.append(str(line_number))
             continue
         numbered.setdefault(name.strip(), []).append((int(number), caption.strip()))
-    if malformed:
-        notes.append(
-            f"{path.name}: skipped {len(malformed)} lines that are not name|number|caption: "
-            f"line {listed(malformed)}"
-        )
+    _note_skipped(notes, path, "name|number|caption", malformed)
     return {
         name: [caption for _, caption in sorted(captions, key=lambda pair: pair[0])]
         for name, captions in numbered.items()
     }
+
+
+def _note_skipped(notes: list[str], path: AnyPath, form: str, lines: list[str]) -> None:
+    if lines:
+        notes.append(
+            f"{path.name}: skipped {len(lines)} lines that are not {form}: line {listed(lines)}"
+        )
 
 
 def _is_header(fields: list[str]) -> bool:

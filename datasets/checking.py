@@ -19,13 +19,13 @@ from visem_tf.datasets import builder_module
 from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrase_rows
-from visem_tf.datasets.places import PICTURE_SUFFIXES
 from visem_tf.datasets.preparing import check_options, find_sources
 from visem_tf.datasets.problems import Problems, everything_listed, listed
 from visem_tf.datasets.records import Record, tokenized
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
+from visem_tf.picture_files import ENDINGS
 from visem_tf.regions.pictures import PictureError, read_file, read_picture
 from visem_tf.storage import AnyPath, as_path
 from visem_tf.text import Vocabulary
@@ -211,9 +211,7 @@ def _read_records(
         return {}
     named = {record.path for part in records.values() for record in part}
     loose = [
-        path.name
-        for path in sources.files
-        if path.suffix.lower() in PICTURE_SUFFIXES and path not in named
+        path.name for path in sources.files if path.suffix.lower() in ENDINGS and path not in named
     ]
     if loose:
         report.remarks.append(f"pictures that are not used: {len(loose)} ({listed(loose, 5)})")

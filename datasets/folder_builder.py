@@ -25,21 +25,26 @@ from visem_tf.storage import AnyPath, as_path
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A builder that reads the folder given as `manual_dir`.
 
-    A subclass defines `source_files`, `read_records` and `_info`. What is wrong goes into
-    `self.problems`, which is saved with the prepared files.
+    A subclass defines `source_files` and `read_records`. What is wrong goes into `self.problems`,
+    which is saved with the prepared files.
 
     Attributes:
+        HOMEPAGE: where the data set is described; None for everybody's own pictures.
         OPTIONS: the fields of `visem_tf.config.DataConfig` that the data set is read by.
         WITHOUT_FOLDER: variants that are not read from a folder of the user's.
         options: the user's choices; defaults where nobody set them.
         root: the user's folder, instead of `manual_dir`: it may lie on any storage.
     """
 
+    HOMEPAGE: ClassVar[str | None] = None
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     WITHOUT_FOLDER: ClassVar[tuple[str, ...]] = ()
     problems: Problems
     options: DataConfig = DataConfig()
     root: AnyPath | None = None
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(features=schema.features(), homepage=self.HOMEPAGE)
 
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:

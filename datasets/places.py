@@ -6,29 +6,8 @@ from collections.abc import Sequence
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
+from visem_tf.picture_files import ENDINGS
 from visem_tf.storage import AnyPath, as_path, file_names, is_remote
-
-PICTURE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".png",
-        ".gif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-        ".mpo",
-    ]
-)
-"""Endings of files that are taken for pictures; what is in them is found by their content."""
-
 
 USUAL_OPTIONS = ("pictures", "captions", "splits", "val_share", "test_share", "split_seed")
 """The fields of `DataConfig` that formats with one file of captions are read by."""
@@ -122,7 +101,7 @@ def pictures_in(folder: AnyPath) -> list[AnyPath]:
         names = file_names(current)
         paths: list[AnyPath] = list(current.iterdir())
         for path in sorted(paths, key=lambda path: path.name):
-            if path.suffix.lower() in PICTURE_SUFFIXES:
+            if path.suffix.lower() in ENDINGS:
                 if path.name in names:
                     found.append(path)
             elif not path.name.startswith(".") and _may_be_folder(path, names) and path.is_dir():

@@ -55,6 +55,10 @@ def picture(tmp_path):
     return path
 
 
+def read(folder, name):
+    return (folder / name).read_text(encoding="utf-8")
+
+
 def test_metrics_have_what_is_promised(run_dir):
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert (metrics["dataset"], metrics["split"]) == ("scenes", "test")
@@ -136,6 +140,27 @@ def test_lost_features_are_made_again_when_a_stage_misses_them(run_dir, tmp_path
     fit.main(evaluate_again)
     out = capsys.readouterr().out
     assert "features: finished in" in out and "evaluate: finished in" in out
+
+
+def test_another_search_for_captions_is_evaluated_and_reported_anew(
+    run_dir, cache_dir, tmp_path, capsys
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    options = {"stages": "evaluate,report", "generate__block_ngrams": "1"}
+    fit.main(arguments(copy, cache_dir, **options))
+    out = capsys.readouterr().out
+    assert "evaluate: finished in" in out and "report: finished in" in out
+    captions = [entry["caption"].split() for entry in json.loads(read(copy, "captions_test.json"))]
+    assert all(len(words) == len(set(words)) for words in captions)
+    fit.main(arguments(copy, cache_dir, **options))
+    assert capsys.readouterr().out.count("finished before, skipped") == 2
+    # A comparison takes the figures of the search that is asked for, too.
+    again = ["--run-dir", str(copy), "--cache-dir", str(cache_dir), "--compare", str(run_dir)]
+    evaluate.main([*again, "--generate.block_ngrams", "0", "--generate.beam_size", "2"])
+    assert "evaluate: finished in" in capsys.readouterr().out
+    before, after = (json.loads(read(run, "metrics.json"))["captions"] for run in (run_dir, copy))
+    assert before == after
 
 
 def test_another_configuration_is_refused_with_the_fields(run_dir, cache_dir):
@@ -279,6 +304,39 @@ def test_describe(run_dir, picture, tmp_path, capsys):
     assert all(0 <= edge <= 1 for region in described["regions"] for edge in region["box"])
     [drawn] = folder.iterdir()
     assert Image.open(io.BytesIO(drawn.read_bytes())).width >= 480
+
+
+def test_pictures_described_together_get_what_each_gets_alone(run_dir, picture, tmp_path):
+    other = tmp_path / "other.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 50, 3), np.uint8)).save(other)
+
+    def texts(*pictures):
+        described = tmp_path / "out.json"
+        describe.main(["--run-dir", str(run_dir), *map(str, pictures), "--json", str(described)])
+        return [
+            [d["image"], d["caption"], *(region["caption"] for region in d["regions"])]
+            for d in json.loads(described.read_text())
+        ]
+
+    assert texts(picture, other) == texts(picture) + texts(other)
+
+
+def test_a_run_without_region_generator_still_describes_pictures(
+    run_dir, picture, tmp_path, capsys
+):
+    copy, boxes = tmp_path / "copy", tmp_path / "boxes.json"
+    shutil.copytree(run_dir, copy)
+    shutil.rmtree(copy / "checkpoints" / "generate" / "regions")
+    config = json.loads(read(copy, "config.json"))
+    config["generate"]["regions"] = False
+    (copy / "config.json").write_text(json.dumps(config))
+    describe.main(["--run-dir", str(copy), str(picture)])
+    found = capsys.readouterr()
+    assert f"{picture}: " in found.out
+    assert "has no generator of region descriptions" in found.err
+    boxes.write_text("[[0, 0, 0.5, 0.5]]")
+    with pytest.raises(UserError, match=r"trained with --generate\.regions false"):
+        describe.main(["--run-dir", str(copy), str(picture), "--boxes", str(boxes)])
 
 
 def test_describe_goes_on_after_a_bad_picture(run_dir, picture, tmp_path, capsys):

@@ -18,9 +18,11 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.picture_files import find_pictures, free_name
 from visem_tf.quiet import first_operation, start_tensorflow
+from visem_tf.snippets import box_as_json
 
 if TYPE_CHECKING:
     from visem_tf.looking import Looker, Query
+    from visem_tf.own_pictures import OwnPictures
     from visem_tf.regions.extractor import Regions
     from visem_tf.regions.pictures import PictureError
     from visem_tf.trained import Description, TrainedRun
@@ -107,6 +109,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from visem_tf.trained import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
+    if options.boxes:
+        _ = run.region_generator  # a run without one cannot describe boxes
+    elif not run.has("generate/regions"):
+        print(
+            "visem_tf: warning: this run has no generator of region descriptions; the captions "
+            "of whole pictures are all there is",
+            file=sys.stderr,
+        )
     looker = query = None
     if options.sentence:
         looker = Looker(run)
@@ -118,10 +128,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         None if options.boxes else options.top,
     )
     try:
-        for path, encoded, regions in _regions(run, config, paths, options, failures):
-            description = run.describe(regions)[0]
-            looks = _looks(looker, query, regions) if looker and query else None
-            writer.take(path, encoded, description, looks)
+        for pictures, regions in _regions(run, config, paths, options, failures):
+            descriptions = run.describe(regions)
+            looks: list[dict[str, Any] | None] = [None] * len(descriptions)
+            if looker and query:
+                looks = _looks(looker, query, regions)
+            for each in zip(pictures.paths, pictures.encoded, descriptions, looks, strict=True):
+                writer.take(*each)
     finally:  # what was described before a mistake, or Ctrl-C, is not lost
         if options.json:
             write_json(Path(options.json).expanduser(), writer.results)
@@ -172,7 +185,7 @@ def as_json(path: Path, description: "Description") -> dict[str, Any]:
         fits = np.full(len(description.boxes), None)
     regions = [
         {
-            "box": [round(float(edge), 4) for edge in box],
+            "box": box_as_json(box),
             "caption": caption,
             "log_prob": round(float(log_prob), 4),
             "region_score": round(float(score), 4),
@@ -209,8 +222,8 @@ def _regions(
     paths: Sequence[Path],
     options: Any,
     failures: list["PictureError"],
-) -> Iterator[tuple[Path, bytes, "Regions"]]:
-    """Yields every readable picture with its regions, proposed or given, in a batch of one."""
+) -> Iterator[tuple["OwnPictures", "Regions"]]:
+    """Yields batches of readable pictures with their regions, proposed or given."""
     import tqdm
     from PIL import Image
 
@@ -247,23 +260,26 @@ def _regions(
                 regions = describer(batch.pixels, [given.of(batch.paths[0], size)])
             else:
                 regions = Regions(*(part.numpy() for part in run.extractor.compiled(batch.pixels)))
-            for row, path in enumerate(batch.paths):
-                bar.clear()
-                yield path, batch.encoded[row], Regions(*(part[row : row + 1] for part in regions))
-                bar.update()
+            bar.clear()
+            yield batch, regions
+            bar.update(len(batch.paths))
 
 
-def _looks(looker: "Looker", query: "Query", regions: "Regions") -> dict[str, Any]:
+def _looks(looker: "Looker", query: "Query", regions: "Regions") -> list[dict[str, Any] | None]:
+    """Where the words of a sentence look in each picture of a batch."""
     from visem_tf.looking import looks_as_json
 
-    mask = np.asarray(regions.region_mask)
-    looks = looker.look(looker.embed(regions), mask, query)
-    score = looker.scores(looker.embed(regions), mask, query)[0]
-    return {
-        "sentence": query.text,
-        "score": round(float(score), 4),
-        **looks_as_json(query, looks.regions[0], looks.similarities[0], regions.boxes[0]),
-    }
+    embeddings, mask = looker.embed(regions), np.asarray(regions.region_mask)
+    looks = looker.look(embeddings, mask, query)
+    scores = looker.scores(embeddings, mask, query)
+    return [
+        {
+            "sentence": query.text,
+            "score": round(float(score), 4),
+            **looks_as_json(query, looks.regions[row], looks.similarities[row], regions.boxes[row]),
+        }
+        for row, score in enumerate(scores)
+    ]
 
 
 class _Writer:

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from visem_tf.cli import first_look, make_parser, parse_arguments, run_command, spelled_as_declared
 from visem_tf.config import Config
@@ -22,9 +22,6 @@ from visem_tf.metrics.caption_files import match_captions, read_captions, read_r
 from visem_tf.metrics.caption_tokens import java_reason
 from visem_tf.metrics.vectors import Vectors, read_vectors
 from visem_tf.quiet import start_tensorflow
-
-if TYPE_CHECKING:
-    from visem_tf.stages import Context
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -101,7 +98,7 @@ def _evaluate_run(
         evaluate_vectors,
         read_run_evidence,
     )
-    from visem_tf.stages.evaluate import write_metrics
+    from visem_tf.stages.evaluate import finished_metrics, write_metrics
     from visem_tf.stages.opening import open_run
     from visem_tf.stages.run_directory import RunDirectory
 
@@ -120,7 +117,7 @@ def _evaluate_run(
         captions = match_captions(captions, split.image_ids, split.file_names, where)
     metrics = None
     if options.compare or captions is not None or vectors is not None:
-        metrics = _finished_metrics(context)
+        metrics = finished_metrics(context)
     if metrics is None:
         run_stages(context, again=["evaluate"])
         metrics = json.loads((context.run / "metrics.json").read_text(encoding="utf-8"))
@@ -145,22 +142,6 @@ def _evaluate_run(
     write_metrics(context, metrics)
     print(score_sheet(metrics), end="")
     print(f"\nwritten: {context.run / 'metrics.json'}, {context.run / 'metrics.md'}")
-
-
-def _finished_metrics(context: "Context") -> dict[str, Any] | None:
-    """The figures that the run has already, if it was evaluated as it is asked for now."""
-    settings = context.config.evaluate
-    path = context.run / "metrics.json"
-    if not context.run.is_done("evaluate") or not path.is_file():
-        return None
-    if not (context.run / f"evidence_{settings.split}.npz").is_file():
-        return None
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    same = isinstance(metrics, dict) and metrics.get("evaluate") == settings.to_dict()
-    return metrics if same else None
 
 
 def _evaluate_files(

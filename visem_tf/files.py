@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from visem_tf.storage import StoredPath, as_path, is_remote, write_stored
 
@@ -91,6 +94,21 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | memoryview |
         return
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Writes an array as an `.npy` file, whole or not at all.
+
+    Args:
+        path: where the file shall stand; parent folders are made.
+        array: of numbers or texts.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
+    np.save(content, array, allow_pickle=False)
+    write_atomically(path, content.getbuffer())
 
 
 @contextlib.contextmanager

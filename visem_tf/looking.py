@@ -15,6 +15,7 @@ import tensorflow as tf
 from visem_tf.errors import UserError
 from visem_tf.mrf import find_segments, smooth_alignment
 from visem_tf.regions.extractor import Regions
+from visem_tf.snippets import box_as_json, snippet_as_json
 from visem_tf.terminal import printable
 from visem_tf.text import PAD_ID, UNK_ID, Vocabulary, tokenize
 from visem_tf.trained import TrainedRun
@@ -215,7 +216,7 @@ def looks_as_json(
             "word": word,
             "known": int(token_id) != UNK_ID,
             "region": int(region),
-            "box": _rounded(boxes[region]),
+            "box": box_as_json(boxes[region]),
             "score": round(float(score), 4),
         }
         for word, token_id, region, score in zip(
@@ -224,15 +225,8 @@ def looks_as_json(
     ]
     _, first, last, region = find_segments(regions[np.newaxis])
     segments = [
-        {
-            "text": " ".join(query.words[first[n] : last[n] + 1]),
-            "first": int(first[n]),
-            "last": int(last[n]),
-            "region": int(region[n]),
-            "box": _rounded(boxes[region[n]]),
-            "score": round(float(np.mean(scores[first[n] : last[n] + 1])), 4),
-        }
-        for n in range(len(first))
+        snippet_as_json(query.words, a, b, i, boxes[i], np.mean(scores[a : b + 1]))
+        for a, b, i in zip(first, last, region, strict=True)
     ]
     return {"words": words, "segments": segments}
 
@@ -242,7 +236,3 @@ def warn_of(queries: Sequence[Query]) -> None:
     for query in queries:
         for remark in query.remarks():
             print(f"visem_tf: warning: {printable(remark)}", file=sys.stderr)
-
-
-def _rounded(box: np.ndarray) -> list[float]:
-    return [round(float(edge), 4) for edge in box]

@@ -7,10 +7,11 @@ from pathlib import Path
 from visem_tf.errors import UserError
 
 ENDINGS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".ppm",
-    ".pgm", ".avif",
-)  # fmt: skip
-"""What the names of picture files in a folder end with, in small or capital letters."""
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif", ".tif", ".tiff"),
+    *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""What the names of picture files in a folder end with, in small or capital letters; what is in
+them is found by their content."""
 
 
 def find_pictures(arguments: Sequence[str | os.PathLike[str]]) -> list[Path]:

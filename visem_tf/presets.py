@@ -95,6 +95,7 @@ PRESETS["best"] = {
         "warmup_steps": 300,
         "epochs": 14,
         "length_normalisation": 1.0,
+        "block_ngrams": 3,
     },
 }
 

@@ -29,7 +29,7 @@ class Description:
       caption: Of the whole picture.
       log_prob: Its log-probability.
       boxes: float32 [R, 4], `rel_yxyx`; row 0 is the whole frame.
-      region_captions: R texts.
+      region_captions: R texts, empty where the run has no region generator.
       region_log_probs: float32 [R].
       region_scores: float32 [R], the proposer's.
       attention: float32 [words, R], how much each word of the caption looked at each region; None
@@ -112,9 +112,12 @@ class TrainedRun:
             self.full_frame_generator, self.vocabulary, captions, features, mask
         )
         batch, num_regions, feature_dim = features.shape
-        texts, text_log_probs = self._region_describer(features.reshape(-1, feature_dim))
-        text_log_probs = text_log_probs.reshape(batch, num_regions)
-        fits = self._fits(features, texts) if self.has("align") else None
+        texts, text_log_probs = [""] * (batch * num_regions), np.zeros([batch, num_regions])
+        fits = None
+        if self.has("generate/regions"):
+            texts, flat = self._region_describer(features.reshape(-1, feature_dim))
+            text_log_probs = flat.reshape(batch, num_regions)
+            fits = self._fits(features, texts) if self.has("align") else None
         described = []
         for row in range(batch):
             real = np.flatnonzero(mask[row])
@@ -174,9 +177,14 @@ class TrainedRun:
 
     def _existing(self, name: str, stage: str) -> Path:
         path = self._path(name)
-        if not path.exists():
+        if path.exists():
+            return path
+        if stage == "generate" and not getattr(self.config.generate, path.parent.name):
             raise UserError(
-                f"{self.run.path} has no {path.relative_to(self.run.path)}; run "
-                f"python -m visem_tf.fit --run-dir {self.run.path} --stages {stage} first"
+                f"{self.run.path} was trained with --generate.{path.parent.name} false and has no "
+                "such generator; use another run"
             )
-        return path
+        raise UserError(
+            f"{self.run.path} has no {path.relative_to(self.run.path)}; run "
+            f"python -m visem_tf.fit --run-dir {self.run.path} --stages {stage} first"
+        )

@@ -62,6 +62,13 @@ def chiefs_word(strategy: tf.distribute.Strategy, values: np.ndarray) -> np.ndar
     return shared(tf.constant(values, tf.float64)).numpy()
 
 
+def anyone(strategy: tf.distribute.Strategy, answer: bool) -> bool:
+    """Returns in every worker whether one of them at least says yes; all must call this."""
+    if num_workers(strategy) == 1:
+        return answer
+    return bool(_gathered(strategy, np.array([answer], np.int64)).any())
+
+
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     """Returns when every worker has come here."""
     chiefs_word(strategy, np.zeros(1))

@@ -6,11 +6,9 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
-from visem_tf.datasets import schema
 from visem_tf.datasets.caption_files import read_caption_file
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.places import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, safe_image_id
 from visem_tf.datasets.split_lists import find_lists, listed_splits
@@ -22,7 +20,7 @@ CAPTIONS = ("captions.txt", "captions.csv", "captions.tsv")
 PICTURES = ("images", "Images")
 
 
-class Builder(FolderBuilder):
+class Builder(OwnPicturesBuilder):
     """The builder; README.md beside it describes the files."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -31,28 +29,21 @@ class Builder(FolderBuilder):
         f"a folder with {PICTURES[0]}/ and {CAPTIONS[0]}; train.txt, val.txt and test.txt may be "
         "there"
     )
-    OPTIONS = USUAL_OPTIONS
+    PICTURE_FOLDERS = PICTURES
+    CAPTION_FILES = CAPTIONS
     pkg_dir_path = epath.Path(__file__).parent
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=schema.features())
-
     @classmethod
-    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
-        """Returns the captions, the lists of the splits and all pictures of the folder."""
-        pictures, captions = cls._places(data_dir, options or DataConfig())
-        return [captions, *find_lists(data_dir).values(), *pictures_in(pictures)]
-
-    @classmethod
-    def _places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
-        return pictures_and_captions(data_dir, options, pictures=PICTURES, captions=CAPTIONS)
+    def other_files(cls, data_dir: AnyPath) -> list[AnyPath]:
+        """The lists of the splits, where they are."""
+        return list(find_lists(data_dir).values())
 
     @classmethod
     def read_records(
         cls, data_dir: AnyPath, options: DataConfig, problems: Problems
     ) -> dict[str, list[Record]]:
         """Returns the usable pictures of each split."""
-        pictures, path = cls._places(data_dir, options)
+        pictures, path = cls.places(data_dir, options)
         captions = read_caption_file(path, problems.notes)
         records = [
             Record(safe_image_id(name), pictures / name, sentences, file_name=name)

@@ -47,12 +47,8 @@ class Builder(FolderBuilder, skip_registration=True):  # type: ignore[call-arg]
         "--data-dir out and give --dataset coco/tfds, which fetches 37 GB by itself"
     )
     OPTIONS = ("splits", "val_share", "test_share", "split_seed")
+    HOMEPAGE = "https://cocodataset.org"
     pkg_dir_path = epath.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=schema.features(), homepage="https://cocodataset.org"
-        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         if self.builder_config.name != "tfds":

@@ -7,11 +7,9 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
-from visem_tf.datasets import schema
 from visem_tf.datasets.coco_files import read_captions, with_instances, with_regions
 from visem_tf.datasets.collecting import SPLIT_NAMES, collect
-from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.places import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.text_files import read_json
@@ -27,7 +25,7 @@ REGIONS = "regions.json"
 SPLITS = "splits.json"
 
 
-class Builder(FolderBuilder):
+class Builder(OwnPicturesBuilder):
     """The builder; README.md beside it describes the files."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -36,29 +34,22 @@ class Builder(FolderBuilder):
         f"a folder with {PICTURES}/ and {CAPTIONS}; {INSTANCES}, {REGIONS} and {SPLITS} may be "
         "there"
     )
-    OPTIONS = USUAL_OPTIONS
+    PICTURE_FOLDERS = (PICTURES,)
+    CAPTION_FILES = (CAPTIONS,)
     pkg_dir_path = epath.Path(__file__).parent
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=schema.features())
-
     @classmethod
-    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
-        """Returns the annotation files and all pictures of the folder."""
-        pictures, captions = cls._places(data_dir, options or DataConfig())
-        others = [data_dir / name for name in (INSTANCES, REGIONS, SPLITS)]
-        return [captions, *(path for path in others if path.is_file()), *pictures_in(pictures)]
-
-    @classmethod
-    def _places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
-        return pictures_and_captions(data_dir, options, pictures=[PICTURES], captions=[CAPTIONS])
+    def other_files(cls, data_dir: AnyPath) -> list[AnyPath]:
+        """Objects, regions and splits, where they are."""
+        paths = [data_dir / name for name in (INSTANCES, REGIONS, SPLITS)]
+        return [path for path in paths if path.is_file()]
 
     @classmethod
     def read_records(
         cls, data_dir: AnyPath, options: DataConfig, problems: Problems
     ) -> dict[str, list[Record]]:
         """Returns the usable pictures of each split."""
-        pictures, captions = cls._places(data_dir, options)
+        pictures, captions = cls.places(data_dir, options)
         records = read_captions(captions, pictures, problems.notes)
         if (data_dir / SPLITS).is_file() and options.splits != "random":
             records = _with_splits(records, data_dir / SPLITS, problems.notes)

@@ -7,13 +7,11 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
-from visem_tf.datasets import schema
 from visem_tf.datasets.caption_files import read_piped_file, read_token_file
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.flickr30k.entities import with_entities
-from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.karpathy_files import read_karpathy
-from visem_tf.datasets.places import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, safe_image_id
 from visem_tf.datasets.split_lists import find_lists, listed_splits
@@ -30,7 +28,7 @@ CAPTIONS = (KARPATHY_FILE, TOKEN_FILE, CSV_FILE)
 ENTITIES = ("Flickr30kEntities", "flickr30k_entities", "Flickr30k_Entities")
 
 
-class Builder(FolderBuilder):
+class Builder(OwnPicturesBuilder):
     """The builder; README.md beside it describes the files."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -43,25 +41,20 @@ class Builder(FolderBuilder):
         f"{ENTITIES[0]}/ (https://github.com/BryanPlummer/flickr30k_entities, annotations.zip "
         "unpacked in it) come boxes of phrases"
     )
-    OPTIONS = USUAL_OPTIONS
+    PICTURE_FOLDERS = PICTURES
+    CAPTION_FILES = CAPTIONS
+    HOMEPAGE = "https://shannon.cs.illinois.edu/DenotationGraph/"
     pkg_dir_path = epath.Path(__file__).parent
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=schema.features(),
-            homepage="https://shannon.cs.illinois.edu/DenotationGraph/",
-        )
-
     @classmethod
-    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
-        """Returns the captions, the pictures, and the files of Entities."""
-        pictures, captions = cls._places(data_dir, options or DataConfig())
-        files = [captions, *pictures_in(pictures)]
+    def other_files(cls, data_dir: AnyPath) -> list[AnyPath]:
+        """The files of Entities, where they are."""
         entities = find_entities(data_dir)
-        if entities is not None:
-            files += find_lists(entities).values()
-            for name in ("Sentences", "Annotations"):
-                files += sorted((entities / name).iterdir(), key=lambda path: path.name)
+        if entities is None:
+            return []
+        files = list(find_lists(entities).values())
+        for name in ("Sentences", "Annotations"):
+            files += sorted((entities / name).iterdir(), key=lambda path: path.name)
         return files
 
     @classmethod
@@ -69,7 +62,7 @@ class Builder(FolderBuilder):
         cls, data_dir: AnyPath, options: DataConfig, problems: Problems
     ) -> dict[str, list[Record]]:
         """Returns the usable pictures of each split."""
-        pictures, captions = cls._places(data_dir, options)
+        pictures, captions = cls.places(data_dir, options)
         entities = find_entities(data_dir)
         lists = find_lists(entities) if entities is not None else {}
         records = _read_captions(captions, pictures, problems.notes)
@@ -92,10 +85,6 @@ class Builder(FolderBuilder):
         if entities is not None:
             records = with_entities(records, entities, problems.notes)
         return collect(cls.name, records, options, problems)
-
-    @classmethod
-    def _places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
-        return pictures_and_captions(data_dir, options, pictures=PICTURES, captions=CAPTIONS)
 
 
 def find_entities(data_dir: AnyPath) -> AnyPath | None:

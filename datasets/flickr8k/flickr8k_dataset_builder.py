@@ -120,13 +120,8 @@ class Builder(FolderBuilder):
         "unpack Flickr8k_Dataset.zip and Flickr8k_text.zip into it, which are asked for at "
         "https://forms.illinois.edu/sec/1713398"
     )
+    HOMEPAGE = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     pkg_dir_path = epath.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=schema.features(),
-            homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
-        )
 
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:

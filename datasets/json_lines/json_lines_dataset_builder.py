@@ -8,11 +8,9 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
-from visem_tf.datasets import schema
 from visem_tf.datasets.coco_files import corners
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.places import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Phrase, Record, safe_image_id
 from visem_tf.datasets.text_files import read_lines
@@ -27,7 +25,7 @@ _NAMES = ("image", "file_name")
 _TEXTS = ("sentences", "captions", "sentence", "caption", "text")
 
 
-class Builder(FolderBuilder):
+class Builder(OwnPicturesBuilder):
     """The builder; README.md beside it describes the files."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -36,28 +34,16 @@ class Builder(FolderBuilder):
         f'a folder with {PICTURES[0]}/ and {CAPTIONS[0]}, whose lines are like {{"image": '
         '"a.jpg", "sentences": ["A dog.", "A brown dog."], "split": "train"}'
     )
-    OPTIONS = USUAL_OPTIONS
+    PICTURE_FOLDERS = PICTURES
+    CAPTION_FILES = CAPTIONS
     pkg_dir_path = epath.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=schema.features())
-
-    @classmethod
-    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
-        """Returns the file and all pictures of the folder."""
-        pictures, captions = cls._places(data_dir, options or DataConfig())
-        return [captions, *pictures_in(pictures)]
-
-    @classmethod
-    def _places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
-        return pictures_and_captions(data_dir, options, pictures=PICTURES, captions=CAPTIONS)
 
     @classmethod
     def read_records(
         cls, data_dir: AnyPath, options: DataConfig, problems: Problems
     ) -> dict[str, list[Record]]:
         """Returns the usable pictures of each split."""
-        pictures, captions = cls._places(data_dir, options)
+        pictures, captions = cls.places(data_dir, options)
         records = read_json_lines(captions, pictures, problems.notes)
         return collect(cls.name, records, options, problems)
 

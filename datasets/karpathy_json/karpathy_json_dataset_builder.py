@@ -6,11 +6,9 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
-from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.karpathy_files import read_karpathy
-from visem_tf.datasets.places import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 
@@ -26,7 +24,7 @@ CAPTIONS = (
 PICTURES = ("images", "imgs", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images")
 
 
-class Builder(FolderBuilder):
+class Builder(OwnPicturesBuilder):
     """The builder; README.md beside it describes the files."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -34,27 +32,15 @@ class Builder(FolderBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"a folder with {PICTURES[0]}/ and {CAPTIONS[0]} or one of {', '.join(CAPTIONS[1:])}"
     )
-    OPTIONS = USUAL_OPTIONS
+    PICTURE_FOLDERS = PICTURES
+    CAPTION_FILES = CAPTIONS
     pkg_dir_path = epath.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=schema.features())
-
-    @classmethod
-    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
-        """Returns the file and all pictures of the folder."""
-        pictures, captions = cls._places(data_dir, options or DataConfig())
-        return [captions, *pictures_in(pictures)]
-
-    @classmethod
-    def _places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
-        return pictures_and_captions(data_dir, options, pictures=PICTURES, captions=CAPTIONS)
 
     @classmethod
     def read_records(
         cls, data_dir: AnyPath, options: DataConfig, problems: Problems
     ) -> dict[str, list[Record]]:
         """Returns the usable pictures of each split."""
-        pictures, captions = cls._places(data_dir, options)
+        pictures, captions = cls.places(data_dir, options)
         records = read_karpathy(captions, pictures, problems.notes)
         return collect(cls.name, records, options, problems)

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
-from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import SPLIT_NAMES, collect
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.places import below, pictures_in
@@ -30,9 +29,6 @@ class Builder(FolderBuilder):
     )
     OPTIONS = ("pictures", "splits", "val_share", "test_share", "split_seed")
     pkg_dir_path = epath.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=schema.features())
 
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:

@@ -37,13 +37,8 @@ class Builder(FolderBuilder):
         "be there"
     )
     OPTIONS = ("splits", "val_share", "test_share", "split_seed")
+    HOMEPAGE = "https://homes.cs.washington.edu/~ranjay/visualgenome"
     pkg_dir_path = epath.Path(__file__).parent
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=schema.features(),
-            homepage="https://homes.cs.washington.edu/~ranjay/visualgenome",
-        )
 
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:

@@ -92,6 +92,9 @@ def test_the_stage_replaces_its_version(small: TrainedRun):
     assert [path.name for path in (small.run / "saved_model").iterdir()] == ["1"]
     assert not stale.exists()
     assert (small.run / "saved_model" / "1" / "saved_model.pb").is_file()
+    assert not stage.is_outdated(context)
+    context.config = small.config.updated({"generate.beam_size": 5})
+    assert stage.is_outdated(context)
 
 
 def test_a_failure_leaves_nothing(

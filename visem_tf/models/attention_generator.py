@@ -198,7 +198,7 @@ class AttentionGenerator(SentenceGenerator):
         Returns:
           α float [B, T, R] of the T tokens after START; zeros for PAD and for padded regions.
         """
-        _, targets, _ = self._logits_of_targets(inputs, training=False)
+        targets = self._targets(inputs, training=False)
         weights = self._pass(inputs, targets, training=False).weights
         batch, length = tf.unstack(tf.shape(inputs["token_ids"]))
         shape = tf.stack([batch, length - 1, tf.shape(weights)[-1]])

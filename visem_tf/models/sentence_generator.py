@@ -219,10 +219,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         logits = self.output_projection(hidden)
         return tf.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
 
-    def _logits_of_targets(
-        self, inputs: dict[str, tf.Tensor], training: bool
-    ) -> tuple[tf.Tensor, Targets, tf.Tensor]:
-        """Logits [M, V] of all targets, the targets, and what else the loss adds."""
+    def _targets(self, inputs: dict[str, tf.Tensor], training: bool) -> Targets:
+        """The targets of a batch; checks it, and makes the weights if there are none."""
         for name in self.needs:
             if name not in inputs:
                 raise ValueError(f"inputs must hold {name!r}, got {sorted(inputs)}")
@@ -235,7 +233,13 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         words = self.replaced_words(token_ids[:steps], training=training)
         ids = token_ids[1 : steps + 1]
         places = tf.where(ids != PAD_ID)  # [M, 2]
-        targets = Targets(words, tf.gather_nd(ids, places), places)
+        return Targets(words, tf.gather_nd(ids, places), places)
+
+    def _logits_of_targets(
+        self, inputs: dict[str, tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, Targets, tf.Tensor]:
+        """Logits [M, V] of all targets, the targets, and what else the loss adds."""
+        targets = self._targets(inputs, training)
         hidden, penalty = self.hidden_of_targets(inputs, targets, training)
         return self._logits(hidden), targets, penalty
 

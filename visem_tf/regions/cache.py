@@ -7,7 +7,6 @@ clear.
 """
 
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ import tqdm
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
-from visem_tf.files import write_atomically
+from visem_tf.files import save_array, write_atomically
 from visem_tf.regions.backbone import weights_digest
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
 
@@ -95,9 +94,7 @@ class FeatureCache:
 
     def write(self, shard: int, records: np.ndarray) -> None:
         """Writes the records of a shard."""
-        content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
-        np.save(content, records, allow_pickle=False)
-        write_atomically(self._path(shard), content.getbuffer())
+        save_array(self._path(shard), records)
 
     def __len__(self) -> int:
         return self.num_pictures
@@ -122,12 +119,7 @@ class FeatureCache:
             records[chosen] = found
         if records is None:
             records = self._records(0)[:0]
-        return Regions(
-            records["region_features"].astype(np.float32),
-            records["boxes"],
-            records["scores"],
-            records["region_mask"],
-        )
+        return as_regions(records)
 
     def frame_features(self) -> np.ndarray:
         """The whole-frame vectors of all pictures, float32 [I, F]."""
@@ -246,17 +238,25 @@ def _describe(
         progress.update(len(regions.boxes))
 
 
+def record_fields(num_regions: int, feature_dim: int) -> list[tuple]:
+    """The fields of a record, as NumPy's structured types take them; features in 16 bits."""
+    return [
+        ("region_features", "<f2", (num_regions, feature_dim)),
+        ("boxes", "<f4", (num_regions, 4)),
+        ("scores", "<f4", (num_regions,)),
+        ("region_mask", "?", (num_regions,)),
+    ]
+
+
+def as_regions(records: np.ndarray) -> Regions:
+    """The regions in records [B], as NumPy arrays; features in float32."""
+    features = records["region_features"].astype(np.float32)
+    return Regions(features, *(records[name] for name in _FIELDS[1:]))
+
+
 def _as_records(regions: Regions) -> Iterable[np.void]:
     count, num_regions, feature_dim = regions.region_features.shape
-    dtype = np.dtype(
-        [
-            ("region_features", "<f2", (num_regions, feature_dim)),
-            ("boxes", "<f4", (num_regions, 4)),
-            ("scores", "<f4", (num_regions,)),
-            ("region_mask", "?", (num_regions,)),
-        ]
-    )
-    records = np.empty(count, dtype)
+    records = np.empty(count, record_fields(num_regions, feature_dim))
     for name, part in zip(_FIELDS, regions, strict=True):
         records[name] = part
     return records

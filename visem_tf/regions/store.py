@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from visem_tf.config import RegionsConfig
-from visem_tf.files import atomic_path
-from visem_tf.regions.cache import cache_folder, cache_key
+from visem_tf.files import save_array
+from visem_tf.regions.cache import as_regions, cache_folder, cache_key, record_fields
 from visem_tf.regions.extractor import Regions
 
 _FIELDS = ("identity", "region_features", "boxes", "scores", "region_mask")
@@ -69,21 +69,12 @@ class RegionStore:
           regions: Of B pictures; features are kept in 16 bits.
         """
         count, num_regions, feature_dim = np.shape(regions.region_features)
-        records = np.empty(
-            count,
-            [
-                ("identity", "S32"),
-                ("region_features", "<f2", (num_regions, feature_dim)),
-                ("boxes", "<f4", (num_regions, 4)),
-                ("scores", "<f4", (num_regions,)),
-                ("region_mask", "?", (num_regions,)),
-            ],
-        )
+        fields = [("identity", "S32"), *record_fields(num_regions, feature_dim)]
+        records = np.empty(count, fields)
         for field, part in zip(_FIELDS, (list(names), *regions), strict=True):
             records[field] = part
         path = self.folder / f"pictures-{secrets.token_hex(8)}.npy"
-        with atomic_path(path) as temporary:
-            np.save(temporary, records, allow_pickle=False)
+        save_array(path, records)
         self._take(np.load(path, mmap_mode="r", allow_pickle=False))
 
     def gather(self, names: Sequence[bytes]) -> Regions:
@@ -103,12 +94,7 @@ class RegionStore:
         for shard in np.unique(places[:, 0]):
             chosen = places[:, 0] == shard
             records[chosen] = self._shards[shard][places[chosen, 1]]
-        return Regions(
-            records["region_features"].astype(np.float32),
-            records["boxes"],
-            records["scores"],
-            records["region_mask"],
-        )
+        return as_regions(records)
 
     def _take(self, records: np.ndarray) -> None:
         for row, name in enumerate(records["identity"].tolist()):

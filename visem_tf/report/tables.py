@@ -54,7 +54,8 @@ class Table:
       title: Heading.
       about: What the numbers mean.
       columns: Headings of the columns.
-      rows: A label and a cell a column each. What is "by chance" or "published" is not of this run.
+      rows: A label and a cell a column each. A label that begins with a small letter is of
+        a baseline, or of somebody else's model.
       notes: Why cells are absent; cells refer to them by number.
       remarks: What else to know about the numbers.
       absent: Why there is no table at all; empty if there is one.
@@ -243,8 +244,8 @@ def _descriptions(metrics: Mapping[str, Any], notes: Mapping[str, str]) -> Table
     for label, name, key in (
         ("Region-level generator", "regions", ""),
         ("Full-frame generator on the crop", "full_frame", "full_frame_on_crop"),
-        ("Nearest neighbour", "nearest_neighbour", "nearest_neighbour"),
-        ("People against each other", "people", "people"),
+        ("nearest neighbour", "nearest_neighbour", "nearest_neighbour"),
+        ("people against each other", "people", "people"),
     ):
         figures = regions.get(key) if key else regions
         reasons = _under(notes, f"regions.bleu.{name}")

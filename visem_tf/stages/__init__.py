@@ -2,9 +2,9 @@
 
 A stage is a module of this package, named after it, with `run(context) -> dict`, which does the
 work in the context's run directory and returns the figures to keep. It is imported when its turn
-comes. Of several workers only the chief runs it, unless it says `ALL_WORKERS = True`. One that
-leaves results outside the run directory has `is_lost(context) -> bool` as well, and is done again
-when they are gone and somebody misses them.
+comes. Of several workers only the chief runs it, unless it says `ALL_WORKERS = True`. One whose
+results can be lost, or be of other settings than those asked for, has
+`is_outdated(context) -> bool` as well, and is done again where a worker says so.
 """
 
 from __future__ import annotations
@@ -99,9 +99,7 @@ def run_stages(
             )
     for number, stage in enumerate(wanted, start=1):
         with loss_told(context.strategy, _SMALLER.get(stage, "")):
-            _run_stage(
-                context, stage, wanted[number:], again, f"[{number}/{len(wanted)}]", progress
-            )
+            _run_stage(context, stage, again, f"[{number}/{len(wanted)}]", progress)
     with loss_told(context.strategy):
         _chief_says(context, True)  # So that nobody leaves while another still needs him.
 
@@ -116,17 +114,18 @@ _SMALLER = {
 def _run_stage(
     context: Context,
     stage: str,
-    later: list[str],
     again: Collection[str],
     place: str,
     progress: Callable[[str], object],
 ) -> None:
     """Runs a stage, unless it is finished; all workers do as the chief does."""
+    from visem_tf.workers import anyone
+
     run, label = context.run, f"{place} {stage}"
     module = importlib.import_module(f"visem_tf.stages.{stage}")
-    missed = not later or any(s in again or not run.is_done(s) for s in later)
-    lost = missed and hasattr(module, "is_lost") and module.is_lost(context)
-    if _chief_says(context, run.is_done(stage) and stage not in again and not lost):
+    outdated = hasattr(module, "is_outdated") and module.is_outdated(context)
+    done = _chief_says(context, run.is_done(stage) and stage not in again)
+    if done and not anyone(context.strategy, outdated):
         progress(f"{label}: finished before, skipped")
         return
     if not context.is_chief and not getattr(module, "ALL_WORKERS", False):

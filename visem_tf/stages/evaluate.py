@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from visem_tf.config import Config
 from visem_tf.files import write_atomically
 from visem_tf.metrics.bootstrap import intervals
 from visem_tf.metrics.caption_tokens import java_reason
@@ -26,6 +27,7 @@ from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.evaluate_captions import Experiment, evaluate_captions
 from visem_tf.stages.evaluate_regions import evaluate_regions
 from visem_tf.stages.features import open_cache
+from visem_tf.stages.run_directory import SEARCH
 from visem_tf.stages.scoring import Scorer, sentence_token_ids
 
 
@@ -76,13 +78,39 @@ def run(context: Context) -> dict[str, Any]:
         metrics["intervals"] = figure_intervals(
             evidence, len(split.image_ids), config.evaluate.resamples, config.seed
         )
-    metrics["evaluate"] = config.evaluate.to_dict()
+    metrics |= asked_for(config)
     evaluate_s = round(time.perf_counter() - started, 3)
     metrics["timing"] = {**context.run.timing(), "evaluate_s": evaluate_s}
     metrics["notes"] = {**ranking.notes, **captions.notes, **regions.notes}
     save_evidence(context.run / f"evidence_{name}.npz", evidence, split.image_ids)
     write_metrics(context, metrics)
     return {"split": name}
+
+
+def asked_for(config: Config) -> dict[str, Any]:
+    """What of a configuration decides what a finished run's figures are."""
+    fields = dict(config.flat())
+    return {"evaluate": config.evaluate.to_dict(), "search": {n: fields[n] for n in SEARCH}}
+
+
+def finished_metrics(context: Context) -> dict[str, Any] | None:
+    """The figures that the run has already; None if none, or if other ones are asked for now."""
+    path, evidence = context.run / "metrics.json", f"evidence_{context.config.evaluate.split}.npz"
+    if not context.run.is_done("evaluate") or not (context.run / evidence).is_file():
+        return None
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    # As JSON has it: a list for a tuple.
+    asked = json.loads(json.dumps(asked_for(context.config)))
+    found = isinstance(metrics, dict) and all(metrics.get(k) == v for k, v in asked.items())
+    return metrics if found else None
+
+
+def is_outdated(context: Context) -> bool:
+    """Whether the figures are of another split, or of another search for captions."""
+    return finished_metrics(context) is None
 
 
 def evaluate_ranking(scores: np.ndarray, image_index: np.ndarray, fold_size: int) -> Experiment:

@@ -1,11 +1,14 @@
 """The last stage: the models as a SavedModel, `saved_model/1/` in the run directory."""
 
+import json
 import sys
 from typing import Any
 
+from visem_tf.config import Config, differences
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model import check_exportable, export_saved_model
 from visem_tf.stages import Context
+from visem_tf.stages.run_directory import SEARCH
 from visem_tf.trained import TrainedRun
 
 
@@ -23,3 +26,12 @@ def run(context: Context) -> dict[str, Any]:
         "signatures": list(export.description["signatures"]),
         "left_out": export.description["left_out"],
     }
+
+
+def is_outdated(context: Context) -> bool:
+    """Whether the export searches for captions in another way than is asked for now."""
+    path = context.run / "saved_model" / "1" / "export.json"
+    if not path.is_file():
+        return False
+    recorded = Config().updated(json.loads(path.read_text(encoding="utf-8"))["config"])
+    return any(name in SEARCH for name in differences(recorded, context.config))

@@ -40,9 +40,11 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
-def is_lost(context: Context) -> bool:
-    """Whether the cache lacks features, as when it was deleted or another one is named."""
-    return any(open_cache(context, name).missing() for name in context.data.splits)
+def is_outdated(context: Context) -> bool:
+    """Whether the cache lacks features that a stage to come reads, as when it was deleted."""
+    later = [stage for stage in context.config.stages if stage != "features"]
+    read = not later or not all(context.run.is_done(stage) for stage in later)
+    return read and any(open_cache(context, name).missing() for name in context.data.splits)
 
 
 def open_cache(context: Context, split: str) -> FeatureCache:

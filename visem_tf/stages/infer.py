@@ -19,6 +19,7 @@ from visem_tf.files import atomic_path
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.mrf import find_segments, smooth_alignment
 from visem_tf.regions.cache import FeatureCache
+from visem_tf.snippets import snippet_as_json
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
@@ -61,14 +62,9 @@ def run(context: Context) -> dict[str, Any]:
         for row, words in enumerate(tokens):
             text = [word.decode() for word in words]
             segments = [
-                {
-                    "text": " ".join(text[first[n] : last[n] + 1]),
-                    "first": int(first[n]),
-                    "last": int(last[n]),
-                    "region": int(region[n]),
-                    "box": _rounded(alignment.boxes[row, first[n]]),
-                    "score": round(float(scores[n]), 4),
-                }
+                snippet_as_json(
+                    text, first[n], last[n], region[n], alignment.boxes[row, first[n]], scores[n]
+                )
                 for n in range(bounds[row], bounds[row + 1])
             ]
             line = {
@@ -190,7 +186,3 @@ def _aligned_blocks(
             )
             yield Alignment(*(part.numpy() for part in block))
             bar.update(stop - start)
-
-
-def _rounded(box: np.ndarray) -> list[float]:
-    return [round(float(value), 4) for value in box]

@@ -86,6 +86,14 @@ def run(context: Context) -> dict[str, Any]:
     return {"pictures": len(pictures), "bytes": len(html.encode())}
 
 
+def is_outdated(context: Context) -> bool:
+    """Whether the page is older than the figures that it shows."""
+    page, metrics = context.run / "report.html", context.run / "metrics.json"
+    if not page.exists() or not metrics.exists():
+        return not page.exists()
+    return metrics.stat().st_mtime_ns > page.stat().st_mtime_ns
+
+
 def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> dict[str, str]:
     config, data = context.config, context.data
     facts = {
