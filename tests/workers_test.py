@@ -17,7 +17,7 @@ TINY = {
     "--regions.picture_size": "96",
     "--regions.num_regions": "4",
     "--align.epochs": "2",
-    "--align.batch_size": "17",
+    "--align.batch_size": "47",
     "--align.optimizer": "sgd",
     "--align.learning_rate": "2e-4",
     "--generate.epochs": "1",
@@ -26,7 +26,7 @@ TINY = {
     "--stages": "features,align,generate",
     "--distribute.wait_seconds": "120",
 }
-PATIENCE = 240
+PATIENCE = 400
 
 
 def start(run_dir, cache_dir, place=None, ports=(), **changes):
