@@ -6,6 +6,8 @@ the other, and ratios are taken within a round.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import re
 import time
 from pathlib import Path
@@ -79,6 +81,8 @@ def _peak_mib(work: Work) -> float | None:
         work()
         peak = tf.config.experimental.get_memory_info(gpus[0].name)["peak"]
         return (peak - before) / 2**20
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # What was freed is no longer this process's.
     before = _status("VmRSS")
     try:
         Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the highest so far.

@@ -51,12 +51,16 @@ def cases(size: str) -> Iterator[Case]:
 
 def pointwise(cnn: keras.Model, count: int, side: int) -> list[products.Layer]:
     """The CNN's 1 x 1 convolutions as matrix products; depthwise ones are none."""
+    convolutions = [
+        layer
+        for layer in cnn.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1)
+    ]
+    outputs = keras.Model(cnn.inputs, [layer.output for layer in convolutions])
     shapes = []
-    for layer in cnn._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1):
-            _, _, inputs, outputs = layer.kernel.shape
-            scale = (side / cnn.input_shape[1]) if cnn.input_shape[1] else None
-            height = layer.output.shape[1]
-            pixels = (round(height * scale) if scale else height) ** 2
-            shapes.append((count * pixels, inputs, outputs))
+    for layer, shape in zip(
+        convolutions, outputs.compute_output_shape((count, side, side, 3)), strict=True
+    ):
+        _, _, inputs, filters = layer.kernel.shape
+        shapes.append((shape[0] * shape[1] * shape[2], inputs, filters))
     return shapes

@@ -160,6 +160,8 @@ def _train(
             seed=config.seed,
             epochs=settings.epochs,
             part=part,
+            lengths=examples["train"].token_ids.row_lengths().numpy(),
+            bucket_batches=settings.bucket_batches,
         )
         return examples["train"].examples(positions)
 

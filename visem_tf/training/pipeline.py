@@ -38,15 +38,28 @@ WHOLE = Part()
 
 
 def epoch_batches(
-    num_examples: int, batch_size: int, *, seed: int, epochs: int, part: Part = WHOLE
+    num_examples: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epochs: int,
+    part: Part = WHOLE,
+    lengths: np.ndarray | None = None,
+    bucket_batches: int = 0,
 ) -> tf.data.Dataset:
     """Batches of positions: every epoch goes through all examples in an order of its own.
+
+    Where `bucket_batches` says so, examples of like length are put together: after the shuffling,
+    every so many batches are sorted by length, cut anew, and taken in a random order. The last,
+    smaller batch stays as it was drawn.
 
     Args:
       num_examples: Positions go from 0 to this.
       batch_size: B, of all replicas together.
       seed: With the epoch it decides the order.
       epochs: Where the training ends.
+      lengths: Words of every example, int [num_examples]; needed for `bucket_batches`.
+      bucket_batches: Among how many batches examples of like length are sought; 0 or 1: nowhere.
       part: Where to begin. Each of the R replicas gets a share of every batch, one after the other
         and of sizes that differ by one at most: its elements are the shares of this process's
         replicas in turn.
@@ -56,15 +69,39 @@ def epoch_batches(
       the size does not divide.
     """
     key = tf.constant(seed % 2**31, tf.int64)
+    if bucket_batches > 1 and lengths is None:
+        raise ValueError("lengths must be given where bucket_batches is above 1")
 
     def shuffled(epoch: tf.Tensor) -> tf.data.Dataset:
         positions = tf.random.experimental.stateless_shuffle(
             tf.range(num_examples), seed=tf.stack([key, epoch])
         )
+        if bucket_batches > 1:
+            # The seed of another draw: an epoch that no training has.
+            draw = tf.stack([key, -1 - epoch])
+            positions = _by_length(positions, lengths, batch_size, bucket_batches, draw)
         done = tf.where(tf.equal(epoch, part.epoch), part.step * batch_size, 0)
         return tf.data.Dataset.from_tensor_slices(positions[done:]).batch(batch_size)
 
     return _shares(tf.data.Dataset.range(part.epoch, epochs).flat_map(shuffled), part)
+
+
+def _by_length(
+    positions: tf.Tensor, lengths: np.ndarray, batch_size: int, bucket_batches: int, draw: tf.Tensor
+) -> tf.Tensor:
+    """Positions int32 [S] such that every whole batch of them has like lengths."""
+    batches = positions.shape[0] // batch_size
+    whole = positions[: batches * batch_size]
+    bucket = tf.range(batches * batch_size) // (batch_size * bucket_batches)
+    length = tf.gather(tf.constant(lengths, tf.int32), whole)
+    order = tf.argsort(bucket * (int(np.max(lengths)) + 1) + length, stable=True)
+    by_batch = tf.reshape(tf.gather(whole, order), [batches, batch_size])
+    # Within its bucket every batch gets a place by lot: long sentences do not always come last.
+    lot = tf.random.stateless_uniform([batches], seed=draw)
+    places = tf.argsort(tf.cast(tf.range(batches) // bucket_batches, tf.float32) + lot)
+    return tf.concat(
+        [tf.reshape(tf.gather(by_batch, places), [-1]), positions[tf.size(whole) :]], 0
+    )
 
 
 def ordered_batches(num_examples: int, batch_size: int, part: Part = WHOLE) -> tf.data.Dataset:
