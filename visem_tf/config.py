@@ -292,8 +292,8 @@ class GenerateConfig(Settings):
         if self.sampled_words and self.label_smoothing:
             raise UserError(
                 f"generate.label_smoothing {self.label_smoothing:g} spreads over the whole "
-                f"vocabulary, which generate.sampled_words {self.sampled_words} leaves out; set one "
-                "of them to 0"
+                f"vocabulary, which generate.sampled_words {self.sampled_words} leaves out; set "
+                "one of them to 0"
             )
         if self.model == "mrnn":
             for name, off in (

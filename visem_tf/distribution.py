@@ -67,6 +67,25 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(replicas)])
 
 
+def use_threads(count: int) -> None:
+    """Sets how many threads a matrix product on the CPU gets; TensorFlow must not have started.
+
+    Args:
+        count: 0 leaves it to TensorFlow, which takes every core.
+
+    Raises:
+        UserError: TensorFlow has already started.
+    """
+    if not count:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError as error:
+        raise UserError(
+            f"compute.threads {count} cannot be set after TensorFlow has started in this process"
+        ) from error
+
+
 def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
     """Waits for all workers, and joins them."""
     me = f"visem_tf: worker {cluster.index}: "

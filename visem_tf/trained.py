@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +12,7 @@ from visem_tf.config import Config
 from visem_tf.decoding import PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.precision import load_trained
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages.captioning import Describer, word_attention
@@ -81,7 +81,7 @@ class TrainedRun:
     def alignment_model(self) -> AlignmentModel:
         """The best alignment model."""
         path = self._existing("align", "align")
-        model = keras.saving.load_model(path, compile=False)
+        model = load_trained(path)
         if not isinstance(model, AlignmentModel):
             raise UserError(f"{path} holds a {type(model).__name__}, not an AlignmentModel")
         return model

@@ -102,3 +102,47 @@ def test_caption_examples_have_start_and_end():
 def test_an_empty_row_is_start_and_end():
     rows = with_start_and_end(tf.ragged.constant([[], [4]], tf.int32))
     assert rows.to_list() == [[START_ID, END_ID], [START_ID, 4, END_ID]]
+
+
+LENGTHS = np.random.default_rng(0).integers(1, 20, 43)
+
+
+def bucketed(**arguments):
+    batches = epoch_batches(
+        43, 4, **{"seed": 5, "epochs": 1, "lengths": LENGTHS, "bucket_batches": 5, **arguments}
+    )
+    return [batch.tolist() for batch in batches.as_numpy_iterator()]
+
+
+def test_batches_of_like_length_are_whole_epochs_in_another_order():
+    epochs = bucketed(epochs=2)
+    first, second = epochs[:11], epochs[11:]
+    for epoch in (first, second):
+        assert [len(batch) for batch in epoch] == [4] * 10 + [3]
+        assert sorted(n for batch in epoch for n in batch) == list(range(43))
+    assert first != second
+    rest = bucketed(epochs=2, part=Part(epoch=1, step=3))
+    assert rest == second[3:]
+
+
+def test_batches_of_like_length_have_less_padding_and_no_order_by_length():
+    def spread(batches):
+        return sum(np.ptp(LENGTHS[batch]) for batch in batches)
+
+    assert spread(bucketed()) < spread(bucketed(bucket_batches=0)) / 2
+    longest = [max(LENGTHS[batch]) for batch in bucketed()[:5]]
+    assert longest != sorted(longest)
+
+
+def test_a_bucket_holds_the_batches_that_were_drawn_together():
+    mixed = bucketed(bucket_batches=1)
+    found = bucketed()
+    for start in (0, 5):
+        drawn = {n for batch in mixed[start : start + 5] for n in batch}
+        assert drawn == {n for batch in found[start : start + 5] for n in batch}
+    assert found[-1] == mixed[-1]
+
+
+def test_buckets_need_lengths():
+    with pytest.raises(ValueError, match="lengths must be given"):
+        bucketed(lengths=None)

@@ -11,9 +11,9 @@ class SampledSoftmax(keras.layers.Layer):
     """Negative log-likelihoods of words against words drawn by lot (Jean and others, 2015).
 
     Words are drawn by Zipf's law on their ids, P(k) = log((k + 2) / (k + 1)) / log(V + 1): a
-    vocabulary is ordered by falling counts. A word that is drawn where it is the right one does not
-    count. Each logit is lowered by the logarithm of how often its word is expected to be drawn,
-    which makes the gradient that of the full softmax as the number of drawn words grows.
+    vocabulary is ordered by falling counts. The right word counts once and for itself, drawn or
+    not. Every other's logit is lowered by the logarithm of how often its word is expected to be
+    drawn, so that the sum over the drawn words is on average that over all words.
 
     Args:
       vocabulary_size: V.
@@ -57,7 +57,7 @@ class SampledSoftmax(keras.layers.Layer):
         others = tf.cast(tf.exp(drawn * span), tf.int32) - 1
         others = tf.clip_by_value(others, 0, self.vocabulary_size - 1)
         right = tf.reduce_sum(self._rows(hidden, kernel, ids) * hidden, axis=1)
-        right = tf.cast(right, tf.float32) + tf.gather(bias, ids) - self._expected(ids)
+        right = tf.cast(right, tf.float32) + tf.gather(bias, ids)
         wrong = tf.matmul(hidden, self._rows(hidden, kernel, others), transpose_b=True)
         wrong = tf.cast(wrong, tf.float32) + tf.gather(bias, others) - self._expected(others)
         wrong = tf.where(tf.equal(others, ids[:, tf.newaxis]), -float("inf"), wrong)

@@ -3,7 +3,6 @@
 import sys
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -11,6 +10,7 @@ from visem_tf.config import Config
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.precision import load_trained, training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.cache import FeatureCache
@@ -39,7 +39,7 @@ def run(context: Context) -> dict[str, Any]:
     num_pairs = len(train_split.sentences)
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
-    with context.strategy.scope():
+    with context.strategy.scope(), training_precision(config.compute.precision):
         model = build_model(config, vocabulary, caches["train"])
         coverage = load_word_vectors(model, config, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
@@ -146,9 +146,7 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
 
 def load_model(context: Context) -> AlignmentModel:
     """The best model of the finished stage."""
-    model = keras.saving.load_model(
-        context.run / "checkpoints" / "align" / "best.keras", compile=False
-    )
+    model = load_trained(context.run / "checkpoints" / "align" / "best.keras")
     assert isinstance(model, AlignmentModel)
     return model
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.distribution import set_seed
+from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.mrf import find_segments
@@ -126,7 +127,7 @@ def _train(
     count = examples["train"].token_ids.shape[0]
     steps_per_epoch = -(-count // settings.batch_size)
     set_seed(config.seed)
-    with context.strategy.scope():
+    with context.strategy.scope(), training_precision(config.compute.precision):
         encoder = _region_encoder(context, name)
         model = build_generator(config, name, vocabulary, examples["train"].sample, encoder)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))

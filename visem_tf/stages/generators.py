@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from visem_tf.config import Config, GenerateConfig
@@ -12,6 +11,7 @@ from visem_tf.decoding import EnsembleModel, PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.precision import load_trained
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.text import Vocabulary
@@ -89,7 +89,7 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     Raises:
       UserError: The file holds a generator of another kind or with another cell.
     """
-    model = keras.saving.load_model(path, compile=False)
+    model = load_trained(path)
     kind = model_of(settings, name)
     if not isinstance(model, kind):
         raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset, load_dataset
-from visem_tf.distribution import make_strategy, set_seed
+from visem_tf.distribution import make_strategy, set_seed, use_threads
 from visem_tf.files import write_atomically
 from visem_tf.quiet import first_operation
 from visem_tf.stages import Context, RunDirectory
@@ -27,6 +27,7 @@ def open_run(config: Config) -> Context:
       UserError: The run directory, the data or the devices cannot be used; or the workers of a
         training on several machines differ in what they work with.
     """
+    use_threads(config.compute.threads)
     strategy = make_strategy(config.distribute)
     with loss_told(strategy):
         return _open(config, strategy)

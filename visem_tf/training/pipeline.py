@@ -69,8 +69,10 @@ def epoch_batches(
       the size does not divide.
     """
     key = tf.constant(seed % 2**31, tf.int64)
-    if bucket_batches > 1 and lengths is None:
-        raise ValueError("lengths must be given where bucket_batches is above 1")
+    if bucket_batches > 1:
+        if lengths is None:
+            raise ValueError("lengths must be given where bucket_batches is above 1")
+        all_lengths = tf.constant(lengths, tf.int32)
 
     def shuffled(epoch: tf.Tensor) -> tf.data.Dataset:
         positions = tf.random.experimental.stateless_shuffle(
@@ -79,7 +81,7 @@ def epoch_batches(
         if bucket_batches > 1:
             # The seed of another draw: an epoch that no training has.
             draw = tf.stack([key, -1 - epoch])
-            positions = _by_length(positions, lengths, batch_size, bucket_batches, draw)
+            positions = _by_length(positions, all_lengths, batch_size, bucket_batches, draw)
         done = tf.where(tf.equal(epoch, part.epoch), part.step * batch_size, 0)
         return tf.data.Dataset.from_tensor_slices(positions[done:]).batch(batch_size)
 
@@ -87,14 +89,14 @@ def epoch_batches(
 
 
 def _by_length(
-    positions: tf.Tensor, lengths: np.ndarray, batch_size: int, bucket_batches: int, draw: tf.Tensor
+    positions: tf.Tensor, lengths: tf.Tensor, batch_size: int, bucket_batches: int, draw: tf.Tensor
 ) -> tf.Tensor:
     """Positions int32 [S] such that every whole batch of them has like lengths."""
     batches = positions.shape[0] // batch_size
     whole = positions[: batches * batch_size]
     bucket = tf.range(batches * batch_size) // (batch_size * bucket_batches)
-    length = tf.gather(tf.constant(lengths, tf.int32), whole)
-    order = tf.argsort(bucket * (int(np.max(lengths)) + 1) + length, stable=True)
+    length = tf.gather(lengths, whole)
+    order = tf.argsort(bucket * (tf.reduce_max(lengths) + 1) + length, stable=True)
     by_batch = tf.reshape(tf.gather(whole, order), [batches, batch_size])
     # Within its bucket every batch gets a place by lot: long sentences do not always come last.
     lot = tf.random.stateless_uniform([batches], seed=draw)
