@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from visem_tf.config import Config
+from visem_tf.datasets.loading import CaptionDataset
 from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.stages import Context
@@ -49,7 +51,11 @@ def is_outdated(context: Context) -> bool:
 
 def open_cache(context: Context, split: str) -> FeatureCache:
     """The region features of a split; see `FeatureCache`."""
-    data, settings = context.data, context.config.regions
-    key = cache_key(settings, data.name, data.fingerprint, split)
-    folder = cache_folder(Path(context.config.cache_dir), key)
+    return cache_of(context.config, context.data, split)
+
+
+def cache_of(config: Config, data: CaptionDataset, split: str) -> FeatureCache:
+    """The region features of a split of a data set, as a configuration asks for them."""
+    key = cache_key(config.regions, data.name, data.fingerprint, split)
+    folder = cache_folder(Path(config.cache_dir), key)
     return FeatureCache(folder, key, len(data.splits[split].image_ids))
