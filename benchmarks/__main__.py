@@ -2,11 +2,12 @@
 
     python -m benchmarks [--quick] [--only brnn,mrf] [--json benchmarks.json]
 
-A line a case: time, throughput, the memory that it added at its highest, the ratio to the bare
-matrix products, how many times faster it is than the same in plain NumPy (`benchmarks.reference`),
-and for training the share of time that it waited for input. All three are timed in turn in every
-round; see `benchmarks.measuring`. NumPy has one thread, unless OPENBLAS_NUM_THREADS says otherwise.
-Where there is a GPU, our code and the products run on it.
+A line a case: time, throughput, the largest memory of the process so far (every path has a process
+of its own, and sizes rise), the ratio to the bare matrix products, how many times faster it is than
+the same in plain NumPy (`benchmarks.reference`), and for training the share of time that it waited
+for input. All three are timed in turn in every round; see `benchmarks.measuring`. NumPy has one
+thread, unless OPENBLAS_NUM_THREADS says otherwise. Where there is a GPU, our code and the products
+run on it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import gc
 import json
 import os
 import platform
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +33,7 @@ from visem_tf.files import write_atomically
 from visem_tf.quiet import start_tensorflow
 
 _QUICK = {"rounds": 2, "sizes": SIZES[:1]}
-_HEAD = ("time", "a second", "+ MiB", "products", "NumPy", "waits")
+_HEAD = ("time", "a second", "peak MiB", "products", "NumPy", "waits")
 
 
 def main() -> None:
@@ -52,6 +56,35 @@ def main() -> None:
         rounds, sizes = _QUICK["rounds"], _QUICK["sizes"]
     if rounds < 1:
         parser.error(f"--rounds must be at least 1, not {rounds}")
+    if len(paths) == 1:
+        found = _measure(paths[0], sizes, rounds, options.json)
+    else:
+        found = _in_processes(paths, sizes, rounds)
+        write_atomically(options.json, json.dumps(found, indent=1) + "\n")
+    print(f"\n{len(found['results'])} cases: {options.json}")
+
+
+def _in_processes(paths: tuple[str, ...], sizes: tuple[str, ...], rounds: int) -> dict[str, Any]:
+    """Measures every path in a process of its own."""
+    parts = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            part = Path(folder) / f"{path}.json"
+            command = [sys.executable, "-m", "benchmarks", "--only", path, "--json", str(part)]
+            command += ["--sizes", ",".join(sizes), "--rounds", str(rounds)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                for line in process.stdout or ():
+                    if str(part) not in line:
+                        print(line, end="", flush=True)
+            if process.returncode:
+                raise SystemExit(f"{path} ended with status {process.returncode}")
+            parts.append(json.loads(part.read_text(encoding="utf-8")))
+    results = [result for part in parts for result in part["results"]]
+    return {**parts[0], "results": results}
+
+
+def _measure(path: str, sizes: tuple[str, ...], rounds: int, file: Path) -> dict[str, Any]:
+    """Measures a path in this process, prints its lines, and writes after every case."""
     start_tensorflow()
     import keras
 
@@ -59,22 +92,16 @@ def main() -> None:
 
     results: list[dict[str, Any]] = []
     found = {"machine": machine(), "rounds": rounds, "results": results}
-    for path in paths:
-        for size in sizes:
-            for case in cases_of(path)(size):
-                figures = measure(case, rounds)
-                results.append(figures)
-                write_atomically(options.json, json.dumps(found, indent=1) + "\n")
-                if (
-                    len(results) == 1
-                    or results[-2]["path"].split(",")[0] != case.path.split(",")[0]
-                ):
-                    print(f"\n{'':44}" + "".join(f"{name:>12}" for name in _HEAD))
-                print(_line(figures), flush=True)
-                del case
-            keras.backend.clear_session()
-            gc.collect()
-    print(f"\nfigures: {options.json}")
+    print(f"\n{path:44}" + "".join(f"{name:>12}" for name in _HEAD), flush=True)
+    for size in sizes:
+        for case in cases_of(path)(size):
+            results.append(measure(case, rounds))
+            write_atomically(file, json.dumps(found, indent=1) + "\n")
+            print(_line(results[-1]), flush=True)
+            del case
+        keras.backend.clear_session()
+        gc.collect()
+    return found
 
 
 def _chosen(
@@ -92,7 +119,7 @@ def _line(figures: dict[str, Any]) -> str:
     cells = [
         f"{1000 * figures['seconds']:,.1f} ms",
         f"{figures['per_second']:,.0f}",
-        "" if figures["peak_mib"] is None else f"{figures['peak_mib']:,.0f}",
+        f"{figures['peak_mib']:,.0f}",
         f"{figures['times_floor']:.2f} x" if "times_floor" in figures else "",
         f"{figures['times_reference']:.1f} x" if "times_reference" in figures else "",
         f"{figures['waiting']:.1%}" if "waiting" in figures else "",

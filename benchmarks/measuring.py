@@ -1,4 +1,4 @@
-"""Times of a case in turns, and the memory that it takes.
+"""Times of a case in turns, and the memory of the process.
 
 Machines are shared, clocks change: every round does our work, the floor and the reference one after
 the other, and ratios are taken within a round.
@@ -6,11 +6,9 @@ the other, and ratios are taken within a round.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import re
+import resource
+import sys
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,12 +25,14 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
         rounds: how often, after one time that does not count.
 
     Returns:
-        `seconds` of `run` (median), `per_second` units, `peak_mib` that `run` added to the memory
-        of the process; and where the case has them `floor_seconds` and `times_floor`, and
-        `reference_per_second` and `times_reference`: medians of the ratios within the rounds; and
-        `waiting`, the share of the time that a training waited for input.
+        `seconds` of `run` (median), `per_second` units, `peak_mib`, the largest memory of the
+        process until `run` was done once, and `gpu_peak_mib` where there is a GPU; where the case
+        has them, `floor_seconds` and `times_floor`, `reference_per_second` and `times_reference`:
+        medians of the ratios within the rounds; and `waiting`, the share of the time that a
+        training waited for input.
     """
-    peak = _peak_mib(case.run)
+    case.run()
+    peak, gpu_peak = _peak_mib(), _gpu_peak_mib()
     for work in (case.floor, case.reference):
         if work:
             work()
@@ -53,6 +53,8 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
         "per_second": case.amount / median(ours),
         "peak_mib": peak,
     }
+    if gpu_peak is not None:
+        figures["gpu_peak_mib"] = gpu_peak
     if floors:
         pairs = zip(ours, floors, strict=True)
         figures["floor_seconds"] = median(floors)
@@ -72,34 +74,17 @@ def _seconds(work: Work) -> float:
     return time.perf_counter() - began
 
 
-def _peak_mib(work: Work) -> float | None:
-    """What a second call adds to the memory at its highest; None where the system does not say."""
-    if gpus := tf.config.list_logical_devices("GPU"):
-        work()
-        tf.config.experimental.reset_memory_stats(gpus[0].name)
-        before = tf.config.experimental.get_memory_info(gpus[0].name)["current"]
-        work()
-        peak = tf.config.experimental.get_memory_info(gpus[0].name)["peak"]
-        return (peak - before) / 2**20
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # What was freed is no longer this process's.
-    before = _status("VmRSS")
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the highest so far.
-    except OSError:
-        work()
-        return None
-    work()  # The first call: memory that is kept for later ones counts too.
-    highest = _status("VmHWM")
-    work()
-    return None if before is None or highest is None else max(0.0, highest - before)
+def _peak_mib() -> float:
+    """The largest memory of this process so far."""
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return highest / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _status(name: str) -> float | None:
-    """A figure of this process, in MiB."""
-    try:
-        text = Path("/proc/self/status").read_text()
-    except OSError:
+def _gpu_peak_mib() -> float | None:
+    """The largest memory of the first GPU since its last reset."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus:
         return None
-    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) / 1024 if found else None
+    peak = tf.config.experimental.get_memory_info(gpus[0].name)["peak"]
+    tf.config.experimental.reset_memory_stats(gpus[0].name)
+    return peak / 2**20
