@@ -16,7 +16,7 @@ from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.text import END_ID, START_ID
 
 SENTENCES = {"small": 50, "middle": 100, "large": 200}
-FEATURES, PLAIN = 1_280, 50
+FEATURES, PLAIN, RATE = 1_280, 50, 1e-6
 
 
 def cases(size: str) -> Iterator[Case]:
@@ -45,7 +45,7 @@ def cases(size: str) -> Iterator[Case]:
             )
             for policy in ("float32", "mixed_bfloat16"):
                 model = CaptionGenerator(VOCABULARY, hidden, hidden, cell=cell, dtype=policy)
-                model.compile(optimizer=keras.optimizers.RMSprop(1e-3))
+                model.compile(optimizer=keras.optimizers.RMSprop(RATE))
                 model(batch)
                 model.optimizer.build(model.trainable_variables)
                 step = tf.function(model.train_step, autograph=False)
@@ -53,7 +53,7 @@ def cases(size: str) -> Iterator[Case]:
                 squares = {name: np.zeros_like(value) for name, value in weights.items()}
 
                 def plainly(weights=weights, squares=squares) -> None:
-                    reference.rmsprop_step(weights, squares, vectors[:PLAIN], sentences)
+                    reference.rmsprop_step(weights, squares, vectors[:PLAIN], sentences, RATE)
 
                 yield Case(
                     f"generator step, {cell} {hidden}, {policy}",
