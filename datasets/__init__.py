@@ -20,6 +20,10 @@ if __name__ != "visem_tf.datasets":
     _checkout.step_aside(__name__)
 
 
+PRECOMPUTED = "precomputed"
+"""The data set of features that were computed elsewhere: it has no pictures and no builder."""
+
+
 def available() -> dict[str, str]:
     """Returns the data sets that exist, by name, with the import path of each builder's module.
 
@@ -58,5 +62,6 @@ def builder_module(name: str) -> str:
     """
     modules = available()
     if name not in modules:
-        raise UserError(f"no data set is called {name!r}; {nearest(name, list(modules))}")
+        choices = sorted([*modules, PRECOMPUTED])
+        raise UserError(f"no data set is called {name!r}; {nearest(name, choices)}")
     return modules[name]

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
-from visem_tf.datasets import builder_module
+from visem_tf.datasets import PRECOMPUTED, builder_module
 from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrase_rows
+from visem_tf.datasets.precomputed.checking import look_at_features
+from visem_tf.datasets.precomputed.loading import load_precomputed
 from visem_tf.datasets.preparing import check_options, find_sources
 from visem_tf.datasets.problems import Problems, everything_listed, listed
 from visem_tf.datasets.records import Record, tokenized
@@ -113,6 +115,8 @@ def check_dataset(
         UserError: there is no such data set or folder, or an option does not fit it.
     """
     options = DataConfig() if options is None else options
+    if name == PRECOMPUTED:
+        return _check_precomputed(data_dir, config, options, min_count)
     builder = importlib.import_module(builder_module(name)).Builder
     report, problems = Report(), Problems()
     looker = _Looker(name, problems)
@@ -122,7 +126,7 @@ def check_dataset(
         with everything_listed():
             records = _read_records(builder, data_dir, options, problems, report)
             good = {
-                split: looker.look(split, len(part), read_ahead(part, _read))
+                split: looker.look(split, len(part), read_ahead(part, read_and_look))
                 for split, part in records.items()
             }
     else:
@@ -137,12 +141,46 @@ def check_dataset(
                 for split, part in data.splits.items()
             }
     report.pictures_read, report.seconds = looker.count, looker.seconds
+    _conclude(report, problems, good, looker.sizes, min_count)
+    return report
+
+
+def _check_precomputed(
+    data_dir: str | os.PathLike[str] | None,
+    config: str | None,
+    options: DataConfig,
+    min_count: int,
+) -> Report:
+    """Reads features in the place of pictures."""
+    if data_dir is None or not as_path(data_dir).is_dir():
+        load_precomputed(data_dir, config, options)  # says what the folder must be
+    report, problems = Report(), Problems()
+    started = time.perf_counter()
+    records: dict[str, list[Record]] = {}
+    with everything_listed():
+        try:
+            data = load_precomputed(data_dir, config, options, problems=problems)
+            records = look_at_features(data, problems)
+        except UserError as error:
+            report.problems.append(str(error))
+    report.pictures_read = sum(map(len, records.values()))
+    report.seconds = time.perf_counter() - started
+    _conclude(report, problems, records, [], min_count)
+    return report
+
+
+def _conclude(
+    report: Report,
+    problems: Problems,
+    good: dict[str, list[Record]],
+    sizes: list[tuple[int, int]],
+    min_count: int,
+) -> None:
     report.problems += [*problems.skipped, *problems.notes]
     report.remarks += problems.decisions
     with everything_listed():
         _check_sentences(good, report)
-    _summarise(good, looker.sizes, min_count, report)
-    return report
+    _summarise(good, sizes, min_count, report)
 
 
 class _Looker:
@@ -231,7 +269,12 @@ def _prepared(part: Any) -> _Pictures:
         yield Record(image_id, as_path(file_name), references[image_id]), future
 
 
-def _read(path: AnyPath) -> _Picture:
+def read_and_look(path: AnyPath) -> _Picture:
+    """Reads a picture and decodes it.
+
+    Raises:
+        PictureError: it cannot be used.
+    """
     return _looked_at(read_file(path, path.name), path.name)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import PurePosixPath
 
 from visem_tf.datasets import schema
@@ -35,7 +35,12 @@ SPLIT_NAMES = {
 
 
 def collect(
-    name: str, records: Iterable[Record], options: DataConfig, problems: Problems
+    name: str,
+    records: Iterable[Record],
+    options: DataConfig,
+    problems: Problems,
+    *,
+    described: Container[str] | None = None,
 ) -> dict[str, list[Record]]:
     """Returns the usable pictures of each split.
 
@@ -44,6 +49,7 @@ def collect(
         records: every picture that the data name, existing or not.
         options: where splits come from.
         problems: receives what is wrong.
+        described: the file names of pictures whose features are there, which then need no files.
 
     Raises:
         UserError: nothing is left of a split, or it is open where the splits come from.
@@ -61,10 +67,12 @@ def collect(
             reasons.append((record, f"{record.file_name}: leads out of the folder of pictures"))
             continue
         folder = record.path.parent
-        if folder not in exists:
+        if described is None and folder not in exists:
             exists[folder] = file_names(folder) if folder.is_dir() else set()
-        if record.path.name not in exists[folder]:
+        if described is None and record.path.name not in exists[folder]:
             reasons.append((record, f"{record.file_name}: not in {_place(record)}"))
+        elif described is not None and record.file_name not in described:
+            reasons.append((record, f"{record.file_name}: no features"))
         elif not record.sentences:
             reasons.append((record, f"{record.file_name}: no sentences"))
         else:

@@ -6,14 +6,18 @@ import dataclasses
 import importlib
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from visem_tf.datasets import builder_module, schema
+from visem_tf.datasets import PRECOMPUTED, builder_module, schema
+from visem_tf.datasets.content import keep_digests, picture_digest, read_digests, text_digest
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.records import Phrase
+from visem_tf.datasets.region_source import RegionSource
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
@@ -55,6 +59,8 @@ class Split:
         sentence_ids: S strings, `f"{image_id}#{k}"`.
         image_index: int32 [S], which picture a sentence belongs to.
         phrases: None where the data set has none.
+        regions: what regions are read from instead of pictures, for precomputed features.
+        picture_digest: identifies the pictures and their order, wherever they lie.
     """
 
     name: str
@@ -65,10 +71,34 @@ class Split:
     image_index: np.ndarray
     phrases: Phrases | None
     _open: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
+    regions: RegionSource | None = dataclasses.field(default=None, repr=False)
+    picture_digest: str = ""
 
     def pictures(self) -> tf.data.Dataset:
         """Returns the encoded pictures, string scalars in the order of `image_ids`."""
         return self._open()
+
+    def phrases_of_pictures(self) -> list[list[Phrase]]:
+        """Returns the phrases of each picture, boxes in shares of it; none where none are known."""
+        found: list[list[Phrase]] = [[] for _ in self.image_ids]
+        if self.phrases is None:
+            return found
+        starts = np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
+        for row, sentence in enumerate(self.phrases.sentence_index.tolist()):
+            image = int(self.image_index[sentence])
+            ymin, xmin, ymax, xmax = self.phrases.boxes[row].tolist()
+            found[image].append(
+                Phrase(
+                    sentence=sentence - int(starts[image]),
+                    text=self.phrases.text[row],
+                    box=(ymin, xmin, ymax, xmax),
+                    object=int(self.phrases.object[row]),
+                    first=int(self.phrases.first[row]),
+                    last=int(self.phrases.last[row]),
+                    in_pixels=False,
+                )
+            )
+        return found
 
     def references(self) -> dict[str, list[str]]:
         """Returns the sentences of each image id."""
@@ -84,7 +114,7 @@ class CaptionDataset:
 
     Attributes:
         name: as given to `load_dataset`.
-        fingerprint: identifies pictures and texts, for the names of what is derived from them.
+        fingerprint: 16 hexadecimal digits of pictures and texts, wherever they lie.
         splits: "train", "val" and "test".
         problems: what was found wrong, the skipped pictures first, and last what was decided.
         skipped: those of `problems` that cost a picture.
@@ -123,6 +153,10 @@ def load_dataset(
         UserError: an unknown name or configuration, a missing or unusable folder or file, an empty
             split, a cache that cannot be written or is damaged, or with `strict` a skipped picture.
     """
+    if name == PRECOMPUTED:
+        from visem_tf.datasets.precomputed.loading import load_precomputed
+
+        return load_precomputed(data_dir, config, options or DataConfig(), strict=strict)
     builder_class = importlib.import_module(builder_module(name)).Builder
     prepared = prepare(
         builder_class, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options
@@ -130,6 +164,7 @@ def load_dataset(
     builder = prepared.builder
     try:
         splits = {split: _read_split(builder, split) for split in schema.SPLITS}
+        splits = _with_digests(name, splits, prepared.folder)
         problems = Problems.load(builder.data_dir)
     except (OSError, ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         raise UserError(
@@ -142,7 +177,7 @@ def load_dataset(
         )
     return CaptionDataset(
         name=name,
-        fingerprint=prepared.fingerprint,
+        fingerprint=fingerprint_of(name, splits),
         splits=splits,
         problems=[
             *(f"skipped {line}" for line in problems.skipped),
@@ -151,6 +186,35 @@ def load_dataset(
         ],
         skipped=problems.skipped,
     )
+
+
+def fingerprint_of(name: str, splits: dict[str, Split]) -> str:
+    """Returns 16 hexadecimal digits of the pictures and texts of splits."""
+    parts: list[Any] = [name]
+    for split in splits.values():
+        parts += [split.name, split.picture_digest, split.image_ids, split.sentences]
+        parts.append(split.image_index)
+        if split.phrases is not None:
+            phrases = dataclasses.asdict(split.phrases)
+            parts += [phrases[field] for field in sorted(phrases)]
+    return text_digest(*parts)[:16]
+
+
+def _with_digests(name: str, splits: dict[str, Split], folder: Path) -> dict[str, Split]:
+    """Splits that know the digests of their pictures, which are read for it the first time."""
+    digests = read_digests(folder) or {}
+    if digests.keys() != splits.keys():
+        digests = {
+            split.name: picture_digest(
+                split.pictures(), len(split.image_ids), f"reading {name} {split.name}"
+            )
+            for split in splits.values()
+        }
+        keep_digests(folder, digests)
+    return {
+        key: dataclasses.replace(split, picture_digest=digests[key])
+        for key, split in splits.items()
+    }
 
 
 def _read_split(builder: Any, name: str) -> Split:

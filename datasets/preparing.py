@@ -2,7 +2,8 @@
 
 They live in `cache_dir/tfds-<fingerprint>/`, where the fingerprint is made of the name,
 configuration and version of the data set and of the path, size and time of each source file:
-another folder, or the same one after a change, is prepared anew and never mixed up.
+another folder, or the same one after a change, is prepared anew and never mixed up. What is derived
+from a data set is named after its content (`visem_tf.datasets.content`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from tensorflow_datasets.core.utils import tqdm_utils
 from visem_tf.datasets import nearest, schema
 from visem_tf.datasets.folder_builder import FolderBuilder
 
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.storage import AnyPath, as_path, is_remote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Prepared:
 
     Attributes:
         builder: its builder of TensorFlow Datasets.
-        fingerprint: 16 hexadecimal digits that identify pictures and texts.
+        fingerprint: 16 hexadecimal digits that change with any source file.
         folder: where everything about it lies.
     """
 
@@ -95,7 +96,9 @@ def prepare(
     check_options(builder_class, options)
     sources = find_sources(builder_class, data_dir, options, config)
     fingerprint = _fingerprint(builder_class, config, sources, options)
-    folder = Path(cache_dir).expanduser() / f"tfds-{fingerprint}"
+    # Prepared files stay on the disk: they are made from the data in no time.
+    on_disk = Config.cache_dir if is_remote(cache_dir) else cache_dir
+    folder = Path(on_disk).expanduser() / f"tfds-{fingerprint}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _only_one(folder / "lock"):

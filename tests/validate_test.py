@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from visem_tf.datasets import dummy_data
+from visem_tf.datasets.precomputed import dummy_data as features
 
 from visem_tf import validate
 from visem_tf.errors import UserError
@@ -220,6 +221,29 @@ def test_bad_boxes_are_named(tmp_path, capsys):
     assert status == 1
     assert f"{PICTURES[0].name}: dropped boxes that are empty or outside: 1" in out
     assert f"{PICTURES[0].name}: cut boxes that reach outside of the picture: 1" in out
+
+
+def test_precomputed_features_are_read_in_the_place_of_pictures(tmp_path, capsys):
+    folder = tmp_path / "features"
+    folder.mkdir()
+    features.write_precomp(folder, PICTURES)
+    command = ("--dataset", "precomputed", "--data-dir", folder)
+    status, out = run(capsys, *command)
+    assert status == 0 and "remark: the features have no boxes" in out
+    assert "read 26 pictures" in out
+    vectors = np.load(folder / "dev_ims.npy")
+    vectors[1, 2, 3] = np.nan
+    vectors[2, 0, 0] = 1e6
+    np.save(folder / "dev_ims.npy", vectors)
+    status, out = run(capsys, *command)
+    assert status == 1 and "2 problems" in out
+    assert "problem: val-1 (val): features that are no numbers" in out
+    assert "problem: val-2 (val): features beyond 65504" in out
+    (folder / "dev_ims.npy").write_bytes(b"no array")
+    status, out = run(capsys, *command)
+    assert status == 1 and "is no NumPy array that can be read" in out
+    with pytest.raises(UserError, match="is no folder"):
+        validate.main(["--dataset", "precomputed", "--data-dir", str(tmp_path / "nowhere")])
 
 
 def test_files_that_cannot_be_understood_are_a_problem_of_the_data(flickr8k, capsys):

@@ -22,7 +22,6 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import docstring_parser
@@ -32,7 +31,7 @@ from visem_tf.config import Config, read_fields
 from visem_tf.errors import UserError
 from visem_tf.presets import PRESETS, preset
 from visem_tf.settings import Settings, expectation, field_types, nearest
-from visem_tf.storage import absolute
+from visem_tf.storage import AnyPath, absolute, as_path
 
 DISK_PROBLEMS = (
     errno.ENOSPC,
@@ -41,6 +40,8 @@ DISK_PROBLEMS = (
     errno.EPERM,
     errno.EROFS,
     errno.ENAMETOOLONG,
+    errno.EPROTONOSUPPORT,
+    errno.EIO,
 )
 
 
@@ -168,8 +169,8 @@ def parse_arguments(
         raise UserError("--run-dir is missing; give the folder that visem_tf.fit wrote")
     overlay: dict[str, Any] = {}
     if given.config:
-        overlay = fields_of_file(Path(given.config).expanduser())
-    recorded = Path(given.run_dir or overlay.get("run_dir") or "").expanduser() / "config.json"
+        overlay = fields_of_file(as_path(given.config))
+    recorded = as_path(given.run_dir or overlay.get("run_dir") or "") / "config.json"
     if finished_run and not recorded.is_file():
         raise UserError(f"{recorded.parent} is no run directory (it has no config.json)")
     name = given.preset or overlay.get("preset")
@@ -187,9 +188,7 @@ def parse_arguments(
     values = {key: options[key] for key, _ in base.flat()}
     for key in lists:
         values[key] = [name.strip() for name in values[key].split(",") if name.strip()]
-    values["generate.ensemble"] = [
-        str(Path(path).expanduser().absolute()) for path in values["generate.ensemble"]
-    ]
+    values["generate.ensemble"] = [absolute(path) for path in values["generate.ensemble"]]
     config = base.updated(values)
     run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
@@ -228,7 +227,7 @@ def first_look(arguments: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"{error}; see --help") from error
 
 
-def fields_of_file(path: Path) -> dict[str, Any]:
+def fields_of_file(path: AnyPath) -> dict[str, Any]:
     """Returns the fields that a JSON file sets.
 
     Raises:

@@ -51,6 +51,9 @@ class DataConfig(Settings):
     captions: str = ""
     """The file of the captions, below data_dir or anywhere; empty takes the data set's usual
     one."""
+    features: str = ""
+    """For precomputed: the name of a .mat or .tsv file, or ims for {train,dev,test}_ims.npy, or
+    cache for our own; empty takes those that are there, if only one kind is."""
     splits: Literal["auto", "given", "entities", "random"] = "auto"
     """Where the splits come from: given with the data, from Flickr30k Entities' own lists, or made
     at random from split_seed; auto takes the given ones, and makes them where none are given."""

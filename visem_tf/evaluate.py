@@ -12,7 +12,6 @@ picture a sentence belongs to.
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from visem_tf.cli import first_look, make_parser, parse_arguments, run_command, spelled_as_declared
@@ -153,7 +152,7 @@ def _evaluate_files(
             raise UserError(f"--{name} needs --run-dir")
     if bool(options.references) != (captions is not None):
         raise UserError("without --run-dir, --captions and --references need each other")
-    references = read_references(Path(options.references)) if options.references else {}
+    references = read_references(options.references) if options.references else {}
     if captions is not None:
         names = list(references)
         where = f"{options.captions}, references {options.references}"

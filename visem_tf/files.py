@@ -7,12 +7,30 @@ import io
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from visem_tf.storage import StoredPath, as_path, is_remote, write_stored
+
+_UNFINISHED = ".partial"
+_WATCHED: dict[Path, Callable[[], None]] = {}
+
+
+def after_writing(folder: Path, call: Callable[[], None]) -> None:
+    """Lets something be called whenever a file below a folder has been written whole.
+
+    Args:
+        folder: an absolute path without links.
+        call: without arguments; what it raises, the writer raises.
+    """
+    _WATCHED[folder] = call
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a file is still being written, or was left so."""
+    return path.name.startswith(".") and _UNFINISHED in path.suffixes
 
 
 @contextlib.contextmanager
@@ -55,12 +73,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(target))  # through a link: keep the link, replace what it names
     target.parent.mkdir(parents=True, exist_ok=True)
     # Short, so that a long but valid name stays valid; not `mkstemp`, which ignores the umask.
-    temporary = target.parent / f".{secrets.token_hex(6)}.partial{target.suffix}"
+    temporary = target.parent / f".{secrets.token_hex(6)}{_UNFINISHED}{target.suffix}"
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
+        for folder, call in _WATCHED.items():
+            if folder in target.parents:
+                call()
     except OSError as error:
         if error.filename is None:  # a full disk does not say whose file it was
             error.filename = str(target)

@@ -116,9 +116,11 @@ def stored_regions(
     from visem_tf.regions.extractor import Regions
     from visem_tf.regions.pictures import PictureError
     from visem_tf.regions.store import RegionStore, identity, store_folder
+    from visem_tf.storage import as_path
+    from visem_tf.working_copy import working_copy
 
     settings = run.config.regions
-    store = RegionStore(store_folder(Path(run.config.cache_dir), settings))
+    store = RegionStore(working_copy(store_folder(as_path(run.config.cache_dir), settings)))
     names: dict[Path, bytes] = {}
     for path in paths:
         try:

@@ -7,7 +7,12 @@ import numpy as np
 
 
 def snippet_as_json(
-    words: Sequence[str], first: int, last: int, region: int, box: np.ndarray, score: float
+    words: Sequence[str],
+    first: int,
+    last: int,
+    region: int,
+    box: np.ndarray | None,
+    score: float,
 ) -> dict[str, Any]:
     """A snippet of a sentence.
 
@@ -16,7 +21,7 @@ def snippet_as_json(
       first: Its first word.
       last: Its last word, inclusive.
       region: The region that all of its words chose.
-      box: Of the region, float [4], `rel_yxyx`.
+      box: Of the region, float [4], `rel_yxyx`; None where it is not known.
       score: The mean of v_i . s_t over its words.
 
     Example:
@@ -28,7 +33,7 @@ def snippet_as_json(
         "first": int(first),
         "last": int(last),
         "region": int(region),
-        "box": box_as_json(box),
+        "box": None if box is None else box_as_json(box),
         "score": round(float(score), 4),
     }
 

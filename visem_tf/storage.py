@@ -7,9 +7,11 @@ by itself, such as `s3://`, come with the package `tensorflow-io`.
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -146,21 +148,41 @@ class StoredPath(os.PathLike[str]):
             file.write(data)
         return len(data)
 
+    def copy_to(self, path: str | os.PathLike[str]) -> None:
+        """Copies the file to the disk, over what stands there."""
+        self._call("copy", os.fspath(path), overwrite=True)
+
+    def copy_from(self, path: str | os.PathLike[str]) -> None:
+        """Copies a file of the disk here, under another name first."""
+        self.parent.mkdir()
+        temporary = _unfinished(self)
+        try:
+            with _errors_of(self):
+                _file_layer().copy(os.fspath(path), str(temporary), overwrite=True)
+            temporary.replace(self)
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def open(self, mode: str = "r", **_: Any) -> Any:
         """Opens the file."""
-        import tensorflow as tf
-
-        return tf.io.gfile.GFile(self._path, mode)
+        return _file_layer().GFile(self._path, mode)
 
     def _call(self, name: str, *arguments: Any, **options: Any) -> Any:
-        import tensorflow as tf
-
         with _errors_of(self):
-            return getattr(tf.io.gfile, name)(self._path, *arguments, **options)
+            return getattr(_file_layer(), name)(self._path, *arguments, **options)
 
 
 AnyPath: TypeAlias = Path | StoredPath
 """A path on the disk or on any other storage."""
+
+
+def readable(path: AnyPath) -> Path | io.BytesIO:
+    """What libraries can read that know only the disk: a path of it, or the content of a file.
+
+    Raises:
+        OSError: a file elsewhere cannot be read.
+    """
+    return io.BytesIO(path.read_bytes()) if isinstance(path, StoredPath) else path
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -206,12 +228,28 @@ def file_names(folder: AnyPath) -> set[str]:
 
 def write_stored(path: StoredPath, data: bytes) -> None:
     """Writes a file under another name first, so that readers never see half of it."""
-    temporary = path.parent / f".{secrets.token_hex(6)}.partial{path.suffix}"
+    temporary = _unfinished(path)
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _file_layer() -> Any:
+    """`tf.io.gfile`, once TensorFlow has started quietly."""
+    if "tensorflow" not in sys.modules:
+        from visem_tf.quiet import start_tensorflow
+
+        start_tensorflow()
+    import tensorflow as tf
+
+    return tf.io.gfile
+
+
+def _unfinished(path: StoredPath) -> StoredPath:
+    """The name of a file while it is being written."""
+    return path.parent / f".{secrets.token_hex(6)}.partial{path.suffix}"
 
 
 class _errors_of:  # noqa: N801  (a context manager)

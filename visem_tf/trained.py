@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
+from visem_tf.datasets import PRECOMPUTED
 from visem_tf.decoding import PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
@@ -18,6 +19,7 @@ from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages.captioning import Describer, word_attention
 from visem_tf.stages.generators import read_generator, with_ensemble
 from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.storage import as_path
 from visem_tf.text import PAD_ID, Vocabulary
 
 
@@ -60,7 +62,7 @@ class TrainedRun:
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
-        if not (Path(path) / "config.json").is_file():
+        if not (as_path(path) / "config.json").is_file():
             raise UserError(f"{os.fspath(path)} is no run directory (it has no config.json)")
         self.run = RunDirectory(path)
         recorded = self.run.config()
@@ -75,6 +77,11 @@ class TrainedRun:
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
         """Finds and describes regions as in the training."""
+        if self.config.dataset == PRECOMPUTED:
+            raise UserError(
+                f"{self.run.path} was trained on features that were computed elsewhere; pictures "
+                "need a run that was trained on pictures"
+            )
         return RegionExtractor(self.config.regions)
 
     @functools.cached_property

@@ -8,11 +8,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from visem_tf.errors import UserError
 from visem_tf.files import write_atomically
+from visem_tf.storage import as_path
 
 
 def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -23,8 +24,8 @@ def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
         picture twice, or has an empty caption.
 
     Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "results.json"
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.json"
         >>> _ = path.write_text('[{"image_id": 7, "caption": "a dog"}]')
         >>> read_captions(path)
         {'7': 'a dog'}
@@ -168,7 +169,7 @@ def write_result_struct(
 
 def _read_json(path: str | os.PathLike[str]) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(as_path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -17,11 +17,11 @@ for one vector each is their dot product. Who means the cosine divides by the le
 import os
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from visem_tf.errors import UserError
+from visem_tf.storage import as_path, readable
 
 _ARRAYS = (
     "region_embeddings",
@@ -121,7 +121,7 @@ def check_image_index(path: object, image_index: np.ndarray, images: int, senten
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
-        file = np.load(Path(path), allow_pickle=False)
+        file = np.load(readable(as_path(path)), allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise UserError(f"{path} is a single array; give an .npz file with names")
         with file:

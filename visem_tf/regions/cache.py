@@ -9,7 +9,7 @@ clear.
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from visem_tf.errors import UserError
 from visem_tf.files import save_array, write_atomically
 from visem_tf.regions.backbone import weights_digest
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
+from visem_tf.storage import AnyPath
 
 _FORMAT = 1
 _SHARD_SIZE = 256
@@ -70,23 +71,43 @@ class FeatureCache:
           description: Stands beside the progress bar.
           shards: Which of them, in ascending order; None: all that are missing.
         """
-        missing = self.missing() if shards is None else list(shards)
-        if not missing:
-            return
+        for first, last in _runs(self.missing() if shards is None else shards):
+            wanted = pictures.skip(first * _SHARD_SIZE).take((last + 1 - first) * _SHARD_SIZE)
+            self._write(_describe(extractor, wanted), range(first, last + 1), description)
+
+    def fill(
+        self,
+        read: Callable[[int], Iterator[Regions]],
+        description: str,
+        shards: Iterable[int] | None = None,
+    ) -> None:
+        """Writes the missing shards from regions that were described elsewhere.
+
+        Args:
+          read: Gives the regions of all pictures from a position on, in order, some at a time.
+          description: Stands beside the progress bar.
+          shards: Which of them, in ascending order; None: all that are missing.
+
+        Raises:
+          UserError: A feature is no number, or too large to be kept in half precision.
+        """
+        for first, last in _runs(self.missing() if shards is None else shards):
+            blocks = map(_checked, read(first * _SHARD_SIZE))
+            self._write(blocks, range(first, last + 1), description)
+
+    def _write(self, blocks: Iterator[Regions], shards: range, description: str) -> None:
+        """Writes neighbouring shards, whose regions come first among the blocks."""
         write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
         with tqdm.tqdm(
-            total=sum(map(self.shard_size, missing)),
+            total=sum(map(self.shard_size, shards)),
             desc=description,
             unit=" pictures",
             disable=None,
             leave=False,
         ) as progress:
-            for first, last in _runs(missing):  # a stream is opened once for neighbours
-                wanted = pictures.skip(first * _SHARD_SIZE).take((last + 1 - first) * _SHARD_SIZE)
-                regions = _describe(extractor, wanted, progress)
-                for shard in range(first, last + 1):
-                    records = [next(regions) for _ in range(self.shard_size(shard))]
-                    self.write(shard, np.stack(records))
+            records = _records_of(blocks, progress)
+            for shard in shards:
+                self.write(shard, np.stack([next(records) for _ in range(self.shard_size(shard))]))
 
     def shard_size(self, shard: int) -> int:
         """Number of records of a shard."""
@@ -137,6 +158,10 @@ class FeatureCache:
         for start in range(0, self.num_pictures, size):
             positions = np.arange(start, min(start + size, self.num_pictures))
             yield positions, self.gather(positions)
+
+    def records(self, shard: int) -> np.ndarray:
+        """The records of a shard, as they lie on the disk."""
+        return self._records(shard)
 
     @property
     def num_regions(self) -> int:
@@ -190,40 +215,41 @@ class FeatureCache:
 _FIELDS = ("region_features", "boxes", "scores", "region_mask")
 
 
-def cache_key(
-    settings: RegionsConfig, dataset: str, fingerprint: str, split: str
-) -> dict[str, Any]:
+def cache_key(settings: RegionsConfig, dataset: str, pictures: str, split: str) -> dict[str, Any]:
     """Everything the cached features of a split depend on."""
     fields = settings.to_dict()
     del fields["batch_size"]  # Changes speed only.
     return {
         "format": _FORMAT,
         "dataset": dataset,
-        "fingerprint": fingerprint,
+        "pictures": pictures,
         "split": split,
         "weights": weights_digest(settings.backbone),
         "regions": fields,
     }
 
 
-def cache_folder(cache_dir: Path, key: Mapping[str, Any]) -> Path:
+def cache_folder(cache_dir: AnyPath, key: Mapping[str, Any]) -> AnyPath:
     """The folder of a cache: readable in its beginning, unique in its end."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{key['dataset']}-{key['split']}-{digest}".replace("/", "-")
     return cache_dir / "features" / name
 
 
-def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
     """First and last of every maximal run of neighbours."""
     for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
         yield members[0], members[-1]
 
 
-def _describe(
-    extractor: RegionExtractor, pictures: tf.data.Dataset, progress: tqdm.tqdm
-) -> Iterator[np.void]:
-    """Yields a record a picture."""
+def precomputed_key(dataset: str, fingerprint: str, split: str) -> dict[str, Any]:
+    """Everything that features of another origin depend on."""
+    return {"format": _FORMAT, "dataset": dataset, "fingerprint": fingerprint, "split": split}
+
+
+def _describe(extractor: RegionExtractor, pictures: tf.data.Dataset) -> Iterator[Regions]:
+    """Yields the regions of a few pictures at a time."""
     size = extractor.settings.picture_size
     batches = (
         pictures.map(
@@ -233,9 +259,27 @@ def _describe(
         .prefetch(2)
     )
     for pixels in batches:
-        regions = Regions(*(np.asarray(part) for part in extractor.compiled(pixels)))
+        yield Regions(*(np.asarray(part) for part in extractor.compiled(pixels)))
+
+
+def _records_of(blocks: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.void]:
+    """Yields a record a picture."""
+    for regions in blocks:
         yield from _as_records(regions)
         progress.update(len(regions.boxes))
+
+
+def _checked(regions: Regions) -> Regions:
+    features = np.asarray(regions.region_features)
+    largest = np.abs(features).max(initial=0.0)
+    if not np.isfinite(largest):
+        raise UserError("precomputed features hold what is no number; mend them")
+    if largest > np.finfo(np.float16).max:
+        raise UserError(
+            f"precomputed features go up to {largest:g}, beyond half precision; divide them all by "
+            "the same number"
+        )
+    return regions
 
 
 def record_fields(num_regions: int, feature_dim: int) -> list[tuple]:

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import FRAME, RegionExtractor, Regions
+from visem_tf.storage import AnyPath
 
 BOX_FORMATS = ("rel_yxyx", "rel_xyxy", "yxyx", "xyxy", "xywh", "center_xywh")
 """How the numbers of a box are meant, in KerasCV's names; without `rel_` in pixels."""
@@ -103,7 +104,7 @@ class GivenBoxes:
         return None
 
 
-def read_boxes(path: Path, box_format: str = "rel_yxyx") -> GivenBoxes:
+def read_boxes(path: AnyPath, box_format: str = "rel_yxyx") -> GivenBoxes:
     """Reads a file of boxes.
 
     Args:

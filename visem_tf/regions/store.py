@@ -17,6 +17,7 @@ from visem_tf.config import RegionsConfig
 from visem_tf.files import save_array
 from visem_tf.regions.cache import as_regions, cache_folder, cache_key, record_fields
 from visem_tf.regions.extractor import Regions
+from visem_tf.storage import AnyPath
 
 _FIELDS = ("identity", "region_features", "boxes", "scores", "region_mask")
 
@@ -33,7 +34,7 @@ def identity(path: Path) -> bytes:
     return hashlib.sha256(text).hexdigest()[:32].encode()
 
 
-def store_folder(cache_dir: Path, settings: RegionsConfig) -> Path:
+def store_folder(cache_dir: AnyPath, settings: RegionsConfig) -> AnyPath:
     """The folder of a store: another one for other settings or other weights."""
     return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any"))
 

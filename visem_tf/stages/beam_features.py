@@ -7,7 +7,6 @@ of them must see the data and one cache folder under the same paths.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -15,8 +14,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset, load_dataset
 from visem_tf.errors import UserError
-from visem_tf.regions.extractor import RegionExtractor
-from visem_tf.stages.features import cache_of
+from visem_tf.stages.features import Describer, cache_of
+from visem_tf.storage import is_remote
 
 SHARDS_AT_A_TIME = 8
 """Shards of one piece of work: reading begins anew for each piece."""
@@ -38,6 +37,11 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
     Raises:
         UserError: Beam does not know an argument, or the data cannot be used.
     """
+    if is_remote(config.cache_dir):
+        raise UserError(
+            f"extract writes to a folder that all workers see, not to {config.cache_dir}; give "
+            "--cache-dir on a shared disk"
+        )
     data = load(config)
     work = pieces(config, data)
     found = dict.fromkeys(data.splits, 0)
@@ -88,19 +92,14 @@ class Describe(beam.DoFn):
         """Reads the data set's lists and the CNN, once in every process."""
         self._config = Config.from_json(self.config)
         self._data = load(self._config)
-        self._extractor = RegionExtractor(self._config.regions)
+        self._describer = Describer(self._config, self._data)
 
     def process(self, piece: Piece) -> Iterator[str]:  # Beam reads the hints
         """Describes a piece; shards that another attempt has written are kept."""
         split, shards = piece
         cache = cache_of(self._config, self._data, split)
         missing = set(cache.missing())
-        cache.build(
-            self._extractor,
-            self._data.splits[split].pictures(),
-            f"features of {split}",
-            [shard for shard in shards if shard in missing],
-        )
+        self._describer.describe(split, [shard for shard in shards if shard in missing])
         yield split
 
 
@@ -109,7 +108,7 @@ def load(config: Config) -> CaptionDataset:
     name, _, variant = config.dataset.partition("/")
     return load_dataset(
         name,
-        cache_dir=Path(config.cache_dir),
+        cache_dir=config.cache_dir,
         data_dir=config.data_dir or None,
         config=variant or None,
         options=config.data,

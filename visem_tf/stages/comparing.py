@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,8 @@ from visem_tf.metrics.evidence import MEDIAN, Evidence, load_evidence
 from visem_tf.metrics.vectors import Vectors
 from visem_tf.stages.evaluate import evaluate_ranking, figure_intervals
 from visem_tf.stages.scoring import score_vectors
+from visem_tf.storage import as_path
+from visem_tf.working_copy import working_copy
 
 _BASELINES = (
     "ranking_whole_frame.",
@@ -36,10 +37,9 @@ def read_run_evidence(
     Raises:
       UserError: it is no run directory, or that split of it was not evaluated.
     """
-    run_dir = Path(run_dir)
-    if not (run_dir / "config.json").is_file():
+    if not (as_path(run_dir) / "config.json").is_file():
         raise UserError(f"{run_dir} is no run directory (it has no config.json)")
-    path = run_dir / f"evidence_{split}.npz"
+    path = working_copy(run_dir) / f"evidence_{split}.npz"
     command = f"python -m visem_tf.evaluate --run-dir {run_dir} --split {split}"
     if not path.is_file():
         raise UserError(f"{run_dir} has no {path.name}; run {command} first")

@@ -37,6 +37,8 @@ def evaluate_regions(
     phrases = split.phrases
     if phrases is None or not len(phrases.boxes):
         return Experiment(None, {"regions": "the data set has no boxes of phrases"}, {})
+    if split.regions is not None and not split.regions.has_boxes:
+        return Experiment(None, {"regions": "the features have no boxes"}, {})
     figures, evidence = _alignment(context, model, split, cache, token_ids, phrases)
     notes: dict[str, str] = {}
     regions = true_regions(split, phrases)
@@ -104,6 +106,11 @@ def _descriptions(
 ) -> Experiment:
     """Descriptions of true boxes against people's: the paper's last table."""
     config = context.config
+    figures: dict[str, Any]
+    if split.regions is not None:
+        reason = "true boxes are described from pictures, and the features came without them"
+        figures = {"described_boxes": 0, **dict.fromkeys(BLEU)}
+        return Experiment(figures, {"bleu": reason}, {})
     features = box_features(split, regions, config)
     systems: dict[str, dict[str, str]] = {}
     notes: dict[str, str] = {}
@@ -126,7 +133,7 @@ def _descriptions(
     if captions:
         people = scorer.score(references, {"people": captions}, with_meteor=False)["people"]
         scored["people"] = (people, [image[thing] for thing in things])
-    figures: dict[str, Any] = {"described_boxes": len(regions.keys), **dict.fromkeys(BLEU)}
+    figures = {"described_boxes": len(regions.keys), **dict.fromkeys(BLEU)}
     figures["full_frame_on_crop"] = dict.fromkeys(BLEU)
     evidence: dict[str, Evidence] = {}
     for name, (found, owners) in scored.items():

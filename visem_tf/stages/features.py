@@ -1,45 +1,92 @@
 """The first stage: regions of every picture, described by the CNN, into the cache."""
 
-from pathlib import Path
+import functools
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset
-from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
-from visem_tf.regions.extractor import RegionExtractor
+from visem_tf.datasets.region_source import RegionSource
+from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precomputed_key
+from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages import Context
+from visem_tf.storage import as_path
 from visem_tf.workers import num_workers, wait_for_all, worker_index
+from visem_tf.working_copy import working_copy
 
 ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Fills the cache for all splits; what is there already is kept.
-
-    Several workers share the missing pictures. Where they have a cache each, instead of one on a
-    disk that all see, each of them then makes the rest.
-    """
-    index, workers = worker_index(context.strategy), num_workers(context.strategy)
-    extractor: RegionExtractor | None = None
-    for turn in range(1 if workers == 1 else 2):
-        for name in context.data.splits:
-            cache = open_cache(context, name)
-            missing = cache.missing()
-            if turn == 0:
-                missing = missing[index * len(missing) // workers :][
-                    : (index + 1) * len(missing) // workers - index * len(missing) // workers
-                ]
-            if missing:
-                extractor = extractor or RegionExtractor(context.config.regions)
-                pictures = context.data.splits[name].pictures()
-                cache.build(extractor, pictures, f"features of {name}", missing)
-        wait_for_all(context.strategy)
-    caches = {name: open_cache(context, name) for name in context.data.splits}
+    """Fills the cache for all splits; what is there already is kept."""
+    caches = fill_caches(context.config, context.data, context.strategy)
     return {
         "pictures": {name: len(cache) for name, cache in caches.items()},
         "regions": caches["train"].num_regions,
         "cache": {name: str(cache.folder) for name, cache in caches.items()},
     }
+
+
+def fill_caches(
+    config: Config, data: CaptionDataset, strategy: tf.distribute.Strategy | None = None
+) -> dict[str, FeatureCache]:
+    """Describes the regions of all splits, or reads them where they were described elsewhere.
+
+    Several workers share what is missing. Where they have a cache each, instead of one on a disk
+    that all see, each of them then makes the rest.
+
+    Args:
+      config: Of the run.
+      data: The data set.
+      strategy: Its workers share the work; None: there is one.
+
+    Returns:
+      The finished cache of each split.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    index, workers = worker_index(strategy), num_workers(strategy)
+    describer = Describer(config, data)
+    for turn in range(1 if workers == 1 else 2):
+        work = {name: cache_of(config, data, name).missing() for name in data.splits}
+        wait_for_all(strategy)  # before somebody changes what the others count
+        for name, missing in work.items():
+            if turn == 0:
+                count = len(missing)
+                missing = missing[index * count // workers : (index + 1) * count // workers]
+            if missing:
+                describer.describe(name, missing)
+        wait_for_all(strategy)
+    return {name: cache_of(config, data, name) for name in data.splits}
+
+
+class Describer:
+    """Fills shards of the feature cache.
+
+    Args:
+      config: Of the run.
+      data: The data set.
+    """
+
+    def __init__(self, config: Config, data: CaptionDataset) -> None:
+        self.config = config
+        self.data = data
+
+    @functools.cached_property
+    def extractor(self) -> RegionExtractor:
+        """Describes pictures; made where one must be described."""
+        return RegionExtractor(self.config.regions)
+
+    def describe(self, split: str, shards: list[int]) -> None:
+        """Writes shards of a split, given in ascending order."""
+        cache, label = cache_of(self.config, self.data, split), f"features of {split}"
+        source = self.data.splits[split].regions
+        if source is None:
+            cache.build(self.extractor, self.data.splits[split].pictures(), label, shards)
+        else:
+            cache.fill(functools.partial(_read_regions, source), label, shards)
 
 
 def is_outdated(context: Context) -> bool:
@@ -55,7 +102,17 @@ def open_cache(context: Context, split: str) -> FeatureCache:
 
 
 def cache_of(config: Config, data: CaptionDataset, split: str) -> FeatureCache:
-    """The region features of a split of a data set, as a configuration asks for them."""
-    key = cache_key(config.regions, data.name, data.fingerprint, split)
-    folder = cache_folder(Path(config.cache_dir), key)
+    """The region features of a split, finished or not."""
+    if data.splits[split].regions is None:
+        key = cache_key(config.regions, data.name, data.splits[split].picture_digest, split)
+    else:
+        key = precomputed_key(data.name, data.fingerprint, split)
+    folder = working_copy(cache_folder(as_path(config.cache_dir), key))
     return FeatureCache(folder, key, len(data.splits[split].image_ids))
+
+
+def _read_regions(source: RegionSource, start: int) -> Iterator[Regions]:
+    """Regions that were described elsewhere; no proposer has scored them."""
+    for block in source.blocks(start):
+        scores = np.zeros(block.mask.shape, np.float32)
+        yield Regions(block.features, block.boxes, scores, block.mask)

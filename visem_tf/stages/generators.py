@@ -15,6 +15,7 @@ from visem_tf.models.precision import load_trained
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.text import Vocabulary
+from visem_tf.working_copy import working_copy
 
 GENERATORS = ("full_frame", "regions")
 """The names of the two generators: fields of the configuration, and folders of checkpoints."""
@@ -119,7 +120,7 @@ def with_ensemble(
     """
     members = [generator]
     for folder in config.generate.ensemble:
-        path = Path(folder)
+        path = working_copy(folder)
         checkpoint = path / "checkpoints" / "generate" / "full_frame" / "best.keras"
         if not (path / "config.json").is_file() or not checkpoint.exists():
             raise UserError(f"generate.ensemble: {os.fspath(path)} has no full-frame generator")

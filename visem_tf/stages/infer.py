@@ -55,6 +55,7 @@ def run(context: Context) -> dict[str, Any]:
     totals = np.cumsum(np.pad(alignment.similarities, [[0, 0], [1, 0]]), axis=1)
     scores = (totals[sentence, last + 1] - totals[sentence, first]) / (last + 1 - first)
     bounds = np.searchsorted(sentence, np.arange(len(tokens) + 1))
+    has_boxes = split.regions is None or split.regions.has_boxes
     with (
         atomic_path(context.run / "alignments.jsonl") as temporary,
         temporary.open("w", encoding="utf-8") as file,
@@ -63,7 +64,12 @@ def run(context: Context) -> dict[str, Any]:
             text = [word.decode() for word in words]
             segments = [
                 snippet_as_json(
-                    text, first[n], last[n], region[n], alignment.boxes[row, first[n]], scores[n]
+                    text,
+                    first[n],
+                    last[n],
+                    region[n],
+                    alignment.boxes[row, first[n]] if has_boxes else None,
+                    scores[n],
                 )
                 for n in range(bounds[row], bounds[row + 1])
             ]

@@ -61,7 +61,11 @@ def run(context: Context) -> dict[str, Any]:
     split, metrics = context.data.splits[name], _read_json(context, "metrics.json")
     captions, absences = _captions(context, name)
     cache, vocabulary = open_cache(context, name), read_or_build_vocabulary(context)
-    pictures = _gallery(context, split, cache, vocabulary, captions, absences)
+    pictures = []
+    if split.regions is None:
+        pictures = _gallery(context, split, cache, vocabulary, captions, absences)
+    else:
+        absences.append("Pictures: the features were computed elsewhere, without pictures.")
     recorded = _read_json(context, "config.json") or {}
     page = Page(
         title=f"Deep visual-semantic alignments on {context.config.dataset}",

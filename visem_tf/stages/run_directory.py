@@ -12,6 +12,8 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.errors import UserError
 from visem_tf.files import write_atomically
+from visem_tf.storage import as_path
+from visem_tf.working_copy import working_copy
 
 PACKAGES = (
     "visem_tf",
@@ -70,7 +72,7 @@ class RunDirectory:
     the configuration it was started with, and `state.json`, what is finished.
 
     Args:
-        path: the folder.
+        path: the folder, on any storage; `RunDirectory.path` is where it is on the disk.
 
     Raises:
         UserError: `path` is no folder, cannot be written, or holds somebody else's files.
@@ -85,15 +87,16 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"run directory {self.path} is a file; give a folder")
+        given = as_path(path)
         try:
+            if given.exists() and not given.is_dir():
+                raise UserError(f"run directory {given} is a file; give a folder")
+            self.path = working_copy(path)
             self.path.mkdir(parents=True, exist_ok=True)
             names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
             raise UserError(
-                f"run directory {self.path} cannot be made: {error.strerror}; choose another"
+                f"run directory {given} cannot be made: {error.strerror}; choose another"
             ) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise UserError(f"run directory {self.path} cannot be written; choose another")

@@ -1,0 +1,1 @@
+"""Features that were computed elsewhere, with sentences: no pictures are needed."""

@@ -1,0 +1,99 @@
+"""Run directories and caches on a storage without disk paths: TensorFlow's in-memory `ram://`."""
+
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visem_tf import fit
+from visem_tf.errors import UserError
+from visem_tf.files import atomic_path, save_array, write_atomically
+from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.storage import StoredPath
+from visem_tf.working_copy import _COPIES, working_copy
+
+
+@pytest.fixture
+def remote():
+    """A folder of its own in memory."""
+    return StoredPath(f"ram://{uuid.uuid4().hex}")
+
+
+def another_process():
+    """Forgets the copies, as a new process knows none."""
+    _COPIES.clear()
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_there_is_found_in_the_copy(remote):
+    (remote / "run" / "state.json").write_bytes(b"{}")
+    (remote / "run" / "checkpoints" / "align" / "best.keras").write_bytes(b"weights")
+    local = working_copy(remote / "run")
+    assert (local / "checkpoints" / "align" / "best.keras").read_bytes() == b"weights"
+    assert (local / "state.json").read_text() == "{}"
+    assert working_copy(str(remote / "run")) == local
+
+
+def test_a_finished_file_is_stored_at_once_with_all_that_changed(remote):
+    local = working_copy(remote)
+    (local / "events").mkdir()
+    (local / "events" / "events.1").write_bytes(b"loss")  # as other libraries write
+    save_array(local / "deep" / "down" / "array.npy", np.arange(3))
+    assert (remote / "events" / "events.1").read_bytes() == b"loss"
+    another_process()
+    np.testing.assert_array_equal(np.load(working_copy(remote) / "deep/down/array.npy"), [0, 1, 2])
+
+
+def test_half_written_files_stay_here(remote):
+    local = working_copy(remote)
+    with pytest.raises(KeyError), atomic_path(local / "half.txt") as temporary:
+        temporary.write_text("half")
+        write_atomically(local / "whole.txt", "whole")
+        raise KeyError
+    (local / ".ab.partial").mkdir()
+    (local / ".ab.partial" / "model.pb").write_bytes(b"half")
+    write_atomically(local / "more.txt", "more")
+    assert names_in(remote) == ["more.txt", "whole.txt"]
+
+
+def test_what_is_removed_or_changed_here_is_so_there(remote):
+    local = working_copy(remote)
+    write_atomically(local / "last-1.npz", b"one")
+    write_atomically(local / "progress.json", "1")
+    (local / "last-1.npz").unlink()
+    write_atomically(local / "progress.json", "2")
+    assert names_in(remote) == ["progress.json"]
+    assert (remote / "progress.json").read_text() == "2"
+
+
+def test_a_folder_of_the_disk_is_itself(tmp_path):
+    assert working_copy(tmp_path) == tmp_path
+    assert working_copy("~") == Path.home()
+
+
+def test_an_unknown_storage_is_the_users_mistake():
+    with pytest.raises(UserError, match=r"nothing://bucket/run.*tensorflow-io"):
+        RunDirectory("nothing://bucket/run")
+
+
+def test_a_run_is_trained_and_resumed_there(remote, tiny_run, capsys):
+    options = ["--config", str(tiny_run.path / "config.json"), "--run-dir", f"{remote}/run"]
+    options += ["--cache-dir", f"{remote}/cache", "--stages"]
+    fit.main([*options, "features,align"])
+    features = [path for path in (remote / "cache/features").iterdir() if "train" in path.name]
+    assert [name[:13] for path in features for name in names_in(path)] == [
+        "key.json",
+        "regions-00000",
+    ]
+    before = (remote / "run/checkpoints/align/best.keras").read_bytes()
+    another_process()
+    capsys.readouterr()
+    fit.main([*options, "features,align,infer"])
+    assert "align: finished before, skipped" in capsys.readouterr().out
+    lines = (remote / "run/alignments.jsonl").read_text()
+    assert lines == (tiny_run.path / "alignments.jsonl").read_text(encoding="utf-8")
+    assert (remote / "run/checkpoints/align/best.keras").read_bytes() == before

@@ -1,0 +1,76 @@
+"""Writes a data set, or its region features, in a format that other programs read.
+
+    python -m visem_tf.convert --dataset flickr8k --data-dir Flickr8k --format scan --to precomp/
+
+- coco: pictures, `captions.json` and boxes of phrases, as `--dataset coco_json` reads them.
+- scan: our features as `{train,dev,test}_ims.npy` with `_caps.txt`, for VSE++ and SCAN.
+- cache: our features with sentences and boxes, as `--dataset precomputed` reads them.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.errors import UserError
+from visem_tf.quiet import start_tensorflow
+
+FORMATS = ("coco", "scan", "cache")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Converts the data set that the command line names.
+
+    Args:
+      argv: The arguments; None takes those of this process.
+
+    Raises:
+      UserError: A mistake of the user.
+    """
+    parser = make_parser("convert", "Writes a data set or its features for other programs.")
+    parser.add_argument("--to", default="", metavar="DIR", help="the folder to write, new or empty")
+    parser.add_argument(
+        "--format", default="", metavar="FORMAT", help=f"one of {', '.join(FORMATS)}"
+    )
+    config, options = parse_arguments(parser, argv)
+    if options.format not in FORMATS:
+        raise UserError(f"--format must be one of {', '.join(FORMATS)}, not {options.format!r}")
+    if not options.to:
+        raise UserError("--to is missing; give the folder to write")
+    from visem_tf.storage import as_path
+
+    folder = as_path(options.to)
+    if folder.exists() and (not folder.is_dir() or any(True for _ in folder.iterdir())):
+        raise UserError(f"{folder} is not empty; give a new folder with --to")
+    start_tensorflow()
+    from visem_tf.datasets.loading import load_dataset
+    from visem_tf.datasets.writing import write_coco
+    from visem_tf.regions.exporting import write_cache, write_scan
+    from visem_tf.stages.features import fill_caches
+
+    name, _, variant = config.dataset.partition("/")
+    data = load_dataset(
+        name,
+        cache_dir=config.cache_dir,
+        data_dir=config.data_dir or None,
+        config=variant or None,
+        options=config.data,
+        strict=config.strict,
+    )
+    if options.format == "coco":
+        write_coco(data, folder)
+    else:
+        for split, cache in fill_caches(config, data).items():
+            if options.format == "cache":
+                write_cache(data.splits[split], cache, folder)
+            elif others := write_scan(data.splits[split], cache, folder):
+                print(
+                    f"visem_tf: warning: {others} pictures of {split} do not have five sentences: "
+                    "more were cut, fewer repeated",
+                    file=sys.stderr,
+                )
+    pictures = sum(len(split.image_ids) for split in data.splits.values())
+    print(f"wrote {pictures:,} pictures as {options.format} to {folder}")
+
+
+if __name__ == "__main__":
+    run_command(main)
