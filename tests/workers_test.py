@@ -10,6 +10,10 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from visem_tf.errors import UserError
+from visem_tf.workers import loss_told
 
 # 800 sentences: the last batch of both has one pair or few, so that a worker may have none at all.
 TINY = {
@@ -179,3 +183,11 @@ def test_a_worker_alone_gives_up(tmp_path, cache_dir):
     assert statuses == [2, 2]
     assert "worker 1" in outputs[0] and "did not answer within 1 s" in outputs[0]
     assert "needs a TF_CONFIG" in outputs[1]
+
+
+def test_too_little_memory_is_told_in_a_line_with_a_way_out():
+    strategy, retry = tf.distribute.get_strategy(), "try a smaller --align.batch_size"
+    with pytest.raises(UserError, match=f"out of memory; {retry}"), loss_told(strategy, retry):
+        tf.zeros([2**46])
+    with pytest.raises(tf.errors.InvalidArgumentError), loss_told(strategy):  # others stay
+        tf.reshape(tf.zeros([2]), [3])
