@@ -153,3 +153,15 @@ def test_an_unknown_path_is_named():
     )
     assert done.returncode == 2
     assert "--only must be of" in done.stderr and "'mfr'" in done.stderr
+
+
+def test_the_page_of_scale_is_made_of_the_figures():
+    from benchmarks.scale import page
+
+    found = json.loads((ROOT / "docs" / "benchmarks.json").read_text(encoding="utf-8"))
+    assert (ROOT / "docs" / "scale.md").read_text(encoding="utf-8") == page(found)
+    assert {result["size"] for result in found["results"]} == set(SIZES)
+    faster = json.loads(json.dumps(found))
+    for result in faster["results"]:
+        result["per_second"] *= 10
+    assert page(faster) != page(found)
