@@ -1,13 +1,19 @@
-"""Exports a finished run, to be served.
+"""Exports a finished run, to be served or to be put on a device.
 
 python -m visem_tf.export --run-dir runs/f8k --to served/captions
+python -m visem_tf.export --run-dir runs/f8k --to on_device --format tflite
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.quiet import start_tensorflow
+
+_FORMATS = ("saved_model", "tflite")
+_UNREADABLE = ("empty", "fail")
+_VARIANTS = ("float32", "float16", "dynamic_range", "int8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,31 +27,123 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = make_parser(
         "export",
-        "Writes a finished run as a SavedModel that TensorFlow Serving loads: pictures in, text "
-        "out. --generate.beam_size, --generate.length_normalisation and --generate.max_length set "
-        "how it searches.",
+        "Writes a finished run as a SavedModel that TensorFlow Serving loads (pictures in, text "
+        "out), or as TFLite files for devices, and compares their texts with those of Python. "
+        "--generate.beam_size, --generate.max_length, --generate.length_normalisation, "
+        "--generate.allow_unknown, --infer.beta and --regions.num_regions set how it answers.",
     )
     parser.add_argument(
         "--to",
         default="",
         metavar="DIR",
         help="the folder of the versions; this export becomes its next one, DIR/1, DIR/2, … "
-        "(default: saved_model in the run directory)",
+        "(default: saved_model or tflite in the run directory)",
     )
     parser.add_argument(
         "--format",
         default="saved_model",
-        choices=["saved_model"],
+        choices=_FORMATS,
         help="the format (default: saved_model)",
+    )
+    parser.add_argument(
+        "--signatures",
+        default="",
+        metavar="A,B",
+        help="for saved_model: the signatures to write, separated by commas (default: all)",
+    )
+    parser.add_argument(
+        "--unreadable",
+        default="empty",
+        choices=_UNREADABLE,
+        help="for saved_model: whether a picture that cannot be decoded leaves its own row empty "
+        "or fails the call (default: empty)",
+    )
+    parser.add_argument(
+        "--variants",
+        default=",".join(_VARIANTS),
+        metavar="A,B",
+        help=f"for tflite: the files to write (default: {','.join(_VARIANTS)})",
+    )
+    parser.add_argument(
+        "--check",
+        default=4,
+        type=int,
+        metavar="N",
+        help="pictures on which texts are compared with those of Python; 0 compares nothing "
+        "(default: 4)",
+    )
+    parser.add_argument(
+        "--pictures",
+        default="",
+        metavar="DIR",
+        help="a folder of pictures to compare on and to measure the ranges of int8 on (default: "
+        "those of the run's data set, test pictures to compare and training pictures to measure)",
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     start_tensorflow()
-    from visem_tf.export.saved_model import export_saved_model
+    export = _saved_model if options.format == "saved_model" else _tflite
+    to = Path(options.to).expanduser() if options.to else Path(config.run_dir) / options.format
+    export(config, options, to)
+
+
+def _saved_model(config: Any, options: Any, to: Path) -> None:
+    from visem_tf.export.samples import sample_pictures
+    from visem_tf.export.saved_model import check_exportable, export_saved_model
+    from visem_tf.export.serving import docker_command, write_configuration
 
     from visem_tf.trained import TrainedRun
 
-    to = Path(options.to).expanduser() if options.to else Path(config.run_dir) / "saved_model"
-    print(export_saved_model(TrainedRun(config.run_dir, config), to).table())
+    run = TrainedRun(config.run_dir, config)
+    check_exportable(run)
+    pictures, where = sample_pictures(config, max(options.check, 0), folder=options.pictures)
+    export = export_saved_model(
+        run,
+        to,
+        unreadable=options.unreadable,
+        names=_names(options.signatures) or None,
+        pictures=pictures,
+    )
+    files = write_configuration(to)
+    print(export.table())
+    if pictures:
+        print(f"texts were compared on {len(pictures)} {where}, through the session loader")
+    print("configuration for a server:", ", ".join(map(str, files)))
+    print(docker_command(to))
+
+
+def _tflite(config: Any, options: Any, to: Path) -> None:
+    from visem_tf.export.samples import sample_pictures
+    from visem_tf.export.tflite import export_tflite
+
+    from visem_tf.errors import UserError
+    from visem_tf.settings import nearest
+    from visem_tf.trained import TrainedRun
+
+    variants = _names(options.variants)
+    for name in variants:
+        if name not in _VARIANTS:
+            raise UserError(
+                f"--variants must be of {', '.join(_VARIANTS)}, not {name!r}"
+                f"{nearest(name, _VARIANTS)}"
+            )
+    count = max(options.check, 0)
+    pictures, where = sample_pictures(config, count, folder=options.pictures)
+    export = export_tflite(
+        TrainedRun(config.run_dir, config),
+        to,
+        variants=variants,
+        pictures=pictures,
+        calibration=lambda count: sample_pictures(
+            config, count, split="train", folder=options.pictures
+        )[0],
+    )
+    print(export.table())
+    if pictures:
+        print(f"texts were compared on {len(pictures)} {where}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 if __name__ == "__main__":

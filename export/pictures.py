@@ -6,20 +6,22 @@ in graph.
 """
 
 import tensorflow as tf
+from visem_tf.export.orientation import jpeg_orientation, png_orientation, turn_upright
 
-from visem_tf.regions.extractor import prepare_picture
-from visem_tf.regions.pictures import MAX_PIXELS
+from visem_tf.regions.extractor import warp_picture
+from visem_tf.regions.pictures import MAX_PIXELS, decode_picture
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def decode_pictures(image_bytes: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes pictures and warps each to a square, as `prepare_picture` does.
+    """Decodes pictures and warps each to a square, to the pixels that Python gives.
+
+    As `visem_tf.regions.pictures.read_picture` does before, where there is Python, a picture is
+    turned as its metadata say, what is transparent shows white, and 16 bits keep their upper 8.
 
     A picture is not readable when it is no JPEG or PNG, is cut short or broken, or has more than
-    12,000 x 9,000 pixels; nothing is guessed for the part that is missing. What Pillow does before,
-    where there is Python (`visem_tf.regions.pictures.read_picture`), is not done here: EXIF
-    orientation is not applied and transparency is dropped, not laid on white.
+    12,000 x 9,000 pixels; nothing is guessed for the part that is missing.
 
     Args:
       image_bytes: string [B].
@@ -37,6 +39,21 @@ def decode_pictures(image_bytes: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Te
             tf.TensorSpec([], tf.bool),
         ),
     )
+
+
+def all_readable(readable: tf.Tensor) -> tf.Tensor:
+    """Fails, with the rows in its message, unless all pictures are readable.
+
+    Args:
+      readable: bool [B].
+
+    Returns:
+      The same.
+    """
+    rows = tf.strings.reduce_join(tf.strings.as_string(tf.where(~readable)[:, 0]), separator=", ")
+    message = tf.strings.join(["image_bytes cannot be decoded as JPEG or PNG in rows ", rows])
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(readable), [message])]):
+        return tf.identity(readable)
 
 
 def _decode_or_black(encoded: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -63,4 +80,22 @@ def _decode(encoded: tf.Tensor, size: int) -> tf.Tensor:
         tf.debugging.assert_less_equal(pixels, tf.constant(MAX_PIXELS, tf.int64)),
     ]
     with tf.control_dependencies(checks):
-        return prepare_picture(tf.identity(encoded), size)
+        encoded = tf.identity(encoded)
+    picture = tf.cond(is_jpeg, lambda: decode_picture(encoded), lambda: _decode_png(encoded))
+    orientation = tf.cond(
+        is_jpeg, lambda: jpeg_orientation(encoded), lambda: png_orientation(encoded)
+    )
+    # Turned when it is a square and small: the filter of the resizing is symmetric.
+    return turn_upright(warp_picture(picture, size), orientation)
+
+
+def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG and lays it on white, with Pillow's rounding: uint8 [H, W, 3]."""
+    picture = tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)
+    colours, opacity = picture[..., :3], picture[..., 3:]
+    # An opaque PNG of 1, 2 or 4 bits gets the largest number of that many bits as its opacity.
+    bits = tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, 24, 1), tf.uint8)[0], tf.int32)
+    largest = tf.bitwise.left_shift(1, bits) - 1
+    opacity = tf.where(tf.reduce_all(tf.equal(opacity, largest)), 255, opacity)
+    blended = colours * opacity + 255 * (255 - opacity)
+    return tf.cast((2 * blended + 255) // 510, tf.uint8)

@@ -9,16 +9,18 @@ import importlib
 import inspect
 import json
 import os
-import secrets
-import shutil
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from visem_tf.export.parity import check_saved_model
+from visem_tf.export.serving import inputs_of, write_warm_up
 from visem_tf.export.signatures import Signatures
+from visem_tf.export.versions import new_version
 
-from visem_tf.config import differences, proposer_names
+from visem_tf.config import Config, differences, proposer_names
 from visem_tf.errors import UserError
 from visem_tf.files import write_atomically
 from visem_tf.regions import proposers
@@ -30,10 +32,25 @@ CHANGEABLE = (
     "generate.max_length",
     "generate.length_normalisation",
     "generate.allow_unknown",
+    "generate.block_ngrams",
+    "generate.ensemble",
     "infer.beta",
+    "regions.num_regions",
     "regions.batch_size",
 )
 """Fields that an export may change; the others belong to the trained models."""
+
+
+def chosen(config: Config) -> dict[str, Any]:
+    """What an export may choose, by the fields' own names, for export.json.
+
+    >>> from visem_tf.config import Config
+    >>> chosen(Config())["beam_size"]
+    7
+    """
+    fields = {n: list(v) if isinstance(v, tuple) else v for n, v in config.flat()}
+    names = [name for name in CHANGEABLE if name != "regions.batch_size"]
+    return {name.rpartition(".")[2]: fields[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -64,11 +81,22 @@ class Export:
         width = max(len(name) for name, _ in sizes)
         lines += [f"  {name:<{width}}  {size / 1e6:8.3f} MB" for name, size in sizes]
         total = sum(size for _, size in sizes) / 1e6
+        lines += [f"  {what}: left out, {why}" for what, why in self.description["notes"].items()]
+        lines += [
+            f"  {name}: {count['identical']} of {count['texts']} texts as in Python"
+            for name, count in self.description.get("parity", {}).items()
+        ]
         return "\n".join([f"{self.path} ({total:.1f} MB)", *lines])
 
 
 def export_saved_model(
-    run: TrainedRun, to: str | os.PathLike[str], *, version: int | None = None
+    run: TrainedRun,
+    to: str | os.PathLike[str],
+    *,
+    version: int | None = None,
+    unreadable: str = "empty",
+    names: Collection[str] | None = None,
+    pictures: Sequence[bytes] = (),
 ) -> Export:
     """Writes a run as a SavedModel.
 
@@ -79,6 +107,11 @@ def export_saved_model(
       run: A finished run; its configuration sets the searches of the signatures.
       to: The folder of all versions; it is made if it is missing.
       version: Replaces that version if it exists; None: the number after the highest there is.
+      unreadable: What a picture that cannot be decoded does: "empty" leaves its own row empty,
+        "fail" fails the call.
+      names: The signatures to offer; None: all.
+      pictures: Encoded pictures on which its texts are compared with those of Python, before it is
+        put in its place.
 
     Returns:
       What was written.
@@ -88,20 +121,14 @@ def export_saved_model(
         configuration changes more than an export can, or `to` is no folder.
     """
     check_exportable(run)
-    to = Path(to)
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{to} is a file, or in one; give a folder to export to") from error
-    signatures = Signatures(run)
-    # Not mkdtemp, whose folders nobody else may read.
-    temporary = to / f".{secrets.token_hex(6)}.partial"
-    try:
-        description = _save(signatures, temporary)
-        path = _put_in_place(temporary, to, version)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return Export(path, description)
+    with new_version(to, version) as paths:
+        signatures = Signatures(run, unreadable=unreadable, names=names)
+        description = _save(signatures, paths[0])
+        if pictures:
+            description["parity"] = check_saved_model(run, paths[0], pictures)
+        text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(paths[0] / "export.json", text)
+    return Export(paths[-1], description)
 
 
 def exportable_proposers() -> tuple[str, ...]:
@@ -142,7 +169,7 @@ def check_exportable(run: TrainedRun) -> None:
 
 
 def _save(signatures: Signatures, folder: Path) -> dict[str, Any]:
-    """Writes the model and export.json, and returns the content of the latter."""
+    """Writes the model and its warm-up requests, and returns the content of export.json."""
     traced = signatures.trace()
     root = tf.Module()
     # A flat list: TensorFlow Serving cannot load a SavedModel that tracks a Keras 3 model.
@@ -151,19 +178,20 @@ def _save(signatures: Signatures, folder: Path) -> dict[str, Any]:
     root.vocabulary_file = tf.saved_model.Asset(str(signatures.run.run / "vocabulary.txt"))
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(root, str(folder), signatures=traced, options=options)
+    no_warm_up = write_warm_up(folder, traced)
     config = signatures.run.config
-    description = {
+    return {
         "format": "saved_model",
-        "signatures": {name: _described(function) for name, function in traced.items()},
+        "options": {**chosen(config), "unreadable": signatures.unreadable},
+        "signatures": {name: described(function) for name, function in traced.items()},
         "left_out": signatures.left_out,
+        "warm_up": no_warm_up is None,
+        "notes": {} if no_warm_up is None else {"warm_up": no_warm_up},
         "vocabulary_size": len(signatures.vocabulary),
         "parameters": sum(int(tf.size(variable)) for variable in root.weights),
         "config": config.to_dict(),
         "versions": versions(),
     }
-    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(folder / "export.json", text)
-    return description
 
 
 def _variables(functions: dict[str, Any]) -> list[tf.Variable]:
@@ -172,37 +200,16 @@ def _variables(functions: dict[str, Any]) -> list[tf.Variable]:
     return sorted(found.values(), key=lambda variable: variable.name)
 
 
-def _put_in_place(temporary: Path, to: Path, version: int | None) -> Path:
-    """Renames a finished folder to its number."""
-    if version is not None:
-        target, old = to / str(version), temporary.with_suffix(".old")
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-        return target
-    while True:
-        taken = [int(path.name) for path in to.iterdir() if path.name.isdecimal()]
-        target = to / str(max(taken, default=0) + 1)
-        try:
-            temporary.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-            continue  # another export took the number just now
-        return target
+def described(function: Any) -> dict[str, dict[str, Any]]:
+    """Names, types and shapes of a signature, for export.json; free axes are null.
 
-
-def _described(function: Any) -> dict[str, Any]:
-    """Names, types and shapes of a signature; free axes are null."""
-    inputs, _ = function.structured_input_signature
-    specs = {"inputs": {spec.name: spec for spec in inputs}, "outputs": function.structured_outputs}
+    Args:
+      function: A concrete function with named inputs and outputs.
+    """
+    inputs = {spec.name: spec for spec in inputs_of(function)}
     return {
-        side: {
-            name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
-            for name, spec in tensors.items()
-        }
-        for side, tensors in specs.items()
+        side: {n: {"dtype": s.dtype.name, "shape": s.shape.as_list()} for n, s in tensors.items()}
+        for side, tensors in (("inputs", inputs), ("outputs", function.structured_outputs))
     }
 
 

@@ -1,34 +1,58 @@
-"""What an exported model answers: functions from encoded pictures and sentences to text and boxes.
+"""What an exported model answers: its signatures, from pictures and sentences to text and boxes.
 
-All of them run wholly in graph, take batches of any size, empty ones too, and use the code by which
-`visem_tf.trained.TrainedRun` describes pictures, so that the texts are the same. Boxes are
-`rel_yxyx`; region 0 is the whole frame.
+Every question about pictures can be asked in three ways. `greedy` takes encoded pictures;
+`greedy_from_pixels` takes decoded ones, of any size; and `greedy_from_features` takes the vectors
+that a CNN of one's own made of their regions. The same for the others; `embed_text` takes sentences
+alone. All run wholly in graph, for batches of any size, empty ones too, on the code by which
+`visem_tf.trained.TrainedRun` describes pictures, so that the texts are the same.
 
-A picture that cannot be decoded has empty texts and minus infinity for log-probabilities and
-scores, zeros for embeddings and boxes, and -1 for regions, in its own row only. So has a region
-that does not exist, where the proposer found fewer than R - 1 boxes.
+Parts that signatures share (decoding pictures, finding regions, searching for words) are functions
+that are traced once. `visem_tf.export.answers` has the rest.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Collection
 
 import tensorflow as tf
-from visem_tf.export.pictures import decode_pictures
+from visem_tf.export.answers import Answers
+from visem_tf.export.pictures import all_readable, decode_pictures
 
 from visem_tf.errors import UserError
-from visem_tf.regions.extractor import Regions
-from visem_tf.stages.captioning import search_sentences
-from visem_tf.stages.infer import align_words
-from visem_tf.text import PAD_ID, tokenize
+from visem_tf.regions.extractor import Regions, warp_picture
+from visem_tf.settings import nearest
 from visem_tf.trained import TrainedRun
 
 Outputs = dict[str, tf.Tensor]
 
-_NEVER = -float("inf")
+UNREADABLE = ("empty", "fail")
+"""What a picture that cannot be decoded does: leaves its own row empty, or fails the call."""
+
+SOURCES = {"": "image_bytes", "_from_pixels": "image", "_from_features": "region_features"}
+"""How pictures come in, by the end of a signature's name; and the name of the input."""
+
 _MODELS = {
     "align": "alignment_model",
     "generate/full_frame": "full_frame_generator",
     "generate/regions": "region_generator",
 }
+_QUESTIONS = {
+    "greedy": "generate/full_frame",
+    "beam": "generate/full_frame",
+    "describe_regions": "generate/regions",
+    "describe_regions_beam": "generate/regions",
+    "embed_image": "align",
+    "score": "align",
+    "align": "align",
+}
+_WITH_SENTENCES = ("score", "align")
+_DEFAULT = "greedy"
+
+NAMES = (
+    "serving_default",
+    "embed_text",
+    *(f"{question}{source}" for source in SOURCES for question in _QUESTIONS),
+)
+"""All signatures that there are."""
 
 
 class Signatures:
@@ -39,256 +63,206 @@ class Signatures:
 
     Args:
       run: A finished run. A model that it did not train leaves out the functions that need it.
+      unreadable: Of `UNREADABLE`.
+      names: Which of `NAMES` to offer; None: all that the run has models for.
 
     Raises:
-      UserError: The run has no model at all.
+      UserError: The run has no model for any of them, or there is no such name.
     """
 
-    def __init__(self, run: TrainedRun) -> None:
+    def __init__(
+        self, run: TrainedRun, *, unreadable: str = "empty", names: Collection[str] | None = None
+    ) -> None:
+        if unreadable not in UNREADABLE:
+            raise ValueError(f"unreadable must be one of {UNREADABLE}, not {unreadable!r}")
+        for name in names or ():
+            if name not in NAMES:
+                raise UserError(
+                    f"there is no signature {name!r}{nearest(name, NAMES)}; there are "
+                    f"{', '.join(NAMES)}"
+                )
         self.run = run
-        self.settings = run.config.generate
-        images = tf.TensorSpec([None], tf.string, name="image_bytes")
-        sentences = tf.TensorSpec([None], tf.string, name="sentences")
-        parts: dict[str, tuple[str, Callable[..., Outputs], list[tf.TensorSpec]]] = {
-            "serving_default": ("generate/full_frame", self.greedy, [images]),
-            "greedy": ("generate/full_frame", self.greedy, [images]),
-            "beam": ("generate/full_frame", self.beam, [images]),
-            "describe_regions": ("generate/regions", self.describe_regions, [images]),
-            "describe_regions_beam": ("generate/regions", self.describe_regions_beam, [images]),
-            "embed_image": ("align", self.embed_image, [images]),
-            "embed_text": ("align", self.embed_text, [sentences]),
-            "score": ("align", self.score, [images, sentences]),
-            "align": ("align", self.align, [images, sentences]),
-        }
+        self.unreadable = unreadable
+        wanted = [name for name in NAMES if names is None or name in names]
+        models = {name: _model_of(name) for name in wanted}
         self.left_out = {
             name: f"the run has no model {model}"
-            for name, (model, _, _) in parts.items()
+            for name, model in models.items()
             if not run.has(model)
         }
         """Signatures that cannot be offered, with the reasons."""
-        if len(self.left_out) == len(parts):
+        self.names = [name for name in wanted if name not in self.left_out]
+        if not self.names:
             raise UserError(
                 f"{run.run.path} has no trained model to export; run "
                 f"python -m visem_tf.fit --run-dir {run.run.path} first"
             )
-        self._parts = {name: part for name, part in parts.items() if name not in self.left_out}
-        self.extractor = run.extractor
         self.vocabulary = run.vocabulary
-        for model, attribute in _MODELS.items():
-            if run.has(model):
-                # Read now: if it were read while a function is traced, it would keep the values
-                # that its weights start with.
-                getattr(run, attribute)
+        for model in {models[name] for name in self.names}:
+            # Read now: if it were read while a function is traced, it would keep the values that
+            # its weights start with.
+            getattr(run, _MODELS[model])
+        if any(_split(name)[1] != "_from_features" for name in self.names if name != "embed_text"):
+            self.extractor = run.extractor
+        self.answers = Answers(run)
 
     def trace(self) -> dict[str, Callable[..., Outputs]]:
         """The functions as graphs with named inputs and outputs, by the names of signatures."""
-        traced = {
-            name: tf.function(function, input_signature=specs).get_concrete_function()
-            for name, (_, function, specs) in self._parts.items()
-            if name != "serving_default"
-        }
-        if "greedy" in traced:
-            traced = {"serving_default": traced["greedy"], **traced}
+        traced = {}
+        for name in self.names:
+            if name != "serving_default":
+                function, specs = self._function(name)
+                graph = tf.function(function, input_signature=specs).get_concrete_function()
+                traced[name] = graph
+        if "serving_default" in self.names:
+            default = traced.get(_DEFAULT)
+            if default is None:
+                function, specs = self._function(_DEFAULT)
+                default = tf.function(function, input_signature=specs).get_concrete_function()
+            traced = {"serving_default": default, **traced}
         return traced
 
-    def greedy(self, image_bytes: tf.Tensor) -> Outputs:
-        """Captions of whole pictures by greedy search.
+    def _function(self, name: str) -> tuple[Callable[..., Outputs], list[tf.TensorSpec]]:
+        """A signature, which takes its inputs in the order of the specifications."""
+        sentences = tf.TensorSpec([None], tf.string, name="sentences")
+        if name == "embed_text":
+            return lambda sentences: self.answers.embed_text(sentences), [sentences]
+        question, source = _split(name)
+        read = {"": self._read, "_from_pixels": self._warp, "_from_features": self._take}[source]
+        answer = functools.partial(self._answer, question, read)
+        specs = [self._spec(source)]
+        if question == "score":
+            return lambda images, sentences: answer(images, sentences), [*specs, sentences]
+        if question == "align":
+            return lambda images, sentences: _pairs(answer, images, sentences), [*specs, sentences]
+        return lambda images: answer(images), specs
 
-        Args:
-          image_bytes: JPEG or PNG, string [B].
+    def _answer(
+        self,
+        question: str,
+        read: Callable[[tf.Tensor, bool], "Regions"],
+        images: tf.Tensor,
+        sentences: tf.Tensor | None = None,
+    ) -> Outputs:
+        """Answers about pictures, whatever they come as; never sees an empty batch."""
+        answers = self.answers
 
-        Returns:
-          captions string [B]; log_probs float [B].
-        """
-        best = self._whole_frames(image_bytes, beam_size=1)
-        return {name: sentences[:, 0] for name, sentences in best.items()}
+        def answer(images: tf.Tensor, *rows: tf.Tensor) -> Outputs:
+            if question in ("greedy", "beam"):
+                # A generator that looks at regions needs them for a whole picture too.
+                frame = read(images, not self.run.full_frame_generator.reads_regions)
+                best = answers.captions(frame, beam=question == "beam")
+                if question == "greedy":
+                    best = {name: sentences[:, 0] for name, sentences in best.items()}
+                return best
+            regions = read(images, False)
+            if question.startswith("describe_regions"):
+                return answers.describe_regions(regions, beam=question.endswith("_beam"))
+            if question == "embed_image":
+                return answers.embed_image(regions)
+            if question == "score":
+                return answers.score(regions, sentences)
+            return answers.align(regions, *rows)
 
-    def beam(self, image_bytes: tf.Tensor) -> Outputs:
-        """The K best captions of whole pictures, as `greedy`.
+        rows = [sentences] if question == "align" else []
+        outputs = _on_rows(answer, images, *rows)
+        if read == self._take:  # whose boxes and scores only the caller knows
+            outputs = {n: o for n, o in outputs.items() if n not in ("boxes", "region_scores")}
+        return outputs
 
-        Returns:
-          captions string [B, K], best first; log_probs float [B, K].
-        """
-        return self._whole_frames(image_bytes, self.settings.beam_size)
+    def _read(self, image_bytes: tf.Tensor, frame_only: bool) -> Regions:
+        """The regions of encoded pictures; none of them is real in one that is not readable."""
+        pixels, readable = self._decoded(image_bytes)
+        if self.unreadable == "fail":
+            readable = all_readable(readable)
+        return self._found(pixels, readable, frame_only)
 
-    def describe_regions(self, image_bytes: tf.Tensor) -> Outputs:
-        """The regions of pictures, each with its description by greedy search.
+    def _warp(self, image: tf.Tensor, frame_only: bool) -> Regions:
+        """The regions of pictures float [B, H, W, 3] in 0..255."""
+        pixels = warp_picture(image, self.run.config.regions.picture_size)
+        return self._found(pixels, tf.fill([tf.shape(image)[0]], True), frame_only)
 
-        Args:
-          image_bytes: string [B].
+    def _take(self, region_features: tf.Tensor, frame_only: bool) -> Regions:
+        """Regions float [B, R, F] as they come; one of zeros alone is not real."""
+        if frame_only:
+            region_features = region_features[:, :1]
+        real = tf.reduce_any(tf.not_equal(region_features, 0.0), axis=2)
+        return Regions(region_features, tf.zeros([*_shape(real), 4]), tf.zeros(_shape(real)), real)
 
-        Returns:
-          boxes float [B, R, 4]; captions string [B, R]; log_probs and region_scores float [B, R].
-        """
-        return self._describe_regions(image_bytes, beam_size=1)
-
-    def describe_regions_beam(self, image_bytes: tf.Tensor) -> Outputs:
-        """As `describe_regions`, with the best description of a beam."""
-        return self._describe_regions(image_bytes, self.settings.beam_size)
-
-    def embed_image(self, image_bytes: tf.Tensor) -> Outputs:
-        """The regions of pictures in the space that they share with words.
-
-        Args:
-          image_bytes: string [B].
-
-        Returns:
-          embeddings float [B, R, D]; boxes float [B, R, 4].
-        """
-
-        def embed(image_bytes: tf.Tensor) -> Outputs:
-            regions, readable = self._regions(image_bytes)
-            embeddings = self.run.alignment_model.encode_regions(regions.region_features)
-            real = (regions.region_mask & readable[:, tf.newaxis])[..., tf.newaxis]
-            return {
-                "embeddings": tf.where(real, embeddings, 0.0),
-                "boxes": tf.where(real, regions.boxes, 0.0),
-            }
-
-        return _on_rows(embed, image_bytes)
-
-    def embed_text(self, sentences: tf.Tensor) -> Outputs:
-        """The words of sentences in the space that they share with regions.
-
-        Words after the longest sentence of the training (`text.max_words`) are left out.
-
-        Args:
-          sentences: UTF-8, string [N].
-
-        Returns:
-          embeddings float [N, T, D], zeros in the padding; mask bool [N, T], True = real; tokens
-          string [N, T], "" in the padding. T is the largest number of words, 0 if there is none.
-        """
-        token_ids, tokens = self._token_ids(sentences)
-        return {
-            "embeddings": self.run.alignment_model.encode_sentences(token_ids),
-            "mask": tf.not_equal(token_ids, PAD_ID),
-            "tokens": tokens,
-        }
-
-    def score(self, image_bytes: tf.Tensor, sentences: tf.Tensor) -> Outputs:
-        """The scores of all pictures with all sentences; 0 for a sentence without words.
-
-        Args:
-          image_bytes: string [B].
-          sentences: string [N].
-
-        Returns:
-          scores float [B, N].
-        """
-        token_ids, _ = self._token_ids(sentences)
-
-        def score(image_bytes: tf.Tensor) -> Outputs:
-            regions, readable = self._regions(image_bytes)
-            scores = self.run.alignment_model(
-                {
-                    "region_features": regions.region_features,
-                    "region_mask": regions.region_mask,
-                    "token_ids": token_ids,
-                }
+    def _found(self, pixels: tf.Tensor, readable: tf.Tensor, frame_only: bool) -> Regions:
+        readable = readable[:, tf.newaxis]
+        if frame_only:
+            features = self._frame_features(pixels)[:, tf.newaxis]
+            return Regions(
+                features, tf.zeros([*_shape(readable), 4]), tf.zeros(_shape(readable)), readable
             )
-            return {"scores": tf.where(readable[:, tf.newaxis], scores, _NEVER)}
-
-        return _on_rows(score, image_bytes)
-
-    def align(self, image_bytes: tf.Tensor, sentences: tf.Tensor) -> Outputs:
-        """The region of every word of a sentence in its own picture, smoothed by the MRF.
-
-        Args:
-          image_bytes: string [B].
-          sentences: string [B], one a picture.
-
-        Returns:
-          regions int [B, T], -1 in the padding; their boxes float [B, T, 4]; tokens string [B, T].
-        """
-        equally_many = tf.debugging.assert_equal(
-            tf.shape(image_bytes),
-            tf.shape(sentences),
-            "align takes one sentence a picture: image_bytes and sentences must be equally many",
-        )
-
-        def align(image_bytes: tf.Tensor, sentences: tf.Tensor) -> Outputs:
-            regions, readable = self._regions(image_bytes)
-            token_ids, tokens = self._token_ids(sentences)
-            chosen, _, boxes = align_words(
-                self.run.alignment_model,
-                regions.region_features,
-                regions.region_mask,
-                regions.boxes,
-                token_ids,
-                self.run.config.infer.beta,
-            )
-            chosen = tf.where(readable[:, tf.newaxis], chosen, -1)
-            boxes = tf.where((chosen >= 0)[..., tf.newaxis], boxes, 0.0)
-            return {"regions": chosen, "boxes": boxes, "tokens": tokens}
-
-        with tf.control_dependencies([equally_many]):
-            return _on_rows(align, tf.identity(image_bytes), sentences)
-
-    def _whole_frames(self, image_bytes: tf.Tensor, beam_size: int) -> Outputs:
-        """As `beam`."""
-
-        def describe(image_bytes: tf.Tensor) -> Outputs:
-            generator = self.run.full_frame_generator
-            if generator.reads_regions:
-                regions, readable = self._regions(image_bytes)
-                inputs = generator.inputs_of_pictures(regions.region_features, regions.region_mask)
-            else:
-                size = self.run.config.regions.picture_size
-                pixels, readable = decode_pictures(image_bytes, size)
-                inputs = self.extractor.describe_frames(pixels)
-            token_ids, log_probs = search_sentences(generator, inputs, self.settings, beam_size)
-            real = readable[:, tf.newaxis]
-            return {
-                "captions": tf.where(real, self.vocabulary.decode(token_ids), ""),
-                "log_probs": tf.where(real, log_probs, _NEVER),
-            }
-
-        return _on_rows(describe, image_bytes)
-
-    def _describe_regions(self, image_bytes: tf.Tensor, beam_size: int) -> Outputs:
-        """As `describe_regions`."""
-
-        def describe(image_bytes: tf.Tensor) -> Outputs:
-            regions, readable = self._regions(image_bytes)
-            _, num_regions, feature_dim = regions.region_features.shape
-            token_ids, log_probs = search_sentences(
-                self.run.region_generator,
-                tf.reshape(regions.region_features, [-1, feature_dim]),
-                self.settings,
-                beam_size,
-            )
-            captions = self.vocabulary.decode(token_ids[:, 0])
-            real = regions.region_mask & readable[:, tf.newaxis]
-            shape = [-1, num_regions]
-            return {
-                "boxes": tf.where(real[..., tf.newaxis], regions.boxes, 0.0),
-                "captions": tf.where(real, tf.reshape(captions, shape), ""),
-                "log_probs": tf.where(real, tf.reshape(log_probs[:, 0], shape), _NEVER),
-                "region_scores": tf.where(real, regions.scores, _NEVER),
-            }
-
-        return _on_rows(describe, image_bytes)
-
-    def _regions(self, image_bytes: tf.Tensor) -> tuple[Regions, tf.Tensor]:
-        """The regions of black pictures too, and which pictures are readable, bool [B]."""
-        pixels, readable = decode_pictures(image_bytes, self.run.config.regions.picture_size)
         # The compiled function is one graph that the signatures share, with its constants.
-        return self.extractor.compiled(pixels), readable
+        regions = self.extractor.compiled(pixels)
+        return regions._replace(region_mask=regions.region_mask & readable)
 
-    def _token_ids(self, sentences: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Token ids int32 [N, T] and tokens string [N, T]."""
-        tokens = tokenize(sentences)[:, : self.run.config.text.max_words]
-        token_ids = self.vocabulary.lookup(tokens).to_tensor(PAD_ID)
-        return tf.ensure_shape(token_ids, [None, None]), tokens.to_tensor("")
+    @functools.cached_property
+    def _decoded(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        size = self.run.config.regions.picture_size
+        spec = tf.TensorSpec([None], tf.string)
+        return tf.function(lambda rows: decode_pictures(rows, size), input_signature=[spec])
+
+    @functools.cached_property
+    def _frame_features(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        size = self.run.config.regions.picture_size
+        spec = tf.TensorSpec([None, size, size, 3], tf.float32)
+        return tf.function(self.extractor.describe_frames, input_signature=[spec])
+
+    def _spec(self, source: str) -> tf.TensorSpec:
+        shape: list[int | None] = [None]
+        if source == "_from_pixels":
+            shape = [None, None, None, 3]
+        elif source == "_from_features":
+            shape = [None, None, self.answers.feature_dim]
+        return tf.TensorSpec(shape, tf.float32 if source else tf.string, name=SOURCES[source])
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A signature's name as what it answers and how pictures come in."""
+    for source in SOURCES:
+        if source and name.endswith(source):
+            return name.removesuffix(source), source
+    return name, ""
+
+
+def _model_of(name: str) -> str:
+    """The model that a signature needs."""
+    if name == "embed_text":
+        return "align"
+    return _QUESTIONS[_DEFAULT if name == "serving_default" else _split(name)[0]]
+
+
+def _pairs(answer: Callable[..., Outputs], images: tf.Tensor, sentences: tf.Tensor) -> Outputs:
+    """Answers about pictures with one sentence each."""
+    equally_many = tf.debugging.assert_equal(
+        tf.shape(images)[0],
+        tf.shape(sentences)[0],
+        "align takes one sentence a picture: there must be as many sentences as pictures",
+    )
+    with tf.control_dependencies([equally_many]):
+        return answer(tf.identity(images), sentences)
 
 
 def _on_rows(function: Callable[..., Outputs], *rows: tf.Tensor) -> Outputs:
-    """Applies a function to string tensors [B], which never sees B = 0: it gets one row then.
+    """Applies a function to tensors [B, ...], which never sees B = 0: it gets one row then.
 
-    Fused convolutions fail on an empty batch.
+    Fused convolutions fail on an empty batch. The row is empty strings or zeros.
     """
     count = tf.shape(rows[0])[0]
-    lacking = tf.fill([tf.cast(tf.equal(count, 0), tf.int32)], "")
-    outputs = function(*(tf.concat([row, lacking], axis=0) for row in rows))
+    lacking = tf.cast(tf.equal(count, 0), tf.int32)
+
+    def filled(row: tf.Tensor) -> tf.Tensor:
+        shape = tf.concat([[lacking], tf.shape(row)[1:]], axis=0)
+        empty = tf.fill(shape, tf.constant("" if row.dtype == tf.string else 0, row.dtype))
+        return tf.ensure_shape(tf.concat([row, empty], axis=0), row.shape)
+
+    outputs = function(*(filled(row) for row in rows))
     return {name: output[:count] for name, output in outputs.items()}
+
+
+def _shape(tensor: tf.Tensor) -> list[tf.Tensor]:
+    return tf.unstack(tf.shape(tensor))

@@ -16,7 +16,10 @@ NOISE = re.compile(
     rb"^(WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|I\d{4} \d"
     rb"|E\d{4} \d.*cuInit.*\(303\)"
-    rb"|E\d{4} \d.*oneDNN supports \w+ only on platforms with AVX-512)"
+    rb"|E\d{4} \d.*oneDNN supports \w+ only on platforms with AVX-512"
+    rb"|INFO: Created TensorFlow Lite"
+    rb"|WARNING:absl:Importing a function .* with ops with unsaved custom gradients"
+    rb"|fully_quantize: )"
 )
 
 

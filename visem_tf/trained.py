@@ -13,7 +13,7 @@ from visem_tf.datasets import PRECOMPUTED
 from visem_tf.decoding import PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.precision import load_trained
+from visem_tf.models.keras_files import load_model
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages.captioning import Describer, word_attention
@@ -87,11 +87,7 @@ class TrainedRun:
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:
         """The best alignment model."""
-        path = self._existing("align", "align")
-        model = load_trained(path)
-        if not isinstance(model, AlignmentModel):
-            raise UserError(f"{path} holds a {type(model).__name__}, not an AlignmentModel")
-        return model
+        return load_model(self._existing("align", "align"), AlignmentModel)
 
     @functools.cached_property
     def full_frame_generator(self) -> PictureModel:

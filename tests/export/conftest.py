@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from visem_tf.export.parity import SessionModel
 from visem_tf.export.saved_model import Export, export_saved_model
 
 from visem_tf.config import Config
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.keras_files import save_model
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.stages.generators import build_generator
 from visem_tf.stages.run_directory import RunDirectory
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 from visem_tf.trained import TrainedRun
@@ -33,32 +35,37 @@ SETTINGS = {
         "features": "crops",
     },
     "infer": {"beta": 0.1},
-    "generate": {"beam_size": 3, "max_length": 6},
+    "generate": {
+        "beam_size": 3,
+        "max_length": 6,
+        "hidden_dim": 8,
+        "word_dim": 6,
+        "feature_scale": 10.0,
+        "centre_features": False,
+    },
 }
 
 
-def make_run(folder: Path, *models: str, **changes: Any) -> TrainedRun:
+def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> TrainedRun:
     """Writes what `visem_tf.fit` leaves behind that an export reads."""
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     run = RunDirectory(folder)
-    run.claim(Config(run_dir=str(folder)).updated(SETTINGS).updated(changes))
+    config = Config(run_dir=str(folder)).updated(SETTINGS).updated(changes)
+    run.claim(config)
     Vocabulary(WORDS).save(run / "vocabulary.txt")
-    shapes = {
-        "region_features": (None, None, FEATURE_DIM),
-        "image_features": (None, FEATURE_DIM),
-        "token_ids": (None, None),
-    }
+    sample = np.zeros([2, FEATURE_DIM], np.float32)
     for name in models:
         model: keras.Model
         if name == "align":
             words = SentenceEncoder(len(WORDS), 8, 7, word_dim=6)
             model = AlignmentModel(RegionEncoder(8, feature_scale=10.0), words)
+            model.build({"region_features": (None, None, FEATURE_DIM), "token_ids": (None, None)})
         else:
-            model = CaptionGenerator(len(WORDS), 8, 6, feature_scale=10.0)
-        model.build(shapes)
+            kind = name.removeprefix("generate/")
+            model = build_generator(config, kind, Vocabulary(WORDS), sample)
         path = run / "checkpoints" / name / "best.keras"
         path.parent.mkdir(parents=True)
-        model.save(path)
+        save_model(model, path)
     return TrainedRun(folder)
 
 
@@ -99,8 +106,11 @@ class Served:
     def __init__(self, path: Path) -> None:
         self.model = tf.saved_model.load(str(path))
 
-    def __call__(self, signature: str, **inputs: list[Any]) -> dict[str, np.ndarray]:
-        tensors = {name: tf.constant(value, tf.string) for name, value in inputs.items()}
+    def __call__(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        tensors = {
+            name: tf.constant(value, tf.string if isinstance(value, list) else None)
+            for name, value in inputs.items()
+        }
         outputs = self.model.signatures[signature](**tensors)
         return {name: output.numpy() for name, output in outputs.items()}
 
@@ -115,22 +125,6 @@ def served(exported: Export) -> Served:
     return Served(exported.path)
 
 
-class Session:
-    """The same by way of the session loader, which TensorFlow Serving uses."""
-
-    def __init__(self, path: Path) -> None:
-        self.session = tf.compat.v1.Session(graph=tf.Graph())
-        with self.session.graph.as_default():
-            loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
-        self.signatures = loaded.signature_def
-
-    def __call__(self, signature: str, **inputs: list[Any]) -> dict[str, np.ndarray]:
-        definition = self.signatures[signature]
-        fetches = {name: info.name for name, info in definition.outputs.items()}
-        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        return self.session.run(fetches, feeds)
-
-
 @pytest.fixture(scope="session")
-def session(exported: Export) -> Session:
-    return Session(exported.path)
+def session(exported: Export) -> SessionModel:
+    return SessionModel(exported.path)

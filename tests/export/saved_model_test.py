@@ -50,6 +50,7 @@ def test_the_folder(trained: TrainedRun, exported: Export):
     assert described["versions"]["tensorflow"] == tf.__version__
     assert described["left_out"] == {}
     assert described["vocabulary_size"] == 10
+    assert described["warm_up"] or "pip install" in described["notes"]["warm_up"]
     assert exported.path.stat().st_mode & 0o055 == exported.path.parent.stat().st_mode & 0o055
 
 
@@ -69,8 +70,14 @@ def test_the_command_writes_the_next_version(
 ):
     (tmp_path / "7").mkdir()
     arguments = ["--run-dir", str(small.run.path), "--to", str(tmp_path)]
-    main([*arguments, "--generate.beam_size", "2", "--generate.max_length", "3"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8"]
+    main(
+        [
+            *arguments,
+            *("--generate.beam_size", "2", "--generate.max_length", "3", "--check", "2"),
+            *("--unreadable", "fail", "--signatures", "greedy,beam,score,greedy_from_features"),
+        ]
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "serving"]
     printed = capsys.readouterr().out
     assert "captions string [?, 2]" in printed
     assert "score: left out, the run has no model align" in printed
@@ -78,8 +85,11 @@ def test_the_command_writes_the_next_version(
     assert found.shape == (1, 2)
     assert all(len(text.split()) <= 3 for text in found[0])
     described = json.loads((tmp_path / "8" / "export.json").read_text(encoding="utf-8"))
-    assert set(described["signatures"]) == {"serving_default", "greedy", "beam"}
-    assert set(described["left_out"]) >= {"describe_regions", "embed_text"}
+    assert set(described["signatures"]) == {"greedy", "beam", "greedy_from_features"}
+    assert described["options"]["beam_size"] == 2
+    assert described["options"]["unreadable"] == "fail"
+    assert described["parity"]["greedy"] == {"identical": 2, "texts": 2}
+    assert set(described["left_out"]) == {"score"}
 
 
 def test_the_stage_replaces_its_version(small: TrainedRun):
@@ -88,7 +98,7 @@ def test_the_stage_replaces_its_version(small: TrainedRun):
     context: Any = SimpleNamespace(run=small.run, config=small.config)
     summary = stage.run(context)
     assert summary["path"] == "saved_model/1"
-    assert summary["signatures"] == ["serving_default", "greedy", "beam"]
+    assert summary["signatures"][:3] == ["serving_default", "greedy", "beam"]
     assert [path.name for path in (small.run / "saved_model").iterdir()] == ["1"]
     assert not stale.exists()
     assert (small.run / "saved_model" / "1" / "saved_model.pb").is_file()
@@ -117,8 +127,8 @@ def test_what_is_refused(make_run: MakeRun, small: TrainedRun, tmp_path: Path):
     for to in (file, file / "deeper"):
         with pytest.raises(UserError, match="give a folder to export to"):
             export_saved_model(small, to)
-    changed = small.config.updated({"regions.num_regions": 9, "align.margin": 2.0})
-    with pytest.raises(UserError, match="so regions.num_regions, align.margin cannot change; only"):
+    changed = small.config.updated({"regions.nms_iou": 0.9, "align.margin": 2.0})
+    with pytest.raises(UserError, match="so regions.nms_iou, align.margin cannot change; only"):
         export_saved_model(TrainedRun(small.run.path, changed), tmp_path / "to")
     untrained = make_run(tmp_path / "untrained", **{"regions.proposer": "none"})
     with pytest.raises(UserError, match="no trained model to export; run python -m visem_tf.fit"):

@@ -13,6 +13,7 @@ from PIL import Image
 from visem_tf.export.saved_model import Export
 from visem_tf.export.signatures import Signatures
 
+from visem_tf.errors import UserError
 from visem_tf.regions.extractor import Regions
 from visem_tf.stages.captioning import Describer
 from visem_tf.stages.infer import align_words
@@ -55,6 +56,27 @@ CONTRACT = {
         },
     ),
 }
+PIXELS = {"image": ("float32", [None, None, None, 3])}
+FEATURES = {"region_features": ("float32", [None, None, 1280])}
+PICTURE_QUESTIONS = [n for n in CONTRACT if n not in ("serving_default", "embed_text")]
+
+
+def of_other_input(name: str, given: dict, *, boxes: bool) -> tuple[dict, dict]:
+    inputs, outputs = CONTRACT[name]
+    inputs = {**given, **{n: spec for n, spec in inputs.items() if n == "sentences"}}
+    if boxes:
+        return inputs, outputs
+    free = {
+        n: (dtype, [None if s == 4 else s for s in shape]) for n, (dtype, shape) in outputs.items()
+    }
+    return inputs, {n: spec for n, spec in free.items() if n not in ("boxes", "region_scores")}
+
+
+FURTHER = {
+    f"{name}{end}": of_other_input(name, given, boxes=boxes)
+    for name in PICTURE_QUESTIONS
+    for end, given, boxes in (("_from_pixels", PIXELS, True), ("_from_features", FEATURES, False))
+}
 Ask = Callable[..., dict[str, np.ndarray]]
 TEXTS = ["A red dog runs!", "", "nothing known here", "a naïve ball", b"\xff\xfe dog", "ﬁve " * 9]
 
@@ -84,9 +106,10 @@ def test_names_types_and_shapes(exported: Export, served: Any, session: Any):
             for name, info in infos.items()
         }
 
-    assert set(served.model.signatures) == set(CONTRACT)
-    assert set(session.signatures) - {"__saved_model_init_op"} == set(CONTRACT)
-    for name, expected in CONTRACT.items():
+    expectations = {**CONTRACT, **FURTHER}
+    assert set(served.model.signatures) == set(expectations)
+    assert set(session.signatures) == set(expectations)
+    for name, expected in expectations.items():
         function = served.model.signatures[name]
         inputs = in_python(function.structured_input_signature[1])
         assert (inputs, in_python(function.structured_outputs)) == expected
@@ -203,6 +226,12 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + checksum
 
 
+def jpeg_of_size(jpeg: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose frame header claims another size."""
+    at = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
+
+
 def bad_pictures(jpeg: bytes, png: bytes) -> dict[str, bytes]:
     others = {}
     for kind in ("BMP", "GIF"):
@@ -216,6 +245,7 @@ def bad_pictures(jpeg: bytes, png: bytes) -> dict[str, bytes]:
         "three bytes": jpeg[:3],
         "jpeg without pixels": jpeg[:200],
         "jpeg cut short": jpeg[:-40],
+        "jpeg too large": jpeg_of_size(jpeg, 65_000, 65_000),
         "jpeg of noise": b"\xff\xd8\xff" + np.random.default_rng(0).bytes(999),
         "png signature": png[:8],
         "png header": png[:20],
@@ -271,10 +301,77 @@ def test_align_wants_a_sentence_a_picture(pictures: list[bytes], served: Ask):
 def test_what_has_no_model_is_left_out(trained: TrainedRun, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(TrainedRun, "has", lambda self, name: name == "align")
     signatures = Signatures(trained)
-    assert set(CONTRACT) - set(signatures.left_out) == {
+    assert set(CONTRACT) & set(signatures.names) == {
         "embed_image",
         "embed_text",
         "score",
         "align",
     }
     assert signatures.left_out["beam"] == "the run has no model generate/full_frame"
+
+
+def test_pixels_give_what_encoded_pictures_give(served: Ask):
+    picture = np.random.default_rng(0).integers(0, 256, [2, 45, 60, 3], dtype=np.uint8)
+    picture = np.asarray([Image.fromarray(p).resize((31, 17)) for p in picture])
+    encoded = []
+    for each in picture:
+        buffer = io.BytesIO()
+        Image.fromarray(each).save(buffer, "PNG")
+        encoded.append(buffer.getvalue())
+    for name in PICTURE_QUESTIONS:
+        sentences = {"sentences": TEXTS[:2]} if "sentences" in CONTRACT[name][0] else {}
+        expected = served(name, image_bytes=encoded, **sentences)
+        found = served(f"{name}_from_pixels", image=picture.astype(np.float32), **sentences)
+        assert_same(found, expected)
+
+
+def test_features_give_what_their_pictures_give(
+    pictures: list[bytes], served: Ask, regions: Regions
+):
+    features = np.array(regions.region_features)
+    for name in PICTURE_QUESTIONS:
+        sentences = {"sentences": TEXTS[:3]} if "sentences" in CONTRACT[name][0] else {}
+        expected = served(name, image_bytes=pictures, **sentences)
+        found = served(f"{name}_from_features", region_features=features, **sentences)
+        assert_same(found, {name: expected[name] for name in found})
+        padded = np.pad(features, [[0, 0], [0, 2], [0, 0]])
+        more = served(f"{name}_from_features", region_features=padded, **sentences)
+        assert_same({n: v[:, :4] if v.shape[1:2] == (6,) else v for n, v in more.items()}, found)
+    more = served("describe_regions_from_features", region_features=padded)
+    assert (more["captions"][:, 4:] == b"").all() and (more["log_probs"][:, 4:] == -np.inf).all()
+    nothing = np.zeros([0, 4, 1280], np.float32)
+    assert served("score_from_features", region_features=nothing, sentences=["a"])[
+        "scores"
+    ].shape == (0, 1)
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if value.dtype.kind == "f":
+            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-3, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_sentences_that_nobody_trained_on(served: Ask, session: Ask):
+    texts = ["", "a dog " * 5000, b"\xff\xfe\x00dog", "zzz qqq", "A\u0301 DOG\n\tred"]
+    for ask in (served, session):
+        found = ask("embed_text", sentences=texts)
+        assert found["mask"].sum(axis=1).tolist() == [0, 5, 1, 2, 3]  # max_words is 5
+        assert found["tokens"][1].tolist() == [b"a", b"dog", b"a", b"dog", b"a"]
+        alone = ask("embed_text", sentences=texts[4:])["embeddings"]
+        np.testing.assert_allclose(found["embeddings"][4:, :3], alone, atol=1e-5)
+
+
+def test_a_call_may_fail_instead(trained: TrainedRun, pictures: list[bytes]):
+    signatures = Signatures(trained, unreadable="fail", names=["greedy"]).trace()
+    assert set(signatures) == {"greedy"}
+    signatures["greedy"](tf.constant(pictures[:1]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG or PNG in rows 1"):
+        signatures["greedy"](tf.constant([pictures[0], b"no picture"]))
+
+
+def test_names_are_checked(trained: TrainedRun):
+    with pytest.raises(UserError, match="no signature 'gredy'; did you mean greedy"):
+        Signatures(trained, names=["gredy"])

@@ -7,7 +7,8 @@ from visem_tf.models import alignment_model
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.models.precision import load_trained, training_precision
+from visem_tf.models.keras_files import load_model, save_model
+from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 
@@ -53,8 +54,8 @@ def test_sixteen_bits_train_nearly_alike_and_leave_models_of_32(name, tmp_path):
     assert losses["mixed_bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
     assert all(variable.dtype == "float32" for variable in model.trainable_variables)
 
-    model.save(tmp_path / "model.keras")
-    loaded = load_trained(tmp_path / "model.keras")
+    save_model(model, tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras", type(model))
     assert {layer.compute_dtype for layer in loaded._flatten_layers()} == {"float32"}
     inputs = {name: value for name, value in batch.items() if name != "image_ids"}
     full = build()

@@ -1,7 +1,6 @@
 """Numbers of 16 bits in training, of 32 bits in everything after it."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import keras
@@ -29,10 +28,8 @@ def training_precision(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def load_trained(path: str | os.PathLike[str]) -> keras.Model:
-    """Reads a .keras file as a model that computes in float32, however it was trained."""
-    model = keras.saving.load_model(path, compile=False)
+def use_full_precision(model: keras.Model) -> None:
+    """Makes a model compute in float32, however it was trained."""
     for layer in model._flatten_layers():
         if layer.dtype_policy.name != FULL:
             layer.dtype_policy = keras.DTypePolicy(FULL)
-    return model

@@ -48,10 +48,24 @@ def prepare_picture(encoded: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
       float [P, P, 3] in 0..255.
     """
+    return warp_picture(decode_picture(encoded), size)
+
+
+def warp_picture(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """Warps pictures to squares, anti-aliased.
+
+    Args:
+      pixels: [H, W, 3] or [B, H, W, 3] in 0..255, of any number type.
+      size: Side P in pixels.
+
+    Returns:
+      float [P, P, 3] or [B, P, P, 3] in 0..255.
+    """
     # From bytes: as floats, the largest pictures would take four times the memory for the same sum.
-    pixels = tf.image.resize(decode_picture(encoded), [size, size], antialias=True)
-    pixels.set_shape([size, size, 3])
-    return pixels
+    if pixels.dtype != tf.uint8:
+        pixels = tf.cast(pixels, tf.float32)
+    pixels = tf.image.resize(pixels, [size, size], antialias=True)
+    return tf.ensure_shape(pixels, [*pixels.shape[:-3], size, size, 3])
 
 
 class RegionExtractor:
@@ -124,9 +138,13 @@ class RegionExtractor:
         return self.describe_boxes(pixels, frame)[:, 0]
 
     def _describe_crops(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
-        crops = crop_and_resize(pixels, boxes, size)  # [B, R, S, S, 3]
+        crops = self.crop(pixels, boxes, size)  # [B, R, S, S, 3]
         features = self.backbone.features(tf.reshape(crops, [-1, size, size, 3]))
         return tf.reshape(features, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[1]])
+
+    def crop(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+        """Cuts boxes out, see `visem_tf.regions.resample.crop_and_resize`."""
+        return crop_and_resize(pixels, boxes, size)
 
     @functools.cached_property
     def compiled(self) -> tf.types.experimental.PolymorphicFunction:

@@ -7,10 +7,17 @@ same numbers in Python, in a SavedModel and in TFLite, which has no `crop_and_re
 Boxes are `rel_yxyx`: (ymin, xmin, ymax, xmax) relative to the picture.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 
-def crop_and_resize(pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+def crop_and_resize(
+    pixels: tf.Tensor,
+    boxes: tf.Tensor,
+    size: int,
+    weights: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, int], tf.Tensor] | None = None,
+) -> tf.Tensor:
     """Cuts boxes out of pictures and warps each to a square, anti-aliased.
 
     The filter is a triangle that widens with the step between samples, as in
@@ -20,17 +27,19 @@ def crop_and_resize(pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor
       pixels: float [B, H, W, C].
       boxes: float [B, R, 4], `rel_yxyx`.
       size: Side of a crop in pixels.
+      weights: Computes `triangle_weights` in another way.
 
     Returns:
       float [B, R, size, size, C].
     """
+    weights = weights or triangle_weights
     shape = tf.shape(pixels)
     batch, height, width = shape[0], shape[1], shape[2]
     channels = pixels.shape[3]
     regions = tf.shape(boxes)[1]
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=2)
-    rows = _triangle_weights(ymin, ymax, height, size)  # [B, R, S, H]
-    columns = _triangle_weights(xmin, xmax, width, size)  # [B, R, S, W]
+    rows = weights(ymin, ymax, height, size)  # [B, R, S, H]
+    columns = weights(xmin, xmax, width, size)  # [B, R, S, W]
     planes = tf.reshape(tf.transpose(pixels, [0, 1, 3, 2]), [batch, height, channels * width])
     cut = tf.matmul(tf.reshape(rows, [batch, regions * size, height]), planes)
     cut = tf.reshape(cut, [batch, regions, size * channels, width])
@@ -39,8 +48,18 @@ def crop_and_resize(pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor
     return tf.transpose(crops, [0, 1, 2, 4, 3])
 
 
-def _triangle_weights(start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
-    """Weights of `length` samples in `size` resampled ones; rows sum to 1."""
+def triangle_weights(start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
+    """Weights of `length` samples in `size` resampled ones; rows sum to 1.
+
+    Args:
+      start: float [B, R], where boxes begin, relative to `length`.
+      stop: float [B, R], where they end.
+      length: Samples there are, int32 scalar.
+      size: Samples wanted.
+
+    Returns:
+      float [B, R, size, length].
+    """
     length_f = tf.cast(length, tf.float32)
     step = (stop - start)[..., tf.newaxis] * length_f / size  # [B, R, 1] samples per output
     centres = start[..., tf.newaxis] * length_f + (tf.range(size, dtype=tf.float32) + 0.5) * step

@@ -9,8 +9,9 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
+from visem_tf.models import keras_files
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.precision import load_trained, training_precision
+from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.cache import FeatureCache
@@ -146,9 +147,9 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
 
 def load_model(context: Context) -> AlignmentModel:
     """The best model of the finished stage."""
-    model = load_trained(context.run / "checkpoints" / "align" / "best.keras")
-    assert isinstance(model, AlignmentModel)
-    return model
+    return keras_files.load_model(
+        context.run / "checkpoints" / "align" / "best.keras", AlignmentModel
+    )
 
 
 def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> AlignmentModel:

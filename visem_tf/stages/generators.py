@@ -11,7 +11,7 @@ from visem_tf.decoding import EnsembleModel, PictureModel
 from visem_tf.errors import UserError
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.models.precision import load_trained
+from visem_tf.models.keras_files import load_model
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.text import Vocabulary
@@ -90,10 +90,7 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     Raises:
       UserError: The file holds a generator of another kind or with another cell.
     """
-    model = load_trained(path)
-    kind = model_of(settings, name)
-    if not isinstance(model, kind):
-        raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+    model = load_model(path, model_of(settings, name))
     if model.cell != settings.cell:
         raise UserError(
             f"{path} was trained with generate.cell {model.cell}, and cannot be used with "

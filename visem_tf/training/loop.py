@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from visem_tf.config import AlignConfig, GenerateConfig
 from visem_tf.files import atomic_path, write_atomically
+from visem_tf.models.keras_files import save_model
 from visem_tf.training.pipeline import Part, distributed
 from visem_tf.workers import chiefs_word, num_workers, worker_index
 
@@ -163,8 +164,7 @@ class Progress(keras.callbacks.Callback):
 
     def _save_best(self) -> None:
         if self.is_chief:
-            with atomic_path(self.best_path) as temporary:
-                self.model.save(temporary)
+            save_model(self.model, self.best_path)
             return
         # Reading some variables is a matter for all workers.
         with tempfile.TemporaryDirectory() as folder:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
 from visem_tf.regions.backbone import Backbone
+from visem_tf.regions.suppression import suppress
 
 
 class Proposals(NamedTuple):
@@ -59,14 +60,6 @@ def kept_by_suppression(
       num_boxes: Boxes to keep.
       nms_iou: Of two boxes that overlap by more than this, the better one stays.
     """
-    # The operation takes scores below -1 for padding, so it is given positive ones.
+    kept_boxes, kept_scores, mask = suppress(boxes, scores, num_boxes, nms_iou)
     lowest = tf.reduce_min(scores, axis=1, keepdims=True) - 1.0
-    kept = tf.image.combined_non_max_suppression(
-        boxes[:, :, tf.newaxis],
-        (scores - lowest)[:, :, tf.newaxis],
-        max_output_size_per_class=num_boxes,
-        max_total_size=num_boxes,
-        iou_threshold=nms_iou,
-    )
-    mask = tf.range(num_boxes) < kept.valid_detections[:, tf.newaxis]
-    return Proposals(kept.nmsed_boxes, tf.where(mask, kept.nmsed_scores + lowest, lowest), mask)
+    return Proposals(kept_boxes, tf.where(mask, kept_scores, lowest), mask)

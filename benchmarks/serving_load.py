@@ -1,0 +1,114 @@
+"""Many clients at once against the stand-in server: requests a second, errors, wrong answers.
+
+    python benchmarks/serving_load.py --models to --pictures Flicker8k_Dataset
+
+Starts `python -m visem_tf.export.stand_in` on a folder of versions and lets 32 clients ask it for
+60 seconds, each for one picture at a time, drawn at random. What it must answer was found before,
+by the session loader, one picture at a time.
+"""
+
+import argparse
+import collections
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from visem_tf.export.asking import connect
+from visem_tf.export.parity import SessionModel
+from visem_tf.export.samples import sample_pictures
+
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+
+
+def main() -> None:
+    """Runs the clients and prints what they saw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", required=True, help="a folder of versions")
+    parser.add_argument("--pictures", required=True, help="a folder of pictures")
+    parser.add_argument("--signature", default="greedy")
+    parser.add_argument("--protocol", default="grpc", choices=("grpc", "rest"))
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+
+    pictures, _ = sample_pictures(Config(), 64, folder=options.pictures)
+    expected = answers(options.models, options.signature, pictures)
+    print(f"{len(pictures)} pictures, {len(set(expected))} different answers", flush=True)
+    command = [sys.executable, "-m", "visem_tf.export.stand_in", "--models", options.models]
+    command += ["--grpc-port", "0", "--rest-port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            grpc, rest = re.findall(r"127\.0\.0\.1:\d+", server.stdout.readline())
+            address = grpc if options.protocol == "grpc" else f"http://{rest}"
+            seen, seconds, took = ask_all(address, options, pictures, expected)
+        finally:
+            server.terminate()
+    middle, slow = np.percentile(seconds, [50, 95])
+    total = sum(seen.values())
+    print(
+        f"{options.clients} clients, {options.protocol}, {options.signature}: {total} requests in "
+        f"{took:.1f} s, {total / took:.1f} a second; p50 {middle:.2f} s, p95 {slow:.2f} s; "
+        f"{seen['right']} right, {seen['wrong']} wrong, {seen['error']} errors"
+    )
+
+
+def answers(models: str, signature: str, pictures: list[bytes]) -> list[bytes]:
+    """The best caption of every picture, asked for alone."""
+    newest = max(int(path.name) for path in Path(models).iterdir() if path.name.isdecimal())
+    model = SessionModel(Path(models) / str(newest))
+    found = [model(signature, image_bytes=[picture])["captions"] for picture in pictures]
+    model.close()
+    return [np.ravel(captions)[0] for captions in found]
+
+
+def ask_all(
+    address: str, options: argparse.Namespace, pictures: list[bytes], expected: list[bytes]
+) -> tuple[collections.Counter, list[float], float]:
+    """Lets all clients ask until the time is over.
+
+    Returns:
+      How many answers were right, wrong or an error; the seconds of each; and of all together.
+    """
+    seen: collections.Counter = collections.Counter()
+    seconds: list[float] = []
+    lock = threading.Lock()
+    started = time.perf_counter()
+    ends = started + options.seconds
+
+    def client(seed: int) -> None:
+        rng = random.Random(seed)
+        server = connect(address, model="captions", protocol=options.protocol, timeout=300)
+        while time.perf_counter() < ends:
+            row = rng.randrange(len(pictures))
+            asked = time.perf_counter()
+            try:
+                outputs = server.predict(options.signature, {"image_bytes": [pictures[row]]})
+                right = np.ravel(outputs["captions"])[0] == expected[row]
+                result = "right" if right else "wrong"
+            except UserError as error:
+                print(error, file=sys.stderr)
+                result = "error"
+            with lock:
+                seen[result] += 1
+                seconds.append(time.perf_counter() - asked)
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(options.clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seen, seconds, time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

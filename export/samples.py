@@ -1,0 +1,71 @@
+"""Pictures to check an export with, and to measure the ranges of its numbers on."""
+
+import os
+import sys
+from pathlib import Path
+
+from visem_tf.datasets.loading import load_dataset
+from visem_tf.datasets.scenes.renderer import encode_jpeg, render
+from visem_tf.datasets.scenes.sampling import sample_scene
+
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+from visem_tf.regions.pictures import PictureError, read_picture
+
+
+def sample_pictures(
+    config: Config, count: int, *, split: str = "test", folder: str | os.PathLike[str] = ""
+) -> tuple[list[bytes], str]:
+    """The first pictures of a folder, or else of the data set that a run was trained on.
+
+    Where the data set cannot be read, drawn scenes stand in, with a warning.
+
+    Args:
+      config: The configuration of the run.
+      count: How many are wanted, at most.
+      split: Of the data set.
+      folder: A folder of pictures, or empty.
+
+    Returns:
+      Encoded pictures as `visem_tf.regions.pictures.read_picture` gives them, and in words where
+      they are from.
+
+    Raises:
+      UserError: The folder has no picture.
+    """
+    if folder:
+        return _of_folder(Path(folder).expanduser(), count), f"pictures of {folder}"
+    name, _, variant = config.dataset.partition("/")
+    if name != "scenes":
+        try:
+            data = load_dataset(
+                name,
+                cache_dir=config.cache_dir,
+                data_dir=config.data_dir or None,
+                config=variant or None,
+                options=config.data,
+            )
+        except UserError as error:
+            print(f"visem_tf: warning: drawn scenes stand in: {error}", file=sys.stderr)
+        else:
+            pictures = data.splits[split].pictures().take(count).as_numpy_iterator()
+            return list(pictures), f"{split} pictures of {name}"
+    scenes = (sample_scene(seed=0, split=split, index=index) for index in range(count))
+    return [encode_jpeg(render(scene)) for scene in scenes], "drawn scenes"
+
+
+def _of_folder(folder: Path, count: int) -> list[bytes]:
+    if not folder.is_dir():
+        raise UserError(f"--pictures {folder} is no folder")
+    pictures: list[bytes] = []
+    for path in sorted(folder.iterdir()):
+        if len(pictures) == count:
+            break
+        if path.is_file():
+            try:
+                pictures.append(read_picture(path))
+            except PictureError:
+                continue
+    if not pictures and count:
+        raise UserError(f"--pictures {folder} holds no picture that can be read")
+    return pictures

@@ -1,0 +1,262 @@
+"""Serves a SavedModel by TensorFlow Serving's protocols, where there is no TensorFlow Serving.
+
+python -m visem_tf.export.stand_in --models served/captions
+
+For trying a client and for tests. It loads the model as TensorFlow Serving does (the session
+loader), follows new versions and answers the same requests, but it is Python: no batching of
+requests, no metrics, no encryption.
+"""
+
+import argparse
+import base64
+import http.server
+import json
+import re
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent import futures
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from visem_tf.export.served_model import ServedModel
+from visem_tf.export.serving import MODEL_NAME
+
+from visem_tf.cli import run_command
+from visem_tf.errors import UserError
+from visem_tf.quiet import start_tensorflow
+
+_PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<verb>:predict)?")
+
+
+class StandIn:
+    """A model behind both protocols, on ports of this machine.
+
+    Args:
+      model: What answers.
+      name: The name it is served under.
+      grpc_port: 0 takes a free one.
+      rest_port: 0 takes a free one.
+      threads: Requests answered at a time, by each protocol's own threads.
+
+    Attributes:
+      grpc_port: The port that was taken.
+      rest_port: The port that was taken.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        name: str = MODEL_NAME,
+        grpc_port: int = 0,
+        rest_port: int = 0,
+        threads: int = 32,
+    ) -> None:
+        self.model, self.name = model, name
+        self._grpc, self.grpc_port = _grpc_server(self, grpc_port, threads)
+        try:
+            self._rest = _HttpServer(("127.0.0.1", rest_port), _handler(self))
+        except OSError as error:
+            raise UserError(f"port {rest_port} cannot be used: {error.strerror}") from error
+        self.rest_port = self._rest.server_address[1]
+
+    def start(self) -> None:
+        """Listens, in threads."""
+        self._grpc.start()
+        threading.Thread(target=self._rest.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends both servers."""
+        self.model.close()
+        self._grpc.stop(grace=1)
+        self._rest.shutdown()
+        self._rest.server_close()
+
+    def answer(
+        self, name: str, version: int | None, signature: str, inputs: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Answers a request of either protocol.
+
+        Raises:
+          LookupError: There is no such model, version or signature.
+          ValueError: The model cannot take the inputs.
+        """
+        if name != self.name or version not in (None, self.model.version):
+            which = "" if version is None else f" version {version}"
+            raise LookupError(f"Servable not found for request: {name}{which}")
+        signature = signature or "serving_default"
+        if signature not in self.model.signatures:
+            raise LookupError(f'Serving signature key "{signature}" not found.')
+        try:
+            return self.model(signature, inputs)
+        except (tf.errors.OpError, TypeError) as error:
+            raise ValueError(str(getattr(error, "message", error))) from error
+
+
+def _grpc_server(stand_in: StandIn, port: int, threads: int) -> tuple[Any, int]:
+    try:
+        import grpc
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    except ImportError as error:
+        raise UserError(
+            f"a server needs a package ({error.name}): pip install 'visem_tf[serving]'"
+        ) from error
+
+    class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802  (gRPC's name)
+            spec = request.model_spec
+            version = spec.version.value if spec.HasField("version") else None
+            try:
+                inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+                outputs = stand_in.answer(spec.name, version, spec.signature_name, inputs)
+            except LookupError as error:
+                context.abort(grpc.StatusCode.NOT_FOUND, str(error.args[0]))
+            except ValueError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            response = predict_pb2.PredictResponse()
+            response.model_spec.CopyFrom(spec)
+            response.model_spec.version.value = stand_in.model.version
+            for name, value in outputs.items():
+                response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+            return response
+
+    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    server = grpc.server(futures.ThreadPoolExecutor(threads), options=unlimited)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Servicer(), server)
+    try:
+        taken = server.add_insecure_port(f"127.0.0.1:{port}")
+    except RuntimeError as error:
+        raise UserError(f"port {port} cannot be used: another program listens there") from error
+    return server, taken
+
+
+class _HttpServer(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+
+def _handler(stand_in: StandIn) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            match = _PATH.fullmatch(self.path)
+            if match is None or match["name"] != stand_in.name or match["verb"]:
+                self._send(404, {"error": f"Malformed request: GET {self.path}"})
+                return
+            status = {"error_code": "OK", "error_message": ""}
+            about = {"version": str(stand_in.model.version), "state": "AVAILABLE", "status": status}
+            self._send(200, {"model_version_status": [about]})
+
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            match = _PATH.fullmatch(self.path)
+            if match is None or not match["verb"]:
+                self._send(404, {"error": f"Malformed request: POST {self.path}"})
+                return
+            version = int(match["version"]) if match["version"] else None
+            try:
+                body = json.loads(content)
+                inputs, by_rows = _inputs(body)
+                signature = body.get("signature_name", "")
+                outputs = stand_in.answer(match["name"], version, signature, inputs)
+                self._send(200, _outputs(outputs, by_rows))
+            except LookupError as error:
+                self._send(404, {"error": str(error.args[0])})
+            except ValueError as error:
+                self._send(400, {"error": str(error)})
+
+        def _send(self, status: int, body: Any) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    return Handler
+
+
+def _inputs(body: Any) -> tuple[dict[str, np.ndarray], bool]:
+    """The inputs of a JSON request, and whether they came by rows (`instances`)."""
+    if not isinstance(body, dict) or ("inputs" in body) == ("instances" in body):
+        raise ValueError("JSON must have one of inputs and instances")
+    given = body.get("inputs", body.get("instances"))
+    by_rows = "instances" in body
+    if by_rows:
+        rows = given if isinstance(given, list) else []
+        if not rows or not all(isinstance(row, dict) and set(row) == set(rows[0]) for row in rows):
+            raise ValueError("instances must be objects with the same names")
+        given = {name: [row[name] for row in rows] for name in rows[0]}
+    if not isinstance(given, dict):
+        raise ValueError("inputs must be an object of lists by the names of the inputs")
+    return {name: np.asarray(_decoded(values)) for name, values in given.items()}, by_rows
+
+
+def _decoded(values: Any) -> Any:
+    if isinstance(values, dict):
+        if set(values) != {"b64"}:
+            raise ValueError("an object among the values must be {'b64': …}")
+        return base64.b64decode(values["b64"], validate=True)
+    if not isinstance(values, list):
+        return values.encode() if isinstance(values, str) else values
+    decoded = [_decoded(value) for value in values]
+    # NumPy's own byte strings would lose zeros at their ends.
+    return np.array(decoded, object) if any(isinstance(d, bytes) for d in decoded) else decoded
+
+
+def _outputs(outputs: dict[str, np.ndarray], by_rows: bool) -> dict[str, Any]:
+    plain = {
+        name: np.vectorize(bytes.decode, otypes=[object])(value).tolist()
+        if value.dtype == object and value.size
+        else value.tolist()
+        for name, value in outputs.items()
+    }
+    if by_rows:
+        rows = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+        return {"predictions": [next(iter(r.values())) for r in rows] if len(plain) == 1 else rows}
+    return {"outputs": next(iter(plain.values())) if len(plain) == 1 else plain}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serves until it is interrupted.
+
+    Args:
+      argv: The arguments; None takes those of this process.
+
+    Raises:
+      UserError: There is no model, or a port is taken.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m visem_tf.export.stand_in",
+        description="Serves an exported model by TensorFlow Serving's protocols, to try a client.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--models", required=True, metavar="DIR", help="the folder of versions")
+    parser.add_argument("--name", default=MODEL_NAME, help="the name to serve it under")
+    parser.add_argument("--grpc-port", type=int, default=8500, help="0 takes a free one")
+    parser.add_argument("--rest-port", type=int, default=8501, help="0 takes a free one")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    options = parser.parse_args(argv)
+    start_tensorflow()
+    model = ServedModel(options.models)
+    server = StandIn(model, options.name, options.grpc_port, options.rest_port)
+    server.start()
+    print(
+        f"{options.name}, version {model.version}: gRPC on 127.0.0.1:{server.grpc_port}, REST on "
+        f"http://127.0.0.1:{server.rest_port}",
+        flush=True,
+    )
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    ended.wait()
+    server.stop()
+
+
+if __name__ == "__main__":
+    run_command(main)

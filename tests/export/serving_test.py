@@ -1,0 +1,376 @@
+"""Serving: the client and real requests against a server, versions that appear, and C."""
+
+import concurrent.futures
+import io
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text
+from google.protobuf import text_format
+from PIL import Image
+from visem_tf.export import client
+from visem_tf.export.asking import connect, predict_request, rest_outputs
+from visem_tf.export.parity import SessionModel
+from visem_tf.export.saved_model import Export
+from visem_tf.export.served_model import ServedModel
+from visem_tf.export.serving import BATCH_SIZES, WARM_UP, docker_command, write_configuration
+from visem_tf.export.stand_in import StandIn
+from visem_tf.export.versions import new_version
+
+from visem_tf.errors import UserError
+
+pytest.importorskip("tensorflow_serving")
+SESSION_C = Path(__file__).with_name("session.c")
+
+
+@pytest.fixture(scope="module")
+def folder(exported: Export, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions of its own, which a test may add to."""
+    folder = tmp_path_factory.mktemp("served")
+    copy_version(exported, folder / "1", "greedy")
+    return folder
+
+
+def copy_version(exported: Export, to: Path, *warm: str) -> None:
+    """Copies an export, with warm-up requests for some of its signatures alone: they take time."""
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    shutil.copytree(exported.path, to)
+    records = list(tf.data.TFRecordDataset(str(exported.path / WARM_UP)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(to / WARM_UP)) as writer:
+        for record in records:
+            log = prediction_log_pb2.PredictionLog.FromString(record).predict_log
+            if log.request.model_spec.signature_name in warm:
+                writer.write(record)
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[StandIn]:
+    server = StandIn(ServedModel(folder, poll_seconds=0.1))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def files(pictures: list[bytes], tmp_path: Path) -> list[str]:
+    paths = [tmp_path / f"{number}.picture" for number in range(len(pictures))]
+    for path, content in zip(paths, pictures, strict=True):
+        path.write_bytes(content)
+    return [str(path) for path in paths]
+
+
+def addresses(server: StandIn) -> dict[str, str]:
+    return {
+        "grpc": f"127.0.0.1:{server.grpc_port}",
+        "rest": f"http://127.0.0.1:{server.rest_port}",
+    }
+
+
+def asked(server: StandIn, protocol: str) -> Any:
+    address = addresses(server)[protocol]
+    return connect(address, model="captions", protocol="auto", timeout=60)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+@pytest.mark.parametrize("signature", ["greedy", "describe_regions_beam", "embed_image", "beam"])
+def test_both_protocols_give_what_the_model_gives(
+    server: StandIn, session: SessionModel, pictures: list[bytes], protocol: str, signature: str
+):
+    batch = [*pictures, b"no picture"]
+    found = asked(server, protocol).predict(signature, {"image_bytes": batch})
+    expected = session(signature, image_bytes=batch)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if value.dtype == object:
+            np.testing.assert_array_equal(found[name], value)
+        else:
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_pictures_and_sentences_may_be_unequally_many(
+    server: StandIn, session: SessionModel, pictures: list[bytes], protocol: str
+):
+    inputs = {"image_bytes": pictures[:2], "sentences": [b"a dog", "naïve ball".encode(), b""]}
+    found = asked(server, protocol).predict("score", inputs)
+    assert next(iter(found.values())).shape == (2, 3)
+    expected = session("score", **inputs)["scores"]
+    np.testing.assert_allclose(next(iter(found.values())), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_the_client_prints_captions(
+    server: StandIn,
+    session: SessionModel,
+    pictures: list[bytes],
+    files: list[str],
+    protocol: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    to = ["--server", addresses(server)[protocol], "--batch-size", "2"]
+    expected = [text.decode() for text in session("greedy", image_bytes=pictures)["captions"]]
+    client.main([*to, *files])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{file}: {text}" for file, text in zip(files, expected, strict=True)]
+    client.main([*to, "--signature", "describe_regions", "--json", str(tmp_path / "j"), files[0]])
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    described = json.loads((tmp_path / "j").read_text(encoding="utf-8"))
+    assert np.shape(described[0]["boxes"]) == (4, 4)
+    (tmp_path / "broken").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="the server cannot read as JPEG or PNG: .*broken$"):
+        client.main([*to, files[0], str(tmp_path / "broken"), files[1]])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"{file}: {t}" for file, t in zip(files[:2], expected[:2], strict=True)]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_mistakes_are_one_line(server: StandIn, files: list[str], protocol: str):
+    to = ["--server", addresses(server)[protocol]]
+    for arguments, message in (
+        ([*to, "--model", "other", files[0]], "Servable not found for request: other"),
+        ([*to, "--version", "9", files[0]], "did not answer for model captions"),
+        ([*to, "missing.jpg"], "there is no picture missing.jpg"),
+        ([*to, "--batch-size", "0", files[0]], "--batch-size must be at least 1"),
+        (["--server", "localhost", files[0]], "--server must be HOST:PORT, not 'localhost'"),
+        ([*to, "--signature", "gredy", files[0]], "invalid choice: 'gredy'"),
+        (["--server", "http://127.0.0.1:9", files[0]], "127.0.0.1:9 did not answer"),
+        (["--server", "127.0.0.1:9", "--protocol", "grpc", files[0]], "UNAVAILABLE"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            client.main(arguments)
+        assert "\n" not in str(caught.value)
+
+
+def test_rest_alone_does_not_import_tensorflow(server: StandIn, files: list[str]):
+    source = (
+        "import sys; from visem_tf.export.client import main; main(sys.argv[1:]); "
+        "assert 'tensorflow' not in sys.modules"
+    )
+    command = [sys.executable, "-c", source, "--server", addresses(server)["rest"], files[0]]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_refused_requests(server: StandIn, pictures: list[bytes]):
+    grpc = asked(server, "grpc")
+    for signature, inputs, message in (
+        ("nothing", {"image_bytes": pictures}, 'Serving signature key "nothing" not found'),
+        ("greedy", {"images": pictures}, "greedy takes ..image_bytes.., not ..images.."),
+        ("align", {"image_bytes": pictures, "sentences": [b"a"]}, "one sentence a picture"),
+    ):
+        with pytest.raises(UserError, match=message):
+            grpc.predict(signature, inputs)
+        with pytest.raises(UserError, match=message):
+            asked(server, "rest").predict(signature, inputs)
+
+
+def rest(server: StandIn, body: Any) -> Any:
+    url = f"{addresses(server)['rest']}/v1/models/captions:predict"
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, content)) as response:
+        return json.load(response)
+
+
+def test_rows_as_tensorflow_serving_takes_them(server: StandIn, session: SessionModel):
+    found = rest(server, {"signature_name": "embed_text", "instances": [{"sentences": "a dog"}]})
+    assert found["predictions"][0]["tokens"] == ["a", "dog"]
+    for body in (b"{", b"[]", {"inputs": {}, "instances": []}, {"instances": [{"a": 1}, {"b": 2}]}):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            rest(server, body)
+        assert caught.value.code == 400 and "error" in json.load(caught.value)
+    assert rest_outputs([["a"], ["ü"]])[""].tolist() == [[b"a"], ["ü".encode()]]
+
+
+def test_many_clients_get_their_own_answers_while_versions_change(
+    server: StandIn, folder: Path, session: SessionModel, exported: Export
+):
+    rng = np.random.default_rng(0)
+    batch = []
+    for _ in range(12):
+        buffer = io.BytesIO()
+        patches = rng.integers(0, 256, [3, 4, 3], dtype=np.uint8)
+        Image.fromarray(patches).resize((60, 45)).save(buffer, "PNG")
+        batch.append(buffer.getvalue())
+    expected = session("beam", image_bytes=batch)["captions"]
+    assert len({*expected[:, 0]}) > 1
+
+    def ask(number: int) -> bool:
+        row = number % len(batch)
+        protocol = asked(server, ("grpc", "rest")[number % 2])
+        answer = protocol.predict("beam", {"image_bytes": [batch[row]]})["captions"]
+        return answer.tolist() == expected[row : row + 1].tolist()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as clients:
+        first = clients.map(ask, range(24))
+        with new_version(folder) as paths:
+            copy_version(exported, paths[0], "greedy")
+        assert all(first)
+        until = time.monotonic() + 240
+        while server.model.version == 1 and time.monotonic() < until:
+            assert all(clients.map(ask, range(8)))
+    assert server.model.version == 2
+    assert server.model.versions() == [1, 2]
+
+
+def test_a_version_that_cannot_be_loaded_is_not_served(
+    exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    copy_version(exported, tmp_path / "1")
+    model = ServedModel(tmp_path, poll_seconds=0.05)
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "saved_model.pb").write_bytes(b"no model")
+    until, said = time.monotonic() + 60, ""
+    while "version 2 cannot be loaded" not in said and time.monotonic() < until:
+        time.sleep(0.05)
+        said += capsys.readouterr().err
+    time.sleep(0.3)
+    said += capsys.readouterr().err
+    model.close()
+    assert said.count("version 2 cannot be loaded") == 1
+    assert model.version == 1
+
+
+def test_nobody_sees_half_a_version(tmp_path: Path):
+    to, seen, ended = tmp_path / "to", [], threading.Event()
+    to.mkdir()
+
+    def poll() -> None:
+        while not ended.is_set():
+            for path in to.iterdir():
+                if path.name.isdecimal():
+                    seen.append(sorted(file.name for file in path.iterdir()))
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    for _ in range(6):
+        with new_version(to) as paths:
+            paths[0].mkdir()
+            for name in "abc":
+                (paths[0] / name).touch()
+                time.sleep(0.002)
+    ended.set()
+    poller.join()
+    assert seen and {tuple(names) for names in seen} == {("a", "b", "c")}
+    assert sorted(path.name for path in to.iterdir()) == list("123456")
+
+
+def test_a_version_that_is_replaced_is_always_there(tmp_path: Path):
+    (tmp_path / "1").mkdir()
+    missing, ended = [], threading.Event()
+
+    def poll() -> None:
+        while not ended.is_set():
+            if not (tmp_path / "1").is_dir():
+                missing.append(time.monotonic())
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    for _ in range(300):
+        with new_version(tmp_path, 1) as paths:
+            paths[0].mkdir()
+    ended.set()
+    poller.join()
+    assert missing == []
+
+
+def test_the_configuration_is_what_the_server_reads(tmp_path: Path):
+    from tensorflow_serving.config import model_server_config_pb2
+
+    models, batching = write_configuration(tmp_path)
+    config = text_format.Parse(models.read_text(), model_server_config_pb2.ModelServerConfig())
+    assert config.model_config_list.config[0].name == "captions"
+    assert config.model_config_list.config[0].base_path == "/models/captions"
+    text = batching.read_text()
+    assert [int(line.split()[1]) for line in text.splitlines() if "allowed" in line] == [
+        *BATCH_SIZES
+    ]
+    assert f"max_batch_size {{ value: {BATCH_SIZES[-1]} }}" in text
+    models.write_text("mine")
+    assert write_configuration(tmp_path)[0].read_text() == "mine"
+    assert f"{tmp_path}:/models/captions:ro" in docker_command(tmp_path)
+
+
+def test_warm_up_records_are_answered(exported: Export, session: SessionModel):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = exported.path / "assets.extra" / "tf_serving_warmup_requests"
+    names = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        outputs = session(request.model_spec.signature_name, **inputs)
+        assert all(len(value) == 1 for value in outputs.values())
+        names.append(request.model_spec.signature_name)
+    signatures = exported.description["signatures"]
+    assert names == [name for name in signatures if "_from_" not in name]
+
+
+def test_requests_are_the_real_proto():
+    request = predict_request("m", 3, "greedy", {"image_bytes": [b"a\x00", b"b"]})
+    assert (request.model_spec.name, request.model_spec.version.value) == ("m", 3)
+    assert tf.make_ndarray(request.inputs["image_bytes"]).tolist() == [b"a\x00", b"b"]
+
+
+def test_saved_model_cli(
+    exported: Export, session: SessionModel, pictures: list[bytes], tmp_path: Path
+):
+    np.save(tmp_path / "images.npy", np.array(pictures[:1]))
+    source = (
+        "import tensorflow_text; from tensorflow.python.tools.saved_model_cli import main; main()"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", source, "run", "--dir", str(exported.path)),
+            *("--tag_set", "serve", "--signature_def", "greedy"),
+            *("--inputs", f"image_bytes={tmp_path / 'images.npy'}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert repr(session("greedy", image_bytes=pictures[:1])["captions"][0]) in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler")
+def test_the_c_api(exported: Export, session: SessionModel, pictures: list[bytes], tmp_path: Path):
+    libraries = Path(tf.sysconfig.get_lib())
+    program = tmp_path / "session"
+    command = ["gcc", str(SESSION_C), "-o", str(program), "-I", tf.sysconfig.get_include()]
+    command += [f"-L{libraries}", "-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
+    command += [f"-Wl,-rpath,{libraries}", "-Wl,--allow-shlib-undefined"]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (tmp_path / "picture").write_bytes(pictures[0])
+    definition = session.signatures["greedy"]
+    names = [definition.inputs["image_bytes"].name, definition.outputs["captions"].name]
+    text_ops = sorted(Path(tensorflow_text.__file__).parent.rglob("_normalize_ops.so"))
+    done = subprocess.run(
+        [str(program), str(exported.path), *names, str(tmp_path / "picture"), *map(str, text_ops)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = session("greedy", image_bytes=pictures[:1])["captions"][0].decode()
+    assert done.stdout == f"{expected}\n"
+
+
+def test_there_must_be_a_version(tmp_path: Path):
+    with pytest.raises(UserError, match="has no version of a model"):
+        ServedModel(tmp_path)

@@ -1,0 +1,251 @@
+"""TFLite files: builtin operators alone, the numbers of Python, and what is packed in them."""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from visem_tf.export.__main__ import main
+from visem_tf.export.tflite import TfliteExport, convert, export_tflite
+from visem_tf.export.tflite_files import joined, operators
+from visem_tf.export.tflite_functions import TfliteFunctions, embed_padded, whole_number_weights
+from visem_tf.export.tflite_model import TfliteModel
+
+from visem_tf.errors import UserError
+from visem_tf.regions.extractor import prepare_picture
+from visem_tf.regions.resample import triangle_weights
+from visem_tf.trained import TrainedRun
+
+pytest.importorskip("ai_edge_litert")
+EXAMPLE = Path(__file__).parents[2] / "examples" / "describe_with_litert.py"
+
+
+@pytest.fixture(scope="module")
+def written(
+    trained: TrainedRun, pictures: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> TfliteExport:
+    return export_tflite(
+        TrainedRun(trained.run.path),
+        tmp_path_factory.mktemp("tflite"),
+        pictures=pictures,
+        calibration=lambda count: pictures[:count],
+    )
+
+
+@pytest.fixture(scope="module")
+def model(written: TfliteExport) -> TfliteModel:
+    return TfliteModel(written.path / "captions-float32.tflite")
+
+
+def decoded(picture: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+
+
+def test_every_variant_is_written(written: TfliteExport):
+    files = written.description["files"]
+    assert list(files) == [
+        f"captions-{variant}.tflite" for variant in ("float32", "float16", "dynamic_range", "int8")
+    ]
+    sizes = [about["bytes"] for about in files.values()]
+    assert sizes[1] < 0.6 * sizes[0] and sizes[3] < 0.6 * sizes[0]
+    for name, about in files.items():
+        assert (written.path / name).stat().st_size == about["bytes"]
+        assert not any('"' in operator for operator in about["operators"])  # a custom one
+        assert {"CONV_2D", "WHILE"} <= set(about["operators"])
+    assert "QUANTIZE" in files["captions-int8.tflite"]["operators"]
+    text = (written.path / "export.json").read_text(encoding="utf-8")
+    assert json.loads(text) == written.description
+    assert sorted(path.suffix for path in written.path.iterdir()) == [
+        ".json",
+        *[".tflite"] * 4,
+        ".txt",
+    ]
+
+
+def test_float32_says_what_python_says(written: TfliteExport):
+    parity = written.description["files"]["captions-float32.tflite"]["parity"]
+    assert set(parity) == {"greedy", "beam", "describe_regions", "describe_regions_beam"}
+    assert all(count["identical"] == count["texts"] > 0 for count in parity.values())
+    assert "captions-float32.tflite" in written.table() and "greedy 3/3" in written.table()
+
+
+def test_one_by_one_and_together(model: TfliteModel, pictures: list[bytes]):
+    squares = model.squares([decoded(picture) for picture in pictures])
+    for encode, ask in (
+        (model.frames, model.captions),
+        (lambda rows: model("encode_image", image=rows), model.region_captions),
+    ):
+        for beam in (False, True):
+            rows = [squares[row : row + 1] for row in range(len(squares))]
+            alone = [ask(encode(row), beam=beam)[0] for row in rows]
+            assert ask(encode(squares), beam=beam) == alone
+
+
+def test_int8_sees_what_float32_sees(
+    written: TfliteExport, model: TfliteModel, pictures: list[bytes]
+):
+    squares = model.squares([decoded(picture) for picture in pictures])
+    small = TfliteModel(written.path / "captions-int8.tflite")
+    exact = model("encode_frame", image=squares)["image_features"]
+    frames = small("encode_frame", image=squares)["image_features"]
+    # Other regions need not be the same ones: they are chosen by scores that are rounded too.
+    of_regions = small("encode_image", image=squares)["region_features"][:, 0]
+    for found in (frames, of_regions):
+        lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(found, axis=1)
+        assert ((exact * found).sum(axis=1) > 0.9 * lengths).all()
+
+
+@given(st.floats(0, 0.9), st.floats(0.05, 1), st.integers(40, 500), st.integers(8, 200))
+@settings(max_examples=25, deadline=None)
+def test_whole_number_weights(start: float, extent: float, length: int, size: int):
+    box = tf.constant([[start]]), tf.constant([[min(start + extent, 1.0)]])
+    expected = triangle_weights(*box, tf.constant(length), size).numpy()
+    found = whole_number_weights(*box, tf.constant(length), size).numpy()
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=0.04)
+
+
+def test_squares_are_those_of_python(model: TfliteModel, pictures: list[bytes]):
+    for picture in pictures:
+        expected = prepare_picture(tf.constant(picture), 64)
+        np.testing.assert_allclose(model.squares([decoded(picture)])[0], expected, atol=0.01)
+
+
+def test_regions_and_scores_are_those_of_python(
+    model: TfliteModel, trained: TrainedRun, pictures: list[bytes]
+):
+    squares = model.squares([decoded(picture) for picture in pictures])
+    expected = trained.extractor.compiled(tf.constant(squares))
+    found = model("encode_image", image=squares)
+    np.testing.assert_allclose(found["boxes"], expected.boxes, atol=1e-6)
+    np.testing.assert_allclose(found["region_features"], expected.region_features, atol=1e-3)
+    np.testing.assert_allclose(found["region_scores"], expected.scores, atol=1e-3)
+    np.testing.assert_array_equal(found["region_mask"], expected.region_mask)
+    frames = model("encode_frame", image=squares)["image_features"]
+    np.testing.assert_allclose(frames, found["region_features"][:, 0], atol=1e-3)
+
+    token_ids = np.array([[4, 5, 0, 0], [4, 7, 8, 9]], np.int32)
+    words = model("embed_text", token_ids=token_ids)
+    scores = model(
+        "score",
+        region_embeddings=found["region_embeddings"],
+        region_mask=found["region_mask"],
+        **words,
+    )["scores"]
+    in_python = trained.alignment_model(
+        {
+            "region_features": expected.region_features,
+            "region_mask": expected.region_mask,
+            "token_ids": tf.constant(token_ids),
+        }
+    )
+    np.testing.assert_allclose(scores, in_python, rtol=1e-3, atol=1e-4)
+
+
+def test_padded_sentences_are_embedded_as_the_encoder_does(trained: TrainedRun):
+    encoder = trained.alignment_model.sentence_encoder
+    token_ids = tf.constant([[4, 5, 6, 7, 8], [9, 0, 0, 0, 0], [0] * 5, [5, 4, 9, 0, 0]])
+    found = embed_padded(encoder, token_ids)
+    np.testing.assert_allclose(found, encoder(token_ids), atol=1e-5)
+    assert not found.numpy()[2].any()
+
+
+def test_what_is_packed(written: TfliteExport, trained: TrainedRun, model: TfliteModel):
+    for path in written.path.glob("*.tflite"):
+        with zipfile.ZipFile(path) as archive:
+            assert archive.namelist() == ["vocabulary.txt", "export.json"]
+    assert tuple(model.words) == trained.vocabulary.words
+    assert model.metadata["variant"] == "float32"
+    assert model.metadata["options"]["beam_size"] == 3
+
+
+def test_joining_keeps_both(trained: TrainedRun):
+    parts = TfliteFunctions(trained).trace()
+    chosen = {name: parts[name] for name in ("greedy", "embed_text")}
+    alone = [convert({name: function}, "float32") for name, function in chosen.items()]
+    model = joined(*alone)
+    assert operators(model) == operators(alone[0]) | operators(alone[1])
+    from ai_edge_litert.interpreter import Interpreter
+
+    features = np.random.default_rng(0).random([2, 1280], np.float32)
+    token_ids = np.array([[4, 5]], np.int32)
+    for content, names in ((model, [*chosen]), (alone[0], ["greedy"]), (alone[1], ["embed_text"])):
+        interpreter = Interpreter(model_content=content)
+        assert sorted(interpreter.get_signature_list()) == sorted(names)
+        if "greedy" in names:
+            found = interpreter.get_signature_runner("greedy")(image_features=features)
+            expected = parts["greedy"](tf.constant(features))
+            np.testing.assert_array_equal(found["token_ids"], expected["token_ids"])
+        if "embed_text" in names:
+            found = interpreter.get_signature_runner("embed_text")(token_ids=token_ids)
+            expected = parts["embed_text"](tf.constant(token_ids))
+            np.testing.assert_allclose(
+                found["word_embeddings"], expected["word_embeddings"], atol=1e-5
+            )
+
+
+def test_the_example_needs_nothing_else(
+    written: TfliteExport, trained: TrainedRun, pictures: list[bytes], tmp_path: Path
+):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(io.BytesIO(pictures[0])).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    turned = (tmp_path / "turned.jpg").read_bytes()
+    without = "import runpy, sys; sys.modules.update(tensorflow=None, keras=None, visem_tf=None)"
+    run = f"{without}; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    model = written.path / "captions-float32.tflite"
+    done = subprocess.run(
+        [sys.executable, "-c", run, str(EXAMPLE), str(model), str(tmp_path / "turned.jpg")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    from visem_tf.regions.pictures import read_picture
+
+    upright = read_picture(turned)
+    assert upright != turned
+    description = trained.describe(trained.extractor.extract([upright]))[0]
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{tmp_path / 'turned.jpg'}: {description.caption}"
+    assert len(lines) == 1 + len(description.boxes)
+
+
+def test_the_command(
+    make_run: Callable[..., TrainedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = make_run(tmp_path / "run", "generate/full_frame", **{"regions.proposer": "none"})
+    arguments = ["--run-dir", str(run.run.path), "--format", "tflite", "--check", "1"]
+    main([*arguments, "--to", str(tmp_path / "to"), "--variants", "float32"])
+    assert sorted(path.name for path in (tmp_path / "to" / "1").iterdir()) == [
+        "captions-float32.tflite",
+        "export.json",
+        "vocabulary.txt",
+    ]
+    printed = capsys.readouterr().out
+    assert "greedy 1/1" in printed and "embed_text: left out, the run has no model align" in printed
+    with pytest.raises(UserError, match="--variants must be of .* not 'float23'; did you mean"):
+        main([*arguments, "--variants", "float23"])
+
+
+def test_what_is_refused(make_run: Callable[..., TrainedRun], tmp_path: Path):
+    calibration: Any = lambda count: []  # noqa: E731
+    run = make_run(tmp_path / "detector", **{"regions.proposer": "retinanet"})
+    with pytest.raises(UserError, match="retinanet cannot be written as TFLite; train a run with"):
+        export_tflite(run, tmp_path / "to", calibration=calibration)
+    untrained = make_run(tmp_path / "untrained", **{"regions.proposer": "none"})
+    with pytest.raises(UserError, match="no trained model to export"):
+        export_tflite(untrained, tmp_path / "to", calibration=calibration)
+    with pytest.raises(ValueError, match="int8 needs pictures"):
+        convert({}, "int8")
+    assert not (tmp_path / "to").exists()
