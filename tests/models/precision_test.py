@@ -11,6 +11,8 @@ from visem_tf.models.keras_files import load_model, save_model
 from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.regions.extractor import Regions
+from visem_tf.stages.scoring import Scorer
 
 rng = np.random.default_rng(0)
 REGIONS = {
@@ -64,6 +66,21 @@ def test_sixteen_bits_train_nearly_alike_and_leave_models_of_32(name, tmp_path):
     assert loaded(inputs).dtype == tf.float32
     np.testing.assert_allclose(loaded(inputs), full(inputs), rtol=1e-5, atol=1e-5)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_model_in_training_ranks_in_16_bits():
+    class Cache:
+        def batches(self, size):
+            arrays = {name: value.numpy() for name, value in REGIONS.items()}
+            yield np.arange(6), Regions(boxes=None, scores=None, **arrays)
+
+    build, batch = MODELS["alignment"]
+    with training_precision("mixed_bfloat16"):
+        model = build()
+    scores = model(batch)
+    found = Scorer(model, 4, 16)(Cache(), tf.RaggedTensor.from_tensor(batch["token_ids"]))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, scores, rtol=0.02, atol=0.02)
 
 
 def test_large_batches_are_scored_in_parts_with_the_same_step(monkeypatch):
