@@ -39,6 +39,8 @@ def page(found: dict[str, Any]) -> str:
     machine = found["machine"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     measured = f"{machine['cores']} cores of {machine['processor']}, {gpus}"
+    if machine["load"] > machine["cores"]:
+        measured += f", busy with other work: {machine['load']:g} processes wanted them"
     return "\n".join(
         [
             "# From thousands of pictures to a hundred million",
@@ -65,7 +67,8 @@ def page(found: dict[str, Any]) -> str:
             "",
             "## What grows with the data",
             "",
-            "Training from a cache on disk, one, three and ten times as many pictures:",
+            "Training from a cache on disk, one, three and ten times as many pictures. Files of the "
+            "cache that are mapped count as memory of the process:",
             "",
             *_growth(found["results"]),
             "",
