@@ -67,8 +67,8 @@ def page(found: dict[str, Any]) -> str:
             "",
             "## What grows with the data",
             "",
-            "Training from a cache on disk, one, three and ten times as many pictures. Files of the "
-            "cache that are mapped count as memory of the process:",
+            "Training from a cache on disk, one, three and ten times as many pictures. Files of "
+            "the cache that are mapped count as memory of the process:",
             "",
             *_growth(found["results"]),
             "",
