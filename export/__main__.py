@@ -87,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _saved_model(config: Any, options: Any, to: Path) -> None:
+    from visem_tf.datasets import PRECOMPUTED
     from visem_tf.export.samples import sample_pictures
     from visem_tf.export.saved_model import check_exportable, export_saved_model
     from visem_tf.export.serving import docker_command, write_configuration
@@ -95,7 +96,10 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
 
     run = TrainedRun(config.run_dir, config)
     check_exportable(run)
-    pictures, where = sample_pictures(config, max(options.check, 0), folder=options.pictures)
+    pictures: list[bytes] = []
+    where = ""
+    if config.dataset != PRECOMPUTED:  # which has no pictures, and says nothing of any
+        pictures, where = sample_pictures(config, max(options.check, 0), folder=options.pictures)
     export = export_saved_model(
         run,
         to,

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Callable, Collection
 
 import tensorflow as tf
+from visem_tf.datasets import PRECOMPUTED
 from visem_tf.export.answers import Answers
 from visem_tf.export.pictures import all_readable, decode_pictures
 
@@ -90,6 +91,9 @@ class Signatures:
             for name, model in models.items()
             if not run.has(model)
         }
+        if run.config.dataset == PRECOMPUTED:
+            reason = "the run was trained on features that were computed elsewhere"
+            self.left_out |= {name: reason for name in wanted if _needs_pictures(name)}
         """Signatures that cannot be offered, with the reasons."""
         self.names = [name for name in wanted if name not in self.left_out]
         if not self.names:
@@ -102,7 +106,7 @@ class Signatures:
             # Read now: if it were read while a function is traced, it would keep the values that
             # its weights start with.
             getattr(run, _MODELS[model])
-        if any(_split(name)[1] != "_from_features" for name in self.names if name != "embed_text"):
+        if any(map(_needs_pictures, self.names)):
             self.extractor = run.extractor
         self.answers = Answers(run)
 
@@ -227,6 +231,10 @@ def _split(name: str) -> tuple[str, str]:
         if source and name.endswith(source):
             return name.removesuffix(source), source
     return name, ""
+
+
+def _needs_pictures(name: str) -> bool:
+    return name != "embed_text" and _split(name)[1] != "_from_features"
 
 
 def _model_of(name: str) -> str:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from visem_tf.datasets import dummy_data
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.precomputed import dummy_data as features_of
@@ -236,7 +237,18 @@ def test_a_run_trains_without_boxes_and_says_what_it_cannot_do(folder, tmp_path,
     )
     said = capsys.readouterr().err
     assert "the features have no boxes" in said
-    assert "no export: the features of this run were computed elsewhere" in said
+    exported = json.loads((run / "saved_model/1/export.json").read_text())
+    assert "computed elsewhere" in exported["left_out"]["greedy"]
+    model = tf.saved_model.load(str(run / "saved_model/1"))
+    assert set(model.signatures) == set(exported["signatures"])
+    vectors = np.load(folder / "test_ims.npy")
+    frames = np.concatenate([vectors.mean(axis=1, keepdims=True), vectors], axis=1)
+    found = model.signatures["greedy_from_features"](region_features=tf.constant(frames))
+    written = json.loads((run / "captions_test_greedy.json").read_text())
+    texts = {item["image_id"]: item["caption"] for item in written}
+    assert [text.decode() for text in found["captions"].numpy()] == [
+        texts[f"test-{row}"] for row in range(len(frames))
+    ]
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["ranking"]["image_search"]["r10"] == 100.0
     assert metrics["regions"] is None
