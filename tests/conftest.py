@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from visem_tf.quiet import start_tensorflow
@@ -87,10 +88,35 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 
 
 @pytest.fixture(scope="session")
+def attending_run(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """The tiny run with an untrained generator that attends to regions, and none of regions."""
+    from visem_tf.config import Config
+    from visem_tf.stages.generators import build_generator
+    from visem_tf.text import Vocabulary
+
+    copy = tmp_path_factory.mktemp("attending_run") / "run"
+    shutil.copytree(tiny_run.path, copy, ignore=shutil.ignore_patterns("last-*", "saved_model"))
+    shutil.rmtree(copy / "checkpoints" / "generate" / "regions")
+    config = Config.from_json((copy / "config.json").read_text(encoding="utf-8"))
+    config = config.updated({"generate.model": "attention", "generate.regions": False})
+    (copy / "config.json").write_text(config.to_json(), encoding="utf-8")
+    sample = np.random.default_rng(0).random((20, 1280), np.float32)
+    vocabulary = Vocabulary.load(copy / "vocabulary.txt")
+    model = build_generator(config, "full_frame", vocabulary, sample)
+    model.save(copy / "checkpoints" / "generate" / "full_frame" / "best.keras")
+    return TinyRun(copy, tiny_run.cache_dir)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless Chromium, driven by Playwright; tests without one are skipped."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+    found = next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+        ),
+        None,
+    )
     with sync_api.sync_playwright() as playwright:
         if found is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("there is no Chromium; `playwright install chromium` fetches one")

@@ -140,3 +140,18 @@ def test_boxes_for_other_pictures_are_refused(tiny_run, folder: Path, tmp_path: 
     boxes.write_text('{"other.jpg": [[0, 0, 1, 1]]}')
     with pytest.raises(UserError, match=r"has no boxes for .*a\.png"):
         describe.main([*tiny_run.options, str(folder / "a.png"), "--boxes", str(boxes)])
+
+
+def test_describe_shows_what_the_generator_looked_at(attending_run, tmp_path, capsys):
+    picture, drawn = tmp_path / "a.png", tmp_path / "drawn"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)).save(picture)
+    command = [*attending_run.options, str(picture), "--picture", str(drawn)]
+    describe.main([*command, "--json", str(tmp_path / "out.json")])
+    [described] = json.loads((tmp_path / "out.json").read_text())
+    words = described["attention"]["words"]
+    assert " ".join(word["word"] for word in words) == described["caption"]
+    assert all(1 / 4 <= word["weight"] <= 1 for word in words)
+    boxes = [region["box"] for region in described["regions"]]
+    assert all(word["box"] == boxes[word["region"]] for word in words)
+    assert sorted(path.name for path in drawn.iterdir()) == ["a-attention.jpg", "a-described.jpg"]
+    assert "looked at" in capsys.readouterr().out

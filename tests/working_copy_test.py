@@ -1,12 +1,15 @@
 """Run directories and caches on a storage without disk paths: TensorFlow's in-memory `ram://`."""
 
+import json
 import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
+from visem_tf.datasets.scenes.renderer import encode_jpeg, render
+from visem_tf.datasets.scenes.sampling import sample_scene
 
-from visem_tf import fit
+from visem_tf import describe, fit, search
 from visem_tf.errors import UserError
 from visem_tf.files import atomic_path, save_array, write_atomically
 from visem_tf.stages.run_directory import RunDirectory
@@ -97,3 +100,31 @@ def test_a_run_is_trained_and_resumed_there(remote, tiny_run, capsys):
     lines = (remote / "run/alignments.jsonl").read_text()
     assert lines == (tiny_run.path / "alignments.jsonl").read_text(encoding="utf-8")
     assert (remote / "run/checkpoints/align/best.keras").read_bytes() == before
+
+
+def test_pictures_are_described_and_found_there(remote, tiny_run, capsys):
+    scenes = [encode_jpeg(render(sample_scene(seed=3, split="test", index=n))) for n in range(2)]
+    for number, encoded in enumerate(scenes):
+        (remote / "photos" / "deep" / f"{number}.jpg").write_bytes(encoded)
+    (remote / "photos" / "notes.txt").write_bytes(b"no picture")
+    (remote / "boxes.json").write_bytes(b'{"0.jpg": [[0.1, 0.1, 0.9, 0.9]]}')
+    describe.main(
+        [
+            *tiny_run.options,
+            f"{remote}/photos",
+            "--boxes",
+            f"{remote}/boxes.json",
+            "--json",
+            f"{remote}/said.json",
+            "--picture",
+            f"{remote}/drawn",
+        ]
+    )
+    said = json.loads((remote / "said.json").read_text())
+    assert [item["image"] for item in said] == [f"{remote}/photos/deep/{n}.jpg" for n in range(2)]
+    assert len(names_in(remote / "drawn")) == 2
+    command = [*tiny_run.options, "--images", f"{remote}/photos", "a red ball"]
+    search.main([*command, "--json", f"{remote}/found.json", "--picture", f"{remote}/seen"])
+    [found] = json.loads((remote / "found.json").read_text())
+    assert {picture["image"] for picture in found["pictures"]} == {item["image"] for item in said}
+    assert len(names_in(remote / "seen")) == 2

@@ -335,6 +335,21 @@ class EvaluateConfig(Settings):
 
 
 @dataclass(frozen=True)
+class ReportConfig(Settings):
+    """What people look at: `report.html`, and TensorBoard."""
+
+    section: ClassVar[str] = "report"
+
+    pictures: int = setting(24, at_least=1)
+    """Pictures in `report.html`, a third each of the best, of any and of the worst."""
+    every: int = setting(2, at_least=0)
+    """Pictures and sentences are written for TensorBoard every so many epochs; 0: never."""
+    profile: bool = False
+    """Whether a few steps of each training are profiled for TensorBoard (to look at them needs the
+    package tensorboard-plugin-profile)."""
+
+
+@dataclass(frozen=True)
 class DistributeConfig(Settings):
     """Training on several devices; the objective does not depend on how many there are."""
 
@@ -418,6 +433,7 @@ class Config(Settings):
     infer: InferConfig = field(default_factory=InferConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
     distribute: DistributeConfig = field(default_factory=DistributeConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 

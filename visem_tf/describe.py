@@ -5,33 +5,26 @@ python -m visem_tf.describe --run-dir runs/f8k photo.jpg holidays/ --picture des
 
 import contextlib
 import io
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
+from visem_tf.described import Writer, write_json
 from visem_tf.errors import UserError
-from visem_tf.picture_files import find_pictures, free_name
+from visem_tf.picture_files import find_pictures
 from visem_tf.quiet import first_operation, start_tensorflow
-from visem_tf.snippets import box_as_json
+from visem_tf.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
     from visem_tf.looking import Looker, Query
     from visem_tf.own_pictures import OwnPictures
     from visem_tf.regions.extractor import Regions
     from visem_tf.regions.pictures import PictureError
-    from visem_tf.trained import Description, TrainedRun
-
-
-_FUNCTION_WORDS = {
-    *("a", "an", "the", "its", "his", "her", "their", "and", "or", "is", "are", "of", "in", "on"),
-    *("at", "by", "to", "into", "onto", "with", "through", "from"),
-}
+    from visem_tf.trained import TrainedRun
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -123,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         query = looker.read(options.sentence)
         warn_of([query])
     failures: list[PictureError] = []
-    writer = _Writer(
-        Path(options.picture).expanduser() if options.picture else None,
+    writer = Writer(
+        as_path(options.picture) if options.picture else None,
         None if options.boxes else options.top,
     )
     try:
@@ -137,89 +130,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 writer.take(*each)
     finally:  # what was described before a mistake, or Ctrl-C, is not lost
         if options.json:
-            write_json(Path(options.json).expanduser(), writer.results)
+            write_json(as_path(options.json), writer.results)
     complain(failures)
-
-
-def chosen_regions(description: "Description", count: int = 6) -> list[int]:
-    """The regions to show: proposed ones with the best texts, each text once.
-
-    The better text is the one that fits its region better; without an alignment model, the one
-    whose words the generator is surer of. Texts of nothing but "a", "in the" and the like are left
-    out.
-
-    Args:
-      description: Of a picture.
-      count: How many, at most.
-
-    Returns:
-      Positions, the best first.
-    """
-    worth = description.region_fits
-    if worth is None:
-        worth = word_probabilities(description)
-    by_text: dict[str, int] = {}
-    for region in np.argsort(-worth, kind="stable").tolist():
-        if region > 0 and set(description.region_captions[region].split()) - _FUNCTION_WORDS:
-            by_text.setdefault(description.region_captions[region], region)
-    return list(by_text.values())[:count]
-
-
-def word_probabilities(description: "Description") -> np.ndarray:
-    """How sure the texts of the regions are: the geometric mean of the probability of a word.
-
-    Args:
-      description: Of a picture with R regions.
-
-    Returns:
-      float [R], 0 to 1.
-    """
-    lengths = np.array([len(text.split()) + 1 for text in description.region_captions])
-    return np.exp(description.region_log_probs / lengths)
-
-
-def as_json(path: Path, description: "Description") -> dict[str, Any]:
-    """A description in JSON's types; boxes are `rel_yxyx`."""
-    fits = description.region_fits
-    if fits is None:
-        fits = np.full(len(description.boxes), None)
-    regions = [
-        {
-            "box": box_as_json(box),
-            "caption": caption,
-            "log_prob": round(float(log_prob), 4),
-            "region_score": round(float(score), 4),
-            "fit": None if fit is None else round(float(fit), 4),
-        }
-        for box, caption, log_prob, score, fit in zip(
-            description.boxes,
-            description.region_captions,
-            description.region_log_probs,
-            description.region_scores,
-            fits,
-            strict=True,
-        )
-    ]
-    return {
-        "image": str(path),
-        "caption": description.caption,
-        "log_prob": round(description.log_prob, 4),
-        "regions": regions,
-    }
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON, whole or not at all; bytes of file names that are no text stand escaped."""
-    from visem_tf.files import write_atomically
-
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _regions(
     run: "TrainedRun",
     config: Config,
-    paths: Sequence[Path],
+    paths: Sequence[AnyPath],
     options: Any,
     failures: list["PictureError"],
 ) -> Iterator[tuple["OwnPictures", "Regions"]]:
@@ -234,7 +152,7 @@ def _regions(
     settings = config.regions
     given = None
     if options.boxes:
-        given = read_boxes(Path(options.boxes).expanduser(), options.box_format)
+        given = read_boxes(as_path(options.boxes), options.box_format)
         if not any(given.has(path) for path in paths):
             raise UserError(
                 f"{options.boxes} has no boxes for {paths[0]}; it names pictures by file"
@@ -280,90 +198,6 @@ def _looks(looker: "Looker", query: "Query", regions: "Regions") -> list[dict[st
         }
         for row, score in enumerate(scores)
     ]
-
-
-class _Writer:
-    """Shows descriptions as they come.
-
-    Args:
-      folder: For drawn pictures; None draws none.
-      top: Regions to show; None shows all.
-    """
-
-    def __init__(self, folder: Path | None, top: int | None) -> None:
-        self.folder = folder
-        self.top = top
-        self.results: list[dict[str, Any]] = []
-        self._taken: set[str] = set()
-
-    def take(
-        self, path: Path, encoded: bytes, description: "Description", looks: dict[str, Any] | None
-    ) -> None:
-        """Prints, draws and remembers the description of a picture."""
-        if self.top is None:
-            shown = list(range(1, len(description.boxes)))
-        else:
-            shown = chosen_regions(description, self.top)
-        self._print(path, description, shown, looks)
-        result = as_json(path, description)
-        self.results.append(result if looks is None else {**result, "looks": looks})
-        if self.folder:
-            texts = [description.region_captions[region] for region in shown]
-            name = free_name(f"{path.stem}-described", ".jpg", self._taken)
-            self._draw(name, encoded, description.boxes[shown], texts, description.caption)
-            if looks is not None:
-                segments = looks["segments"]
-                boxes = np.array([segment["box"] for segment in segments]).reshape(-1, 4)
-                texts = [segment["text"] for segment in segments]
-                name = free_name(f"{path.stem}-sentence", ".jpg", self._taken)
-                self._draw(name, encoded, boxes, texts, looks["sentence"])
-
-    def _print(
-        self,
-        path: Path,
-        description: "Description",
-        shown: list[int],
-        looks: dict[str, Any] | None,
-    ) -> None:
-        from visem_tf.report.pictures import place_in_words
-        from visem_tf.terminal import print_line, print_table
-
-        if self.results:
-            print()
-        print_line(f"{path}: {description.caption or '(nothing)'}", style="bold")
-        sureness = word_probabilities(description)
-        rows = [
-            [
-                str(number),
-                f"{100 * sureness[region]:.0f} %",
-                description.region_captions[region] or "(nothing)",
-                place_in_words(description.boxes[region]),
-                " ".join(f"{edge:.2f}" for edge in description.boxes[region]),
-            ]
-            for number, region in enumerate(shown, start=1)
-        ]
-        if rows:
-            columns = ["#>", "sure>", "region", "where", "top left bottom right"]
-            print_table(columns, rows, indent=2)
-        if looks is not None:
-            print_line(f"“{looks['sentence']}”, score {looks['score']:.2f}", indent=2)
-            rows = [
-                [segment["text"], f"{segment['score']:.2f}", place_in_words(segment["box"])]
-                for segment in looks["segments"]
-            ]
-            print_table(["words", "score>", "look at"], rows, indent=2)
-
-    def _draw(
-        self, name: str, encoded: bytes, boxes: np.ndarray, texts: list[str], caption: str
-    ) -> None:
-        from PIL import Image
-
-        from visem_tf.files import write_atomically
-        from visem_tf.report.pictures import as_jpeg, draw_regions
-
-        assert self.folder
-        picture = draw_regions(Image.open(io.BytesIO(encoded)), boxes, texts, caption)
-        write_atomically(self.folder / name, as_jpeg(picture))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Sentences that a user types: how well they fit pictures, and which words look where.
 
-What `search` and `describe --sentence` have in common. Scores are S_kl of the paper
+What `search`, `describe --sentence` and the demo have in common. Scores are S_kl of the paper
 (section 3.1.3), the regions of the words those of the chain MRF (3.1.4).
 """
 

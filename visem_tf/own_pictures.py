@@ -5,7 +5,6 @@ import itertools
 import os
 import sys
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -13,6 +12,7 @@ import tensorflow as tf
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import prepare_picture
 from visem_tf.regions.pictures import PictureError, read_picture
+from visem_tf.storage import AnyPath
 
 _READERS = 2
 
@@ -26,13 +26,13 @@ class OwnPictures(NamedTuple):
       pixels: float [B, P, P, 3] in 0..255.
     """
 
-    paths: list[Path]
+    paths: list[AnyPath]
     encoded: list[bytes]
     pixels: tf.Tensor
 
 
 def read_pictures(
-    paths: Sequence[Path], picture_size: int, batch_size: int, failures: list[PictureError]
+    paths: Sequence[AnyPath], picture_size: int, batch_size: int, failures: list[PictureError]
 ) -> Generator[OwnPictures, None, None]:
     """Reads pictures in batches, the next one while the caller is busy with this one.
 
@@ -84,6 +84,6 @@ def complain(failures: Sequence[PictureError]) -> None:
         raise UserError(f"cannot read {failures[-1]}") from failures[-1]
 
 
-def _read(path: Path, picture_size: int) -> tuple[bytes, tf.Tensor]:
+def _read(path: AnyPath, picture_size: int) -> tuple[bytes, tf.Tensor]:
     encoded = read_picture(path)
     return encoded, prepare_picture(tf.constant(encoded), picture_size)

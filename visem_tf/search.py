@@ -6,7 +6,6 @@ The regions of pictures are kept in the cache directory: the next search takes s
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
 from visem_tf.picture_files import find_pictures, free_name
 from visem_tf.quiet import first_operation, start_tensorflow
+from visem_tf.storage import AnyPath, as_path
 
 _STORED_AT_A_TIME = 256
 
@@ -89,17 +89,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         results = rank(looker, queries, paths, regions, options.top)
         _print(results)
     if options.picture:
-        _draw(Path(options.picture).expanduser(), results)
+        _draw(as_path(options.picture), results)
     if options.json:
-        from visem_tf.describe import write_json
+        from visem_tf.described import write_json
 
-        write_json(Path(options.json).expanduser(), results)
+        write_json(as_path(options.json), results)
     complain(failures)
 
 
 def stored_regions(
-    run: "TrainedRun", paths: Sequence[Path], failures: list["PictureError"]
-) -> tuple[list[Path], "Regions"]:
+    run: "TrainedRun", paths: Sequence[AnyPath], failures: list["PictureError"]
+) -> tuple[list[AnyPath], "Regions"]:
     """The regions of pictures, from the cache directory where they are known.
 
     Args:
@@ -116,12 +116,11 @@ def stored_regions(
     from visem_tf.regions.extractor import Regions
     from visem_tf.regions.pictures import PictureError
     from visem_tf.regions.store import RegionStore, identity, store_folder
-    from visem_tf.storage import as_path
     from visem_tf.working_copy import working_copy
 
     settings = run.config.regions
     store = RegionStore(working_copy(store_folder(as_path(run.config.cache_dir), settings)))
-    names: dict[Path, bytes] = {}
+    names: dict[AnyPath, bytes] = {}
     for path in paths:
         try:
             names[path] = identity(path)
@@ -163,7 +162,7 @@ def stored_regions(
 def rank(
     looker: "Looker",
     queries: Sequence["Query"],
-    paths: Sequence[Path],
+    paths: Sequence[AnyPath],
     regions: "Regions",
     top: int,
 ) -> list[dict[str, Any]]:
@@ -237,7 +236,7 @@ def _print(results: Sequence[dict[str, Any]]) -> None:
         print_table(["#>", "score>", "picture", "which words look where"], rows, indent=2)
 
 
-def _draw(folder: Path, results: Sequence[dict[str, Any]]) -> None:
+def _draw(folder: AnyPath, results: Sequence[dict[str, Any]]) -> None:
     import io
 
     from PIL import Image
@@ -250,7 +249,7 @@ def _draw(folder: Path, results: Sequence[dict[str, Any]]) -> None:
     for number, result in enumerate(results, start=1):
         before = f"{number}-" if len(results) > 1 else ""
         for picture in result["pictures"]:
-            path = Path(picture["image"])
+            path = as_path(picture["image"])
             drawn = draw_regions(
                 Image.open(io.BytesIO(read_picture(path))),
                 np.array([segment["box"] for segment in picture["segments"]]).reshape(-1, 4),

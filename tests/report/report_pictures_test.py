@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visem_tf.report.pictures import COLOURS, as_jpeg, draw_regions
+from visem_tf.report.pictures import COLOURS, as_jpeg, draw_attention, draw_regions
 
 
 def luminance(colour: str) -> float:
@@ -57,3 +57,23 @@ def test_a_label_that_is_wider_than_the_picture_is_cut_inside_it():
 def test_as_jpeg():
     picture = Image.open(io.BytesIO(as_jpeg(Image.new("RGB", (5, 3), "red"))))
     assert (picture.format, picture.size) == ("JPEG", (5, 3))
+
+
+def test_what_a_word_looked_at_stays_bright():
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0.5, 1, 1]])
+    attention = np.array([[0.2, 0.7, 0.1], [0.1, 0.1, 0.8], [1 / 3, 1 / 3, 1 / 3]])
+    sheet = draw_attention(
+        Image.new("L", (60, 60), 200), ["left", "right", "any"], attention, boxes
+    )
+    panels = [np.asarray(sheet)[100, start : start + 240, 0] for start in (0, 248, 496)]
+    assert panels[0][50] == 200 and panels[0][200] == 80
+    assert panels[1][50] == 80 and panels[1][200] == 200
+    assert set(panels[2].tolist()) == {80}
+
+
+def test_pictures_with_attention_may_be_small_and_captions_long():
+    attention = np.full([30, 2], 0.5)
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 0, 0]])
+    sheet = draw_attention(Image.new("RGB", (1, 3000)), ["<b>"] * 30, attention, boxes)
+    assert sheet.width == 4 * 248 and sheet.height > 8 * 240
+    assert draw_attention(Image.new("RGB", (5, 5)), [], np.zeros([0, 2]), boxes).width == 248

@@ -9,6 +9,7 @@ from visem_tf.report.tensorboard import (
     AlignedPicture,
     write_alignment_pictures,
     write_captions,
+    write_hyperparameters,
 )
 
 
@@ -39,3 +40,23 @@ def test_captions_are_a_table_that_they_cannot_break(tmp_path: Path):
     lines = tf.make_ndarray(event.tensor_proto).item().decode().splitlines()
     assert event.step == 3
     assert lines[2:] == [r"| one.jpg | a \| b | written |", "| &lt;two>.jpg | two lines |  |"]
+
+
+def test_captions_of_nothing_that_people_wrote_have_no_column_for_it(tmp_path: Path):
+    write_captions(tmp_path, 1, {"one.jpg": "a; b"}, tag="regions")
+    [event] = read(tmp_path).Tensors("regions")
+    text = tf.make_ndarray(event.tensor_proto).item().decode()
+    assert text.splitlines() == ["| picture | generated |", "|---|---|", "| one.jpg | a; b |"]
+
+
+def test_hyperparameters_stand_with_their_figures_in_a_file_of_their_own(tmp_path: Path):
+    settings = {"align.margin": 1.0, "dataset": "scenes", "align.train_words": True}
+    write_hyperparameters(tmp_path, settings, {"r1": 12.5}, suffix=".report")
+    assert len(list(tmp_path.glob("events.*.report"))) == 1
+    events = read(tmp_path)
+    assert float(tf.make_ndarray(events.Tensors("metrics/r1")[0].tensor_proto)) == 12.5
+    content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    for name in settings:
+        assert name.encode() in content
+    figures = events.PluginTagToContent("hparams")["_hparams_/experiment"]
+    assert b"metrics/r1" in figures

@@ -1,5 +1,6 @@
 """The stage on a run that was made by hand: tiny models, regions and pictures."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -14,7 +15,7 @@ from visem_tf.datasets.loading import CaptionDataset, Split
 from visem_tf.config import Config
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.cache import _FIELDS, FeatureCache
-from visem_tf.stages import Context, RunDirectory, report
+from visem_tf.stages import Context, RunDirectory, report, run_stages
 from visem_tf.stages.align import build_model
 from visem_tf.stages.generators import build_generator
 from visem_tf.text import Vocabulary
@@ -112,7 +113,7 @@ def test_a_run_that_has_only_been_aligned(context: Context):
     assert html.count('class="snippet"') >= 6  # Six sentences with words.
     assert 'width="400" height="133"' in html
     assert str(context.run.path) not in html
-    assert list((context.run / "tensorboard" / "examples").glob("events.*"))
+    assert list((context.run / "tensorboard").glob("events.*.report"))
 
 
 def test_a_whole_run_and_the_same_page_again(context: Context):
@@ -129,4 +130,21 @@ def test_a_whole_run_and_the_same_page_again(context: Context):
     assert "has not been trained" not in html.replace("it has not been trained yet", "")
     report.run(context)
     assert (context.run / "report.html").read_text(encoding="utf-8") == html
-    assert len(list((context.run / "tensorboard" / "examples").glob("events.*"))) == 2
+    assert len(list((context.run / "tensorboard").glob("events.*.report"))) == 2
+
+
+def test_the_page_is_made_again_for_another_number_of_pictures(context: Context):
+    for stage in ("features", "align", "infer", "generate", "evaluate"):
+        context.run.mark_done(stage, 0.0, {})
+    context.run.mark_done("report", 0.0, {"pictures": 6, "asked": context.config.report.pictures})
+    assert report.is_outdated(context)  # there is no page
+    (context.run / "report.html").write_text("a page", encoding="utf-8")
+    assert not report.is_outdated(context)
+    lines: list[str] = []
+    config = context.config.updated({"stages": ("report",)})
+    run_stages(dataclasses.replace(context, config=config), progress=lines.append)
+    assert lines == ["[1/1] report: finished before, skipped"]
+    config = config.updated({"report.pictures": 3})
+    run_stages(dataclasses.replace(context, config=config), progress=lines.append)
+    assert context.run.summary("report")["asked"] == 3
+    assert (context.run / "report.html").stat().st_size > 1000

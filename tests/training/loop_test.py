@@ -77,7 +77,7 @@ def training(folder, figures=None, kill_in=None, kill_after=None, save_seconds=0
     )
     progress.kill_after = kill_after
     try:
-        train(model, batches, STEPS, progress, folder / "logs")
+        train(model, batches, STEPS, progress)
     except Killed:
         return None, progress
     return model, progress

@@ -133,6 +133,8 @@ def apply_global_gradients(
     # Rows of an embedding that occur twice must be added up before they can be clipped.
     gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
     gradients = all_reduce_sum(gradients)
+    if (norm := getattr(model, "gradient_norm", None)) is not None:  # somebody watches
+        norm.update([gradient / tf.cast(loss_scale, gradient.dtype) for gradient in gradients])
     if clip_value is not None:
         limit = tf.cast(clip_value * loss_scale, tf.float32)
         clipped = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]

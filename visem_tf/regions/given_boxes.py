@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,11 +41,11 @@ class GivenBoxes:
         self.box_format = box_format
         self.source = source
 
-    def has(self, path: Path) -> bool:
+    def has(self, path: AnyPath) -> bool:
         """Whether there are boxes for a picture."""
         return self._key(path) is not None
 
-    def of(self, path: Path, size: tuple[int, int]) -> np.ndarray:
+    def of(self, path: AnyPath, size: tuple[int, int]) -> np.ndarray:
         """The boxes of a picture, cut off at its border.
 
         Args:
@@ -97,7 +96,7 @@ class GivenBoxes:
         )
         return np.clip(np.asarray(converted, np.float32), 0, 1)
 
-    def _key(self, path: Path) -> str | None:
+    def _key(self, path: AnyPath) -> str | None:
         for key in (str(path), path.name, ""):
             if key in self.by_name:
                 return key

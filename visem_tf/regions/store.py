@@ -17,20 +17,20 @@ from visem_tf.config import RegionsConfig
 from visem_tf.files import save_array
 from visem_tf.regions.cache import as_regions, cache_folder, cache_key, record_fields
 from visem_tf.regions.extractor import Regions
-from visem_tf.storage import AnyPath
+from visem_tf.storage import AnyPath, absolute
 
 _FIELDS = ("identity", "region_features", "boxes", "scores", "region_mask")
 
 
-def identity(path: Path) -> bytes:
+def identity(path: AnyPath) -> bytes:
     """What a file is known by: 32 hexadecimal digits of its path, size and time of change.
 
     Raises:
       OSError: The file is missing.
     """
-    path = path.absolute()
     status = path.stat()
-    text = f"{status.st_size} {status.st_mtime_ns} ".encode() + os.fsencode(path)
+    where = os.fsencode(absolute(os.fspath(path)))
+    text = f"{status.st_size} {status.st_mtime_ns} ".encode() + where
     return hashlib.sha256(text).hexdigest()[:32].encode()
 
 

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from visem_tf.mrf import find_segments
+from visem_tf.report.attention import LookedCaption
 from visem_tf.report.pictures import COLOURS, place_in_words
 
 GROUPS = ("best", "random", "worst")
 """Pictures whose own sentence ranks first, any pictures, and those where it ranks last."""
 
 _DESCRIBED_BOXES = 4
+_FUNCTION_WORDS = {
+    *("a", "an", "the", "its", "his", "her", "their", "and", "or", "is", "are", "of", "in", "on"),
+    *("at", "by", "to", "into", "onto", "with", "through", "from"),
+}
 _CORNERS = ("top-left", "top-right", "bottom-right", "bottom-left")
 
 
@@ -49,11 +54,29 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word of a sentence.
+
+    Attributes:
+      text: The word.
+      scores: Its score v_i . s_t with every box that is drawn, by number; empty if not known.
+    """
+
+    text: str
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Snippet:
     """Words of a sentence that follow each other and belong to one box."""
 
-    text: str
+    words: tuple[Word, ...]
     box: Box
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        return " ".join(word.text for word in self.words)
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,8 @@ class GalleryPicture:
       sentences: Aligned ones.
       caption: Generated from the whole frame; None if there is none.
       references: All sentences that people wrote.
+      looked: The words of the caption with what the generator looked at; None where it does not
+        look at regions.
     """
 
     file_name: str
@@ -94,6 +119,7 @@ class GalleryPicture:
     sentences: list[AlignedSentence]
     caption: str | None
     references: list[str]
+    looked: LookedCaption | None = None
 
 
 def choose_pictures(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int, str]]:
@@ -132,12 +158,13 @@ def align_picture(
     sentence_ranks: Sequence[int],
     region_boxes: np.ndarray,
     descriptions: Sequence[str] | None = None,
-    sureness: np.ndarray | None = None,
+    worth: np.ndarray | None = None,
+    similarities: np.ndarray | None = None,
 ) -> tuple[list[Box], list[AlignedSentence]]:
     """Numbers the boxes of a picture and cuts its sentences into snippets.
 
     Boxes come in the order in which the sentences name them. Where regions were described and the
-    sentences name few boxes, those with the surest descriptions are added, each text once.
+    sentences name few boxes, those with the best descriptions are added, each text once.
 
     Args:
       tokens: The words of N sentences.
@@ -145,16 +172,17 @@ def align_picture(
       sentence_ranks: N ranks of the picture for the sentences.
       region_boxes: float [R, 4], `rel_yxyx`; row 0 is the whole frame.
       descriptions: R texts; None if regions were not described.
-      sureness: float [R], by which descriptions are chosen, the higher the better; minus infinity
+      worth: float [R], by which descriptions are chosen, the higher the better; minus infinity
         for padded regions.
+      similarities: float [N, T, R], v_i . s_t; None if words shall have no scores.
 
     Returns:
       The boxes and the sentences.
     """
     sentence, first, last, region = find_segments(word_regions)
     shown = list(dict.fromkeys(region.tolist()))
-    if descriptions is not None and sureness is not None:
-        shown = _with_surest(shown, descriptions, sureness)
+    if descriptions is not None and worth is not None:
+        shown = _with_best(shown, descriptions, worth)
     boxes: list[Box] = []
     for number, position in enumerate(shown, start=1):
         top, left, bottom, right = (float(edge) for edge in region_boxes[position])
@@ -164,24 +192,44 @@ def align_picture(
     by_region = dict(zip(shown, boxes, strict=True))
     sentences = []
     for row, words in enumerate(tokens):
+        scored = [
+            Word(
+                text,
+                ()
+                if similarities is None
+                else tuple(round(float(score), 2) for score in similarities[row, place, shown]),
+            )
+            for place, text in enumerate(words)
+        ]
         snippets = [
-            Snippet(" ".join(words[first[n] : last[n] + 1]), by_region[int(region[n])])
+            Snippet(tuple(scored[first[n] : last[n] + 1]), by_region[int(region[n])])
             for n in np.flatnonzero(sentence == row)
         ]
         sentences.append(AlignedSentence(snippets, int(sentence_ranks[row])))
     return boxes, sentences
 
 
-def _with_surest(shown: list[int], descriptions: Sequence[str], sureness: np.ndarray) -> list[int]:
+def is_telling(text: str) -> bool:
+    """Whether a description says something: more than "a", "in the" and the like.
+
+    Example:
+      >>> is_telling("on the"), is_telling("a dog"), is_telling("")
+      (False, True, False)
+    """
+    return bool(set(text.split()) - _FUNCTION_WORDS)
+
+
+def _with_best(shown: list[int], descriptions: Sequence[str], worth: np.ndarray) -> list[int]:
     texts = {descriptions[region] for region in shown}
     shown = list(shown)
-    for region in np.argsort(-sureness, kind="stable").tolist():
+    for region in np.argsort(-worth, kind="stable").tolist():
         if len(shown) >= _DESCRIBED_BOXES:
             break
-        new = region > 0 and descriptions[region] not in {*texts, ""}
-        if new and region not in shown and np.isfinite(sureness[region]):
+        text = descriptions[region]
+        new = region > 0 and text not in texts and is_telling(text)
+        if new and region not in shown and np.isfinite(worth[region]):
             shown.append(region)
-            texts.add(descriptions[region])
+            texts.add(text)
     return shown
 
 

@@ -1,12 +1,14 @@
 """The page about a run: one file that a browser shows without a network."""
 
 import base64
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
 import markupsafe
+import numpy as np
 
 from visem_tf.report.curves import Curves
 from visem_tf.report.gallery import GROUPS, GalleryPicture
@@ -17,6 +19,32 @@ _GROUP_TITLES = {
     "random": "Pictures chosen at random",
     "worst": "Pictures whose own sentence ranks worst",
 }
+
+
+@dataclass(frozen=True)
+class WordScores:
+    """How well single words fit the pictures of the gallery, for its search by a sentence.
+
+    Attributes:
+      words: V words.
+      scores: float [V, P], what each adds to the score of each picture.
+    """
+
+    words: Sequence[str]
+    scores: np.ndarray
+
+    def packed(self) -> dict[str, Any]:
+        """The words and, in base64, a signed byte for each score: how much better than the word's
+        mean it is, in the 127th part of the largest difference.
+        """
+        relative = self.scores - self.scores.mean(axis=1, keepdims=True)
+        unit = max(float(np.abs(relative).max(initial=0)), 1e-6) / 127
+        steps = np.round(relative / unit).astype(np.int8)
+        return {
+            "words": list(self.words),
+            "unit": unit,
+            "scores": base64.b64encode(steps.tobytes()).decode("ascii"),
+        }
 
 
 @dataclass(frozen=True)
@@ -34,6 +62,7 @@ class Page:
       num_images: Among how many pictures a sentence's own was ranked.
       absences: What the gallery lacks, and why.
       configuration: As JSON text.
+      word_scores: For the search by a sentence; None leaves it out.
     """
 
     title: str
@@ -46,6 +75,7 @@ class Page:
     num_images: int
     absences: Sequence[str]
     configuration: str
+    word_scores: WordScores | None = None
 
 
 def render(page: Page) -> str:
@@ -57,6 +87,22 @@ def render(page: Page) -> str:
     Returns:
       HTML with its styles, its script and its pictures inside.
     """
+    groups = {
+        group: [picture for picture in page.pictures if picture.group == group] for group in GROUPS
+    }
+    curves = [
+        (training, [markupsafe.Markup(panel) for panel in training.panels])
+        for training in page.curves
+    ]
+    template = _environment().get_template("report.html.j2")
+    index = page.word_scores.packed() if page.word_scores and page.pictures else None
+    return template.render(
+        page=page, groups=groups, titles=_GROUP_TITLES, curves=curves, word_scores=index
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("visem_tf.report", "templates"),
         autoescape=True,
@@ -66,16 +112,7 @@ def render(page: Page) -> str:
     )
     environment.filters["data_uri"] = _data_uri
     environment.filters["percent"] = lambda share: f"{100 * share:.2f}%"
-    groups = {
-        _GROUP_TITLES[group]: [picture for picture in page.pictures if picture.group == group]
-        for group in GROUPS
-    }
-    curves = [
-        (training, [markupsafe.Markup(panel) for panel in training.panels])
-        for training in page.curves
-    ]
-    template = environment.get_template("report.html.j2")
-    return template.render(page=page, groups=groups, curves=curves)
+    return environment
 
 
 def headline(metrics: Mapping[str, Any] | None) -> str:

@@ -13,6 +13,10 @@ COLOURS = (
 """Colours of boxes, in order; white text on each has a contrast of 4.5 or more."""
 
 
+_PANEL = 240
+_PANELS_A_ROW = 4
+
+
 def place_in_words(box: Sequence[float]) -> str:
     """Where a box lies.
 
@@ -70,6 +74,45 @@ def draw_regions(
     for number, line in enumerate(lines):
         draw.text((8, size[1] + 6 + number * height), line, fill="black", font=font)
     return framed
+
+
+def draw_attention(
+    picture: Image.Image, words: Sequence[str], attention: np.ndarray, boxes: np.ndarray
+) -> Image.Image:
+    """Draws a picture once a word; the less the word looked at a place, the darker it is.
+
+    Args:
+      picture: Any picture.
+      words: W words.
+      attention: float [W, R]; a word's weights sum to 1.
+      boxes: float [R, 4], `rel_yxyx`; where they overlap, what their weights are above the mean
+        adds up.
+
+    Returns:
+      A new RGB picture, of four panels a row.
+    """
+    scale = _PANEL / max(picture.size)
+    width, height = (max(1, round(scale * side)) for side in picture.size)
+    pixels = np.asarray(picture.convert("RGB").resize((width, height)), np.float32)
+    columns = min(_PANELS_A_ROW, max(1, len(words)))
+    rows = -(-len(words) // columns)
+    font = ImageFont.load_default(_PANEL // 12)
+    line = _PANEL // 7
+    sheet = Image.new("RGB", (columns * (_PANEL + 8), rows * (height + line + 8)), "white")
+    draw = ImageDraw.Draw(sheet)
+    y, x = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+    inside_y = (boxes[:, :1] <= y) & (y < boxes[:, 2:3])
+    inside_x = (boxes[:, 1:2] <= x) & (x < boxes[:, 3:])
+    for number, (word, weights) in enumerate(zip(words, attention, strict=True)):
+        above = np.maximum(weights - 1 / len(weights), 0)
+        heat = np.einsum("r,ry,rx->yx", above, inside_y, inside_x)
+        share = (heat - heat.min()) / max(float(np.ptp(heat)), 1e-6)
+        panel = pixels * (0.4 + 0.6 * share[:, :, np.newaxis])
+        left = (number % columns) * (_PANEL + 8)
+        top = (number // columns) * (height + line + 8)
+        draw.text((left + 4, top), word, fill="black", font=font)
+        sheet.paste(Image.fromarray(panel.astype(np.uint8)), (left, top + line))
+    return sheet
 
 
 def as_jpeg(picture: Image.Image, quality: int = 85) -> bytes:

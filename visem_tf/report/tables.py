@@ -69,6 +69,11 @@ class Table:
     remarks: list[str] = field(default_factory=list)
     absent: str = ""
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether a number of it has a confidence interval."""
+        return any(cell.interval for _, cells in self.rows for cell in cells)
+
     def add(
         self,
         label: str,

@@ -18,6 +18,7 @@ from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
+from visem_tf.stages.watching import AlignmentWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
@@ -66,11 +67,15 @@ def run(context: Context) -> dict[str, Any]:
             lengths=token_ids["train"].row_lengths().numpy(),
             bucket_batches=config.align.bucket_batches,
         )
-        return alignment_examples(
-            positions, caches["train"], token_ids["train"], train_split.image_index
+        return recorder.watched(
+            alignment_examples(
+                positions, caches["train"], token_ids["train"], train_split.image_index
+            )
         )
 
-    train(model, batches, steps_per_epoch, progress, context.run / "tensorboard" / "align")
+    recorder = record(context, "alignment", num_pairs, steps_per_epoch)
+    watch = AlignmentWatch(context, caches["val"], token_ids["val"])
+    train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]
     if best["collapsed"] > 0.5:
         print(

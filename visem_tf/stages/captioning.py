@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from visem_tf.config import GenerateConfig
 from visem_tf.decoding import EnsembleModel, PictureModel, beam_search, greedy_search
@@ -57,8 +58,11 @@ class Describer:
         """
         blocks = range(0, len(region_features), _PICTURES_AT_A_TIME)
         return self._describe(
-            (region_features[start:stop], region_mask[start:stop])
-            for start, stop in ((start, start + _PICTURES_AT_A_TIME) for start in blocks)
+            (
+                (region_features[start:stop], region_mask[start:stop])
+                for start, stop in ((start, start + _PICTURES_AT_A_TIME) for start in blocks)
+            ),
+            len(region_features),
         )
 
     def of_cache(self, cache: FeatureCache) -> Descriptions:
@@ -66,18 +70,25 @@ class Describer:
         if not self.generator.reads_regions:
             return self(cache.frame_features())
         return self._describe(
-            (regions.region_features, regions.region_mask)
-            for _, regions in cache.batches(_PICTURES_AT_A_TIME)
+            (
+                (regions.region_features, regions.region_mask)
+                for _, regions in cache.batches(_PICTURES_AT_A_TIME)
+            ),
+            len(cache),
         )
 
-    def _describe(self, blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Descriptions:
+    def _describe(
+        self, blocks: Iterable[tuple[np.ndarray, np.ndarray]], count: int
+    ) -> Descriptions:
         texts: list[str] = []
         log_probs = [np.zeros(0, np.float32)]
-        for features, mask in blocks:
-            inputs = self.generator.inputs_of_pictures(features, mask)
-            token_ids, block_log_probs = self._search(tf.nest.map_structure(tf.constant, inputs))
-            texts.extend(text.decode() for text in self.vocabulary.decode(token_ids).numpy())
-            log_probs.append(block_log_probs.numpy())
+        with tqdm.tqdm(total=count, desc="write texts", disable=None, leave=False, delay=2) as bar:
+            for features, mask in blocks:
+                inputs = self.generator.inputs_of_pictures(features, mask)
+                token_ids, found = self._search(tf.nest.map_structure(tf.constant, inputs))
+                texts.extend(text.decode() for text in self.vocabulary.decode(token_ids).numpy())
+                log_probs.append(found.numpy())
+                bar.update(len(features))
         return texts, np.concatenate(log_probs)
 
 

@@ -23,6 +23,7 @@ from visem_tf.stages.features import open_cache
 from visem_tf.stages.generators import GENERATORS, build_generator, model_of, read_generator
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import sentence_token_ids
+from visem_tf.stages.watching import SentenceWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
@@ -38,6 +39,7 @@ from visem_tf.training.pipeline import (
 ALL_WORKERS = True
 
 _SAMPLE = 2000
+_TITLES = {"full_frame": "full-frame generator", "regions": "region generator"}
 
 
 class _Texts(NamedTuple):
@@ -164,10 +166,11 @@ def _train(
             lengths=examples["train"].token_ids.row_lengths().numpy(),
             bucket_batches=settings.bucket_batches,
         )
-        return examples["train"].examples(positions)
+        return recorder.watched(examples["train"].examples(positions))
 
-    log_dir = context.run / "tensorboard" / "generate" / name
-    train(model, batches, steps_per_epoch, progress, log_dir)
+    recorder = record(context, _TITLES[name], count, steps_per_epoch)
+    watch = SentenceWatch(context, name, open_cache(context, "val"), vocabulary)
+    train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]
     return {
         "texts": count,

@@ -51,8 +51,9 @@ SEARCH = tuple(
 )
 """Fields that change no model: how it is searched for sentences."""
 
-HARMLESS_SECTIONS = ("evaluate", "distribute")
-"""Sections that change no model: how it is evaluated, and on how many devices it was trained."""
+HARMLESS_SECTIONS = ("evaluate", "report", "distribute")
+"""Sections that change no model: how it is evaluated and shown, and on how many devices it was
+trained."""
 
 RESULTS = (
     "vocabulary.txt",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from visem_tf.alignment import alignment_scores
 from visem_tf.metrics.ranking import ranking_metrics
@@ -49,13 +50,17 @@ def score_blocks(
     """
     scores = np.empty([sum(mask.shape[0] for _, mask in images), num_sentences], np.float32)
     column = 0
-    for words, word_mask in sentences:
-        stop, row = column + word_mask.shape[0], 0
-        for regions, region_mask in images:
-            block = score(regions, words, region_mask, word_mask)
-            scores[row : row + block.shape[0], column:stop] = block
-            row += block.shape[0]
-        column = stop
+    with tqdm.tqdm(
+        total=num_sentences, desc="score", unit=" sentences", disable=None, leave=False, delay=2
+    ) as bar:
+        for words, word_mask in sentences:
+            stop, row = column + word_mask.shape[0], 0
+            for regions, region_mask in images:
+                block = score(regions, words, region_mask, word_mask)
+                scores[row : row + block.shape[0], column:stop] = block
+                row += block.shape[0]
+            bar.update(stop - column)
+            column = stop
     return scores
 
 

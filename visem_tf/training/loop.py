@@ -4,17 +4,19 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from visem_tf.config import AlignConfig, GenerateConfig
 from visem_tf.files import atomic_path, write_atomically
 from visem_tf.models.keras_files import save_model
+from visem_tf.training.bar import TrainingBar
 from visem_tf.training.pipeline import Part, distributed
 from visem_tf.workers import chiefs_word, num_workers, worker_index
 
@@ -194,7 +196,8 @@ class Progress(keras.callbacks.Callback):
         figures = self.history[-1]
         text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         mark = "  *" if gained else ""
-        print(f"{self.label}: epoch {len(self.history)}/{self.settings.epochs}  {text}{mark}")
+        line = f"{self.label}: epoch {len(self.history)}/{self.settings.epochs}  {text}{mark}"
+        tqdm.tqdm.write(line, file=sys.stdout)  # above a progress bar
         sys.stdout.flush()
 
 
@@ -203,7 +206,7 @@ def train(
     make_dataset: Callable[[Part], tf.data.Dataset],
     steps_per_epoch: int,
     progress: Progress,
-    log_dir: Path,
+    watchers: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Trains a compiled and built model until its last epoch or until it stops improving.
 
@@ -213,27 +216,25 @@ def train(
         `visem_tf.training.pipeline.epoch_batches`.
       steps_per_epoch: Batches of an epoch.
       progress: Saves and stops.
-      log_dir: TensorBoard's event files.
+      watchers: Further callbacks, which see the figures of every epoch and change nothing.
     """
     strategy = model.distribute_strategy
     with strategy.scope():
         model.optimizer.build(model.trainable_variables)
     progress.restore(model)
     progress.steps_per_epoch = steps_per_epoch
-    callbacks: list[keras.callbacks.Callback] = [progress]
-    if worker_index(strategy) == 0:
-        callbacks.append(keras.callbacks.TensorBoard(str(log_dir), write_graph=False))
     while not progress.finished:
         epoch, step = len(progress.history), progress.step
+        bar = TrainingBar(progress.label, steps_per_epoch, progress.settings.epochs, epoch, step)
         model.fit(
             distributed(strategy, make_dataset, Part(epoch, step)),
             initial_epoch=epoch,
             # The rest of an interrupted epoch has fewer steps than those to come.
             epochs=epoch + 1 if step else progress.settings.epochs,
             steps_per_epoch=steps_per_epoch - step,
-            callbacks=callbacks,
+            callbacks=[progress, *watchers, bar],
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 0,
+            verbose=0,
         )
 
 

@@ -1,0 +1,259 @@
+"""The demo's models, and its page as a visitor has it: in a headless Chromium."""
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visem_tf import demo
+from visem_tf.errors import UserError
+
+nicegui = pytest.importorskip("nicegui", reason="the extra `demo` is not installed")
+
+EVIL = '<img src=x onerror=alert(1)> & "quotes" <b>'
+
+
+def encoded(seed: int = 0, size: tuple[int, int] = (60, 90), form: str = "PNG") -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def models(tiny_run):
+    from visem_tf.demo_models import DemoModels
+    from visem_tf.trained import TrainedRun
+
+    return DemoModels(TrainedRun(tiny_run.path))
+
+
+@pytest.fixture(scope="module")
+def words(tiny_run) -> list[str]:
+    return (tiny_run.path / "vocabulary.txt").read_text().splitlines()[4:]
+
+
+def test_the_whole_picture_as_a_box_is_described_by_the_region_generator(models):
+    picture = models.open(encoded())
+    region = models.describe_box(picture, (0.0, 0.0, 1.0, 1.0))
+    assert region.box == (0.0, 0.0, 1.0, 1.0)
+    assert 0 < region.probability <= 1
+    assert models.describe_box(picture, (-1.0, 0.5, 0.5, 9.0)).box == (0.0, 0.5, 0.5, 1.0)
+    with pytest.raises(UserError, match="no area"):
+        models.describe_box(picture, (0.5, 1.5, 0.9, 2.0))
+
+
+def test_pictures_of_any_size_open_and_others_are_refused(models):
+    assert models.open(encoded(size=(1, 1))).size == (1, 1)
+    assert models.open(encoded(size=(1500, 3000), form="JPEG")).size == (1024, 512)
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        models.open(b"no picture", "notes.txt")
+    with pytest.raises(UserError, match="empty"):
+        models.open(b"")
+
+
+def test_every_word_looks_at_a_region_of_the_picture(models, words: list[str]):
+    picture = models.open(encoded())
+    looks, remarks = models.look(picture, f"{words[0]} {words[1]} {EVIL}")
+    assert [look.word for look in looks][:3] == [words[0], words[1], "img"]
+    assert any("img" in remark for remark in remarks)
+    for look in looks:
+        assert look.box == pytest.approx(tuple(picture.boxes[look.region]))
+    looks, remarks = models.look(picture, f"{words[0]} " * 5000)
+    assert len(looks) == 30 and remarks == ["only the first 30 words are read"]
+    with pytest.raises(UserError, match="no word"):
+        models.look(picture, " ")
+
+
+def test_visitors_at_once_get_what_each_gets_alone(models):
+    data = [encoded(seed) for seed in range(4)]
+    alone = [models.open(each).boxes.tolist() for each in data]
+    together: dict[int, list] = {}
+    threads = [
+        threading.Thread(
+            target=lambda n=n: together.update({n: models.open(data[n]).boxes.tolist()})
+        )
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[n] for n in range(4)] == alone
+
+
+def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_same(
+    attending_run, models
+):
+    from visem_tf.demo_marks import attention_marks
+    from visem_tf.demo_models import DemoModels
+    from visem_tf.trained import TrainedRun
+
+    attending = DemoModels(TrainedRun(attending_run.path))
+    assert models.has_region_generator and not attending.has_region_generator
+    assert models.open(encoded()).looked is None
+    picture = attending.open(encoded())
+    assert picture.looked is not None
+    assert " ".join(word.text for word in picture.looked.words) == picture.caption
+    word = picture.looked.words[0]
+    assert sum(word.weights) == pytest.approx(100, abs=len(word.weights))
+    mean = 100 / len(word.weights)
+    marks = attention_marks(picture.looked, word)
+    assert len(marks) == sum(weight > mean for weight in word.weights[1:])
+    assert 0 < attending.describe_box(picture, (0.1, 0.1, 0.9, 0.9)).probability <= 1
+
+
+def test_labels_over_the_picture_cannot_become_markup():
+    from visem_tf.demo_marks import Mark, draw_marks
+
+    svg = draw_marks([Mark((0.1, 0.2, 0.5, 0.6), "#123456", EVIL, filled=True)], (200, 100))
+    assert "<img" not in svg and "&lt;img" in svg
+    assert 'x="40.0" y="10.0" width="80.0" height="40.0"' in svg
+
+
+def test_mistakes_are_named_before_models_are_loaded(tiny_run):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} is in use; give another --port"):
+            demo.main([*tiny_run.options, "--port", str(port)])
+    with pytest.raises(UserError, match="--port must be"):
+        demo.main([*tiny_run.options, "--port", "70000"])
+
+
+@pytest.fixture(scope="module")
+def address(tiny_run) -> Iterator[str]:
+    """A demo that runs in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "visem_tf.demo", *tiny_run.options, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    printed = ""
+    for line in process.stdout or ():
+        printed += line
+        if match := re.search(r"http://127\.0\.0\.1:\d+/", line):
+            yield match[0]
+            break
+    else:
+        pytest.fail(printed)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0, "Ctrl-C is the way to end it"
+
+
+class Visitor:
+    """A browser window on the demo, which remembers what went wrong in it."""
+
+    def __init__(self, browser, address: str) -> None:
+        self.page = browser.new_context(viewport={"width": 1100, "height": 900}).new_page()
+        self.errors: list[str] = []
+        self.elsewhere: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.errors.append(dialog.message))
+        self.page.on("request", self._note)
+        self.address = address
+        self.page.goto(address)
+
+    def _note(self, request) -> None:
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.elsewhere.append(request.url)
+
+    def drop(self, name: str, data: bytes) -> None:
+        self.page.set_input_files(
+            "input[type=file]", {"name": name, "mimeType": "image/png", "buffer": data}
+        )
+
+    def wait_for_status(self, text: str) -> str:
+        status = self.page.locator("[role=status]", has_text=text)
+        status.wait_for(timeout=60_000)
+        return status.inner_text()
+
+
+def test_a_visitor_drops_a_picture_draws_a_box_and_types_a_sentence(
+    browser, address: str, words: list[str]
+):
+    visitor = Visitor(browser, address)
+    page = visitor.page
+    visitor.drop("<img src=x onerror=alert(1)>.png", encoded())
+    assert visitor.wait_for_status(".png: ").startswith("<img src=x onerror=alert(1)>.png: ")
+    image = page.locator("img").first.bounding_box()
+    x, y, width, height = (image[name] for name in ("x", "y", "width", "height"))
+    regions = page.get_by_role("button").filter(has_text=re.compile(r"^\d+ "))
+    before = regions.count()
+    page.mouse.move(x + 0.2 * width, y + 0.3 * height)
+    page.mouse.down()
+    page.mouse.move(x + 0.8 * width, y + 0.9 * height, steps=3)
+    page.mouse.up()
+    visitor.wait_for_status("New box: ")
+    assert regions.count() == before + 1
+    assert regions.last.get_attribute("aria-pressed") == "true"
+    rectangle = page.locator("svg g rect").last
+    assert float(rectangle.get_attribute("x")) == pytest.approx(0.2 * 90, abs=2)
+    assert float(rectangle.get_attribute("width")) == pytest.approx(0.6 * 90, abs=2)
+    # A click selects the smallest region under it.
+    page.mouse.click(x + 0.5 * width, y + 0.6 * height)
+    visitor.wait_for_status("Region ")
+    page.get_by_label("A sentence").fill(f"{words[0]} {words[1]} {EVIL}")
+    page.keyboard.press("Enter")
+    visitor.wait_for_status("not among the training words")
+    looks = page.get_by_test_id("looks").get_by_role("button")
+    assert looks.first.inner_text().startswith(f"{words[0]} (")
+    looks.first.hover()
+    page.wait_for_function(
+        "word => [...document.querySelectorAll('svg text')].map(e => e.textContent) == word",
+        arg=words[0],
+        timeout=20_000,
+    )
+    assert not visitor.errors
+    assert not visitor.elsewhere
+
+
+def test_what_is_no_picture_is_named_and_the_next_one_works(browser, address: str):
+    visitor = Visitor(browser, address)
+    visitor.drop("notes.png", b"no picture")
+    assert "notes.png" in visitor.wait_for_status("Cannot read")
+    visitor.drop("one.png", encoded(1, (1, 1)))
+    visitor.wait_for_status("one.png: ")
+    assert not visitor.errors
+
+
+def test_the_keyboard_alone_describes_a_box(browser, address: str):
+    visitor = Visitor(browser, address)
+    visitor.drop("mine.png", encoded())
+    visitor.wait_for_status("mine.png: ")
+    page = visitor.page
+    page.get_by_role("button", name="A box by numbers").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Describe this box").focus()
+    page.keyboard.press("Enter")
+    visitor.wait_for_status("New box: ")
+
+
+def test_two_visitors_do_not_see_each_other(browser, address: str):
+    first, second = Visitor(browser, address), Visitor(browser, address)
+    first.drop("first.png", encoded(1))
+    second.drop("second.png", encoded(2, (90, 60)))
+    first.wait_for_status("first.png: ")
+    second.wait_for_status("second.png: ")
+    assert "second" not in first.page.locator("body").inner_text()
+    sizes = [v.page.locator("img").first.evaluate("e => e.naturalWidth") for v in (first, second)]
+    assert sizes == [90, 60]
+
+
+def test_other_names_for_this_machine_are_refused(address: str):
+    port = int(re.findall(r":(\d+)/", address)[0])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+        assert b"400" in connection.recv(200).split(b"\r\n")[0]
