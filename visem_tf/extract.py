@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
-from visem_tf.errors import UserError
 from visem_tf.quiet import start_tensorflow
 
 
@@ -34,14 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config, options = parse_arguments(parser, argv)
     start_tensorflow()
-    try:
-        from visem_tf.stages.beam_features import run_pipeline
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "apache_beam":
-            raise
-        raise UserError(
-            "extract needs Apache Beam: python -m pip install 'visem_tf[beam]'"
-        ) from error
+    from visem_tf.stages.beam_features import run_pipeline
+
     described = run_pipeline(config, shlex.split(options.beam))
     for split, count in described.items():
         print(f"{split}: {count} pictures described" if count else f"{split}: nothing to do")

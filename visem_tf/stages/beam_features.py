@@ -6,10 +6,9 @@ of them must see the data and one cache folder under the same paths.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
+import functools
+from collections.abc import Iterable
+from typing import Any
 
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset, load_dataset
@@ -35,8 +34,9 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
         The pictures that were described, by split.
 
     Raises:
-        UserError: Beam does not know an argument, or the data cannot be used.
+        UserError: Beam is missing or does not know an argument, or the data cannot be used.
     """
+    beam = _apache_beam()
     if is_remote(config.cache_dir):
         raise UserError(
             f"extract writes to a folder that all workers see, not to {config.cache_dir}; give "
@@ -56,7 +56,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             pipeline
             | "Pieces" >> beam.Create(work)
             | "Spread" >> beam.Reshuffle()
-            | "Describe" >> beam.ParDo(Describe(config.to_json()))
+            | "Describe" >> beam.Map(Describe(config.to_json()))
         )
     missing = [split for split in data.splits if cache_of(config, data, split).missing()]
     if missing:
@@ -77,7 +77,7 @@ def pieces(config: Config, data: CaptionDataset) -> list[Piece]:
     return found
 
 
-class Describe(beam.DoFn):
+class Describe:
     """Describes the pictures of some shards, and writes them.
 
     Args:
@@ -85,22 +85,22 @@ class Describe(beam.DoFn):
     """
 
     def __init__(self, config: str) -> None:
-        super().__init__()
         self.config = config
 
-    def setup(self) -> None:
-        """Reads the data set's lists and the CNN, once in every process."""
-        self._config = Config.from_json(self.config)
-        self._data = load(self._config)
-        self._describer = Describer(self._config, self._data)
-
-    def process(self, piece: Piece) -> Iterator[str]:  # Beam reads the hints
+    def __call__(self, piece: Piece) -> str:
         """Describes a piece; shards that another attempt has written are kept."""
         split, shards = piece
-        cache = cache_of(self._config, self._data, split)
-        missing = set(cache.missing())
-        self._describer.describe(split, [shard for shard in shards if shard in missing])
-        yield split
+        describer = _describer(self.config)
+        missing = set(cache_of(describer.config, describer.data, split).missing())
+        describer.describe(split, [shard for shard in shards if shard in missing])
+        return split
+
+
+@functools.lru_cache(maxsize=1)
+def _describer(config: str) -> Describer:
+    """The data set's lists and the CNN, read once in every process."""
+    known = Config.from_json(config)
+    return Describer(known, load(known))
 
 
 def load(config: Config) -> CaptionDataset:
@@ -116,7 +116,19 @@ def load(config: Config) -> CaptionDataset:
     )
 
 
-def _options(arguments: list[str]) -> PipelineOptions:
+def _apache_beam() -> Any:
+    try:
+        import apache_beam
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "extract needs Apache Beam: python -m pip install 'visem_tf[beam]'"
+        ) from error
+    return apache_beam
+
+
+def _options(arguments: list[str]) -> Any:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     try:
         options = PipelineOptions(arguments)
         options.get_all_options()
