@@ -81,8 +81,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     start_tensorflow()
+    from visem_tf.working_copy import working_copy
+
     export = _saved_model if options.format == "saved_model" else _tflite
-    to = Path(options.to).expanduser() if options.to else Path(config.run_dir) / options.format
+    to = working_copy(options.to) if options.to else working_copy(config.run_dir) / options.format
     export(config, options, to)
 
 

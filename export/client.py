@@ -6,7 +6,6 @@ python -m visem_tf.export.client --server localhost:8500 photo.jpg
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from visem_tf.export.asking import PROTOCOLS, Outputs, connect
@@ -14,6 +13,7 @@ from visem_tf.export.asking import PROTOCOLS, Outputs, connect
 from visem_tf.cli import run_command
 from visem_tf.errors import UserError
 from visem_tf.files import write_atomically
+from visem_tf.storage import AnyPath, as_path
 
 _SIGNATURES = ("greedy", "beam", "describe_regions", "describe_regions_beam")
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     if options.batch_size < 1:
         raise UserError(f"--batch-size must be at least 1, not {options.batch_size}")
-    paths = [Path(image).expanduser() for image in options.images]
+    paths = [as_path(image) for image in options.images]
     for path in paths:
         if not path.is_file():
             raise UserError(f"there is no picture {path}")
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 _print(said)
     if options.json:
         text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(Path(options.json).expanduser(), text)
+        write_atomically(as_path(options.json), text)
     if unreadable:
         raise UserError(f"the server cannot read as JPEG or PNG: {', '.join(unreadable)}")
 
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _row(path: Path, outputs: Outputs, row: int) -> dict[str, Any]:
+def _row(path: AnyPath, outputs: Outputs, row: int) -> dict[str, Any]:
     """What was said of one picture; log-probabilities that are minus infinity are None."""
     said: dict[str, Any] = {"image": str(path)}
     for name, values in outputs.items():

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.scenes.renderer import encode_jpeg, render
@@ -11,6 +10,7 @@ from visem_tf.datasets.scenes.sampling import sample_scene
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.regions.pictures import PictureError, read_picture
+from visem_tf.storage import AnyPath, as_path
 
 
 def sample_pictures(
@@ -34,7 +34,7 @@ def sample_pictures(
       UserError: The folder has no picture.
     """
     if folder:
-        return _of_folder(Path(folder).expanduser(), count), f"pictures of {folder}"
+        return _of_folder(as_path(folder), count), f"pictures of {folder}"
     name, _, variant = config.dataset.partition("/")
     if name != "scenes":
         try:
@@ -54,11 +54,12 @@ def sample_pictures(
     return [encode_jpeg(render(scene)) for scene in scenes], "drawn scenes"
 
 
-def _of_folder(folder: Path, count: int) -> list[bytes]:
+def _of_folder(folder: AnyPath, count: int) -> list[bytes]:
     if not folder.is_dir():
         raise UserError(f"--pictures {folder} is no folder")
     pictures: list[bytes] = []
-    for path in sorted(folder.iterdir()):
+    paths: list[AnyPath] = list(folder.iterdir())
+    for path in sorted(paths, key=str):
         if len(pictures) == count:
             break
         if path.is_file():
