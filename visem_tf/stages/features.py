@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset
@@ -13,12 +14,15 @@ from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precom
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages import Context
 from visem_tf.storage import as_path
+from visem_tf.workers import num_workers, wait_for_all, worker_index
 from visem_tf.working_copy import working_copy
+
+ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
     """Fills the cache for all splits; what is there already is kept."""
-    caches = fill_caches(context.config, context.data)
+    caches = fill_caches(context.config, context.data, context.strategy)
     return {
         "pictures": {name: len(cache) for name, cache in caches.items()},
         "regions": caches["train"].num_regions,
@@ -26,26 +30,63 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
-def fill_caches(config: Config, data: CaptionDataset) -> dict[str, FeatureCache]:
+def fill_caches(
+    config: Config, data: CaptionDataset, strategy: tf.distribute.Strategy | None = None
+) -> dict[str, FeatureCache]:
     """Describes the regions of all splits, or reads them where they were described elsewhere.
+
+    Several workers share what is missing. Where they have a cache each, instead of one on a disk
+    that all see, each of them then makes the rest.
 
     Args:
       config: Of the run.
       data: The data set.
+      strategy: Its workers share the work; None: there is one.
 
     Returns:
       The finished cache of each split.
     """
-    caches = {name: cache_of(config, data, name) for name in data.splits}
-    for name, cache in caches.items():
-        source = data.splits[name].regions
-        if source is not None:
-            cache.fill(functools.partial(_read_regions, source), f"features of {name}")
-    if any(cache.missing() for cache in caches.values()):
-        extractor = RegionExtractor(config.regions)
-        for name, cache in caches.items():
-            cache.build(extractor, data.splits[name].pictures(), f"features of {name}")
-    return caches
+    strategy = strategy or tf.distribute.get_strategy()
+    index, workers = worker_index(strategy), num_workers(strategy)
+    describer = Describer(config, data)
+    for turn in range(1 if workers == 1 else 2):
+        work = {name: cache_of(config, data, name).missing() for name in data.splits}
+        wait_for_all(strategy)  # before somebody changes what the others count
+        for name, missing in work.items():
+            if turn == 0:
+                count = len(missing)
+                missing = missing[index * count // workers : (index + 1) * count // workers]
+            if missing:
+                describer.describe(name, missing)
+        wait_for_all(strategy)
+    return {name: cache_of(config, data, name) for name in data.splits}
+
+
+class Describer:
+    """Fills shards of the feature cache.
+
+    Args:
+      config: Of the run.
+      data: The data set.
+    """
+
+    def __init__(self, config: Config, data: CaptionDataset) -> None:
+        self.config = config
+        self.data = data
+
+    @functools.cached_property
+    def extractor(self) -> RegionExtractor:
+        """Describes pictures; made where one must be described."""
+        return RegionExtractor(self.config.regions)
+
+    def describe(self, split: str, shards: list[int]) -> None:
+        """Writes shards of a split, given in ascending order."""
+        cache, label = cache_of(self.config, self.data, split), f"features of {split}"
+        source = self.data.splits[split].regions
+        if source is None:
+            cache.build(self.extractor, self.data.splits[split].pictures(), label, shards)
+        else:
+            cache.fill(functools.partial(_read_regions, source), label, shards)
 
 
 def is_outdated(context: Context) -> bool:

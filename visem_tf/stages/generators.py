@@ -59,6 +59,7 @@ def build_generator(
         "label_smoothing": settings.label_smoothing,
         "feature_scale": settings.feature_scale,
         "clip_value": settings.clip_value,
+        "sampled_words": settings.sampled_words,
     }
     model: SentenceGenerator
     if model_of(settings, name) is AttentionGenerator:
