@@ -25,11 +25,12 @@ def alignment_scores(
     score: str = "best_region",
     sharpness: float = 9.0,
     normalise_by_length: bool = False,
-    chunk_size: int | None = None,
+    chunk_size: int | tf.Tensor | None = None,
 ) -> tf.Tensor:
     """The score of every image with every sentence.
 
-    Memory grows with B * R * (number of real words); `chunk_size` bounds B in it.
+    Memory grows with B * R * (number of real words); `chunk_size` bounds B in it. Gradients then
+    need only which region was best for every word and image.
 
     Args:
       region_embeddings: v_i, float [B, R, D].
@@ -58,7 +59,7 @@ def alignment_scores(
       array([[3.]], dtype=float32)
     """
     form = get_score(score)
-    if chunk_size is not None and chunk_size < 1:
+    if chunk_size is not None and not tf.is_tensor(chunk_size) and chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1 or None, not {chunk_size!r}")
     region_embeddings = tf.convert_to_tensor(region_embeddings)
     word_embeddings = tf.convert_to_tensor(word_embeddings)

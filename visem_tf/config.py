@@ -218,6 +218,9 @@ class AlignConfig(Settings):
     batch_size: int = setting(100, at_least=2)
     """Pairs of a picture and a sentence in a batch, over all devices together: each pair is ranked
     against the others of its batch."""
+    bucket_batches: int = setting(0, at_least=0)
+    """Sentences of like length are put into one batch, chosen among those of so many batches; 0
+    leaves them mixed. Scores grow with length: false sentences of the same length are harder."""
     epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
     patience: int = setting(4, at_least=1)
@@ -327,6 +330,13 @@ class GenerateConfig(Settings):
     """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(100, at_least=1)
     """Sentences or snippets in a batch, over all devices together."""
+    bucket_batches: int = setting(0, at_least=0)
+    """Texts of like length are put into one batch, chosen among those of so many batches, so that
+    fewer steps are spent on padding; 0 leaves them mixed."""
+    sampled_words: int = setting(0, at_least=0)
+    """Words that a training step compares the right one with, drawn by lot, where the vocabulary is
+    so large that all of them would take most of the time; 0 compares with all. Training then shows
+    the loss among these; validation is with all words."""
     epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
     patience: int = setting(3, at_least=1)
@@ -367,6 +377,12 @@ class GenerateConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_name("generate.cell", self.cell, cell_names())
+        if self.sampled_words and self.label_smoothing:
+            raise UserError(
+                f"generate.label_smoothing {self.label_smoothing:g} spreads over the whole "
+                f"vocabulary, which generate.sampled_words {self.sampled_words} leaves out; set "
+                "one of them to 0"
+            )
         if self.model == "mrnn":
             for name, off in (
                 ("attend_to", "features"),
@@ -449,20 +465,44 @@ class DistributeConfig(Settings):
 
     section: ClassVar[str] = "distribute"
 
-    strategy: Literal["auto", "none", "mirrored"] = "auto"
-    """auto takes every GPU of this machine; none takes one device; mirrored copies the model to
-    each device, even when there is one."""
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
+    """auto takes every GPU of this machine, and the machines of TF_CONFIG where it names several;
+    none takes one device; mirrored copies the model to each device of this machine, even when there
+    is one; multi_worker is for the machines of TF_CONFIG."""
     replicas: int = setting(0, at_least=0, at_most=64)
     """Devices to train on; 0 takes every one. More than 1 without a GPU splits the CPU into as many
     logical devices."""
+    wait_seconds: int = setting(300, at_least=1)
+    """How long a worker waits for the others of TF_CONFIG to start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.strategy == "multi_worker" and self.replicas:
+            raise UserError(
+                f"distribute.strategy multi_worker takes every GPU of every worker, not "
+                f"distribute.replicas {self.replicas}; leave it 0"
+            )
         if self.strategy == "none" and self.replicas > 1:
             raise UserError(
                 f"distribute.strategy none uses one device, not distribute.replicas "
                 f"{self.replicas}; choose auto or mirrored"
             )
+
+
+@dataclass(frozen=True)
+class ComputeConfig(Settings):
+    """How the machine is used."""
+
+    section: ClassVar[str] = "compute"
+
+    threads: int = setting(0, at_least=0, at_most=1024)
+    """Threads of a matrix product on the CPU; 0 takes every core."""
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    """In what the models are trained: mixed_bfloat16 multiplies in 16 bits, where the processor or
+    GPU can, and keeps the weights in 32; afterwards all models compute in 32."""
+    save_seconds: int = setting(300, at_least=0)
+    """Seconds of training after which all numbers are saved within an epoch, so that a kill loses
+    no more; 0 saves after whole epochs only."""
 
 
 @dataclass(frozen=True)
@@ -506,6 +546,7 @@ class Config(Settings):
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     distribute: DistributeConfig = field(default_factory=DistributeConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,6 +26,9 @@ SENTENCE_ENCODERS: dict[str, type[WordsInContext]] = {
 }
 """Sentence encoders by their names in the configuration."""
 
+MOST_PRODUCTS = 2**26
+"""Products of a word and a region that a training step holds at once; 256 MiB in float32."""
+
 
 @keras.saving.register_keras_serializable(package="visem_tf")
 class AlignmentModel(GlobalBatchModel):
@@ -148,7 +151,7 @@ class AlignmentModel(GlobalBatchModel):
         word_embeddings: tf.Tensor,
         region_mask: tf.Tensor | None = None,
         word_mask: tf.Tensor | None = None,
-        chunk_size: int | None = None,
+        chunk_size: int | tf.Tensor | None = None,
     ) -> tf.Tensor:
         """`visem_tf.alignment.alignment_scores` with the options of this model, [B, N]."""
         return alignment.alignment_scores(
@@ -218,7 +221,7 @@ class AlignmentModel(GlobalBatchModel):
         word_embeddings = self.encode_sentences(inputs["token_ids"], training=training)
         region_mask = inputs.get("region_mask")
         image_ids = gather(inputs["image_ids"])
-        scores = self.score_embeddings(
+        scores = self._scores_in_memory(
             gather(region_embeddings),
             gather(word_embeddings),
             None if region_mask is None else gather(region_mask),
@@ -246,6 +249,25 @@ class AlignmentModel(GlobalBatchModel):
             lambda: hinge_sum.loss(scores, image_ids, **options),
             lambda: self._objective(scores, image_ids, **options),
         )
+
+    def _scores_in_memory(
+        self,
+        region_embeddings: tf.Tensor,
+        word_embeddings: tf.Tensor,
+        region_mask: tf.Tensor | None,
+        word_mask: tf.Tensor,
+    ) -> tf.Tensor:
+        """`score_embeddings`, some images at a time where all at once would take much memory."""
+        images, regions = tf.unstack(tf.shape(region_embeddings)[:2])
+        words = tf.math.count_nonzero(word_mask, dtype=tf.int32)
+        at_once = tf.maximum(MOST_PRODUCTS // tf.maximum(regions * words, 1), 1)
+
+        def score(chunk_size: tf.Tensor | None) -> tf.Tensor:
+            return self.score_embeddings(
+                region_embeddings, word_embeddings, region_mask, word_mask, chunk_size
+            )
+
+        return tf.cond(images <= at_once, lambda: score(None), lambda: score(at_once))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.models.cells import get_cell
+from visem_tf.models.sampled_softmax import SampledSoftmax
 from visem_tf.models.scheduled_sampling import ScheduledSampling
 from visem_tf.models.training import GlobalBatchModel, all_reduce_sum, apply_global_gradients
 from visem_tf.models.word_dropout import WordDropout
@@ -70,6 +71,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         log-likelihood of the target plus e times the mean over the vocabulary.
       feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
       clip_value: largest absolute value of an element of the gradient; None: no clipping.
+      sampled_words: in training a word is compared with so many others, see `SampledSoftmax`, not
+        with the whole vocabulary; what is logged in training is of these. 0: with all.
       word_vectors: another model's, built, to share them in training; a saved generator has its
         own. None makes new ones.
     """
@@ -91,6 +94,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         label_smoothing: float = 0.0,
         feature_scale: float = 0.0,
         clip_value: float | None = 5.0,
+        sampled_words: int = 0,
         scheduled_sampling: float = 0.0,
         sampling_steps: int = 0,
         word_vectors: keras.layers.Embedding | None = None,
@@ -108,6 +112,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             raise ValueError(f"clip_value must be above 0, or None, got {clip_value}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        if sampled_words and label_smoothing:
+            raise ValueError("label_smoothing must be 0 where sampled_words is not")
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.word_dim = word_dim
@@ -118,6 +124,12 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         self.label_smoothing = label_smoothing
         self.feature_scale = feature_scale
         self.clip_value = clip_value
+        self.sampled_words = sampled_words
+        self.sampled_softmax = (
+            SampledSoftmax(vocabulary_size, sampled_words, dtype=self.dtype_policy)
+            if sampled_words
+            else None
+        )
         self.supports_jit = False  # the number of real tokens differs from batch to batch
         self._cell = get_cell(cell)
         self.scheduled_sampling = scheduled_sampling
@@ -211,7 +223,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         Raises:
           ValueError: if `inputs` lacks something.
         """
-        logits, targets, _ = self.logits_of_targets(inputs, training)
+        targets = self._targets(inputs, training)
+        logits = self._logits(self.hidden_of_targets(inputs, targets, training)[0])
         return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -246,6 +259,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             "clip_value": self.clip_value,
             "scheduled_sampling": self.scheduled_sampling,
             "sampling_steps": self.sampling_steps,
+            "sampled_words": self.sampled_words,
         }
 
     def _first_bias(self, extra: int = 0) -> Callable[..., tf.Tensor]:
@@ -310,8 +324,16 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
           data: a batch, see the class.
           training: whether dropout is on.
         """
-        logits, targets, penalty = self.logits_of_targets(data, training)
-        surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)
+        targets = self._targets(data, training)
+        hidden, penalty = self.hidden_of_targets(data, targets, training)
+        if training and self.sampled_softmax is not None:
+            layer = self.output_projection
+            surprise = self.sampled_softmax(hidden, targets.ids, layer.kernel, layer.bias)
+        else:
+            logits = self._logits(hidden)
+            surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels=targets.ids, logits=logits
+            )
         count = all_reduce_sum(tf.cast(tf.size(surprise), surprise.dtype))
         divisor = tf.maximum(count, 1.0)
         surprise_share = tf.reduce_sum(surprise) / divisor

@@ -115,11 +115,10 @@ def read_boxes(path: AnyPath, box_format: str = "rel_yxyx") -> GivenBoxes:
       UserError: The file cannot be read or holds something else.
 
     Example:
-      >>> import tempfile
-      >>> from pathlib import Path
-      >>> file = Path(tempfile.mkdtemp()) / "boxes.json"
+      >>> import pathlib, tempfile
+      >>> file = pathlib.Path(tempfile.mkdtemp()) / "boxes.json"
       >>> _ = file.write_text('{"dog.jpg": [[20, 10, 50, 40]]}')
-      >>> read_boxes(file, "xyxy").of(Path("photos/dog.jpg"), (100, 50)).tolist()
+      >>> read_boxes(file, "xyxy").of(pathlib.Path("photos/dog.jpg"), (100, 50)).tolist()
       [[0.20000000298023224, 0.20000000298023224, 0.800000011920929, 0.5]]
     """
     if box_format not in BOX_FORMATS:

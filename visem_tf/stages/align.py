@@ -12,6 +12,7 @@ from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
 from visem_tf.models import keras_files
 from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
+from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
@@ -21,8 +22,10 @@ from visem_tf.stages.watching import AlignmentWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import alignment_examples, epoch_batches
+from visem_tf.training.pipeline import Part, alignment_examples, epoch_batches
 from visem_tf.word_vectors import fill_in, read_word_vectors
+
+ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def run(context: Context) -> dict[str, Any]:
     num_pairs = len(train_split.sentences)
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
-    with context.strategy.scope():
+    with context.strategy.scope(), training_precision(config.compute.precision):
         model = build_model(config, vocabulary, caches["train"], steps_per_epoch)
         coverage = load_word_vectors(model, config, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
@@ -55,15 +58,18 @@ def run(context: Context) -> dict[str, Any]:
         larger_is_better=True,
         seed=config.seed,
         name="align",
+        save_seconds=config.compute.save_seconds,
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             num_pairs,
             config.align.batch_size,
             seed=config.seed,
-            first_epoch=first_epoch,
             epochs=config.align.epochs,
+            part=part,
+            lengths=token_ids["train"].row_lengths().numpy(),
+            bucket_batches=config.align.bucket_batches,
         )
         return recorder.watched(
             alignment_examples(
@@ -71,7 +77,7 @@ def run(context: Context) -> dict[str, Any]:
             )
         )
 
-    recorder = record(context, "alignment", num_pairs)
+    recorder = record(context, "alignment", num_pairs, steps_per_epoch)
     watch = AlignmentWatch(context, caches["val"], token_ids["val"])
     train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]
@@ -146,6 +152,8 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
                 f"no word stands {context.config.text.min_count} times or more in the training "
                 "sentences; lower --text.min_count"
             )
+        if not context.is_chief:
+            return vocabulary
         vocabulary.save(path)
     return Vocabulary.load(path)
 

@@ -30,6 +30,8 @@ from visem_tf.stages.watching import record
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule
+from visem_tf.training.pipeline import Part, shares
+from visem_tf.workers import check_one_machine
 
 _SHUFFLED = 1000  # encoded pictures in memory
 
@@ -67,6 +69,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         }
     )
     set_seed(config.seed)
+    check_one_machine(context.strategy, "align.finetune_epochs")
     with context.strategy.scope():
         model = _model(context)
         steps = settings.finetune_epochs * steps_per_epoch
@@ -89,10 +92,11 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         name="align with the CNN",
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
-        return _examples(context, caches["train"], token_ids, first_epoch)
+    def batches(part: Part) -> tf.data.Dataset:
+        return _examples(context, caches["train"], token_ids, part)
 
-    callbacks = [record(context, "alignment with the CNN", len(split.image_ids))]
+    title, count = "alignment with the CNN", len(split.image_ids)
+    callbacks = [record(context, title, count, steps_per_epoch)]
     train(model, batches, steps_per_epoch, progress, callbacks)
     best = progress.history[progress.best_epoch]
     if best["recall_sum"] > before:
@@ -121,9 +125,9 @@ def _model(context: Context) -> FinetuningModel:
 
 
 def _examples(
-    context: Context, cache: FeatureCache, token_ids: tf.RaggedTensor, first_epoch: int
+    context: Context, cache: FeatureCache, token_ids: tf.RaggedTensor, part: Part
 ) -> tf.data.Dataset:
-    """Batches of pixels, boxes and one sentence of every picture, for the epochs from the first.
+    """Batches of pixels, boxes and one sentence of every picture, from a part on.
 
     What comes when depends on the seed and the epoch alone.
     """
@@ -159,9 +163,9 @@ def _examples(
         words = tf.gather(token_ids, batch.pop("sentence"))
         return {**batch, **_boxes(cache, batch["image_ids"]), "token_ids": words.to_tensor(PAD_ID)}
 
-    epochs = [epoch(number) for number in range(first_epoch, config.align.finetune_epochs)]
-    joined = functools.reduce(tf.data.Dataset.concatenate, epochs)
-    return joined.map(with_regions).prefetch(2)
+    epochs = [epoch(number) for number in range(part.epoch, config.align.finetune_epochs)]
+    joined = functools.reduce(tf.data.Dataset.concatenate, epochs).skip(part.step)
+    return shares(joined, part).map(with_regions).prefetch(2)
 
 
 def _boxes(cache: FeatureCache, images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -29,11 +29,13 @@ from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, Validation, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import (
+    Part,
     alignment_examples,
     attention_examples,
     epoch_batches,
     ordered_batches,
 )
+from visem_tf.workers import check_one_machine
 
 
 class _JointProgress(Progress):
@@ -85,6 +87,7 @@ def run(context: Context) -> dict[str, Any]:
     num_pairs = len(train_split.sentences)
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
+    check_one_machine(context.strategy, "joint.train")
     with context.strategy.scope():
         alignment = build_model(config, vocabulary, caches["train"], steps_per_epoch)
         coverage = load_word_vectors(alignment, config, vocabulary)
@@ -120,19 +123,22 @@ def run(context: Context) -> dict[str, Any]:
         ),
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             num_pairs,
             config.align.batch_size,
             seed=config.seed,
-            first_epoch=first_epoch,
             epochs=config.align.epochs,
+            part=part,
+            lengths=token_ids["train"].row_lengths().numpy(),
+            bucket_batches=config.align.bucket_batches,
         )
         return alignment_examples(
             positions, caches["train"], token_ids["train"], train_split.image_index
         )
 
-    train(model, batches, steps_per_epoch, progress, [record(context, "joint", num_pairs)])
+    recorder = record(context, "joint", num_pairs, steps_per_epoch)
+    train(model, batches, steps_per_epoch, progress, [recorder])
     return {
         "joint": True,
         "epochs": len(progress.history),

@@ -25,7 +25,16 @@ PACKAGES = (
     "numpy",
 )
 
-HARMLESS = ("run_dir", "cache_dir", "data_dir", "preset", "stages", "strict")
+HARMLESS = (
+    "run_dir",
+    "cache_dir",
+    "data_dir",
+    "preset",
+    "stages",
+    "strict",
+    "compute.threads",
+    "compute.save_seconds",
+)
 """Fields that change no result. Other data in `data_dir` are told by their fingerprint; a picture
 that `strict` refuses ends the command."""
 

@@ -94,8 +94,8 @@ class Scorer:
         self._score = tf.function(
             model.score_embeddings,
             input_signature=[
-                tf.TensorSpec([None, self._num_regions, dim]),
-                tf.TensorSpec([None, None, dim]),
+                tf.TensorSpec([None, self._num_regions, dim], model.region_encoder.compute_dtype),
+                tf.TensorSpec([None, None, dim], model.sentence_encoder.compute_dtype),
                 tf.TensorSpec([None, self._num_regions], tf.bool),
                 tf.TensorSpec([None, None], tf.bool),
             ],

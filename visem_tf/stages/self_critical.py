@@ -22,8 +22,9 @@ from visem_tf.stages.watching import record
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import epoch_batches, picture_examples
+from visem_tf.training.pipeline import Part, epoch_batches, picture_examples
 from visem_tf.training.self_critical import SelfCritical
+from visem_tf.workers import check_one_machine
 
 _PICTURES_AT_A_TIME = 128
 
@@ -47,6 +48,7 @@ def fine_tune(
     )
     steps_per_epoch = -(-len(pictures) // settings.cider_batch_size)
     set_seed(config.seed)
+    check_one_machine(context.strategy, "generate.cider_epochs")
     with context.strategy.scope():
         generator = read_generator(folder / "full_frame" / "best.keras", settings, "full_frame")
         model = SelfCritical(
@@ -68,17 +70,17 @@ def fine_tune(
         name="generate full_frame on CIDEr",
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             len(pictures),
             settings.cider_batch_size,
             seed=config.seed,
-            first_epoch=first_epoch,
             epochs=settings.cider_epochs,
+            part=part,
         )
         return picture_examples(positions, caches["train"], pictures)
 
-    callbacks = [record(context, "captions on CIDEr", len(pictures))]
+    callbacks = [record(context, "captions on CIDEr", len(pictures), steps_per_epoch)]
     train(model, batches, steps_per_epoch, progress, callbacks)
     best = progress.history[progress.best_epoch]
     if best["val_cider"] <= before:
