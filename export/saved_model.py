@@ -20,7 +20,8 @@ from visem_tf.export.serving import inputs_of, write_warm_up
 from visem_tf.export.signatures import Signatures
 from visem_tf.export.versions import new_version
 
-from visem_tf.config import Config, differences, proposer_names
+from visem_tf.choices import proposer_names
+from visem_tf.config import Config, differences
 from visem_tf.errors import UserError
 from visem_tf.files import write_atomically
 from visem_tf.regions import proposers
