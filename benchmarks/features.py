@@ -1,9 +1,9 @@
-"""Seconds a picture for the features of the frame, of pooled regions and of crops, in one run.
+"""Seconds a picture for the features of the frame, pooled regions, crops, and crops in own shapes.
 
     python benchmarks/features.py
 
-Each kind describes batches of 8 pictures of noise in turn, as the preset `paper` would; the
-median of five rounds after one that does not count.
+Each kind describes batches of 8 pictures of noise in turn, as the preset `paper` would, in one run;
+the median of five rounds after one that does not count.
 """
 
 import os
@@ -22,6 +22,7 @@ KINDS = {
     "whole frame": {"proposer": "none"},
     "20 regions, pooled": {"features": "pooled"},
     "20 regions, crops": {},
+    "20, in own shapes": {"resolution": "own"},
 }
 
 

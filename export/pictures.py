@@ -8,14 +8,16 @@ in graph.
 import tensorflow as tf
 from visem_tf.export.orientation import jpeg_orientation, png_orientation, turn_upright
 
-from visem_tf.regions.extractor import warp_picture
+from visem_tf.regions.extractor import place_pictures, warp_picture
 from visem_tf.regions.pictures import MAX_PIXELS, decode_picture
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def decode_pictures(image_bytes: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes pictures and warps each to a square, to the pixels that Python gives.
+def decode_pictures(
+    image_bytes: tf.Tensor, size: int, resolution: str = "square"
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes pictures and brings each to a square, to the pixels that Python gives.
 
     As `visem_tf.regions.pictures.read_picture` does before, where there is Python, a picture is
     turned as its metadata say, what is transparent shows white, and 16 bits keep their upper 8.
@@ -26,13 +28,14 @@ def decode_pictures(image_bytes: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Te
     Args:
       image_bytes: string [B].
       size: Side P in pixels.
+      resolution: See `visem_tf.regions.extractor.prepare_picture`.
 
     Returns:
       Pixels float [B, P, P, 3] in 0..255, black where a picture is not readable, and which are
       readable, bool [B].
     """
     return tf.map_fn(
-        lambda encoded: _decode_or_black(encoded, size),
+        lambda encoded: _decode_or_black(encoded, size, resolution),
         image_bytes,
         fn_output_signature=(
             tf.TensorSpec([size, size, 3], tf.float32),
@@ -56,16 +59,18 @@ def all_readable(readable: tf.Tensor) -> tf.Tensor:
         return tf.identity(readable)
 
 
-def _decode_or_black(encoded: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_or_black(encoded: tf.Tensor, size: int, resolution: str) -> tuple[tf.Tensor, tf.Tensor]:
     # TensorFlow catches errors in graph nowhere but in a pipeline of tf.data.
     black = tf.data.Dataset.from_tensors((tf.zeros([size, size, 3]), False))
     pictures = tf.data.Dataset.from_tensors(encoded)
-    decoded = pictures.map(lambda picture: (_decode(picture, size), True)).ignore_errors()
+    decoded = pictures.map(
+        lambda picture: (_decode(picture, size, resolution), True)
+    ).ignore_errors()
     pixels, readable = decoded.concatenate(black).take(1).get_single_element()
     return pixels, readable
 
 
-def _decode(encoded: tf.Tensor, size: int) -> tf.Tensor:
+def _decode(encoded: tf.Tensor, size: int, resolution: str) -> tf.Tensor:
     """Decodes one picture, or raises."""
     is_jpeg = tf.io.is_jpeg(encoded)
     is_png = tf.equal(tf.strings.substr(encoded, 0, len(_PNG_SIGNATURE)), _PNG_SIGNATURE)
@@ -85,6 +90,8 @@ def _decode(encoded: tf.Tensor, size: int) -> tf.Tensor:
     orientation = tf.cond(
         is_jpeg, lambda: jpeg_orientation(encoded), lambda: png_orientation(encoded)
     )
+    if resolution == "own":
+        return place_pictures(turn_upright(picture, orientation), size, resolution)
     # Turned when it is a square and small: the filter of the resizing is symmetric.
     return turn_upright(warp_picture(picture, size), orientation)
 

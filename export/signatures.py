@@ -19,7 +19,7 @@ from visem_tf.export.answers import Answers
 from visem_tf.export.pictures import all_readable, decode_pictures
 
 from visem_tf.errors import UserError
-from visem_tf.regions.extractor import Regions, warp_picture
+from visem_tf.regions.extractor import Regions, place_pictures
 from visem_tf.settings import nearest
 from visem_tf.trained import TrainedRun
 
@@ -183,7 +183,8 @@ class Signatures:
 
     def _warp(self, image: tf.Tensor, frame_only: bool) -> Regions:
         """The regions of pictures float [B, H, W, 3] in 0..255."""
-        pixels = warp_picture(image, self.run.config.regions.picture_size)
+        settings = self.run.config.regions
+        pixels = place_pictures(image, settings.picture_size, settings.resolution)
         return self._found(pixels, tf.fill([tf.shape(image)[0]], True), frame_only)
 
     def _take(self, region_features: tf.Tensor, frame_only: bool) -> Regions:
@@ -206,9 +207,12 @@ class Signatures:
 
     @functools.cached_property
     def _decoded(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        size = self.run.config.regions.picture_size
+        settings = self.run.config.regions
         spec = tf.TensorSpec([None], tf.string)
-        return tf.function(lambda rows: decode_pictures(rows, size), input_signature=[spec])
+        return tf.function(
+            lambda rows: decode_pictures(rows, settings.picture_size, settings.resolution),
+            input_signature=[spec],
+        )
 
     @functools.cached_property
     def _frame_features(self) -> Callable[[tf.Tensor], tf.Tensor]:

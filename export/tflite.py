@@ -104,6 +104,11 @@ def export_tflite(
             f"regions.proposer {proposer} cannot be written as TFLite; train a run with one of "
             f"{', '.join(_PROPOSERS)}"
         )
+    if run.config.regions.resolution == "own":
+        raise UserError(
+            "regions.resolution own cannot be written as TFLite, whose builtin operators have no "
+            "crops of several shapes; train a run with regions.resolution square"
+        )
     if not any(map(run.has, ("align", "generate/full_frame", "generate/regions"))):
         raise UserError(
             f"{run.run.path} has no trained model to export; run "

@@ -16,7 +16,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from visem_tf.models.cells import gru
+from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.models.words_in_context import WordsInContext
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.resample import crop_and_resize
@@ -81,7 +84,9 @@ class TfliteFunctions:
     def __init__(self, run: TrainedRun, *, whole_number_crops: bool = False) -> None:
         self.run = run
         self.extractor = (
-            WholeNumberCrops(run.config.regions) if whole_number_crops else run.extractor
+            WholeNumberCrops(run.config.regions, run.run.tuned_cnn)
+            if whole_number_crops
+            else run.extractor
         )
         self.feature_dim = FEATURE_DIM
         self.left_out = {
@@ -208,14 +213,14 @@ class TfliteFunctions:
         ]
 
 
-def embed_padded(encoder: SentenceEncoder, token_ids: tf.Tensor) -> tf.Tensor:
+def embed_padded(encoder: WordsInContext, token_ids: tf.Tensor) -> tf.Tensor:
     """What a sentence encoder gives, computed in the padding too.
 
     The encoder itself leaves padding out by operations that TFLite does not have. Here a step of a
     sentence that has ended, or (backwards) not begun, keeps the state zero.
 
     Args:
-      encoder: The BRNN.
+      encoder: The BRNN, or gated recurrent units.
       token_ids: int32 [N, T].
 
     Returns:
@@ -223,21 +228,42 @@ def embed_padded(encoder: SentenceEncoder, token_ids: tf.Tensor) -> tf.Tensor:
     """
     # Without `tf.newaxis`, which becomes an operation that TFLite has for few ranks only.
     mask = tf.expand_dims(tf.cast(tf.not_equal(token_ids, PAD_ID), tf.float32), 2)  # [N, T, 1]
-    words = encoder.word_projection(encoder.word_vectors(token_ids))  # e_t [N, T, H]
-    both = sum(
-        _recurrence(words, mask, kernel, bias, reverse=reverse)
-        for kernel, bias, reverse in (
-            (encoder.forward_kernel, encoder.forward_bias, False),
-            (encoder.backward_kernel, encoder.backward_bias, True),
-        )
+    words = encoder.word_vectors(token_ids)  # x_t
+    if isinstance(encoder, GruSentenceEncoder):
+        step, share = _gru, 0.5
+        inputs = encoder.forward_projection(words), encoder.backward_projection(words)
+    elif isinstance(encoder, SentenceEncoder):
+        step, share = _relu, 1.0
+        inputs = (encoder.word_projection(words),) * 2  # e_t [N, T, H]
+    else:
+        raise TypeError(f"a {type(encoder).__name__} has no form for TFLite")
+    forward = _recurrence(
+        step, inputs[0], mask, encoder.forward_kernel, encoder.forward_bias, reverse=False
     )
-    return encoder.output_projection(both) * mask
+    backward = _recurrence(
+        step, inputs[1], mask, encoder.backward_kernel, encoder.backward_bias, reverse=True
+    )
+    return encoder.output_projection(share * (forward + backward)) * mask
+
+
+def _relu(word: tf.Tensor, recurrent: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+    return tf.nn.relu(word + recurrent)
+
+
+def _gru(word: tf.Tensor, recurrent: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+    return gru.step(word, recurrent, (hidden,))[0]
 
 
 def _recurrence(
-    words: tf.Tensor, mask: tf.Tensor, kernel: Any, bias: Any, *, reverse: bool
+    step_of: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    words: tf.Tensor,
+    mask: tf.Tensor,
+    kernel: Any,
+    bias: Any,
+    *,
+    reverse: bool,
 ) -> tf.Tensor:
-    """h_t = relu(e_t + h W + b) of the word before, or after; float [N, T, H]."""
+    """h_t of words and of h W + b of the word before, or after; float [N, T, H]."""
     kernel, bias = tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)
     steps, hidden_dim = tf.shape(words)[1], kernel.shape[0]
     column = tf.expand_dims(tf.range(steps), 1)  # [T, 1]
@@ -245,7 +271,7 @@ def _recurrence(
     def step(t: tf.Tensor, hidden: tf.Tensor, all_hidden: tf.Tensor) -> tuple[tf.Tensor, ...]:
         now = steps - 1 - t if reverse else t
         word, real = tf.gather(words, now, axis=1), tf.gather(mask, now, axis=1)
-        hidden = tf.nn.relu(word + tf.matmul(hidden, kernel) + bias) * real
+        hidden = step_of(word, tf.matmul(hidden, kernel) + bias, hidden) * real
         here = tf.cast(tf.equal(column, now), tf.float32)  # [T, 1]
         return t + 1, hidden, all_hidden + here * tf.expand_dims(hidden, 1)
 
@@ -253,7 +279,7 @@ def _recurrence(
     return tf.while_loop(
         lambda t, *_: t < steps,
         step,
-        (tf.constant(0), first, tf.zeros_like(words)),
+        (tf.constant(0), first, tf.zeros_like(words[:, :, :hidden_dim])),
         shape_invariants=(
             tf.TensorShape([]),
             tf.TensorShape([None, hidden_dim]),

@@ -44,9 +44,11 @@ def test_the_preset_paper_is_the_papers():
     assert (config.align.optimizer, config.align.momentum) == ("sgd", 0.9)
     assert (config.align.batch_size, config.align.margin, config.align.clip_value) == (100, 1, 5)
     assert (config.generate.hidden_dim, config.generate.optimizer) == (512, "rmsprop")
+    assert (config.align.encoder, config.align.score) == ("brnn", "best_region")
+    assert (config.align.loss, config.align.hinge_warmup_epochs) == ("hinge_sum", 0)
     assert (config.generate.model, config.generate.cell) == ("mrnn", "rnn")
     assert config.generate.word_dropout == config.generate.label_smoothing == 0
-    assert config.generate.block_ngrams == 0
+    assert config.generate.block_ngrams == config.generate.cider_epochs == 0
     assert (config.text.min_count, config.regions.num_regions) == (5, 20)
 
 
@@ -86,6 +88,17 @@ def test_configurations_are_frozen():
         ({"stages": ["algin"]}, "not 'algin'; did you mean align?"),
         ({"stages": []}, "stages must name at least one of features, align"),
         ({"seed": 2**32}, "seed must be an integer, at least 0 and at most 4294967295"),
+        ({"align.score": "cosin"}, "fragments, not 'cosin'; did you mean cosine?"),
+        ({"align.loss": "hinge_mx"}, "infonce, not 'hinge_mx'; did you mean hinge_max?"),
+        (
+            {"align": {"score": "cosine", "normalise_by_length": True, "margin": 0.2}},
+            "align.score cosine is a mean already; leave it false",
+        ),
+        (
+            {"align": {"score": "attention", "margin": 2}},
+            "align.margin 2 can never be met, for align.score attention lies between -1 and 1",
+        ),
+        ({"align.hinge_warmup_epochs": 1}, "comes before align.loss hinge_max, not hinge_sum"),
         ({"generate.cell": "lstmm"}, "one of gru, lstm, rnn, not 'lstmm'; did you mean lstm?"),
         ({"generate.model": "atention"}, "not 'atention'; did you mean attention?"),
         (
@@ -98,6 +111,10 @@ def test_configurations_are_frozen():
         (
             {"generate": {"model": "attention", "full_frame": False}},
             "generate.full_frame false leaves out",
+        ),
+        (
+            {"generate": {"cider_epochs": 1, "full_frame": False}},
+            "generate.cider_epochs is for the generator of whole-picture sentences",
         ),
         ({"distribute": {"strategy": "none", "replicas": 2}}, "choose auto or mirrored"),
     ],

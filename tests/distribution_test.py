@@ -77,3 +77,24 @@ for seed in (5, 5, 6):
 def test_a_bad_seed_is_named():
     with pytest.raises(ValueError, match="seed must be from 0 to"):
         set_seed(-1)
+
+
+def test_threads_are_set_before_the_start_or_refused(run_python: Callable[..., str]):
+    out = run_python(
+        """
+from visem_tf.distribution import use_threads
+from visem_tf.errors import UserError
+import tensorflow as tf
+use_threads(0)
+use_threads(1)
+print(tf.config.threading.get_intra_op_parallelism_threads())
+tf.constant(1.0)
+try:
+    use_threads(2)
+except UserError as error:
+    print(error)
+"""
+    )
+    one, message = out.splitlines()
+    assert one == "1"
+    assert message.startswith("compute.threads 2 cannot be set after TensorFlow has started")

@@ -1,14 +1,16 @@
 """Image-sentence scores and the ranking loss (section 1 of the paper), as pure functions.
 
-The score of image k with sentence l lets every word pick its best region:
+The paper's score of image k with sentence l lets every word pick its best region:
 
     S_kl = sum over words t of l of  max over regions i of k of  v_i . s_t
+
+Its other forms are in `visem_tf.scores`, the other losses in `visem_tf.losses`.
 """
 
 import tensorflow as tf
 
-SCORES = ("best_region", "fragments")
-"""The forms of a score; the first is the paper's."""
+from visem_tf.losses import hinge_sum, negatives
+from visem_tf.scores import Products, Score, get_score
 
 COLLAPSED_SPREAD = 1e-3
 """Scores whose `score_spread` is a smaller part of the margin are taken for equal."""
@@ -21,12 +23,14 @@ def alignment_scores(
     word_mask: tf.Tensor | None = None,
     *,
     score: str = "best_region",
+    sharpness: float = 9.0,
     normalise_by_length: bool = False,
-    chunk_size: int | None = None,
+    chunk_size: int | tf.Tensor | None = None,
 ) -> tf.Tensor:
     """The score of every image with every sentence.
 
-    Memory grows with B * R * (number of real words); `chunk_size` bounds B in it.
+    Memory grows with B * R * (number of real words); `chunk_size` bounds B in it. Gradients then
+    need only which region was best for every word and image.
 
     Args:
       region_embeddings: v_i, float [B, R, D].
@@ -34,8 +38,9 @@ def alignment_scores(
       region_mask: bool [B, R], True = real; None: all are. A padded region never wins the maximum,
         even where all real products are negative. Every image needs a real region.
       word_mask: bool [N, T], True = real; None: all are. A padded word adds 0.
-      score: "best_region" as above, or "fragments", the earlier form of Deep Fragments: the sum of
-        max(0, v_i . s_t) over all pairs of a region and a word.
+      score: "best_region" as above, or another module of `visem_tf.scores`: "fragments", "cosine",
+        "attention".
+      sharpness: of "attention", which explains it.
       normalise_by_length: divides a score by the sentence's number of words; the paper's plain sum
         grows with it.
       chunk_size: number of images that are scored at a time; None: all at once.
@@ -53,28 +58,32 @@ def alignment_scores(
       >>> alignment_scores(regions, words).numpy()  # 1 + 2
       array([[3.]], dtype=float32)
     """
-    if score not in SCORES:
-        raise ValueError(f"score must be one of {SCORES}, not {score!r}")
-    if chunk_size is not None and chunk_size < 1:
+    form = get_score(score)
+    if chunk_size is not None and not tf.is_tensor(chunk_size) and chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1 or None, not {chunk_size!r}")
     region_embeddings = tf.convert_to_tensor(region_embeddings)
     word_embeddings = tf.convert_to_tensor(word_embeddings)
+    if form.unit:
+        region_embeddings = unit_vectors(region_embeddings)
     sentence_count, longest = tf.unstack(tf.shape(word_embeddings)[:2])
     if word_mask is None:
         word_mask = tf.ones([sentence_count, longest], tf.bool)
     positions = tf.where(word_mask)  # [words, 2]
     words = tf.gather_nd(word_embeddings, positions)  # [words, D]
+    if form.unit:
+        words = unit_vectors(words)
     sentence = tf.cast(positions[:, 0], tf.int32)
 
     def scores_of(regions: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-        by_word = _word_scores(regions, mask, words, score)  # [words, images]
+        products = _products(regions, mask, words, sentence, sentence_count)
+        by_word = _word_scores(products, form, sharpness)  # [words, images]
         return tf.transpose(tf.math.unsorted_segment_sum(by_word, sentence, sentence_count))
 
     if chunk_size is None:
         scores = scores_of(region_embeddings, region_mask)
     else:
         scores = _in_chunks(scores_of, region_embeddings, region_mask, chunk_size)
-    if normalise_by_length:
+    if normalise_by_length or form.mean:
         lengths = tf.math.count_nonzero(word_mask, axis=1, dtype=scores.dtype)
         scores /= tf.maximum(lengths, 1)
     return tf.ensure_shape(scores, (region_embeddings.shape[0], word_embeddings.shape[0]))
@@ -84,6 +93,8 @@ def word_region_similarities(
     region_embeddings: tf.Tensor,
     word_embeddings: tf.Tensor,
     region_mask: tf.Tensor | None = None,
+    *,
+    score: str = "best_region",
 ) -> tf.Tensor:
     """v_i . s_t for images and sentences that belong together, row by row.
 
@@ -91,10 +102,15 @@ def word_region_similarities(
       region_embeddings: float [B, R, D].
       word_embeddings: float [B, T, D].
       region_mask: bool [B, R], True = real; None: all are.
+      score: the form of the score that they were trained with; "cosine" and "attention" compare
+        vectors of length 1, so that the result is the cosine.
 
     Returns:
       float [B, T, R]; minus infinity at padded regions.
     """
+    if get_score(score).unit:
+        region_embeddings = unit_vectors(tf.convert_to_tensor(region_embeddings))
+        word_embeddings = unit_vectors(tf.convert_to_tensor(word_embeddings))
     similarities = tf.matmul(word_embeddings, region_embeddings, transpose_b=True)
     if region_mask is None:
         return similarities
@@ -124,11 +140,7 @@ def ranking_loss(scores: tf.Tensor, image_ids: tf.Tensor, margin: float = 1.0) -
       >>> float(ranking_loss(tf.constant([[2.0, 1.5], [0.0, 1.0]]), tf.constant([7, 8])))
       2.0
     """
-    negatives = _negatives(image_ids)
-    true = tf.linalg.diag_part(scores)
-    sentences_for_image = tf.nn.relu(scores - true[:, tf.newaxis] + margin)
-    images_for_sentence = tf.nn.relu(scores - true[tf.newaxis] + margin)
-    return tf.reduce_sum(tf.where(negatives, sentences_for_image + images_for_sentence, 0))
+    return hinge_sum.loss(scores, image_ids, margin=margin)
 
 
 def score_spread(scores: tf.Tensor, image_ids: tf.Tensor) -> tf.Tensor:
@@ -146,11 +158,11 @@ def score_spread(scores: tf.Tensor, image_ids: tf.Tensor) -> tf.Tensor:
       >>> float(score_spread(tf.constant([[2.0, 1.5], [0.0, 1.0]]), tf.constant([7, 8])))
       1.0
     """
-    negatives = _negatives(image_ids)
+    apart = negatives(image_ids)
     true = tf.linalg.diag_part(scores)
     distances = tf.abs(scores - true[:, tf.newaxis]) + tf.abs(scores - true[tf.newaxis])
-    total = tf.reduce_sum(tf.where(negatives, distances, 0))
-    return tf.math.divide_no_nan(total, 2 * tf.math.count_nonzero(negatives, dtype=scores.dtype))
+    total = tf.reduce_sum(tf.where(apart, distances, 0))
+    return tf.math.divide_no_nan(total, 2 * tf.math.count_nonzero(apart, dtype=scores.dtype))
 
 
 def is_collapsed(
@@ -180,42 +192,31 @@ def is_collapsed(
     return scores_agree and abs(loss - collapsed) <= COLLAPSED_SPREAD * collapsed
 
 
-def _negatives(image_ids: tf.Tensor) -> tf.Tensor:
-    """A mask [B, B]: True where two pairs are of different images."""
-    image_ids = tf.convert_to_tensor(image_ids)
-    return image_ids[:, tf.newaxis] != image_ids[tf.newaxis]
+def unit_vectors(vectors: tf.Tensor) -> tf.Tensor:
+    """Vectors divided by their length; the epsilon inside the root keeps gradients finite."""
+    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    return vectors * tf.math.rsqrt(squares + 1e-12)
 
 
-def _word_scores(
-    regions: tf.Tensor, mask: tf.Tensor | None, words: tf.Tensor, score: str
-) -> tf.Tensor:
-    """What every word adds to the score of every image, [words, B] in at least float32."""
+def _products(
+    regions: tf.Tensor,
+    mask: tf.Tensor | None,
+    words: tf.Tensor,
+    sentence: tf.Tensor,
+    sentence_count: tf.Tensor,
+) -> Products:
+    """All words [words, D] with all regions [B, R, D]."""
     images, region_count, _ = tf.unstack(tf.shape(regions))
     flat = tf.reshape(regions, [images * region_count, regions.shape[-1]])
-    products = tf.matmul(words, flat, transpose_b=True)
-    products = tf.reshape(products, [-1, images, region_count])
-    if score == "fragments":
-        if mask is not None:
-            products = tf.where(mask, products, 0)
-        by_word = tf.reduce_sum(tf.nn.relu(products), axis=2)
-    else:
-        if mask is not None:
-            excluded = tf.constant(float("-inf"), products.dtype)
-            products += tf.where(mask, tf.zeros_like(excluded), excluded)
-        by_word = _best(products)
+    values = tf.matmul(words, flat, transpose_b=True)
+    values = tf.reshape(values, [-1, images, region_count])
+    return Products(values, mask, regions, sentence, sentence_count)
+
+
+def _word_scores(products: Products, form: Score, sharpness: float) -> tf.Tensor:
+    """What every word adds to the score of every image, [words, B] in at least float32."""
+    by_word = form.of_words(products, sharpness)
     return by_word if by_word.dtype == tf.float64 else tf.cast(by_word, tf.float32)
-
-
-@tf.custom_gradient
-def _best(products: tf.Tensor) -> tf.Tensor:
-    """The maximum over the last axis, whose gradient goes to the first of equal values."""
-    best = tf.argmax(products, axis=-1, output_type=tf.int32)
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        chosen = tf.one_hot(best, tf.shape(products)[-1], dtype=upstream.dtype)
-        return chosen * upstream[..., tf.newaxis]
-
-    return tf.reduce_max(products, axis=-1), gradient
 
 
 def _in_chunks(function, regions, mask, chunk_size):

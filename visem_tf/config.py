@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from visem_tf.choices import proposer_names
+from visem_tf.choices import check_name, proposer_names
 from visem_tf.errors import UserError
-from visem_tf.model_config import AlignConfig, GenerateConfig, InferConfig
+from visem_tf.model_config import AlignConfig, GenerateConfig, InferConfig, JointConfig
 from visem_tf.settings import Settings, nearest, setting
 
 STAGES = ("features", "align", "infer", "generate", "evaluate", "report", "export")
@@ -93,6 +93,13 @@ class RegionsConfig(Settings):
     picture (some thirty times faster)."""
     crop_size: int = setting(96, at_least=32, at_most=2048)
     """Side in pixels that the crop of a region is resized to."""
+    resolution: Literal["square", "own"] = "square"
+    """Whether a picture is warped to the square first, or keeps its aspect ratio, and its own
+    pixels as far as its longer side fits into picture_size; each region is then described in about
+    its own aspect ratio too. The proposer looks at the square in any case."""
+    scales: int = setting(1, at_least=1, at_most=4)
+    """Sizes at which the CNN sees every region: crop_size (frame_size) times 1, 1.5, 2 and 3, so
+    many of them; the vectors are averaged."""
     nms_iou: float = setting(0.4, above=0, at_most=1)
     """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all."""
     edge_weight: float = setting(2.0, at_least=0)
@@ -103,11 +110,14 @@ class RegionsConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.proposer not in proposer_names():
-            raise UserError(
-                f"regions.proposer must be one of {', '.join(proposer_names())}, "
-                f"not {self.proposer!r}{nearest(self.proposer, proposer_names())}"
-            )
+        check_name("regions.proposer", self.proposer, proposer_names())
+        if self.features == "pooled":
+            for name, off in (("resolution", "square"), ("scales", 1)):
+                if getattr(self, name) != off:
+                    raise UserError(
+                        f"regions.{name} {getattr(self, name)} is of crops, and regions.features "
+                        "pooled has one pass over the square; choose regions.features crops"
+                    )
 
 
 @dataclass(frozen=True)
@@ -148,20 +158,44 @@ class DistributeConfig(Settings):
 
     section: ClassVar[str] = "distribute"
 
-    strategy: Literal["auto", "none", "mirrored"] = "auto"
-    """auto takes every GPU of this machine; none takes one device; mirrored copies the model to
-    each device, even when there is one."""
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
+    """auto takes every GPU of this machine, and the machines of TF_CONFIG where it names several;
+    none takes one device; mirrored copies the model to each device of this machine, even when there
+    is one; multi_worker is for the machines of TF_CONFIG."""
     replicas: int = setting(0, at_least=0, at_most=64)
     """Devices to train on; 0 takes every one. More than 1 without a GPU splits the CPU into as many
     logical devices."""
+    wait_seconds: int = setting(300, at_least=1)
+    """How long a worker waits for the others of TF_CONFIG to start."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.strategy == "multi_worker" and self.replicas:
+            raise UserError(
+                f"distribute.strategy multi_worker takes every GPU of every worker, not "
+                f"distribute.replicas {self.replicas}; leave it 0"
+            )
         if self.strategy == "none" and self.replicas > 1:
             raise UserError(
                 f"distribute.strategy none uses one device, not distribute.replicas "
                 f"{self.replicas}; choose auto or mirrored"
             )
+
+
+@dataclass(frozen=True)
+class ComputeConfig(Settings):
+    """How the machine is used."""
+
+    section: ClassVar[str] = "compute"
+
+    threads: int = setting(0, at_least=0, at_most=1024)
+    """Threads of a matrix product on the CPU; 0 takes every core."""
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    """In what the models are trained: mixed_bfloat16 multiplies in 16 bits, where the processor or
+    GPU can, and keeps the weights in 32; afterwards all models compute in 32."""
+    save_seconds: int = setting(300, at_least=0)
+    """Seconds of training after which all numbers are saved within an epoch, so that a kill loses
+    no more; 0 saves after whole epochs only."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +235,11 @@ class Config(Settings):
     align: AlignConfig = field(default_factory=AlignConfig)
     infer: InferConfig = field(default_factory=InferConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     distribute: DistributeConfig = field(default_factory=DistributeConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -215,6 +251,36 @@ class Config(Settings):
                     f"stages must be among {', '.join(STAGES)}, not {stage!r}"
                     f"{nearest(stage, STAGES)}"
                 )
+        if self.joint.train:
+            self._check_joint()
+
+    def _check_joint(self) -> None:
+        align, generate = self.align, self.generate
+        if not (generate.full_frame or generate.regions):
+            raise UserError(
+                "joint.train trains generators with the alignment, and generate.full_frame and "
+                "generate.regions are both false"
+            )
+        if align.finetune_epochs:
+            raise UserError(
+                "align.finetune_epochs changes what regions look like after generators have "
+                "learned from them, which joint.train does at once; choose one of the two"
+            )
+        if align.word_dim != generate.word_dim:
+            raise UserError(
+                "joint.train has one set of word vectors, so that align.word_dim "
+                f"{align.word_dim} and generate.word_dim {generate.word_dim} must be equal"
+            )
+        if self.compute.precision != "float32":
+            raise UserError(
+                f"joint.train computes in float32, not in compute.precision "
+                f"{self.compute.precision}; leave one of them out"
+            )
+        if self.joint.monitor == "val_perplexity" and not generate.full_frame:
+            raise UserError(
+                "joint.monitor val_perplexity is of whole-picture sentences, which "
+                "generate.full_frame false leaves out"
+            )
 
     def to_json(self, **extra: Any) -> str:
         """Returns the configuration as indented JSON, with further top-level entries at its end."""

@@ -107,7 +107,7 @@ class DemoModels:
             )
         self._lock = threading.Lock()
         without_proposer = run.config.regions.updated({"proposer": "none"})
-        self._boxes = BoxDescriber(RegionExtractor(without_proposer))
+        self._boxes = BoxDescriber(RegionExtractor(without_proposer, run.run.tuned_cnn))
         self._looker = Looker(run) if run.has("align") else None
         blank = io.BytesIO()
         Image.new("RGB", (64, 64), "white").save(blank, "PNG")
@@ -138,7 +138,7 @@ class DemoModels:
         """
         encoded = read_picture(data, name)
         settings = self._run.config.regions
-        pixels = prepare_picture(tf.constant(encoded), settings.picture_size)
+        pixels = prepare_picture(tf.constant(encoded), settings.picture_size, settings.resolution)
         with self._lock:
             found = self._run.extractor.compiled(pixels[tf.newaxis])
             regions = Regions(*(part.numpy() for part in found))

@@ -157,10 +157,10 @@ def _regions(
             raise UserError(
                 f"{options.boxes} has no boxes for {paths[0]}; it names pictures by file"
             )
-        describer = BoxDescriber(RegionExtractor(settings.updated({"proposer": "none"})))
-    batches = read_pictures(
-        paths, settings.picture_size, 1 if given else settings.batch_size, failures
-    )
+        describer = BoxDescriber(
+            RegionExtractor(settings.updated({"proposer": "none"}), run.run.tuned_cnn)
+        )
+    batches = read_pictures(paths, settings, 1 if given else settings.batch_size, failures)
     with (
         tqdm.tqdm(
             total=len(paths), desc="describe", unit=" pictures", disable=None, leave=False, delay=1

@@ -5,9 +5,13 @@ The objective does not depend on the number of replicas; see `visem_tf.models`.
 
 from __future__ import annotations
 
+import faulthandler
+import sys
+
 import keras
 import tensorflow as tf
 
+from visem_tf.cluster import Cluster, read_cluster, wait_for_workers
 from visem_tf.config import DistributeConfig
 from visem_tf.errors import UserError
 
@@ -23,18 +27,28 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
 
     Returns:
         The default strategy for one device, unless "mirrored" is asked for; a `MirroredStrategy`
-        for several.
+        for several; a `MultiWorkerMirroredStrategy` where `TF_CONFIG` names several workers.
 
     Raises:
-        UserError: there are fewer GPUs than replicas, or TensorFlow has already started.
+        UserError: there are fewer GPUs than replicas, TensorFlow has already started, `TF_CONFIG`
+            is bad, or a worker it names is missing.
 
     Example:
         >>> make_strategy(DistributeConfig(strategy="none")).num_replicas_in_sync
         1
     """
-    gpus = tf.config.list_physical_devices("GPU")
     if config.strategy == "none":
         return tf.distribute.get_strategy()
+    if config.strategy in ("auto", "multi_worker"):
+        cluster = read_cluster()
+        if cluster:
+            return _join(cluster, config.wait_seconds)
+        if config.strategy == "multi_worker":
+            raise UserError(
+                "distribute.strategy multi_worker needs a TF_CONFIG that names two workers or "
+                "more; see docs/distributed.md"
+            )
+    gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         replicas = config.replicas or len(gpus)
         if replicas > len(gpus):
@@ -51,6 +65,42 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
     if replicas == 1 and config.strategy == "auto":
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(replicas)])
+
+
+def use_threads(count: int) -> None:
+    """Sets how many threads a matrix product on the CPU gets; TensorFlow must not have started.
+
+    Args:
+        count: 0 leaves it to TensorFlow, which takes every core.
+
+    Raises:
+        UserError: TensorFlow has already started.
+    """
+    if not count:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError as error:
+        raise UserError(
+            f"compute.threads {count} cannot be set after TensorFlow has started in this process"
+        ) from error
+
+
+def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
+    """Waits for all workers, and joins them."""
+    me = f"visem_tf: worker {cluster.index}: "
+    wait_for_workers(cluster, wait_seconds, report=lambda line: print(me + line, file=sys.stderr))
+    # Everybody is there. Should one die at this very moment, TensorFlow would wait without end, and
+    # hold Python's lock.
+    faulthandler.dump_traceback_later(wait_seconds + 60, exit=True)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"worker {cluster.index} cannot join the others: {reason}") from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return strategy
 
 
 def _split_cpu(replicas: int) -> None:

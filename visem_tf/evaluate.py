@@ -86,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _evaluate_run(
     options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
 ) -> None:
-    config = config.updated({"stages": ["evaluate"]})
+    alone = {"strategy": "none", "replicas": 0}  # there is nothing to share among workers
+    config = config.updated({"stages": ["evaluate"], "distribute": alone})
     start_tensorflow()
     from visem_tf.report.score_sheet import score_sheet
     from visem_tf.stages import run_stages

@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     context = open_run(config)
     run_stages(context)
-    print(closing_summary(context))
+    if context.is_chief:
+        print(closing_summary(context))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from visem_tf.choices import cell_names
+from visem_tf.choices import cell_names, check_name, loss_names, score_names
 from visem_tf.errors import UserError
-from visem_tf.settings import Settings, nearest, setting
+from visem_tf.settings import Settings, setting
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "plateau"]
@@ -39,17 +39,32 @@ class AlignConfig(Settings):
     """Share of the word vectors' entries that are dropped in training."""
     dropout_hidden: float = setting(0.2, at_least=0, below=1)
     """Share of the BRNN's outputs that are dropped in training; the recurrences never drop."""
-    score: Literal["best_region", "fragments"] = "best_region"
-    """A word's part of the score: its best region, or the sum over all regions of what is positive
-    (the earlier Deep Fragments form)."""
+    encoder: Literal["brnn", "gru"] = "brnn"
+    """What puts words into the context of their sentence: the paper's bidirectional network, or
+    gated recurrent units in both directions."""
+    score: str = "best_region"
+    """How a picture and a sentence are scored, a module of `visem_tf.scores`: best_region (the
+    paper's), fragments (its earlier form, the sum over all regions of what is positive), cosine
+    (the mean over words of the best cosine) or attention (SCAN: every word attends to regions)."""
+    sharpness: float = setting(9.0, above=0)
+    """For the score attention: how much a word prefers the regions that are like it."""
     normalise_by_length: bool = False
-    """Whether a score is divided by the number of words in the sentence."""
+    """Whether a score is divided by the number of words in the sentence; cosine and attention are
+    means already."""
     feature_scale: float = setting(10.0, at_least=0)
     """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
     centre_features: bool = True
     """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
+    loss: str = "hinge_sum"
+    """What is descended, a module of `visem_tf.losses`: hinge_sum (the paper's), hinge_max (the
+    hardest negative only, as in VSE++) or infonce (cross-entropy over the batch)."""
+    hinge_warmup_epochs: int = setting(0, at_least=0)
+    """For hinge_max: epochs of hinge_sum that come first; without any it may learn nothing."""
     margin: float = setting(1.0, above=0)
-    """By how much a true pair must outscore a false one."""
+    """By how much a true pair must outscore a false one; for the scores cosine and attention, which
+    lie between -1 and 1, take 0.2."""
+    temperature: float = setting(0.1, above=0)
+    """For infonce: what scores are divided by."""
     optimizer: Optimizer = "adam"
     """The optimizer; the paper uses sgd."""
     learning_rate: float = setting(5e-4, above=0)
@@ -63,6 +78,9 @@ class AlignConfig(Settings):
     batch_size: int = setting(100, at_least=2)
     """Pairs of a picture and a sentence in a batch, over all devices together: each pair is ranked
     against the others of its batch."""
+    bucket_batches: int = setting(0, at_least=0)
+    """Sentences of like length are put into one batch, chosen among those of so many batches; 0
+    leaves them mixed. Scores grow with length: false sentences of the same length are harder."""
     epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
     patience: int = setting(4, at_least=1)
@@ -72,6 +90,40 @@ class AlignConfig(Settings):
     whenever the validation figure stands still (plateau)."""
     warmup_steps: int = setting(0, at_least=0)
     """Steps in which the learning rate rises from zero."""
+    finetune_epochs: int = setting(0, at_least=0)
+    """Passes over the training pictures, each with one of its sentences, in which the CNN is
+    trained too, after the alignment; features are then computed from pixels in every step, which
+    wants a GPU. 0 keeps the CNN as it is."""
+    finetune_from: int = setting(7, at_least=1, at_most=8)
+    """The first block of the CNN that is then trained, with all that follow: 1 to 7, or 8 for its
+    last convolution alone. Batch norms stay as they are."""
+    finetune_learning_rate: float = setting(1e-5, above=0)
+    """The learning rate of the CNN meanwhile, of Adam, falling to zero along a cosine."""
+    finetune_align_rate: float = setting(1e-4, above=0)
+    """The learning rate of regions and words meanwhile."""
+    finetune_batch_size: int = setting(16, at_least=2)
+    """Pairs of a picture and a sentence in a batch meanwhile."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name("align.score", self.score, score_names())
+        check_name("align.loss", self.loss, loss_names())
+        if self.score in ("cosine", "attention"):
+            if self.normalise_by_length:
+                raise UserError(
+                    "align.normalise_by_length is of sums over words, and align.score "
+                    f"{self.score} is a mean already; leave it false"
+                )
+            if self.loss.startswith("hinge") and self.margin >= 2:
+                raise UserError(
+                    f"align.margin {self.margin:g} can never be met, for align.score {self.score} "
+                    "lies between -1 and 1; take 0.2"
+                )
+        if self.hinge_warmup_epochs and self.loss != "hinge_max":
+            raise UserError(
+                f"align.hinge_warmup_epochs comes before align.loss hinge_max, not {self.loss}; "
+                "leave it at 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -121,6 +173,9 @@ class GenerateConfig(Settings):
     """Share of the picture's vector, or of its regions' vectors, that is dropped in training."""
     word_dropout: float = setting(0.0, at_least=0, below=1)
     """Share of the input words that are replaced by <unk> in training."""
+    scheduled_sampling: float = setting(0.0, at_least=0, below=1)
+    """Share of the input words that are replaced by words of the model's own; it rises from 0 over
+    all epochs of training, each of which then takes about half as long again."""
     label_smoothing: float = setting(0.0, at_least=0, below=1)
     """Share of the training target that is spread over the vocabulary."""
     optimizer: Optimizer = "rmsprop"
@@ -135,6 +190,13 @@ class GenerateConfig(Settings):
     """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(100, at_least=1)
     """Sentences or snippets in a batch, over all devices together."""
+    bucket_batches: int = setting(0, at_least=0)
+    """Texts of like length are put into one batch, chosen among those of so many batches, so that
+    fewer steps are spent on padding; 0 leaves them mixed."""
+    sampled_words: int = setting(0, at_least=0)
+    """Words that a training step compares the right one with, drawn by lot, where the vocabulary is
+    so large that all of them would take most of the time; 0 compares with all. Training then shows
+    the loss among these; validation is with all words."""
     epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
     patience: int = setting(3, at_least=1)
@@ -148,6 +210,16 @@ class GenerateConfig(Settings):
     """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
     centre_features: bool = True
     """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
+    cider_epochs: int = setting(0, at_least=0)
+    """Passes over the training pictures in which the trained generator of whole-picture sentences
+    goes on with CIDEr as its aim (self-critical training); 0 leaves it out."""
+    cider_samples: int = setting(5, at_least=1)
+    """Sentences drawn for a picture, each judged against the mean of the others; 1 judges it
+    against the greedy sentence."""
+    cider_batch_size: int = setting(25, at_least=1)
+    """Pictures in a batch of that training."""
+    cider_learning_rate: float = setting(5e-5, above=0)
+    """The learning rate of that training, of Adam."""
     beam_size: int = setting(7, at_least=1)
     """Beams of the search that describes pictures."""
     max_length: int = setting(20, at_least=1)
@@ -164,10 +236,12 @@ class GenerateConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cell not in cell_names():
+        check_name("generate.cell", self.cell, cell_names())
+        if self.sampled_words and self.label_smoothing:
             raise UserError(
-                f"generate.cell must be one of {', '.join(cell_names())}, not {self.cell!r}"
-                f"{nearest(self.cell, cell_names())}"
+                f"generate.label_smoothing {self.label_smoothing:g} spreads over the whole "
+                f"vocabulary, which generate.sampled_words {self.sampled_words} leaves out; set "
+                "one of them to 0"
             )
         if self.model == "mrnn":
             for name, off in (
@@ -181,8 +255,33 @@ class GenerateConfig(Settings):
                         f"generate.{name} {value!r} is of attention over regions, which "
                         "generate.model mrnn does not have; choose generate.model attention"
                     )
+        if self.cider_epochs and not self.full_frame:
+            raise UserError(
+                "generate.cider_epochs is for the generator of whole-picture sentences, which "
+                "generate.full_frame false leaves out"
+            )
         if self.model == "attention" and not self.full_frame:
             raise UserError(
                 "generate.model attention is the generator of whole-picture sentences, which "
                 "generate.full_frame false leaves out"
             )
+
+
+@dataclass(frozen=True)
+class JointConfig(Settings):
+    """Alignment and generators as one model; off, they are trained one after the other."""
+
+    section: ClassVar[str] = "joint"
+
+    train: bool = False
+    """Whether the stage align trains the generators too, on the alignment's region encoder and word
+    vectors; optimizer, batches and epochs are those of align."""
+    reinfer_every: int = setting(2, at_least=1)
+    """Epochs between two alignments of all training sentences, which cut the snippets anew; before
+    the first there are none."""
+    sentences_weight: float = setting(1.0, above=0)
+    """What the loss of a word of the sentences counts, beside the alignment's loss of a pair."""
+    snippets_weight: float = setting(1.0, above=0)
+    """What the loss of a word of the snippets counts."""
+    monitor: Literal["recall_sum", "val_perplexity"] = "recall_sum"
+    """The validation figure whose best epoch is kept: of the alignment, or of the sentences."""

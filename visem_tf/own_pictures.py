@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import prepare_picture
 from visem_tf.regions.pictures import PictureError, read_picture
@@ -32,13 +33,16 @@ class OwnPictures(NamedTuple):
 
 
 def read_pictures(
-    paths: Sequence[AnyPath], picture_size: int, batch_size: int, failures: list[PictureError]
+    paths: Sequence[AnyPath],
+    settings: RegionsConfig,
+    batch_size: int,
+    failures: list[PictureError],
 ) -> Generator[OwnPictures, None, None]:
     """Reads pictures in batches, the next one while the caller is busy with this one.
 
     Args:
       paths: The files.
-      picture_size: Side P in pixels of the square that each is warped to.
+      settings: What `prepare_picture` brings each to, its size and resolution.
       batch_size: B, at most.
       failures: Is given the errors of those that cannot be read.
 
@@ -49,7 +53,7 @@ def read_pictures(
     with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
         waiting = iter(batches)
         ahead = [
-            [readers.submit(_read, path, picture_size) for path in batch]
+            [readers.submit(_read, path, settings) for path in batch]
             for batch in itertools.islice(waiting, 2)
         ]
         for batch in batches:
@@ -64,7 +68,7 @@ def read_pictures(
                 encoded.append(picture[0])
                 pixels.append(picture[1])
             following = next(waiting, [])
-            ahead.append([readers.submit(_read, path, picture_size) for path in following])
+            ahead.append([readers.submit(_read, path, settings) for path in following])
             if files:
                 yield OwnPictures(files, encoded, tf.stack(pixels))
 
@@ -84,6 +88,7 @@ def complain(failures: Sequence[PictureError]) -> None:
         raise UserError(f"cannot read {failures[-1]}") from failures[-1]
 
 
-def _read(path: AnyPath, picture_size: int) -> tuple[bytes, tf.Tensor]:
+def _read(path: AnyPath, settings: RegionsConfig) -> tuple[bytes, tf.Tensor]:
     encoded = read_picture(path)
-    return encoded, prepare_picture(tf.constant(encoded), picture_size)
+    pixels = prepare_picture(tf.constant(encoded), settings.picture_size, settings.resolution)
+    return encoded, pixels

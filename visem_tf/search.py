@@ -119,7 +119,8 @@ def stored_regions(
     from visem_tf.working_copy import working_copy
 
     settings = run.config.regions
-    store = RegionStore(working_copy(store_folder(as_path(run.config.cache_dir), settings)))
+    folder = store_folder(as_path(run.config.cache_dir), settings, run.run.tuned_cnn)
+    store = RegionStore(working_copy(folder))
     names: dict[AnyPath, bytes] = {}
     for path in paths:
         try:
@@ -141,9 +142,7 @@ def stored_regions(
         total=len(missing), desc="regions", unit=" pictures", disable=None, leave=False, delay=1
     ) as bar:
         try:
-            for batch in read_pictures(
-                missing, settings.picture_size, settings.batch_size, failures
-            ):
+            for batch in read_pictures(missing, settings, settings.batch_size, failures):
                 kept.append(
                     Regions(*(part.numpy() for part in run.extractor.compiled(batch.pixels)))
                 )

@@ -49,6 +49,12 @@ def tokenize(sentences: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.split(text)
 
 
+def with_start_and_end(token_ids: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Puts START before and END behind every row; int32 [N, (T)] to [N, (T + 2)]."""
+    ends = tf.ones([token_ids.nrows(), 1], tf.int32)
+    return tf.concat([ends * START_ID, token_ids, ends * END_ID], axis=1)
+
+
 class Vocabulary(tf.Module):
     """The words a model knows, and their ids.
 

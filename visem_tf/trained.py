@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment import unit_vectors
 from visem_tf.config import Config
 from visem_tf.datasets import PRECOMPUTED
 from visem_tf.decoding import PictureModel
@@ -16,8 +17,9 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.keras_files import load_model
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.scores import get_score
 from visem_tf.stages.captioning import Describer, word_attention
-from visem_tf.stages.generators import read_generator, with_ensemble
+from visem_tf.stages.generators import checkpoint, read_generator, with_ensemble
 from visem_tf.stages.run_directory import RunDirectory
 from visem_tf.storage import as_path
 from visem_tf.text import PAD_ID, Vocabulary
@@ -82,7 +84,7 @@ class TrainedRun:
                 f"{self.run.path} was trained on features that were computed elsewhere; pictures "
                 "need a run that was trained on pictures"
             )
-        return RegionExtractor(self.config.regions)
+        return RegionExtractor(self.config.regions, self.run.tuned_cnn)
 
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:
@@ -92,7 +94,7 @@ class TrainedRun:
     @functools.cached_property
     def full_frame_generator(self) -> PictureModel:
         """The best generator of whole-picture sentences, with its ensemble if it has one."""
-        return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary)
+        return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary, self.run)
 
     @functools.cached_property
     def region_generator(self) -> PictureModel:
@@ -149,8 +151,10 @@ class TrainedRun:
 
         @tf.function(reduce_retracing=True)
         def fit(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
-            words = tf.reduce_sum(model.encode_sentences(token_ids), axis=1)  # padding is 0
-            regions = model.encode_regions(features)
+            words, regions = model.encode_sentences(token_ids), model.encode_regions(features)
+            if get_score(model.score).unit:
+                words, regions = unit_vectors(words), unit_vectors(regions)
+            words = tf.reduce_sum(words, axis=1)  # padding is 0
             return tf.einsum("brd,brd->br", regions, tf.reshape(words, tf.shape(regions)))
 
         return fit
@@ -172,7 +176,10 @@ class TrainedRun:
         return self._path(name).exists()
 
     def _path(self, name: str) -> Path:
-        return self.run / "checkpoints" / name / "best.keras"
+        folder, _, generator = name.partition("/")
+        if folder == "generate":
+            return checkpoint(self.run.path, generator)
+        return self.run.alignment_model
 
     def _generator(self, name: str) -> SentenceGenerator:
         path = self._existing(f"generate/{name}", "generate")

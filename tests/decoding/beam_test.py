@@ -204,3 +204,25 @@ def test_the_loop_ends_when_all_beams_have(table_model):
 def test_sizes_below_one_are_refused(table_model, name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         beam_search(table_model(), PICTURES, **{name: 0})
+
+
+def test_only_growing_beams_are_asked(table_model):
+    class Counting:
+        def __init__(self, model):
+            self.model, self.asked = model, []
+
+        def initial_state(self, features):
+            return self.model.initial_state(features)
+
+        def step(self, token_ids, state):
+            assert token_ids.shape == state["prefix"].shape
+            self.asked.append(len(token_ids))
+            assert not np.any(token_ids == END)
+            return self.model.step(token_ids, state)
+
+    counting = Counting(table_model(seed=1))
+    token_ids, _ = beam_search(counting, PICTURES, beam_size=3, max_length=5)
+    assert counting.asked[0] == 3  # a picture begins with one beam
+    assert max(counting.asked) <= 9
+    assert min(counting.asked[1:]) < 9
+    assert np.any(token_ids == END)

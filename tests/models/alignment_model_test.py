@@ -5,18 +5,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from visem_tf.losses import get_loss
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 
 VOCABULARY, EMBEDDING, HIDDEN, WORD, FEATURES = 20, 16, 12, 10, 9
 
 
-def make_model(dtype="float32", dropout=0.0, **options):
+def make_model(dtype="float32", dropout=0.0, encoder=SentenceEncoder, **options):
     keras.utils.set_random_seed(3)
     return AlignmentModel(
         RegionEncoder(EMBEDDING, dropout=dropout, dtype=dtype),
-        SentenceEncoder(VOCABULARY, EMBEDDING, HIDDEN, WORD, dropout, dropout, dtype=dtype),
+        encoder(VOCABULARY, EMBEDDING, HIDDEN, WORD, dropout, dropout, dtype=dtype),
         dtype=dtype,
         **options,
     )
@@ -168,7 +170,64 @@ def test_a_collapsed_model_raises_the_alarm():
     np.testing.assert_allclose(logs["loss"], 2 * (6 * 5 - 2) / 6)  # one image is there twice
 
 
-@pytest.mark.parametrize("options", [{}, {"score": "fragments", "normalise_by_length": True}])
+@pytest.mark.parametrize(
+    ("score", "loss", "encoder"),
+    [
+        ("cosine", "hinge_max", SentenceEncoder),
+        ("attention", "infonce", GruSentenceEncoder),
+        ("best_region", "infonce", GruSentenceEncoder),
+    ],
+)
+def test_other_scores_losses_and_encoders_learn_a_batch_by_heart(score, loss, encoder):
+    model = make_model(
+        encoder=encoder, score=score, loss=loss, margin=0.2, hinge_sum_steps=0, sharpness=4.0
+    )
+    batch = make_batch(size=8)
+    model.compile(optimizer=keras.optimizers.Adam(0.01))
+    before = model.evaluate(as_dataset(batch, 8), return_dict=True, verbose=0)
+    scores, ids = model(batch), tf.constant(batch["image_ids"])
+    expected = get_loss(loss)(scores, ids, margin=0.2, temperature=0.1)
+    np.testing.assert_allclose(before["loss"], expected / 8, rtol=1e-5)
+    model.fit(as_dataset(batch, 8).repeat(80), verbose=0)
+    after = model.evaluate(as_dataset(batch, 8), return_dict=True, verbose=0)
+    assert after["loss"] < before["loss"] / 20
+
+
+def test_the_hardest_negatives_count_after_the_warm_up_alone():
+    model, batch = make_model(loss="hinge_max", hinge_sum_steps=2), make_batch()
+    model.compile(optimizer=keras.optimizers.SGD(0.0))  # the scores stay
+    scores, ids = model(batch), tf.constant(batch["image_ids"])
+    options = {"margin": 1.0, "temperature": 0.1}
+    all_of_them, hardest = (
+        float(get_loss(name)(scores, ids, **options)) / 6 for name in ("hinge_sum", "hinge_max")
+    )
+    assert all_of_them > hardest > 0
+    step = tf.function(model.train_step)
+    losses = []
+    for _ in range(4):
+        model.reset_metrics()
+        losses.append(float(step(batch)["loss"]))
+    np.testing.assert_allclose(losses, [all_of_them, all_of_them, hardest, hardest], rtol=1e-5)
+
+
+def test_a_word_is_compared_as_the_score_does():
+    model, batch = make_model(score="cosine"), make_batch()
+    similarities = model.word_region_similarities(batch).numpy()
+    assert np.nanmax(similarities[np.isfinite(similarities)]) <= 1 + 1e-6
+    words = batch["token_ids"] != 0
+    best = np.where(words, similarities.max(axis=2), 0).sum(axis=1) / words.sum(axis=1)
+    np.testing.assert_allclose(best, np.diag(model(batch)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"score": "fragments", "normalise_by_length": True},
+        {"score": "attention", "sharpness": 5.0, "loss": "infonce", "temperature": 0.3},
+        {"loss": "hinge_max", "hinge_sum_steps": 1, "encoder": GruSentenceEncoder},
+    ],
+)
 def test_a_saved_model_gives_the_same_scores(options, tmp_path):
     model, batch = make_model(dropout=0.2, margin=0.5, clip_value=None, **options), make_batch()
     model.compile(optimizer=keras.optimizers.SGD(0.01, momentum=0.9))
@@ -176,7 +235,9 @@ def test_a_saved_model_gives_the_same_scores(options, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(model(batch), loaded(batch))
-    for name in ("margin", "score", "normalise_by_length", "clip_value"):
+    for name in ("margin", "score", "normalise_by_length", "clip_value", "sharpness"):
+        assert getattr(loaded, name) == getattr(model, name)
+    for name in ("loss_name", "temperature", "hinge_sum_steps"):
         assert getattr(loaded, name) == getattr(model, name)
     assert loaded.sentence_encoder.get_config() == model.sentence_encoder.get_config()
     # Training goes on as if nothing had happened: the optimizer's state is there too.
@@ -184,8 +245,9 @@ def test_a_saved_model_gives_the_same_scores(options, tmp_path):
     for one in (model, loaded):
         keras.utils.set_random_seed(0)
         one.region_encoder.feature_dropout.rate = 0.0
-        for layer in ("word_dropout", "projection_dropout", "context_dropout"):
-            getattr(one.sentence_encoder, layer).rate = 0.0
+        for layer in one.sentence_encoder._layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
         one.train_on_batch(batch)
     np.testing.assert_allclose(model(batch), loaded(batch), atol=1e-5)
 
@@ -222,11 +284,11 @@ data = {
     "image_ids": np.array([0, 1, 2, 0, *range(4, size)]),  # pairs of one image in two replicas
 }
 
-def train(strategy, optimizer):
+def train(strategy, optimizer, **options):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = AlignmentModel(
-            RegionEncoder(16), SentenceEncoder(20, 16, 12, 10), clip_value=0.5
+            RegionEncoder(16), SentenceEncoder(20, 16, 12, 10), clip_value=0.5, **options
         )
         model.compile(optimizer=optimizer())
     dataset = tf.data.Dataset.from_tensor_slices(data).batch(5)
@@ -234,12 +296,17 @@ def train(strategy, optimizer):
     logs = model.evaluate(dataset, verbose=0, return_dict=True)
     return [weight.numpy() for weight in model.weights], history, logs
 
-for optimizer in (
-    lambda: keras.optimizers.SGD(0.01, momentum=0.9),
-    lambda: keras.optimizers.Adam(0.001),
+def sgd():
+    return keras.optimizers.SGD(0.01, momentum=0.9)
+
+for optimizer, options in (
+    (sgd, {}),
+    (lambda: keras.optimizers.Adam(0.001), {}),
+    (sgd, {"loss": "hinge_max", "hinge_sum_steps": 2}),
+    (sgd, {"loss": "infonce", "score": "attention"}),
 ):
-    weights, history, logs = train(tf.distribute.get_strategy(), optimizer)
-    two_weights, two_history, two_logs = train(strategy, optimizer)
+    weights, history, logs = train(tf.distribute.get_strategy(), optimizer, **options)
+    two_weights, two_history, two_logs = train(strategy, optimizer, **options)
     for one, two in zip(weights, two_weights, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
     for name in history:

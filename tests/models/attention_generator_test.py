@@ -192,7 +192,7 @@ def test_gradients(options, in_graph):
     batch["region_features"] = batch["region_features"].astype(np.float64)
 
     def loss():
-        return generator._loss_shares(batch, training=True)[0]
+        return generator.loss_shares(batch, training=True)[0]
 
     def slopes():
         with tf.GradientTape() as tape:

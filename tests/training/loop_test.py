@@ -34,13 +34,24 @@ class Killed(BaseException):
     """Where a kill would strike."""
 
 
-def batches(first_epoch):
+def batches(part):
     rows = tf.random.stateless_uniform([6 * STEPS * 8, 4], [1, 2])
     data = tf.data.Dataset.from_tensor_slices((rows, tf.reduce_sum(rows, 1, keepdims=True)))
-    return data.batch(8).skip(first_epoch * STEPS)
+    return data.batch(8).skip(part.epoch * STEPS + part.step)
 
 
-def training(folder, figures=None, kill_in=None, **changes):
+class KillAfter(Progress):
+    """Strikes after a step of an epoch, once that step is saved."""
+
+    kill_after = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if (len(self.history), self.step) == self.kill_after:
+            raise Killed
+
+
+def training(folder, figures=None, kill_in=None, kill_after=None, save_seconds=0, **changes):
     """Trains; `figures` are the validation results of the epochs, `kill_in` an epoch."""
     keras.utils.set_random_seed(7)
     model = Line()
@@ -54,9 +65,17 @@ def training(folder, figures=None, kill_in=None, **changes):
             raise Killed
         return {"figure": (figures or [1, 2, 3, 4, 5, 6])[epoch]}
 
-    progress = Progress(
-        folder, settings, validate, "figure", larger_is_better=True, seed=3, name="line"
+    progress = KillAfter(
+        folder,
+        settings,
+        validate,
+        "figure",
+        larger_is_better=True,
+        seed=3,
+        name="line",
+        save_seconds=save_seconds,
     )
+    progress.kill_after = kill_after
     try:
         train(model, batches, STEPS, progress)
     except Killed:
@@ -72,6 +91,36 @@ def test_goes_on_as_if_nothing_had_happened(tmp_path, epoch):
     for a, b in zip(whole.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(a, b)
     assert progress.history == whole_progress.history
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (1, 2), (4, 1)])
+def test_goes_on_in_the_middle_of_an_epoch(tmp_path, epoch, step):
+    whole, whole_progress = training(tmp_path / "whole")
+    always = {"save_seconds": 1e-9}
+    training(tmp_path / "killed", kill_after=(epoch, step), **always)
+    saved = json.loads((tmp_path / "killed" / "progress.json").read_text())
+    assert (saved["epochs"], saved["step"]) == (epoch, step)
+    resumed, progress = training(tmp_path / "killed", **always)
+    for a, b in zip(whole.variables, resumed.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert progress.history == whole_progress.history  # The mean loss of the broken epoch as well.
+
+
+def test_saves_within_an_epoch_only_when_it_is_time(tmp_path):
+    training(tmp_path, kill_after=(1, 2), save_seconds=3600)
+    assert json.loads((tmp_path / "progress.json").read_text())["step"] == 0
+    assert [path.name for path in tmp_path.glob("last-*")] == ["last-1-0.npz"]
+
+
+def test_goes_on_from_what_the_first_version_saved(tmp_path):
+    training(tmp_path, kill_in=2)
+    (tmp_path / "last-2-0.npz").rename(tmp_path / "last-2.npz")
+    saved = json.loads((tmp_path / "progress.json").read_text())
+    del saved["step"]
+    (tmp_path / "progress.json").write_text(json.dumps(saved))
+    resumed, _ = training(tmp_path)
+    whole, _ = training(tmp_path / "whole")
+    np.testing.assert_array_equal(resumed.dense.kernel, whole.dense.kernel)
 
 
 def test_dropout_differs_between_epochs(tmp_path):

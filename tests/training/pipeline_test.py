@@ -1,16 +1,17 @@
 """Batches: every example once an epoch, in an order of the seed, the same after a restart."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from visem_tf.regions.extractor import Regions
-from visem_tf.text import END_ID, PAD_ID, START_ID
+from visem_tf.text import END_ID, PAD_ID, START_ID, with_start_and_end
 from visem_tf.training.pipeline import (
+    Part,
     alignment_examples,
     caption_examples,
     epoch_batches,
     ordered_batches,
-    with_start_and_end,
 )
 
 
@@ -31,7 +32,7 @@ def epochs_of(**arguments):
 
 
 def test_every_epoch_has_every_example_in_another_order():
-    epochs = epochs_of(seed=5, first_epoch=0, epochs=3)
+    epochs = epochs_of(seed=5, epochs=3)
     assert len(epochs) == 3
     for epoch in epochs:
         assert [len(batch) for batch in epoch] == [4, 4, 2]
@@ -40,9 +41,40 @@ def test_every_epoch_has_every_example_in_another_order():
 
 
 def test_order_depends_on_the_seed_and_the_epoch_alone():
-    whole = epochs_of(seed=5, first_epoch=0, epochs=4)
-    assert epochs_of(seed=5, first_epoch=2, epochs=4) == whole[2:]
-    assert epochs_of(seed=6, first_epoch=0, epochs=4) != whole
+    whole = epochs_of(seed=5, epochs=4)
+    assert epochs_of(seed=5, part=Part(epoch=2), epochs=4) == whole[2:]
+    assert epochs_of(seed=6, epochs=4) != whole
+
+
+def test_an_interrupted_epoch_goes_on_with_its_next_batch():
+    whole = [batch for epoch in epochs_of(seed=5, epochs=4) for batch in epoch]
+    rest = epoch_batches(10, 4, seed=5, epochs=4, part=Part(epoch=1, step=2))
+    assert [batch.tolist() for batch in rest.as_numpy_iterator()] == whole[3 + 2 :]
+
+
+@pytest.mark.parametrize(("replicas", "workers"), [(2, 1), (2, 2), (4, 2), (5, 1)])
+def test_replicas_share_every_batch_without_loss_or_repetition(replicas, workers):
+    local = replicas // workers
+    whole = [batch for epoch in epochs_of(seed=5, epochs=2) for batch in epoch]
+    joined = [[] for _ in whole]
+    for worker in range(workers):
+        part = Part(replica=worker * local, local_replicas=local, replicas=replicas)
+        shares = list(epoch_batches(10, 4, seed=5, epochs=2, part=part).as_numpy_iterator())
+        assert len(shares) == len(whole) * local
+        for number, share in enumerate(shares):
+            joined[number // local] += share.tolist()
+            size = len(whole[number // local])
+            assert size // replicas <= len(share) <= -(-size // replicas)
+    assert joined == whole
+
+
+def test_a_share_without_rows_has_start_and_end():
+    token_ids = tf.ragged.constant([[4], [5, 6]], tf.int32)
+    nobody = tf.data.Dataset.from_tensors(tf.zeros([0], tf.int32))
+    vectors = np.zeros([2, 3], np.float32)
+    [example] = caption_examples(nobody, lambda rows: vectors[rows], 3, token_ids)
+    assert example["token_ids"].shape == (0, 2)
+    assert example["image_features"].shape == (0, 3)
 
 
 def test_alignment_examples_pair_sentences_with_their_pictures():
@@ -69,3 +101,47 @@ def test_caption_examples_have_start_and_end():
 def test_an_empty_row_is_start_and_end():
     rows = with_start_and_end(tf.ragged.constant([[], [4]], tf.int32))
     assert rows.to_list() == [[START_ID, END_ID], [START_ID, 4, END_ID]]
+
+
+LENGTHS = np.random.default_rng(0).integers(1, 20, 43)
+
+
+def bucketed(**arguments):
+    batches = epoch_batches(
+        43, 4, **{"seed": 5, "epochs": 1, "lengths": LENGTHS, "bucket_batches": 5, **arguments}
+    )
+    return [batch.tolist() for batch in batches.as_numpy_iterator()]
+
+
+def test_batches_of_like_length_are_whole_epochs_in_another_order():
+    epochs = bucketed(epochs=2)
+    first, second = epochs[:11], epochs[11:]
+    for epoch in (first, second):
+        assert [len(batch) for batch in epoch] == [4] * 10 + [3]
+        assert sorted(n for batch in epoch for n in batch) == list(range(43))
+    assert first != second
+    rest = bucketed(epochs=2, part=Part(epoch=1, step=3))
+    assert rest == second[3:]
+
+
+def test_batches_of_like_length_have_less_padding_and_no_order_by_length():
+    def spread(batches):
+        return sum(np.ptp(LENGTHS[batch]) for batch in batches)
+
+    assert spread(bucketed()) < spread(bucketed(bucket_batches=0)) / 2
+    longest = [max(LENGTHS[batch]) for batch in bucketed()[:5]]
+    assert longest != sorted(longest)
+
+
+def test_a_bucket_holds_the_batches_that_were_drawn_together():
+    mixed = bucketed(bucket_batches=1)
+    found = bucketed()
+    for start in (0, 5):
+        drawn = {n for batch in mixed[start : start + 5] for n in batch}
+        assert drawn == {n for batch in found[start : start + 5] for n in batch}
+    assert found[-1] == mixed[-1]
+
+
+def test_buckets_need_lengths():
+    with pytest.raises(ValueError, match="lengths must be given"):
+        bucketed(lengths=None)

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from visem_tf.decoding.best_words import best_words
 from visem_tf.decoding.ngrams import forbid_repeated
 from visem_tf.decoding.state import (
     StepwiseModel,
@@ -13,6 +14,7 @@ from visem_tf.decoding.state import (
     row_invariants,
     split_state,
 )
+from visem_tf.models.picture_state import PictureState
 from visem_tf.text import END_ID, PAD_ID, START_ID
 
 _NEVER = -float("inf")  # score of a beam that holds no sentence
@@ -36,7 +38,8 @@ def beam_search(
     proper is `token_ids[:, 0]`: the best finished one, or the best unfinished one when none is
     finished.
 
-    Runs in graph, for any batch size; the loop ends when all beams are finished.
+    Runs in graph, for any batch size; the loop ends when all beams are finished. The generator is
+    asked about beams that grow only, unless its state has a part for pictures.
 
     Args:
       generator: has `initial_state` and `step`, as `CaptionGenerator` does.
@@ -74,18 +77,28 @@ def beam_search(
     column = tf.range(max_length)
     first_beam = tf.where(tf.equal(tf.range(beam_size), 0), 0.0, _NEVER)  # all begin alike
 
+    def asked(log_probs, finished):
+        """Whether the state has a row for a beam, bool [B K]."""
+        if of_pictures:  # rows have their places beside the pictures
+            return tf.fill([batch * beam_size], True)
+        growing = tf.logical_and(tf.logical_not(finished), log_probs > _NEVER)
+        return tf.reshape(growing, [-1])
+
     def body(t, token_ids, last, log_probs, lengths, finished, state):
-        word_log_probs, state = generator.step(tf.reshape(last, [-1]), whole(state))
+        ask = asked(log_probs, finished)
+        answers, state = generator.step(tf.boolean_mask(tf.reshape(last, [-1]), ask), whole(state))
         state, _ = split_state(state)
-        word_log_probs = forbid(word_log_probs, allow_unknown)
+        answers = forbid(answers, allow_unknown)
         if block_ngrams:
-            said = tf.reshape(token_ids, [-1, max_length])
-            word_log_probs = forbid_repeated(word_log_probs, said, t, block_ngrams)
+            said = tf.boolean_mask(tf.reshape(token_ids, [-1, max_length]), ask)
+            answers = forbid_repeated(answers, said, t, block_ngrams)
         # At most K words of one beam can be among the K best of all.
-        width = tf.minimum(beam_size, tf.shape(word_log_probs)[-1])
-        best_log_probs, words = tf.math.top_k(word_log_probs, width)  # [B * K, W]
-        best_log_probs = tf.reshape(best_log_probs, [batch, beam_size, width])
-        words = tf.reshape(words, [batch, beam_size, width])
+        width = tf.minimum(beam_size, tf.shape(answers)[-1])
+        best, best_ids = best_words(answers, width)  # [n, W]
+        # The row of every beam's answer; one that was not asked finds another's, which is not used.
+        answer = tf.maximum(tf.cumsum(tf.cast(ask, tf.int32)) - 1, 0)
+        grid = tf.reshape(answer, [batch, beam_size])
+        best_log_probs, words = tf.gather(best, grid), tf.gather(best_ids, grid)  # [B, K, W]
         # A finished beam goes on in one way only: as it is.
         as_it_is = tf.where(tf.equal(tf.range(width), 0), 0.0, _NEVER)
         best_log_probs = tf.where(finished[:, :, tf.newaxis], as_it_is, best_log_probs)
@@ -110,7 +123,8 @@ def beam_search(
         finished = tf.gather(finished, parent, batch_dims=1)
         finished = tf.logical_or(finished, tf.equal(last, END_ID))
         finished = tf.logical_and(finished, alive)
-        rows = tf.reshape(first_row + parent, [-1])
+        before = tf.gather(answer, tf.reshape(first_row + parent, [-1]))
+        rows = tf.boolean_mask(before, asked(log_probs, finished))
         state = map_rows(lambda tensor: tf.gather(tensor, rows), state)
         return t + 1, token_ids, last, log_probs, lengths, finished, state
 
@@ -118,17 +132,20 @@ def beam_search(
         growing = tf.logical_and(tf.logical_not(finished), log_probs > _NEVER)
         return tf.logical_and(t < max_length, tf.reduce_any(growing))
 
-    state, whole = split_state(generator.initial_state(image_features))
-    state = map_rows(
-        lambda tensor: tf.gather(tensor, tf.range(batch * beam_size) // beam_size), state
-    )
+    first_state = generator.initial_state(image_features)
+    of_pictures = isinstance(first_state, PictureState)
+    state, whole = split_state(first_state)
+    log_probs = tf.zeros([batch, 1]) + first_beam
+    finished = tf.fill([batch, beam_size], False)
+    rows = tf.boolean_mask(tf.range(batch * beam_size), asked(log_probs, finished))
+    state = map_rows(lambda tensor: tf.gather(tensor, rows // beam_size), state)
     loop = (
         tf.constant(0),
         tf.fill([batch, beam_size, max_length], PAD_ID),
         tf.fill([batch, beam_size], START_ID),
-        tf.zeros([batch, 1]) + first_beam,
+        log_probs,
         tf.fill([batch, beam_size], 0),
-        tf.fill([batch, beam_size], False),
+        finished,
         state,
     )
     beams = tf.TensorShape([None, beam_size])

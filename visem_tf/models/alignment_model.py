@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 
 from visem_tf import alignment
+from visem_tf.losses import get_loss, hinge_sum
+from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.models.training import (
@@ -14,7 +16,18 @@ from visem_tf.models.training import (
     gather,
     replica_count,
 )
+from visem_tf.models.words_in_context import WordsInContext
+from visem_tf.scores import get_score
 from visem_tf.text import PAD_ID
+
+SENTENCE_ENCODERS: dict[str, type[WordsInContext]] = {
+    "brnn": SentenceEncoder,
+    "gru": GruSentenceEncoder,
+}
+"""Sentence encoders by their names in the configuration."""
+
+MOST_PRODUCTS = 2**26
+"""Products of a word and a region that a training step holds at once; 256 MiB in float32."""
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
@@ -31,14 +44,20 @@ class AlignmentModel(GlobalBatchModel):
 
     Args:
       region_encoder: makes region embeddings.
-      sentence_encoder: makes word embeddings, of the same embedding_dim.
+      sentence_encoder: makes word embeddings, of the same embedding_dim; `SentenceEncoder` is the
+        paper's.
       margin: by how much a true score must exceed a false one.
-      score: "best_region" or "fragments", see `visem_tf.alignment.alignment_scores`.
+      score: "best_region" (the paper's) or another module of `visem_tf.scores`.
+      sharpness: of the score "attention".
       normalise_by_length: divides scores by the number of words.
+      loss: "hinge_sum" (the paper's C) or another module of `visem_tf.losses`.
+      temperature: of the loss "infonce".
+      hinge_sum_steps: so many steps of the optimizer descend "hinge_sum" before `loss` does.
       clip_value: element-wise limit for the gradient of C; None: no limit.
 
     Example:
       >>> import tensorflow as tf
+      >>> from visem_tf.models.sentence_encoder import SentenceEncoder
       >>> model = AlignmentModel(RegionEncoder(8), SentenceEncoder(10, 8, 6, word_dim=4))
       >>> regions = tf.ones([2, 20, 5])
       >>> model({"region_features": regions, "token_ids": tf.constant([[5, 6], [7, 0]])}).shape
@@ -48,11 +67,15 @@ class AlignmentModel(GlobalBatchModel):
     def __init__(
         self,
         region_encoder: RegionEncoder,
-        sentence_encoder: SentenceEncoder,
+        sentence_encoder: WordsInContext,
         margin: float = 1.0,
         score: str = "best_region",
         normalise_by_length: bool = False,
         clip_value: float | None = 5.0,
+        sharpness: float = 9.0,
+        loss: str = "hinge_sum",
+        temperature: float = 0.1,
+        hinge_sum_steps: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -61,10 +84,15 @@ class AlignmentModel(GlobalBatchModel):
                 "region_encoder and sentence_encoder must have one embedding_dim, not "
                 f"{region_encoder.embedding_dim} and {sentence_encoder.embedding_dim}"
             )
-        if score not in alignment.SCORES:
-            raise ValueError(f"score must be one of {alignment.SCORES}, not {score!r}")
-        if not margin > 0:
-            raise ValueError(f"margin must be above 0, not {margin!r}")
+        get_score(score)
+        self._objective = get_loss(loss)
+        for name, value in (
+            ("margin", margin),
+            ("sharpness", sharpness),
+            ("temperature", temperature),
+        ):
+            if not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value!r}")
         if clip_value is not None and not clip_value > 0:
             raise ValueError(f"clip_value must be above 0 or None, not {clip_value!r}")
         self.region_encoder = region_encoder
@@ -73,6 +101,10 @@ class AlignmentModel(GlobalBatchModel):
         self.score = score
         self.normalise_by_length = normalise_by_length
         self.clip_value = clip_value
+        self.sharpness = sharpness
+        self.loss_name = loss  # Keras has a `loss` of its own
+        self.temperature = temperature
+        self.hinge_sum_steps = hinge_sum_steps
         self._loss_metric = keras.metrics.Mean(name="loss")
         self._spread_metric = keras.metrics.Mean(name="score_spread")
         self._collapsed_metric = keras.metrics.Mean(name="collapsed")
@@ -119,7 +151,7 @@ class AlignmentModel(GlobalBatchModel):
         word_embeddings: tf.Tensor,
         region_mask: tf.Tensor | None = None,
         word_mask: tf.Tensor | None = None,
-        chunk_size: int | None = None,
+        chunk_size: int | tf.Tensor | None = None,
     ) -> tf.Tensor:
         """`visem_tf.alignment.alignment_scores` with the options of this model, [B, N]."""
         return alignment.alignment_scores(
@@ -128,12 +160,14 @@ class AlignmentModel(GlobalBatchModel):
             region_mask,
             word_mask,
             score=self.score,
+            sharpness=self.sharpness,
             normalise_by_length=self.normalise_by_length,
             chunk_size=chunk_size,
         )
 
     def word_region_similarities(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """v_i . s_t for pairs that belong together, what `visem_tf.smooth_alignment` takes.
+        """v_i . s_t for pairs that belong together, what `visem_tf.smooth_alignment` takes; the
+        cosine for scores that compare vectors of length 1.
 
         Args:
           inputs: as of `call`, with B = N.
@@ -145,6 +179,7 @@ class AlignmentModel(GlobalBatchModel):
             self.encode_regions(inputs["region_features"]),
             self.encode_sentences(inputs["token_ids"]),
             inputs.get("region_mask"),
+            score=self.score,
         )
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -158,7 +193,7 @@ class AlignmentModel(GlobalBatchModel):
           The metrics.
         """
         with tf.GradientTape() as tape:
-            loss, batch_size = self._global_loss(data, training=True)
+            loss, batch_size = self.global_loss(data, training=True)
             loss_share = loss / replica_count()  # every replica computes all of C
         apply_global_gradients(
             self, tape, loss_share, self.clip_value, gradient_scale=1 / batch_size
@@ -167,13 +202,18 @@ class AlignmentModel(GlobalBatchModel):
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The metrics of a batch, see `train_step`."""
-        self._global_loss(data, training=False)
+        self.global_loss(data, training=False)
         return self.get_metrics_result()
 
-    def _global_loss(
+    def global_loss(
         self, data: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """C over the pairs of all replicas and their number; updates the metrics."""
+        """C over the pairs of all replicas and their number; updates the metrics.
+
+        Args:
+          data: as of `train_step`.
+          training: whether dropout is on.
+        """
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         if not self.built:  # what calling the model would have done
             self.build({name: tuple(value.shape) for name, value in inputs.items()})
@@ -181,21 +221,53 @@ class AlignmentModel(GlobalBatchModel):
         word_embeddings = self.encode_sentences(inputs["token_ids"], training=training)
         region_mask = inputs.get("region_mask")
         image_ids = gather(inputs["image_ids"])
-        scores = self.score_embeddings(
+        scores = self._scores_in_memory(
             gather(region_embeddings),
             gather(word_embeddings),
             None if region_mask is None else gather(region_mask),
             gather(tf.not_equal(inputs["token_ids"], PAD_ID)),
         )
-        loss = alignment.ranking_loss(scores, image_ids, self.margin)
+        loss = self._loss_of(scores, image_ids)
 
         batch_size = tf.cast(tf.shape(image_ids)[0], loss.dtype)
         spread = alignment.score_spread(scores, image_ids)
         self._loss_metric.update_state(loss / batch_size, batch_size)
         self._spread_metric.update_state(spread, batch_size)
-        equal = spread < alignment.COLLAPSED_SPREAD * self.margin
+        unit = self.temperature if self.loss_name == "infonce" else self.margin
+        equal = spread < alignment.COLLAPSED_SPREAD * unit
         self._collapsed_metric.update_state(equal & (loss > 0))  # without negatives it is 0
         return loss, batch_size
+
+    def _loss_of(self, scores: tf.Tensor, image_ids: tf.Tensor) -> tf.Tensor:
+        """C by the model's loss, or by the sum of hinges in the first steps."""
+        options = {"margin": self.margin, "temperature": self.temperature}
+        steps = self.steps_taken()
+        if not self.hinge_sum_steps or steps is None:
+            return self._objective(scores, image_ids, **options)
+        return tf.cond(
+            steps < self.hinge_sum_steps,
+            lambda: hinge_sum.loss(scores, image_ids, **options),
+            lambda: self._objective(scores, image_ids, **options),
+        )
+
+    def _scores_in_memory(
+        self,
+        region_embeddings: tf.Tensor,
+        word_embeddings: tf.Tensor,
+        region_mask: tf.Tensor | None,
+        word_mask: tf.Tensor,
+    ) -> tf.Tensor:
+        """`score_embeddings`, some images at a time where all at once would take much memory."""
+        images, regions = tf.unstack(tf.shape(region_embeddings)[:2])
+        words = tf.math.count_nonzero(word_mask, dtype=tf.int32)
+        at_once = tf.maximum(MOST_PRODUCTS // tf.maximum(regions * words, 1), 1)
+
+        def score(chunk_size: tf.Tensor | None) -> tf.Tensor:
+            return self.score_embeddings(
+                region_embeddings, word_embeddings, region_mask, word_mask, chunk_size
+            )
+
+        return tf.cond(images <= at_once, lambda: score(None), lambda: score(at_once))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -212,6 +284,10 @@ class AlignmentModel(GlobalBatchModel):
             "score": self.score,
             "normalise_by_length": self.normalise_by_length,
             "clip_value": self.clip_value,
+            "sharpness": self.sharpness,
+            "loss": self.loss_name,
+            "temperature": self.temperature,
+            "hinge_sum_steps": self.hinge_sum_steps,
         }
 
     @classmethod

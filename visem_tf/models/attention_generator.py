@@ -73,7 +73,7 @@ class AttentionGenerator(SentenceGenerator):
       doubly_stochastic: weight of that penalty; 1 in that paper.
       deep_output: see above.
       region_encoder: f_i = v_i, the alignment's region embeddings, in place of the CNN's features;
-        it is not trained. None: f_i are the CNN's features.
+        it is not trained, but by a `JointModel`. None: f_i are the CNN's features.
       kwargs: the other arguments of `SentenceGenerator`, which explains them.
 
     Example:
@@ -106,10 +106,17 @@ class AttentionGenerator(SentenceGenerator):
         if region_encoder is not None:
             region_encoder.trainable = False
             region_encoder.projection.trainable = False  # a loaded encoder does not pass it on
+        if deep_output:
+            common = {"dtype": self.dtype_policy}
+            self.hidden_to_word = keras.layers.Dense(word_dim, **common)  # L_h
+            self.context_to_word = keras.layers.Dense(word_dim, use_bias=False, **common)  # L_z
+
+    def make_layers(self) -> None:
+        """Makes what the equations need, in the order of their random initial values."""
         layers, common = keras.layers, {"dtype": self.dtype_policy}
+        hidden_dim = self.hidden_dim
         width = self._cell.gates * hidden_dim
         self._widths = [width, hidden_dim, 1]  # of U h, W_q h and w_β h
-        self.word_vectors = layers.Embedding(vocabulary_size, word_dim, **common)  # x_t
         self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_x
         self.scaling = FeatureScale(self.feature_scale, **common)
         self.region_projection = layers.Dense(hidden_dim, activation="relu", **common)  # W_a
@@ -125,10 +132,7 @@ class AttentionGenerator(SentenceGenerator):
         self.hidden_start = layers.Dense(hidden_dim, activation="tanh", **common)  # W_h
         if self._cell.memory == "own":
             self.memory_start = layers.Dense(hidden_dim, activation="tanh", **common)  # W_c
-        if deep_output:
-            self.hidden_to_word = layers.Dense(word_dim, **common)  # L_h
-            self.context_to_word = layers.Dense(word_dim, use_bias=False, **common)  # L_z
-        self.output_projection = layers.Dense(vocabulary_size, **common)  # W_o
+        self.output_projection = layers.Dense(self.vocabulary_size, **common)  # W_o
         self.word_dropout = layers.Dropout(self.dropout, **common)
         self.region_dropout = layers.Dropout(self.image_dropout, **common)
         self.hidden_dropout = layers.Dropout(self.dropout, **common)
@@ -140,7 +144,7 @@ class AttentionGenerator(SentenceGenerator):
             if not self.region_encoder.built:
                 self.region_encoder.build((None, None, feature_dim))
             feature_dim = self.region_encoder.embedding_dim
-        self.word_vectors.build((None,))
+        self._build_word_vectors()
         self.word_projection.build((None, self.word_dim))
         self.scaling.build((None, None, feature_dim))
         self.region_projection.build((None, None, feature_dim))
@@ -251,6 +255,10 @@ class AttentionGenerator(SentenceGenerator):
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> dict[str, Any]:
         """All regions."""
         return {"region_features": region_features, "region_mask": region_mask}
+
+    def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Regions with sentences [B, 1 + T]."""
+        return {**inputs, "token_ids": token_ids}
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
         """float [B, R, F] and bool [B, R]."""

@@ -43,7 +43,7 @@ def bidirectional_recurrence(
     >>> bidirectional_recurrence(words, tf.constant([2, 1]), one, zero, one, zero).numpy().ravel()
     array([ 4.,  5., 10.], dtype=float32)
     """
-    rows = _PackedRows(lengths)
+    rows = PackedRows(lengths)
 
     @tf.custom_gradient
     def recurrence(inputs, forward_kernel, forward_bias, backward_kernel, backward_bias):
@@ -78,7 +78,7 @@ def bidirectional_recurrence(
     return recurrence(inputs, forward_kernel, forward_bias, backward_kernel, backward_bias)
 
 
-class _PackedRows:
+class PackedRows:
     """Where every word goes in the packed order, for both directions."""
 
     def __init__(self, lengths: tf.Tensor):

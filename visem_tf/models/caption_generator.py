@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from visem_tf.models.cells import Cell
 from visem_tf.models.feature_scale import FeatureScale
+from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator, Targets
 
 State = tuple[tf.Tensor, ...]
@@ -36,10 +37,9 @@ class CaptionGenerator(SentenceGenerator):
     enters the recurrence.
 
     Args:
-      vocabulary_size: V, with the four special tokens.
-      hidden_dim: H.
-      word_dim: size of the word vectors x_t.
-      kwargs: the other arguments of `SentenceGenerator`, which explains them.
+      region_encoder: b_v = W_hi v, of the alignment's embedding of the picture or region in place
+        of the CNN's features; trained as far as it is trainable. None: of the CNN's features.
+      kwargs: the arguments of `SentenceGenerator`, which explains them.
 
     Example:
         >>> import numpy as np
@@ -51,12 +51,20 @@ class CaptionGenerator(SentenceGenerator):
     """
 
     def __init__(
-        self, vocabulary_size: int, hidden_dim: int = 512, word_dim: int = 512, **kwargs: Any
+        self,
+        vocabulary_size: int,
+        hidden_dim: int = 512,
+        word_dim: int = 512,
+        region_encoder: RegionEncoder | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(vocabulary_size, hidden_dim, word_dim, **kwargs)
+        self.region_encoder = region_encoder
+
+    def make_layers(self) -> None:
+        """Makes what the equations need, in the order of their random initial values."""
         layers, common = keras.layers, {"dtype": self.dtype_policy}
-        width = self._cell.gates * hidden_dim
-        self.word_vectors = layers.Embedding(vocabulary_size, word_dim, **common)  # x_t
+        width = self._cell.gates * self.hidden_dim
         self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_hx
         self.scaling = FeatureScale(self.feature_scale, **common)
         self.image_projection = layers.Dense(width, use_bias=False, **common)  # W_hi
@@ -66,22 +74,29 @@ class CaptionGenerator(SentenceGenerator):
             bias_initializer=self._first_bias(),
             **common,
         )  # W_hh, b_h
-        self.output_projection = layers.Dense(vocabulary_size, **common)  # W_oh, b_o
+        self.output_projection = layers.Dense(self.vocabulary_size, **common)  # W_oh, b_o
         self.word_dropout = layers.Dropout(self.dropout, **common)
         self.image_vector_dropout = layers.Dropout(self.image_dropout, **common)
         self.hidden_dropout = layers.Dropout(self.dropout, **common)
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
         """Creates the weights; only the size F of `image_features` is read from the shapes."""
-        self.word_vectors.build((None,))
+        feature_dim = input_shape["image_features"][-1]
+        if self.region_encoder is not None:
+            if not self.region_encoder.built:
+                self.region_encoder.build((None, None, feature_dim))
+            feature_dim = self.region_encoder.embedding_dim
+        self._build_word_vectors()
         self.word_projection.build((None, self.word_dim))
-        self.scaling.build((None, input_shape["image_features"][-1]))
-        self.image_projection.build((None, input_shape["image_features"][-1]))
+        self.scaling.build((None, feature_dim))
+        self.image_projection.build((None, feature_dim))
         self.recurrence.build((None, self.hidden_dim))
         self.output_projection.build((None, self.hidden_dim))
 
     def adapt(self, features: np.ndarray) -> None:
-        """Centres CNN features float [N, F], see `FeatureScale.adapt`."""
+        """Centres CNN features float [N, F], or their embeddings; see `FeatureScale.adapt`."""
+        if self.region_encoder is not None:
+            features = self.region_encoder(features[tf.newaxis])[0].numpy()
         self.scaling.adapt(features)
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -154,12 +169,38 @@ class CaptionGenerator(SentenceGenerator):
         """The whole frames, [B, F]."""
         return region_features[:, 0]
 
+    def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Frames [B, F] with sentences [B, 1 + T]."""
+        return {"image_features": inputs, "token_ids": token_ids}
+
     def input_specs(self) -> tf.TensorSpec:
         """float [B, F]."""
-        return tf.TensorSpec([None, self.image_projection.kernel.shape[0]], tf.float32)
+        encoder = self.region_encoder
+        layer = self.image_projection if encoder is None else encoder.projection
+        return tf.TensorSpec([None, layer.kernel.shape[0]], tf.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        encoder = self.region_encoder
+        return {
+            **super().get_config(),
+            "region_encoder": encoder and keras.saving.serialize_keras_object(encoder),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "CaptionGenerator":
+        """The model that `get_config` described."""
+        config = dict(config)
+        if config.get("region_encoder") is not None:
+            config["region_encoder"] = keras.saving.deserialize_keras_object(
+                config["region_encoder"], custom_objects=custom_objects
+            )
+        return cls(**config)
 
     def _first_state(self, image_features: tf.Tensor, training: bool) -> State:
         """b_h + b_v, and the memory of h_0 = 0."""
+        if self.region_encoder is not None:
+            image_features = self.region_encoder(image_features, training=False)
         b_v = self.image_vector_dropout(
             self.image_projection(self.scaling(image_features)), training=training
         )

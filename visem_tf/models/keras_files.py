@@ -18,6 +18,7 @@ import keras
 import visem_tf
 from visem_tf.errors import UserError
 from visem_tf.files import atomic_path
+from visem_tf.models.precision import use_full_precision
 
 FORMAT = 1
 """Raised when files can no longer be read by the code before."""
@@ -42,7 +43,7 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
-    """Reads a model that `save_model` wrote, without its optimizer.
+    """Reads a model that `save_model` wrote, without its optimizer; it computes in float32.
 
     Args:
       path: The file.
@@ -69,6 +70,7 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
         ) from error
     if not isinstance(model, kind):
         raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+    use_full_precision(model)
     return model
 
 

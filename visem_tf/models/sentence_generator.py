@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.models.cells import get_cell
+from visem_tf.models.sampled_softmax import SampledSoftmax
+from visem_tf.models.scheduled_sampling import ScheduledSampling
 from visem_tf.models.training import GlobalBatchModel, all_reduce_sum, apply_global_gradients
 from visem_tf.models.word_dropout import WordDropout
 from visem_tf.text import PAD_ID
@@ -50,9 +52,9 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
     Logged are "loss", what is descended, and "perplexity", of the likelihood alone; without label
     smoothing and penalties the second is exp of the first.
 
-    A subclass makes the layers `word_vectors` and `output_projection`, and says how to get from
-    words to what the latter takes (`hidden_of_targets`), and how to decode (`initial_state`,
-    `step`).
+    A subclass makes its layers, `output_projection` among them (`make_layers`),
+    and says how to get from words to what the latter takes (`hidden_of_targets`), and how to decode
+    (`initial_state`, `step`).
 
     Args:
       vocabulary_size: V, with the four special tokens.
@@ -62,10 +64,17 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
       dropout: rate in [0, 1) for word vectors and for what enters the output layer.
       image_dropout: rate in [0, 1) for what comes from the picture.
       word_dropout: share of the input words that are replaced by UNK in training; START stays.
+      scheduled_sampling: share of the input words that, at the end of training, are replaced by
+        words that the model would have said; UNK, by word dropout, may take their place.
+      sampling_steps: steps of the optimizer in which that share rises from 0.
       label_smoothing: what the loss gives to all words alike: (1 - e) times the negative
         log-likelihood of the target plus e times the mean over the vocabulary.
       feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
       clip_value: largest absolute value of an element of the gradient; None: no clipping.
+      sampled_words: in training a word is compared with so many others, see `SampledSoftmax`, not
+        with the whole vocabulary; what is logged in training is of these. 0: with all.
+      word_vectors: another model's, built, to share them in training; a saved generator has its
+        own. None makes new ones.
     """
 
     needs: tuple[str, ...] = ("image_features", "token_ids")
@@ -85,6 +94,10 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         label_smoothing: float = 0.0,
         feature_scale: float = 0.0,
         clip_value: float | None = 5.0,
+        sampled_words: int = 0,
+        scheduled_sampling: float = 0.0,
+        sampling_steps: int = 0,
+        word_vectors: keras.layers.Embedding | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -99,6 +112,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             raise ValueError(f"clip_value must be above 0, or None, got {clip_value}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        if sampled_words and label_smoothing:
+            raise ValueError("label_smoothing must be 0 where sampled_words is not")
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.word_dim = word_dim
@@ -109,11 +124,41 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         self.label_smoothing = label_smoothing
         self.feature_scale = feature_scale
         self.clip_value = clip_value
+        self.sampled_words = sampled_words
+        self.sampled_softmax = (
+            SampledSoftmax(vocabulary_size, sampled_words, dtype=self.dtype_policy)
+            if sampled_words
+            else None
+        )
         self.supports_jit = False  # the number of real tokens differs from batch to batch
         self._cell = get_cell(cell)
+        self.scheduled_sampling = scheduled_sampling
+        self.sampling_steps = sampling_steps
         self.replaced_words = WordDropout(word_dropout, dtype=self.dtype_policy)
+        self.own_words = ScheduledSampling(
+            scheduled_sampling, sampling_steps, dtype=self.dtype_policy
+        )
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._perplexity = Perplexity(name="perplexity")
+        if word_vectors is None:
+            word_vectors = keras.layers.Embedding(
+                vocabulary_size, word_dim, dtype=self.dtype_policy
+            )
+        elif (word_vectors.input_dim, word_vectors.output_dim) != (vocabulary_size, word_dim):
+            raise ValueError(
+                f"word_vectors must be {vocabulary_size} of length {word_dim}, not "
+                f"{word_vectors.input_dim} of {word_vectors.output_dim}"
+            )
+        self.word_vectors = word_vectors  # x_t
+        self.make_layers()
+
+    def _build_word_vectors(self) -> None:
+        if not self.word_vectors.built:
+            self.word_vectors.build((None,))
+
+    @abc.abstractmethod
+    def make_layers(self) -> None:
+        """Makes the layers; called once, when the arguments are known."""
 
     @abc.abstractmethod
     def hidden_of_targets(
@@ -149,6 +194,10 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         """
 
     @abc.abstractmethod
+    def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A batch to train on: what `inputs_of_pictures` gives, with sentences int32 [B, 1 + T]."""
+
+    @abc.abstractmethod
     def adapt(self, features: np.ndarray) -> None:
         """Centres CNN features, see `visem_tf.models.feature_scale`.
 
@@ -174,19 +223,20 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         Raises:
           ValueError: if `inputs` lacks something.
         """
-        logits, targets, _ = self._logits_of_targets(inputs, training)
+        targets = self._targets(inputs, training)
+        logits = self._logits(self.hidden_of_targets(inputs, targets, training)[0])
         return -tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """One step of the optimizer; see the class for `data`."""
         with tf.GradientTape() as tape:
-            loss_share, surprise_share, count = self._loss_shares(data, training=True)
+            loss_share, surprise_share, count = self.loss_shares(data, training=True)
         apply_global_gradients(self, tape, loss_share, self.clip_value)
         return self._update_metrics(loss_share, surprise_share, count)
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Loss and perplexity of a batch; see the class for `data`."""
-        return self._update_metrics(*self._loss_shares(data, training=False))
+        return self._update_metrics(*self.loss_shares(data, training=False))
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -207,6 +257,9 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             "label_smoothing": self.label_smoothing,
             "feature_scale": self.feature_scale,
             "clip_value": self.clip_value,
+            "scheduled_sampling": self.scheduled_sampling,
+            "sampling_steps": self.sampling_steps,
+            "sampled_words": self.sampled_words,
         }
 
     def _first_bias(self, extra: int = 0) -> Callable[..., tf.Tensor]:
@@ -230,27 +283,57 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         steps = tf.reduce_max(
             tf.concat([[1], tf.reduce_sum(tf.cast(token_ids[1:] != PAD_ID, tf.int32), 0)], 0)
         )  # of the longest sentence; one where there is none
-        words = self.replaced_words(token_ids[:steps], training=training)
-        ids = token_ids[1 : steps + 1]
+        words, ids = token_ids[:steps], token_ids[1 : steps + 1]
         places = tf.where(ids != PAD_ID)  # [M, 2]
-        return Targets(words, tf.gather_nd(ids, places), places)
+        targets = Targets(words, tf.gather_nd(ids, places), places)
+        if training and self.scheduled_sampling:
+            hidden, _ = self.hidden_of_targets(inputs, targets, training)
+            steps = self.steps_taken()
+            logits = tf.stop_gradient(self._logits(hidden))
+            words = self.own_words(
+                words, places, logits, self.sampling_steps if steps is None else steps
+            )
+        return targets._replace(words=self.replaced_words(words, training=training))
 
-    def _logits_of_targets(
+    def logits_of_targets(
         self, inputs: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, Targets, tf.Tensor]:
-        """Logits [M, V] of all targets, the targets, and what else the loss adds."""
+        """Scores of all words for every target of a batch.
+
+        Args:
+          inputs: a batch, see the class.
+          training: whether dropout is on.
+
+        Returns:
+          Logits float32 [M, V], the targets, and the sum of what the loss adds for other reasons.
+
+        Raises:
+          ValueError: if `inputs` lacks something.
+        """
         targets = self._targets(inputs, training)
         hidden, penalty = self.hidden_of_targets(inputs, targets, training)
         return self._logits(hidden), targets, penalty
 
-    def _loss_shares(
+    def loss_shares(
         self, data: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """This replica's shares of the global loss and of the negative log-likelihood in it, and
         the global number of targets.
+
+        Args:
+          data: a batch, see the class.
+          training: whether dropout is on.
         """
-        logits, targets, penalty = self._logits_of_targets(data, training)
-        surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)
+        targets = self._targets(data, training)
+        hidden, penalty = self.hidden_of_targets(data, targets, training)
+        if training and self.sampled_softmax is not None:
+            layer = self.output_projection
+            surprise = self.sampled_softmax(hidden, targets.ids, layer.kernel, layer.bias)
+        else:
+            logits = self._logits(hidden)
+            surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels=targets.ids, logits=logits
+            )
         count = all_reduce_sum(tf.cast(tf.size(surprise), surprise.dtype))
         divisor = tf.maximum(count, 1.0)
         surprise_share = tf.reduce_sum(surprise) / divisor

@@ -8,10 +8,13 @@ replicas add up to it, and `apply_global_gradients` does the rest. All functions
 strategy too; there is one replica then.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from visem_tf.workers import num_workers
 
 
 class GlobalBatchModel(keras.Model):
@@ -33,6 +36,27 @@ class GlobalBatchModel(keras.Model):
             iterator = None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
+    def steps_taken(self) -> tf.Tensor | None:
+        """How many steps the optimizer has taken; None before `compile`.
+
+        A model that is trained as a part of another takes the other's.
+        """
+        optimizer = getattr(self, "optimizer", None)
+        return None if optimizer is None else tf.convert_to_tensor(optimizer.iterations)
+
+    def _make_function(self, step_function: Callable[..., Any]) -> Any:
+        """Gives metrics an axis where there are several workers.
+
+        Keras takes the mean of the workers' metrics along it, and fails for scalars without one.
+        """
+        if num_workers(self.distribute_strategy) == 1:
+            return super()._make_function(step_function)
+
+        def with_axis(data: Any) -> Any:
+            return tf.nest.map_structure(lambda value: value[tf.newaxis], step_function(data))
+
+        return super()._make_function(with_axis)
+
 
 def replica_count() -> int:
     """The number of replicas R that take part in the current step."""
@@ -47,7 +71,13 @@ def all_reduce_sum(value: tf.Tensor) -> tf.Tensor:
     """
     if replica_count() == 1:
         return value
+    value = tf.nest.map_structure(_placed, value)
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def _placed(value: tf.Tensor) -> tf.Tensor:
+    """The value on a device, where several workers need to know it; some operations name none."""
+    return tf.identity(value)
 
 
 def gather(value: tf.Tensor) -> tf.Tensor:
@@ -69,10 +99,10 @@ def gather(value: tf.Tensor) -> tf.Tensor:
     if value.dtype == tf.bool:  # collectives know numbers only
         return tf.cast(gather(tf.cast(value, tf.int32)), tf.bool)
     if value.shape.rank > 1:
-        lengths = context.all_gather(tf.shape(value)[1:2], axis=0)
+        lengths = context.all_gather(_placed(tf.shape(value)[1:2]), axis=0)
         missing = tf.reduce_max(lengths) - tf.shape(value)[1]
         value = tf.pad(value, [[0, 0], [0, missing]] + [[0, 0]] * (value.shape.rank - 2))
-    whole = context.all_gather(value, axis=0)
+    whole = context.all_gather(_placed(value), axis=0)
     return tf.ensure_shape(whole, [None, None, *value.shape[2:]][: value.shape.rank])
 
 

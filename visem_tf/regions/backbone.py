@@ -9,7 +9,7 @@ out here.
 import hashlib
 import importlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -39,6 +39,16 @@ _ARCHITECTURES = {
 
 BACKBONES = tuple(_ARCHITECTURES)
 """The names `load_backbone` knows."""
+
+
+class Describing(Protocol):
+    """A CNN that describes pixels."""
+
+    def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
+        """The last map of pixels float [B, H, W, 3] in 0..255: float [B, H/32, W/32, F]."""
+
+    def features(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Describes pixels float [B, H, W, 3] in 0..255 by vectors float [B, F]."""
 
 
 class Backbone:

@@ -7,6 +7,7 @@ clear.
 """
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -56,7 +57,11 @@ class FeatureCache:
         return [shard for shard in range(self.num_shards) if self._open(shard) is None]
 
     def build(
-        self, extractor: RegionExtractor, pictures: tf.data.Dataset, description: str
+        self,
+        extractor: RegionExtractor,
+        pictures: tf.data.Dataset,
+        description: str,
+        shards: Iterable[int] | None = None,
     ) -> None:
         """Computes the missing shards.
 
@@ -64,40 +69,53 @@ class FeatureCache:
           extractor: Describes the pictures.
           pictures: Encoded pictures, all `num_pictures` of them in order.
           description: Stands beside the progress bar.
+          shards: Which of them, in ascending order; None: all that are missing.
         """
-        missing = self.missing()
-        if not missing:
-            return
-        remaining = pictures.skip(missing[0] * _SHARD_SIZE)
-        self._write(_describe(extractor, remaining), missing[0], description)
+        for first, last in _runs(self.missing() if shards is None else shards):
+            wanted = pictures.skip(first * _SHARD_SIZE).take((last + 1 - first) * _SHARD_SIZE)
+            self._write(_describe(extractor, wanted), range(first, last + 1), description)
 
-    def fill(self, read: Callable[[int], Iterator[Regions]], description: str) -> None:
+    def fill(
+        self,
+        read: Callable[[int], Iterator[Regions]],
+        description: str,
+        shards: Iterable[int] | None = None,
+    ) -> None:
         """Writes the missing shards from regions that were described elsewhere.
 
         Args:
           read: Gives the regions of all pictures from a position on, in order, some at a time.
           description: Stands beside the progress bar.
+          shards: Which of them, in ascending order; None: all that are missing.
 
         Raises:
           UserError: A feature is no number, or too large to be kept in half precision.
         """
-        missing = self.missing()
-        if missing:
-            blocks = read(missing[0] * _SHARD_SIZE)
-            self._write(map(_checked, blocks), missing[0], description)
+        for first, last in _runs(self.missing() if shards is None else shards):
+            blocks = map(_checked, read(first * _SHARD_SIZE))
+            self._write(blocks, range(first, last + 1), description)
 
-    def _write(self, blocks: Iterator[Regions], first: int, description: str) -> None:
-        """Writes the shards from `first` on."""
+    def _write(self, blocks: Iterator[Regions], shards: range, description: str) -> None:
+        """Writes neighbouring shards, whose regions come first among the blocks."""
         write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
         with tqdm.tqdm(
-            total=self.num_pictures, desc=description, unit=" pictures", disable=None, leave=False
+            total=sum(map(self.shard_size, shards)),
+            desc=description,
+            unit=" pictures",
+            disable=None,
+            leave=False,
         ) as progress:
-            progress.update(first * _SHARD_SIZE)
             records = _records_of(blocks, progress)
-            for shard in range(first, self.num_shards):
-                size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
-                rows = np.stack([next(records) for _ in range(size)])
-                save_array(self._path(shard), rows)
+            for shard in shards:
+                self.write(shard, np.stack([next(records) for _ in range(self.shard_size(shard))]))
+
+    def shard_size(self, shard: int) -> int:
+        """Number of records of a shard."""
+        return min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
+
+    def write(self, shard: int, records: np.ndarray) -> None:
+        """Writes the records of a shard."""
+        save_array(self._path(shard), records)
 
     def __len__(self) -> int:
         return self.num_pictures
@@ -160,7 +178,7 @@ class FeatureCache:
 
     def _open(self, shard: int) -> np.ndarray | None:
         if shard not in self._shards:
-            size = min(_SHARD_SIZE, self.num_pictures - shard * _SHARD_SIZE)
+            size = self.shard_size(shard)
             try:
                 records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError):  # Absent, or not a whole file.
@@ -197,10 +215,27 @@ class FeatureCache:
 _FIELDS = ("region_features", "boxes", "scores", "region_mask")
 
 
-def cache_key(settings: RegionsConfig, dataset: str, pictures: str, split: str) -> dict[str, Any]:
-    """Everything the cached features of a split depend on."""
+def cache_key(
+    settings: RegionsConfig,
+    dataset: str,
+    pictures: str,
+    split: str,
+    tuned: Path | None = None,
+) -> dict[str, Any]:
+    """Everything the cached features of a split depend on.
+
+    Args:
+      settings: Of the regions.
+      dataset: Its name.
+      pictures: A digest of its pictures.
+      split: Its name.
+      tuned: The file of a CNN that was trained further, see `visem_tf.regions.tuning`.
+    """
     fields = settings.to_dict()
     del fields["batch_size"]  # Changes speed only.
+    for name in ("resolution", "scales"):  # Younger than caches that are as they are without.
+        if fields[name] == getattr(RegionsConfig(), name):
+            del fields[name]
     return {
         "format": _FORMAT,
         "dataset": dataset,
@@ -208,6 +243,7 @@ def cache_key(settings: RegionsConfig, dataset: str, pictures: str, split: str) 
         "split": split,
         "weights": weights_digest(settings.backbone),
         "regions": fields,
+        **({"tuned": hashlib.sha256(tuned.read_bytes()).hexdigest()} if tuned else {}),
     }
 
 
@@ -218,6 +254,13 @@ def cache_folder(cache_dir: AnyPath, key: Mapping[str, Any]) -> AnyPath:
     return cache_dir / "features" / name
 
 
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last of every maximal run of neighbours."""
+    for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        yield members[0], members[-1]
+
+
 def precomputed_key(dataset: str, fingerprint: str, split: str) -> dict[str, Any]:
     """Everything that features of another origin depend on."""
     return {"format": _FORMAT, "dataset": dataset, "fingerprint": fingerprint, "split": split}
@@ -225,10 +268,11 @@ def precomputed_key(dataset: str, fingerprint: str, split: str) -> dict[str, Any
 
 def _describe(extractor: RegionExtractor, pictures: tf.data.Dataset) -> Iterator[Regions]:
     """Yields the regions of a few pictures at a time."""
-    size = extractor.settings.picture_size
+    size, resolution = extractor.settings.picture_size, extractor.settings.resolution
     batches = (
         pictures.map(
-            lambda encoded: prepare_picture(encoded, size), num_parallel_calls=tf.data.AUTOTUNE
+            lambda encoded: prepare_picture(encoded, size, resolution),
+            num_parallel_calls=tf.data.AUTOTUNE,
         )
         .batch(extractor.settings.batch_size)
         .prefetch(2)

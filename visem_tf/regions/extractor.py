@@ -7,19 +7,25 @@ picture is described and in the exported model.
 """
 
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
-from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions.backbone import Describing, load_backbone
+from visem_tf.regions.own_shape import describe_in_own_shape
 from visem_tf.regions.pictures import decode_picture
 from visem_tf.regions.proposers import Proposals, build_proposer
 from visem_tf.regions.resample import crop_and_resize, pool_regions
+from visem_tf.regions.tuning import load_tuned
 
 FRAME = (0.0, 0.0, 1.0, 1.0)
 """The box of the whole picture, `rel_yxyx`."""
+NOTHING = -1.0
+"""The value of pixels where a square holds no picture."""
+_SCALES = (1.0, 1.5, 2.0, 3.0)
 
 
 class Regions(NamedTuple):
@@ -38,17 +44,33 @@ class Regions(NamedTuple):
     region_mask: tf.Tensor
 
 
-def prepare_picture(encoded: tf.Tensor, size: int) -> tf.Tensor:
-    """Decodes a picture and warps it to a square, anti-aliased.
+def prepare_picture(encoded: tf.Tensor, size: int, resolution: str = "square") -> tf.Tensor:
+    """Decodes a picture and brings it to a square, anti-aliased.
 
     Args:
       encoded: string scalar, as `visem_tf.regions.pictures.read_picture` gives it.
       size: Side P in pixels.
+      resolution: "square" warps the picture; "own" lays it into the top left corner, made smaller
+        only where its longer side is more than P.
 
     Returns:
-      float [P, P, 3] in 0..255.
+      float [P, P, 3] in 0..255; `NOTHING` where there is no picture.
     """
-    return warp_picture(decode_picture(encoded), size)
+    return place_pictures(decode_picture(encoded), size, resolution)
+
+
+def place_pictures(pixels: tf.Tensor, size: int, resolution: str) -> tf.Tensor:
+    """Brings pictures of one size to squares; see `prepare_picture`.
+
+    Args:
+      pixels: [H, W, 3] or [B, H, W, 3] in 0..255, of any number type, upright.
+      size: Side P in pixels.
+      resolution: "square" or "own".
+
+    Returns:
+      float [P, P, 3] or [B, P, P, 3] in 0..255, `NOTHING` where there is no picture.
+    """
+    return _laid_into(pixels, size) if resolution == "own" else warp_picture(pixels, size)
 
 
 def warp_picture(pixels: tf.Tensor, size: int) -> tf.Tensor:
@@ -68,19 +90,52 @@ def warp_picture(pixels: tf.Tensor, size: int) -> tf.Tensor:
     return tf.ensure_shape(pixels, [*pixels.shape[:-3], size, size, 3])
 
 
+def _laid_into(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """Pictures of their own aspect ratio in squares; see `place_pictures`."""
+    shape = tf.shape(pixels)[-3:-1]
+    longest = tf.reduce_max(shape)
+    shrunk = tf.cast(tf.round(shape * size / longest), tf.int32)
+    fitting = tf.cond(
+        longest > size,
+        lambda: tf.image.resize(pixels, tf.maximum(shrunk, 1), antialias=True),
+        lambda: tf.cast(pixels, tf.float32),
+    )
+    missing = size - tf.shape(fitting)[-3:-1]
+    before = [[0, 0]] * (pixels.shape.rank - 3)
+    padding = [*before, [0, missing[0]], [0, missing[1]], [0, 0]]
+    laid = tf.pad(fitting, padding, constant_values=NOTHING)
+    return tf.ensure_shape(laid, [*pixels.shape[:-3], size, size, 3])
+
+
+def extents_of(pixels: tf.Tensor) -> tf.Tensor:
+    """The shares of squares [B, P, P, 3] that pictures fill, down and across: float [B, 2]."""
+    is_picture = tf.cast(pixels[..., 0] > NOTHING / 2, tf.float32)
+    down = tf.reduce_mean(tf.reduce_max(is_picture, axis=2), axis=1)
+    across = tf.reduce_mean(tf.reduce_max(is_picture, axis=1), axis=1)
+    return tf.stack([down, across], axis=1)
+
+
 class RegionExtractor:
     """Finds and describes the regions of pictures.
 
     Args:
       settings: The section `regions` of the configuration.
+      tuned: The file of a CNN that was trained further, which describes; boxes are proposed by the
+        one that it started from. See `visem_tf.regions.tuning`.
+
+    Attributes:
+      describer: The CNN that describes.
 
     Raises:
       UserError: The weights or a package that the proposer needs are not installed.
     """
 
-    def __init__(self, settings: RegionsConfig) -> None:
+    def __init__(self, settings: RegionsConfig, tuned: Path | None = None) -> None:
         self.settings = settings
         self.backbone = load_backbone(settings.backbone)
+        self.describer: Describing = self.backbone
+        if tuned is not None:
+            self.describer = load_tuned(settings.backbone, tuned)
         self.proposer = build_proposer(settings, self.backbone)
 
     @property
@@ -92,11 +147,15 @@ class RegionExtractor:
         """Finds and describes the regions.
 
         Args:
-          pixels: float [B, P, P, 3] in 0..255, P the `picture_size`.
+          pixels: float [B, P, P, 3] in 0..255, P the `picture_size`; of `prepare_picture`.
         """
-        proposals = self.proposer(pixels)
         batch = tf.shape(pixels)[0]
         frame = tf.broadcast_to(tf.constant(FRAME), [batch, 1, 4])
+        warped = pixels
+        if self.settings.resolution == "own":
+            size = self.settings.picture_size
+            warped = crop_and_resize(pixels, frame, size, extents=extents_of(pixels))[:, 0]
+        proposals = self.proposer(warped)
         best = tf.reduce_max(tf.pad(proposals.scores, [[0, 0], [0, 1]]), axis=1, keepdims=True)
         with_frame = Proposals(
             tf.concat([frame, proposals.boxes], axis=1),
@@ -118,7 +177,7 @@ class RegionExtractor:
           float [B, R, F].
         """
         if self.settings.features == "pooled":
-            return pool_regions(self.backbone.feature_map(pixels), boxes)
+            return pool_regions(self.describer.feature_map(pixels), boxes)
         frame = self._describe_crops(pixels, boxes[:, :1], self.settings.frame_size)
         if boxes.shape[1] == 1:
             return frame
@@ -138,8 +197,29 @@ class RegionExtractor:
         return self.describe_boxes(pixels, frame)[:, 0]
 
     def _describe_crops(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
+        """The CNN on crops of about size x size pixels, at every scale; float [B, R, F]."""
+        sizes = [round(size * scale) for scale in _SCALES[: self.settings.scales]]
+        if self.settings.resolution == "own":
+            extents = extents_of(pixels)
+            found = [
+                describe_in_own_shape(self._describe_any, pixels, boxes, extents, side)
+                for side in sizes
+            ]
+        else:
+            found = [self._describe_squares(pixels, boxes, side) for side in sizes]
+        return found[0] if len(found) == 1 else tf.add_n(found) / len(found)
+
+    @functools.cached_property
+    def _describe_any(self) -> tf.types.experimental.PolymorphicFunction:
+        """The CNN as one graph for crops of any shape: tracing it takes a second."""
+        return tf.function(
+            lambda crops: self.describer.features(crops),
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)],
+        )
+
+    def _describe_squares(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
         crops = self.crop(pixels, boxes, size)  # [B, R, S, S, 3]
-        features = self.backbone.features(tf.reshape(crops, [-1, size, size, 3]))
+        features = self.describer.features(tf.reshape(crops, [-1, size, size, 3]))
         return tf.reshape(features, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[1]])
 
     def crop(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
@@ -156,5 +236,6 @@ class RegionExtractor:
     def extract(self, encoded: list[bytes]) -> Regions:
         """Finds and describes the regions of a few encoded pictures; NumPy arrays."""
         size = self.settings.picture_size
-        pixels = tf.stack([prepare_picture(tf.constant(picture), size) for picture in encoded])
+        resolution = self.settings.resolution
+        pixels = tf.stack([prepare_picture(tf.constant(p), size, resolution) for p in encoded])
         return Regions(*(np.asarray(part) for part in self.compiled(pixels)))

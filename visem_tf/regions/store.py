@@ -34,9 +34,9 @@ def identity(path: AnyPath) -> bytes:
     return hashlib.sha256(text).hexdigest()[:32].encode()
 
 
-def store_folder(cache_dir: AnyPath, settings: RegionsConfig) -> AnyPath:
+def store_folder(cache_dir: AnyPath, settings: RegionsConfig, tuned: Path | None = None) -> AnyPath:
     """The folder of a store: another one for other settings or other weights."""
-    return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any"))
+    return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any", tuned))
 
 
 class RegionStore:

@@ -37,8 +37,9 @@ _PANELS = (
         },
     ),
     ("Perplexity", {"perplexity": "training", "val_perplexity": "validation"}),
+    ("CIDEr-D of greedy sentences, % of the validation split", {"val_cider": "validation"}),
 )
-_DECIDES = {"recall_sum": True, "val_perplexity": False}
+_DECIDES = {"recall_sum": True, "val_perplexity": False, "val_cider": True}
 """The figures that choose the best epoch, and whether the larger one is better."""
 
 _LINES = (("#2f7fd6", "-"), ("#2f7fd6", "--"), ("#d9601a", "-"), ("#d9601a", "--"))

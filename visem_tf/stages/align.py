@@ -1,5 +1,6 @@
 """The second stage: trains the alignment of words and regions (section 3.1 of the paper)."""
 
+import importlib
 import sys
 from typing import Any
 
@@ -10,9 +11,9 @@ from visem_tf.config import Config
 from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
 from visem_tf.models import keras_files
-from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
+from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.features import open_cache
@@ -21,15 +22,21 @@ from visem_tf.stages.watching import AlignmentWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import alignment_examples, epoch_batches
+from visem_tf.training.pipeline import Part, alignment_examples, epoch_batches
 from visem_tf.word_vectors import fill_in, read_word_vectors
+
+ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
     """Trains the model; the epoch that ranks the validation split best is kept."""
     config, data = context.config, context.data
+    if config.joint.train:
+        # Both stages inside this one build on it, hence the imports in functions.
+        joint: dict[str, Any] = importlib.import_module("visem_tf.stages.joint").run(context)
+        return joint
     vocabulary = read_or_build_vocabulary(context)
-    caches = {split: open_cache(context, split) for split in ("train", "val")}
+    caches = {split: open_cache(context, split, tuned=False) for split in ("train", "val")}
     token_ids = {
         split: sentence_token_ids(vocabulary, data.splits[split].sentences, config.text.max_words)
         for split in caches
@@ -38,8 +45,8 @@ def run(context: Context) -> dict[str, Any]:
     num_pairs = len(train_split.sentences)
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
-    with context.strategy.scope():
-        model = build_model(config, vocabulary, caches["train"])
+    with context.strategy.scope(), training_precision(config.compute.precision):
+        model = build_model(config, vocabulary, caches["train"], steps_per_epoch)
         coverage = load_word_vectors(model, config, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
     scorer = Scorer(model, caches["val"].num_regions, caches["val"].feature_dim)
@@ -51,15 +58,18 @@ def run(context: Context) -> dict[str, Any]:
         larger_is_better=True,
         seed=config.seed,
         name="align",
+        save_seconds=config.compute.save_seconds,
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             num_pairs,
             config.align.batch_size,
             seed=config.seed,
-            first_epoch=first_epoch,
             epochs=config.align.epochs,
+            part=part,
+            lengths=token_ids["train"].row_lengths().numpy(),
+            bucket_batches=config.align.bucket_batches,
         )
         return recorder.watched(
             alignment_examples(
@@ -67,7 +77,7 @@ def run(context: Context) -> dict[str, Any]:
             )
         )
 
-    recorder = record(context, "alignment", num_pairs)
+    recorder = record(context, "alignment", num_pairs, steps_per_epoch)
     watch = AlignmentWatch(context, caches["val"], token_ids["val"])
     train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]
@@ -77,12 +87,16 @@ def run(context: Context) -> dict[str, Any]:
             "same score; try a smaller --align.learning_rate",
             file=sys.stderr,
         )
-    return {
+    summary: dict[str, Any] = {
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch + 1,
         **coverage,
         **best,
     }
+    if config.align.finetune_epochs:
+        finetune = importlib.import_module("visem_tf.stages.finetune")
+        summary["finetune"] = finetune.run(context, vocabulary)
+    return summary
 
 
 def load_word_vectors(
@@ -138,19 +152,28 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
                 f"no word stands {context.config.text.min_count} times or more in the training "
                 "sentences; lower --text.min_count"
             )
+        if not context.is_chief:
+            return vocabulary
         vocabulary.save(path)
     return Vocabulary.load(path)
 
 
 def load_model(context: Context) -> AlignmentModel:
     """The best model of the finished stage."""
-    return keras_files.load_model(
-        context.run / "checkpoints" / "align" / "best.keras", AlignmentModel
-    )
+    return keras_files.load_model(context.run.alignment_model, AlignmentModel)
 
 
-def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> AlignmentModel:
-    """The untrained model, with its weights, for features as the cache has them."""
+def build_model(
+    config: Config, vocabulary: Vocabulary, cache: FeatureCache, steps_per_epoch: int = 1
+) -> AlignmentModel:
+    """The untrained model, with its weights, for features as the cache has them.
+
+    Args:
+      config: Of the run.
+      vocabulary: The words of its sentences.
+      cache: The regions of its pictures.
+      steps_per_epoch: Batches of an epoch, by which a warm-up of the loss is counted.
+    """
     settings = config.align
     model = AlignmentModel(
         RegionEncoder(
@@ -158,7 +181,7 @@ def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> 
             dropout=settings.dropout_regions,
             feature_scale=settings.feature_scale,
         ),
-        SentenceEncoder(
+        SENTENCE_ENCODERS[settings.encoder](
             len(vocabulary),
             settings.embedding_dim,
             settings.hidden_dim,
@@ -171,6 +194,10 @@ def build_model(config: Config, vocabulary: Vocabulary, cache: FeatureCache) -> 
         score=settings.score,
         normalise_by_length=settings.normalise_by_length,
         clip_value=settings.clip_value,
+        sharpness=settings.sharpness,
+        loss=settings.loss,
+        temperature=settings.temperature,
+        hinge_sum_steps=settings.hinge_warmup_epochs * steps_per_epoch,
     )
     model.build(
         {

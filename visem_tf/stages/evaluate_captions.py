@@ -50,7 +50,10 @@ def evaluate_captions(
     generator = load_generator(context, "full_frame")
     if generator is None:
         return Experiment(None, {"captions": "the full-frame generator was not trained"}, {})
-    model, references = with_ensemble(generator, context.config, vocabulary), split.references()
+    model, references = (
+        with_ensemble(generator, context.config, vocabulary, context.run),
+        split.references(),
+    )
     settings, beam_size = context.config.generate, context.config.evaluate.beam_size
     systems: dict[str, dict[str, str]] = {}
     log_probs = np.zeros(0)

@@ -111,7 +111,7 @@ def _descriptions(
         reason = "true boxes are described from pictures, and the features came without them"
         figures = {"described_boxes": 0, **dict.fromkeys(BLEU)}
         return Experiment(figures, {"bleu": reason}, {})
-    features = box_features(split, regions, config)
+    features = box_features(split, regions, config, context.run.tuned_cnn)
     systems: dict[str, dict[str, str]] = {}
     notes: dict[str, str] = {}
     for name, generator_name in (("", "regions"), ("full_frame_on_crop", "full_frame")):

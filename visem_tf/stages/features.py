@@ -2,9 +2,11 @@
 
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset
@@ -13,12 +15,17 @@ from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precom
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.stages import Context
 from visem_tf.storage import as_path
+from visem_tf.workers import num_workers, wait_for_all, worker_index
 from visem_tf.working_copy import working_copy
+
+ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
     """Fills the cache for all splits; what is there already is kept."""
-    caches = fill_caches(context.config, context.data)
+    caches = fill_caches(
+        context.config, context.data, context.strategy, tuned=context.run.tuned_cnn
+    )
     return {
         "pictures": {name: len(cache) for name, cache in caches.items()},
         "regions": caches["train"].num_regions,
@@ -26,26 +33,70 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
-def fill_caches(config: Config, data: CaptionDataset) -> dict[str, FeatureCache]:
+def fill_caches(
+    config: Config,
+    data: CaptionDataset,
+    strategy: tf.distribute.Strategy | None = None,
+    *,
+    tuned: Path | None = None,
+) -> dict[str, FeatureCache]:
     """Describes the regions of all splits, or reads them where they were described elsewhere.
+
+    Several workers share what is missing. Where they have a cache each, instead of one on a disk
+    that all see, each of them then makes the rest.
 
     Args:
       config: Of the run.
       data: The data set.
+      strategy: Its workers share the work; None: there is one.
+      tuned: The file of a CNN that was trained further, which then describes.
 
     Returns:
       The finished cache of each split.
     """
-    caches = {name: cache_of(config, data, name) for name in data.splits}
-    for name, cache in caches.items():
-        source = data.splits[name].regions
-        if source is not None:
-            cache.fill(functools.partial(_read_regions, source), f"features of {name}")
-    if any(cache.missing() for cache in caches.values()):
-        extractor = RegionExtractor(config.regions)
-        for name, cache in caches.items():
-            cache.build(extractor, data.splits[name].pictures(), f"features of {name}")
-    return caches
+    strategy = strategy or tf.distribute.get_strategy()
+    index, workers = worker_index(strategy), num_workers(strategy)
+    describer = Describer(config, data, tuned)
+    for turn in range(1 if workers == 1 else 2):
+        work = {name: cache_of(config, data, name, tuned).missing() for name in data.splits}
+        wait_for_all(strategy)  # before somebody changes what the others count
+        for name, missing in work.items():
+            if turn == 0:
+                count = len(missing)
+                missing = missing[index * count // workers : (index + 1) * count // workers]
+            if missing:
+                describer.describe(name, missing)
+        wait_for_all(strategy)
+    return {name: cache_of(config, data, name, tuned) for name in data.splits}
+
+
+class Describer:
+    """Fills shards of the feature cache.
+
+    Args:
+      config: Of the run.
+      data: The data set.
+      tuned: The file of a CNN that was trained further, which then describes.
+    """
+
+    def __init__(self, config: Config, data: CaptionDataset, tuned: Path | None = None) -> None:
+        self.config = config
+        self.data = data
+        self.tuned = tuned
+
+    @functools.cached_property
+    def extractor(self) -> RegionExtractor:
+        """Describes pictures; made where one must be described."""
+        return RegionExtractor(self.config.regions, self.tuned)
+
+    def describe(self, split: str, shards: list[int]) -> None:
+        """Writes shards of a split, given in ascending order."""
+        cache = cache_of(self.config, self.data, split, self.tuned)
+        label, source = f"features of {split}", self.data.splits[split].regions
+        if source is None:
+            cache.build(self.extractor, self.data.splits[split].pictures(), label, shards)
+        else:
+            cache.fill(functools.partial(_read_regions, source), label, shards)
 
 
 def is_outdated(context: Context) -> bool:
@@ -55,15 +106,26 @@ def is_outdated(context: Context) -> bool:
     return read and any(open_cache(context, name).missing() for name in context.data.splits)
 
 
-def open_cache(context: Context, split: str) -> FeatureCache:
-    """The region features of a split; see `FeatureCache`."""
-    return cache_of(context.config, context.data, split)
+def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCache:
+    """The region features of a split; see `FeatureCache`.
+
+    Args:
+      context: Of the run.
+      split: Its name.
+      tuned: Whether they are those of the run's own CNN, if it has trained one; otherwise they are
+        what that training started from.
+    """
+    cnn = context.run.tuned_cnn if tuned else None
+    return cache_of(context.config, context.data, split, cnn)
 
 
-def cache_of(config: Config, data: CaptionDataset, split: str) -> FeatureCache:
+def cache_of(
+    config: Config, data: CaptionDataset, split: str, tuned: Path | None = None
+) -> FeatureCache:
     """The region features of a split, finished or not."""
     if data.splits[split].regions is None:
-        key = cache_key(config.regions, data.name, data.splits[split].picture_digest, split)
+        digest = data.splits[split].picture_digest
+        key = cache_key(config.regions, data.name, digest, split, tuned)
     else:
         key = precomputed_key(data.name, data.fingerprint, split)
     folder = working_copy(cache_folder(as_path(config.cache_dir), key))

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.distribution import set_seed
+from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.mrf import find_segments
@@ -19,19 +20,30 @@ from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.generators import GENERATORS, build_generator, model_of, read_generator
+from visem_tf.stages.generators import (
+    GENERATORS,
+    build_generator,
+    checkpoint,
+    model_of,
+    read_generator,
+)
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import sentence_token_ids
+from visem_tf.stages.self_critical import fine_tune
 from visem_tf.stages.watching import SentenceWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import (
+    Part,
     attention_examples,
     caption_examples,
+    distributed,
     epoch_batches,
     ordered_batches,
 )
+
+ALL_WORKERS = True
 
 _SAMPLE = 2000
 _TITLES = {"full_frame": "full-frame generator", "regions": "region generator"}
@@ -56,17 +68,24 @@ def run(context: Context) -> dict[str, Any]:
     vocabulary = read_or_build_vocabulary(context)
     caches = {split: open_cache(context, split) for split in ("train", "val")}
     wanted = [name for name in GENERATORS if getattr(context.config.generate, name)]
-    summary = {}
+    summary: dict[str, Any] = {}
+    if context.config.joint.train:
+        print("generate: the generators were trained with the alignment")
+        if context.config.generate.cider_epochs:
+            summary["cider"] = fine_tune(context, caches, vocabulary)
+        return summary
     for name in wanted:
         texts = _sentences if name == "full_frame" else _snippets
         examples = {split: texts(context, split, caches[split], vocabulary) for split in caches}
         summary[name] = _train(context, name, examples, vocabulary)
+        if name == "full_frame" and context.config.generate.cider_epochs:
+            summary["cider"] = fine_tune(context, caches, vocabulary)
     return summary
 
 
 def load_generator(context: Context, name: str) -> SentenceGenerator | None:
     """The best model of a finished generator; None if the run has none of that name."""
-    path = context.run / "checkpoints" / "generate" / name / "best.keras"
+    path = checkpoint(context.run.path, name)
     return read_generator(path, context.config.generate, name) if path.exists() else None
 
 
@@ -124,17 +143,28 @@ def _train(
     count = examples["train"].token_ids.shape[0]
     steps_per_epoch = -(-count // settings.batch_size)
     set_seed(config.seed)
-    with context.strategy.scope():
+    with context.strategy.scope(), training_precision(config.compute.precision):
         encoder = _region_encoder(context, name)
-        model = build_generator(config, name, vocabulary, examples["train"].sample, encoder)
+        model = build_generator(
+            config,
+            name,
+            vocabulary,
+            examples["train"].sample,
+            encoder,
+            steps=settings.epochs * steps_per_epoch,
+        )
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
 
-    def validate(model: keras.Model) -> dict[str, float]:
+    def validation_batches(part: Part) -> tf.data.Dataset:
         texts = examples["val"]
-        dataset = texts.examples(ordered_batches(texts.token_ids.shape[0], settings.batch_size))
-        return {
-            "val_perplexity": model.evaluate(dataset, verbose=0, return_dict=True)["perplexity"]
-        }
+        positions = ordered_batches(texts.token_ids.shape[0], settings.batch_size, part)
+        return texts.examples(positions)
+
+    def validate(model: keras.Model) -> dict[str, float]:
+        dataset = distributed(context.strategy, validation_batches)
+        steps = -(-examples["val"].token_ids.shape[0] // settings.batch_size)
+        figures = model.evaluate(dataset, steps=steps, verbose=0, return_dict=True)
+        return {"val_perplexity": figures["perplexity"]}
 
     progress = Progress(
         context.run / "checkpoints" / "generate" / name,
@@ -144,19 +174,22 @@ def _train(
         larger_is_better=False,
         seed=config.seed,
         name=f"generate {name}",
+        save_seconds=config.compute.save_seconds,
     )
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
+    def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             count,
             settings.batch_size,
             seed=config.seed,
-            first_epoch=first_epoch,
             epochs=settings.epochs,
+            part=part,
+            lengths=examples["train"].token_ids.row_lengths().numpy(),
+            bucket_batches=settings.bucket_batches,
         )
         return recorder.watched(examples["train"].examples(positions))
 
-    recorder = record(context, _TITLES[name], count)
+    recorder = record(context, _TITLES[name], count, steps_per_epoch)
     watch = SentenceWatch(context, name, open_cache(context, "val"), vocabulary)
     train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]

@@ -1,9 +1,11 @@
 """Generators as the configuration names them: built, read from checkpoints, and put together."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from visem_tf.config import Config, GenerateConfig
@@ -14,11 +16,15 @@ from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.keras_files import load_model
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
+from visem_tf.stages.run_directory import RunDirectory
 from visem_tf.text import Vocabulary
 from visem_tf.working_copy import working_copy
 
 GENERATORS = ("full_frame", "regions")
 """The names of the two generators: fields of the configuration, and folders of checkpoints."""
+
+CIDER_FOLDER = "full_frame_cider"
+"""The folder of checkpoints of the full-frame generator that went on with CIDEr."""
 
 MODELS: dict[str, type[SentenceGenerator]] = {
     "mrnn": CaptionGenerator,
@@ -38,6 +44,8 @@ def build_generator(
     vocabulary: Vocabulary,
     sample: np.ndarray,
     region_encoder: RegionEncoder | None = None,
+    steps: int = 0,
+    word_vectors: keras.layers.Embedding | None = None,
 ) -> SentenceGenerator:
     """An untrained generator, with its weights.
 
@@ -47,6 +55,8 @@ def build_generator(
       vocabulary: Its words.
       sample: Some CNN features of the training, float [N, F].
       region_encoder: The alignment model's, where its embeddings are attended to.
+      steps: Of the whole training, over which scheduled sampling rises.
+      word_vectors: The alignment model's, where they are shared.
     """
     settings = config.generate
     options: dict[str, Any] = {
@@ -58,7 +68,12 @@ def build_generator(
         "word_dropout": settings.word_dropout,
         "label_smoothing": settings.label_smoothing,
         "feature_scale": settings.feature_scale,
+        "scheduled_sampling": settings.scheduled_sampling,
+        "sampling_steps": steps if settings.scheduled_sampling else 0,
         "clip_value": settings.clip_value,
+        "region_encoder": region_encoder,
+        "word_vectors": word_vectors,
+        "sampled_words": settings.sampled_words,
     }
     model: SentenceGenerator
     if model_of(settings, name) is AttentionGenerator:
@@ -66,16 +81,24 @@ def build_generator(
             len(vocabulary),
             doubly_stochastic=settings.doubly_stochastic,
             deep_output=settings.deep_output,
-            region_encoder=region_encoder,
             **options,
         )
         model.build({"region_features": (None, None, sample.shape[1])})
     else:
         model = CaptionGenerator(len(vocabulary), **options)
         model.build({"image_features": (None, sample.shape[1]), "token_ids": (None, None)})
-    if settings.centre_features:
+    if settings.centre_features and not config.joint.train:  # where the centre would move
         model.adapt(sample)
     return model
+
+
+def checkpoint(run: Path, name: str) -> Path:
+    """The .keras file of a generator in a run directory, whether it is there or not."""
+    folder = run / "checkpoints" / "generate"
+    tuned = folder / CIDER_FOLDER / "best.keras"
+    if name == "full_frame" and tuned.exists():
+        return tuned
+    return folder / name / "best.keras"
 
 
 def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceGenerator:
@@ -98,8 +121,14 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     return model
 
 
+def _digest(run: RunDirectory) -> str:
+    """Tells CNNs that runs have trained apart; empty where it is the pretrained one."""
+    cnn = run.tuned_cnn
+    return hashlib.sha256(cnn.read_bytes()).hexdigest() if cnn else ""
+
+
 def with_ensemble(
-    generator: SentenceGenerator, config: Config, vocabulary: Vocabulary
+    generator: SentenceGenerator, config: Config, vocabulary: Vocabulary, run: RunDirectory
 ) -> PictureModel:
     """The full-frame generator together with those of the runs in `generate.ensemble`.
 
@@ -107,6 +136,7 @@ def with_ensemble(
       generator: This run's.
       config: Names the others.
       vocabulary: Of this run; the others must have the same.
+      run: This one.
 
     Returns:
       The generator itself where no other is named.
@@ -117,8 +147,8 @@ def with_ensemble(
     members = [generator]
     for folder in config.generate.ensemble:
         path = working_copy(folder)
-        checkpoint = path / "checkpoints" / "generate" / "full_frame" / "best.keras"
-        if not (path / "config.json").is_file() or not checkpoint.exists():
+        file = checkpoint(path, "full_frame")
+        if not (path / "config.json").is_file() or not file.exists():
             raise UserError(f"generate.ensemble: {os.fspath(path)} has no full-frame generator")
         recorded = Config.from_json((path / "config.json").read_text(encoding="utf-8"))
         if Vocabulary.load(path / "vocabulary.txt").words != vocabulary.words:
@@ -129,5 +159,7 @@ def with_ensemble(
                 f"generate.ensemble: {os.fspath(path)} was trained on other features of pictures "
                 "(the sections regions of the configurations differ)"
             )
-        members.append(read_generator(checkpoint, recorded.generate, "full_frame"))
+        if _digest(RunDirectory(path)) != _digest(run):
+            raise UserError(f"generate.ensemble: {os.fspath(path)} has a CNN of its own")
+        members.append(read_generator(file, recorded.generate, "full_frame"))
     return EnsembleModel(members) if len(members) > 1 else generator

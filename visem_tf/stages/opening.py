@@ -1,12 +1,18 @@
 """What a command needs before the first stage: devices, data and a run directory."""
 
+import secrets
 import sys
 
+import tensorflow as tf
+
 from visem_tf.config import Config
-from visem_tf.datasets.loading import load_configured
-from visem_tf.distribution import make_strategy, set_seed
+from visem_tf.datasets.loading import CaptionDataset, load_configured
+from visem_tf.distribution import make_strategy, set_seed, use_threads
+from visem_tf.files import write_atomically
 from visem_tf.quiet import first_operation
 from visem_tf.stages import Context, RunDirectory
+from visem_tf.stages.run_directory import matters, versions
+from visem_tf.workers import check_agreement, loss_told, num_workers, wait_for_all, worker_index
 
 
 def open_run(config: Config) -> Context:
@@ -18,14 +24,31 @@ def open_run(config: Config) -> Context:
       config: The resolved configuration.
 
     Raises:
-      UserError: The run directory, the data or the devices cannot be used.
+      UserError: The run directory, the data or the devices cannot be used; or the workers of a
+        training on several machines differ in what they work with.
     """
-    run = RunDirectory(config.run_dir)
-    run.claim(config)
+    use_threads(config.compute.threads)
     strategy = make_strategy(config.distribute)
+    with loss_told(strategy):
+        return _open(config, strategy)
+
+
+def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
+    run, is_chief = RunDirectory(config.run_dir), worker_index(strategy) == 0
+    if is_chief:
+        run.claim(config)
     first_operation()
     set_seed(config.seed)
-    data = load_configured(config)
+    data = None
+    for chiefs_turn in (True, False):  # Only one prepares files that all of them read.
+        if is_chief == chiefs_turn:
+            data = load_configured(config)
+        wait_for_all(strategy)
+    assert data is not None
+    if num_workers(strategy) > 1:
+        _check_workers(config, strategy, run, data)
+    if not is_chief:
+        return Context(config, run, data, strategy)
     run.claim_data(data.fingerprint)
     for problem in data.problems[:_PROBLEMS_SHOWN]:
         print(f"visem_tf: warning: {problem}", file=sys.stderr)
@@ -33,6 +56,27 @@ def open_run(config: Config) -> Context:
         hidden = len(data.problems) - _PROBLEMS_SHOWN
         print(f"visem_tf: warning: … and {hidden} more problems in the data", file=sys.stderr)
     return Context(config, run, data, strategy)
+
+
+def _check_workers(
+    config: Config, strategy: tf.distribute.Strategy, run: RunDirectory, data: CaptionDataset
+) -> None:
+    """Ends all workers where they would not train one thing in one folder."""
+    file = run / "workers.txt"
+    if worker_index(strategy) == 0:
+        write_atomically(file, secrets.token_hex(8) + "\n")
+    wait_for_all(strategy)
+    seen = file.read_text(encoding="utf-8") if file.exists() else ""
+    check_agreement(
+        strategy,
+        {
+            **{name: str(value) for name, value in config.flat() if matters(name)},
+            **{f"the version of {name}": str(found) for name, found in versions().items()},
+            "the data set's files": data.fingerprint,
+            "--run-dir (all workers must see one folder)": seen,
+            "--stages": str(config.stages),
+        },
+    )
 
 
 _PROBLEMS_SHOWN = 10

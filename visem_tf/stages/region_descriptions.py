@@ -1,5 +1,6 @@
 """Regions whose boxes and phrases are known: what to describe, and what people say of it."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -45,15 +46,18 @@ def true_regions(split: Split, phrases: Phrases) -> TrueRegions:
     )
 
 
-def box_features(split: Split, regions: TrueRegions, config: Config) -> np.ndarray:
+def box_features(
+    split: Split, regions: TrueRegions, config: Config, tuned: Path | None = None
+) -> np.ndarray:
     """CNN vectors of true regions, float32 [O, F].
 
     Args:
       split: Its pictures are read once.
       regions: Of this split.
       config: Of the run.
+      tuned: The file of the run's own CNN, if it has trained one.
     """
-    extractor = RegionExtractor(config.regions.updated({"proposer": "none"}))
+    extractor = RegionExtractor(config.regions.updated({"proposer": "none"}), tuned)
     size, images = config.regions.picture_size, len(split.image_ids)
     count = np.bincount(regions.image, minlength=images)
     column = np.arange(len(regions.image)) - (np.cumsum(count) - count)[regions.image]
@@ -65,7 +69,10 @@ def box_features(split: Split, regions: TrueRegions, config: Config) -> np.ndarr
     padded[regions.image, block, place] = regions.boxes
     pictures = (
         split.pictures()
-        .map(lambda encoded: prepare_picture(encoded, size), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(
+            lambda encoded: prepare_picture(encoded, size, config.regions.resolution),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .batch(config.regions.batch_size)
         .prefetch(2)
     )

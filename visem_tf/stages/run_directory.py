@@ -25,7 +25,16 @@ PACKAGES = (
     "numpy",
 )
 
-HARMLESS = ("run_dir", "cache_dir", "data_dir", "preset", "stages", "strict")
+HARMLESS = (
+    "run_dir",
+    "cache_dir",
+    "data_dir",
+    "preset",
+    "stages",
+    "strict",
+    "compute.threads",
+    "compute.save_seconds",
+)
 """Fields that change no result. Other data in `data_dir` are told by their fingerprint; a picture
 that `strict` refuses ends the command."""
 
@@ -102,6 +111,18 @@ class RunDirectory:
     def __truediv__(self, name: str) -> Path:
         """Returns the path of a file in the folder."""
         return self.path / name
+
+    @property
+    def tuned_cnn(self) -> Path | None:
+        """The file of the CNN that this run has trained further, or None if it has not."""
+        path = self.path / "checkpoints" / "finetune" / "cnn.npz"
+        return path if path.exists() else None
+
+    @property
+    def alignment_model(self) -> Path:
+        """The file of the best alignment model, whether it is there or not."""
+        folder = "align" if self.tuned_cnn is None else "finetune"
+        return self.path / "checkpoints" / folder / "best.keras"
 
     def config(self) -> Config | None:
         """Returns the configuration the run was started with, or None if it was not yet.

@@ -94,8 +94,8 @@ class Scorer:
         self._score = tf.function(
             model.score_embeddings,
             input_signature=[
-                tf.TensorSpec([None, self._num_regions, dim]),
-                tf.TensorSpec([None, None, dim]),
+                tf.TensorSpec([None, self._num_regions, dim], model.region_encoder.compute_dtype),
+                tf.TensorSpec([None, None, dim], model.sentence_encoder.compute_dtype),
                 tf.TensorSpec([None, self._num_regions], tf.bool),
                 tf.TensorSpec([None, None], tf.bool),
             ],
@@ -118,6 +118,10 @@ class Scorer:
             )
             for _, regions in cache.batches(_IMAGES_AT_A_TIME)
         ]
+        return self.of_blocks(images, token_ids)
+
+    def of_blocks(self, images: Sequence[Block], token_ids: tf.RaggedTensor) -> np.ndarray:
+        """As the call, of pictures whose region embeddings are known, in blocks."""
         count = int(token_ids.shape[0])
         return score_blocks(self._score, images, self._sentences(token_ids, count), count)
 

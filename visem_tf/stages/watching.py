@@ -20,16 +20,23 @@ from visem_tf.training.recorder import Recorder
 _PICTURES = 6
 
 
-def record(context: Context, name: str, num_examples: int) -> Recorder:
+def record(context: Context, name: str, num_examples: int, steps_per_epoch: int) -> Recorder:
     """A recorder for one of a run's trainings.
 
     Args:
       context: Of the run.
       name: Begins the names of its figures.
       num_examples: Of an epoch.
+      steps_per_epoch: Batches of an epoch.
     """
-    folder = context.run / "tensorboard"
-    return Recorder(folder, name, num_examples, profile=context.config.report.profile)
+    return Recorder(
+        context.run / "tensorboard",
+        name,
+        num_examples,
+        steps_per_epoch=steps_per_epoch,
+        profile=context.config.report.profile,
+        writes=context.is_chief,
+    )
 
 
 class _Watch(keras.callbacks.Callback, abc.ABC):
@@ -42,7 +49,7 @@ class _Watch(keras.callbacks.Callback, abc.ABC):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes, if it is time to."""
-        every = self.context.config.report.every
+        every = self.context.config.report.every if self.context.is_chief else 0
         if every and (epoch == 0 or (epoch + 1) % every == 0):
             self.write(epoch + 1)
 

@@ -14,13 +14,21 @@ class TrainingBar(keras.callbacks.Callback):
       steps_per_epoch: Batches of an epoch.
       epochs: How many there are at most; an early end is not foreseen.
       first_epoch: How many are done already.
+      first_step: How many batches of the next are done already.
     """
 
-    def __init__(self, name: str, steps_per_epoch: int, epochs: int, first_epoch: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        steps_per_epoch: int,
+        epochs: int,
+        first_epoch: int = 0,
+        first_step: int = 0,
+    ) -> None:
         super().__init__()
         self._bar = tqdm.tqdm(
             total=steps_per_epoch * epochs,
-            initial=steps_per_epoch * first_epoch,
+            initial=steps_per_epoch * first_epoch + first_step,
             desc=name,
             unit=" steps",
             disable=None,

@@ -57,6 +57,45 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@keras.saving.register_keras_serializable(package="visem_tf")
+class TwoRatesAdam(keras.optimizers.Adam):
+    """Adam with another learning rate for some variables.
+
+    Args:
+      learning_rate: Of most variables, or a schedule.
+      factor: What it is multiplied by for the last `slow_variables` variables, in the order in
+        which the optimizer was built.
+      slow_variables: How many these are.
+      kwargs: The other arguments of Adam.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        factor: float = 1.0,
+        slow_variables: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, **kwargs)
+        self.factor = factor
+        self.slow_variables = slow_variables
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step of one variable."""
+        position = self._get_variable_index(variable)
+        if position >= len(self._trainable_variables) - self.slow_variables:
+            learning_rate = learning_rate * self.factor
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            **super().get_config(),
+            "factor": self.factor,
+            "slow_variables": self.slow_variables,
+        }
+
+
 def make_optimizer(
     settings: AlignConfig | GenerateConfig, steps_per_epoch: int
 ) -> keras.optimizers.Optimizer:

@@ -49,17 +49,28 @@ class Recorder(keras.callbacks.Callback):
       log_dir: The run's folder of event files.
       name: Begins the names of all figures.
       num_examples: Of an epoch.
+      steps_per_epoch: Batches of an epoch, of which a resumed one has fewer left; None: not so.
       profile: Whether a few steps of the first epoch are profiled.
+      writes: Whether this process writes; of several workers all take part, and one writes.
     """
 
     def __init__(
-        self, log_dir: Path, name: str, num_examples: int, *, profile: bool = False
+        self,
+        log_dir: Path,
+        name: str,
+        num_examples: int,
+        *,
+        steps_per_epoch: int | None = None,
+        profile: bool = False,
+        writes: bool = True,
     ) -> None:
         super().__init__()
         self.log_dir = log_dir
         self.name = name
         self.num_examples = num_examples
-        self.profile = profile
+        self.steps_per_epoch = steps_per_epoch
+        self.profile = profile and writes
+        self.writes = writes
         self._ready: collections.deque[float] = collections.deque()
         self._watched = False
         self._writer: tf.summary.SummaryWriter | None = None
@@ -88,13 +99,17 @@ class Recorder(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         """Puts a gradient norm beside the model, before its step is traced."""
         super().set_model(model)
-        with model.distribute_strategy.scope():
-            self._gradient_norm = GradientNorm()
-        model.gradient_norm = self._gradient_norm
+        if getattr(model, "gradient_norm", None) is None:  # a traced step keeps the first
+            with model.distribute_strategy.scope():
+                model.gradient_norm = GradientNorm()
+        self._gradient_norm = model.gradient_norm
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Opens the file."""
         suffix = f".{self.name.replace(' ', '-')}"
+        if not self.writes:
+            self._writer = tf.summary.create_noop_writer()
+            return
         self._writer = tf.summary.create_file_writer(str(self.log_dir), filename_suffix=suffix)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -125,7 +140,9 @@ class Recorder(keras.callbacks.Callback):
         seconds = max(self._ended - self._started, 1e-9)
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         figures = {**(logs or {}), "learning rate": float(rate)}
-        figures["examples a second"] = self.num_examples / seconds
+        steps = self.params.get("steps", 0)
+        share = steps / self.steps_per_epoch if self.steps_per_epoch and steps else 1.0
+        figures["examples a second"] = share * self.num_examples / seconds
         norm = self._gradient_norm.take()
         if np.isfinite(norm):
             figures["gradient norm"] = norm

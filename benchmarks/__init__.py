@@ -1,0 +1,1 @@
+"""Measurements: `python -m benchmarks` times every path, each other module one thing."""

@@ -1,0 +1,147 @@
+"""A table of runs from their directories: what each changes, and what it reaches, over seeds.
+
+    python benchmarks/ablation.py runs/f8k-best-* runs/f8k-gru-* --base runs/f8k-best-0
+
+Runs that differ in nothing but the seed are one row: mean and spread (sample standard deviation)
+over them, and their number. The first run, or that of `--base`, is what the others are compared
+with: a row is named by the fields in which it differs. Figures of the test split come from
+`metrics.json`; those of validation from the best epoch that the trainings recorded. What a run does
+not have is left empty.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from visem_tf.config import Config, differences
+from visem_tf.errors import UserError
+
+FIGURES = {
+    "val recall sum": ("progress", "align", "recall_sum", max),
+    "val perplexity": ("progress", "generate/full_frame", "val_perplexity", min),
+    "annotation R@1": ("metrics", "ranking", "image_annotation", "r1"),
+    "R@5": ("metrics", "ranking", "image_annotation", "r5"),
+    "Med r": ("metrics", "ranking", "image_annotation", "median_rank"),
+    "search R@1": ("metrics", "ranking", "image_search", "r1"),
+    "R@5 ": ("metrics", "ranking", "image_search", "r5"),
+    "Med r ": ("metrics", "ranking", "image_search", "median_rank"),
+    "B-4": ("metrics", "captions", "beam", "bleu4"),
+    "METEOR": ("metrics", "captions", "beam", "meteor"),
+    "CIDEr": ("metrics", "captions", "beam", "cider"),
+}
+"""The columns: where each figure is in a run directory. A blank tells equal headings apart."""
+
+_NOT_THE_MODEL = ("seed", "run_dir", "cache_dir", "data_dir", "preset", "stages", "strict")
+
+
+def read_run(path: Path) -> tuple[Config, dict[str, float]]:
+    """The configuration of a run and those of `FIGURES` that it has.
+
+    Raises:
+        UserError: it is no run directory.
+    """
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path} is no run directory (it has no config.json)")
+    config = Config.from_json((path / "config.json").read_text(encoding="utf-8"))
+    figures = {name: _figure(path, place) for name, place in FIGURES.items()}
+    return config, {name: value for name, value in figures.items() if value is not None}
+
+
+def _figure(path: Path, place: Sequence[Any]) -> float | None:
+    if place[0] == "progress":
+        _, folder, name, best = place
+        file = path / "checkpoints" / folder / "progress.json"
+        if not file.is_file():
+            return None
+        history = json.loads(file.read_text(encoding="utf-8"))["history"]
+        values = [epoch[name] for epoch in history if name in epoch]
+        return best(values) if values else None
+    file = path / "metrics.json"
+    found: Any = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    for key in place[1:]:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def changes(base: Config, config: Config) -> str:
+    """What a run does otherwise than the base, as options."""
+    names = [name for name in differences(base, config) if name not in _NOT_THE_MODEL]
+    values = dict(config.flat())
+    return ", ".join(f"{name} {_shown(values[name])}" for name in names) or "(base)"
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value).lower()
+
+
+def rows(runs: Sequence[tuple[Config, dict[str, float]]], base: Config) -> list[dict[str, Any]]:
+    """Groups runs that differ in the seed alone, in the order in which they came.
+
+    Raises:
+        UserError: two of a group have the same seed.
+    """
+    groups: dict[str, list[tuple[Config, dict[str, float]]]] = {}
+    for config, figures in runs:
+        groups.setdefault(changes(base, config), []).append((config, figures))
+    table = []
+    for name, members in groups.items():
+        seeds = [config.seed for config, _ in members]
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"two runs of {name} have the same seed: {sorted(seeds)}")
+        figures = {}
+        for figure in FIGURES:
+            values = [of_run[figure] for _, of_run in members if figure in of_run]
+            if values:
+                spread = statistics.stdev(values) if len(values) > 1 else None
+                figures[figure] = {
+                    "mean": statistics.fmean(values),
+                    "spread": spread,
+                    "seeds": len(values),
+                }
+        table.append({"change": name, "seeds": seeds, "figures": figures})
+    return table
+
+
+def as_markdown(table: Sequence[Mapping[str, Any]]) -> str:
+    """The table; ± the spread where there are several seeds."""
+    columns = [name for name in FIGURES if any(name in row["figures"] for row in table)]
+    lines = [
+        "| change | seeds | " + " | ".join(name.strip() for name in columns) + " |",
+        "|---" * (len(columns) + 2) + "|",
+    ]
+    for row in table:
+        cells = [_cell(row["figures"].get(name)) for name in columns]
+        lines.append(f"| {row['change']} | {len(row['seeds'])} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return ""
+    spread = "" if figure["spread"] is None else f" ± {figure['spread']:.1f}"
+    return f"{figure['mean']:.1f}{spread}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("--base", type=Path, help="what rows are compared with; the first run")
+    parser.add_argument("--json", type=Path, help="a file for the same in numbers")
+    options = parser.parse_args(arguments)
+    try:
+        runs = [read_run(path) for path in options.runs]
+        base = read_run(options.base)[0] if options.base else runs[0][0]
+        table = rows(runs, base)
+    except UserError as error:
+        parser.error(str(error))
+    print(as_markdown(table))
+    if options.json:
+        options.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""The paths, a module each: `cases(size)` yields what is measured at a size."""
+
+from __future__ import annotations
+
+import importlib
+
+from benchmarks.case import Cases
+
+PATHS = (
+    "brnn",
+    "scores",
+    "alignment",
+    "mrf",
+    "generator",
+    "decoding",
+    "ranking",
+    "features",
+    "training",
+)
+"""The modules, as `--only` names them."""
+
+
+def cases_of(path: str) -> Cases:
+    """Returns what makes the cases of a path."""
+    return importlib.import_module(f"benchmarks.paths.{path}").cases

@@ -1,0 +1,72 @@
+"""The table of runs: grouped over seeds, compared with a base."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visem_tf.config import Config
+
+_SPEC = importlib.util.spec_from_file_location(
+    "ablation", Path(__file__).parents[1] / "benchmarks" / "ablation.py"
+)
+ablation = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(ablation)
+
+
+def make_run(folder, recall, r5=None, **fields):
+    (folder / "checkpoints" / "align").mkdir(parents=True)
+    config = Config().updated({"run_dir": str(folder), **fields})
+    (folder / "config.json").write_text(config.to_json(versions={"python": "3"}))
+    history = [{"recall_sum": value} for value in (recall - 5, recall, recall - 1)]
+    progress = {"epochs": 3, "finished": True, "history": history}
+    (folder / "checkpoints" / "align" / "progress.json").write_text(json.dumps(progress))
+    if r5 is not None:
+        metrics = {"ranking": {"image_annotation": {"r5": r5, "median_rank": 2.0}}, "captions": {}}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [
+        make_run(tmp_path / "base0", 200.0, 50.0),
+        make_run(tmp_path / "base1", 206.0, 53.0, seed=1),
+        make_run(tmp_path / "base2", 212.0, 59.0, seed=2),
+        make_run(tmp_path / "gru0", 230.0, **{"align.encoder": "gru", "align.loss": "infonce"}),
+    ]
+
+
+def test_a_row_is_what_differs_with_mean_and_spread_over_seeds(runs, capsys, tmp_path):
+    ablation.main([*map(str, runs), "--json", str(tmp_path / "table.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "| change | seeds | val recall sum | R@5 | Med r |",
+        "|---|---|---|---|---|",
+        "| (base) | 3 | 206.0 ± 6.0 | 54.0 ± 4.6 | 2.0 ± 0.0 |",
+        "| align.encoder gru, align.loss infonce | 1 | 230.0 |  |  |",
+    ]
+    first, second = json.loads((tmp_path / "table.json").read_text())
+    assert first["seeds"] == [0, 1, 2]
+    expected = np.std([50, 53, 59], ddof=1)
+    np.testing.assert_allclose(first["figures"]["R@5"]["spread"], expected)
+    assert second["figures"]["val recall sum"] == {"mean": 230.0, "spread": None, "seeds": 1}
+
+
+def test_another_run_may_be_the_base(runs, capsys):
+    ablation.main([str(runs[0]), "--base", str(runs[3])])
+    assert "| align.encoder brnn, align.loss hinge_sum | 1 | 200.0 |" in capsys.readouterr().out
+
+
+def test_mistakes_are_named(runs, tmp_path, capsys):
+    again = make_run(tmp_path / "again", 201.0, seed=1)
+    for paths, message in (
+        ([*runs, again], r"two runs of (base) have the same seed: [0, 1, 1, 2]"),
+        ([tmp_path], "is no run directory (it has no config.json)"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            ablation.main([str(path) for path in paths])
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err

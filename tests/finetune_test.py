@@ -1,0 +1,96 @@
+"""The CNN trained with the alignment: from a chosen block, at its own rate, and used ever after."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from visem_tf import fit
+from visem_tf.errors import UserError
+from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions.tuning import TrainableCNN, load_tuned
+from visem_tf.stages import finetune
+from visem_tf.trained import TrainedRun
+from visem_tf.training.optimizers import TwoRatesAdam
+
+TINY = (
+    "--preset smoke --regions.picture_size 64 --regions.num_regions 3 --regions.features crops "
+    "--regions.frame_size 32 --regions.crop_size 32 --regions.proposer grid --align.epochs 1 "
+    "--generate.epochs 1 --generate.beam_size 2 --evaluate.beam_size 2 --generate.regions false "
+    "--align.finetune_epochs 1 --align.finetune_from 8 --align.finetune_learning_rate 1e-3"
+)
+
+
+def command(folder):
+    return [*TINY.split(), "--run-dir", str(folder / "run"), "--cache-dir", str(folder / "cache")]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """A run whose own CNN is taken, whether it ranks better or not."""
+    folder = tmp_path_factory.mktemp("finetune")
+    before = finetune.recalls
+    finetune.recalls = lambda *arguments: {"recall_sum": next(growing)}
+    growing = iter(range(100))
+    try:
+        fit.main([*command(folder), "--stages", "features,align,generate,evaluate"])
+    finally:
+        finetune.recalls = before
+    return folder / "run"
+
+
+def test_its_cnn_describes_from_then_on(run_dir):
+    run = TrainedRun(run_dir)
+    assert run.run.tuned_cnn == run_dir / "checkpoints" / "finetune" / "cnn.npz"
+    assert run.run.alignment_model.parent.name == "finetune"
+    pixels = tf.random.stateless_uniform([1, 64, 64, 3], [1, 2], 0, 255)
+    tuned, started = run.extractor.describer, run.extractor.backbone
+    assert np.abs(tuned.features(pixels) - started.features(pixels)).max() > 1e-2
+    summary = json.loads((run_dir / "state.json").read_text())["stages"]["align"]["summary"]
+    assert summary["finetune"]["recall_sum"] > summary["finetune"]["recall_sum_before"]
+    caches = [path.name for path in (run_dir.parent / "cache" / "features").iterdir()]
+    assert sum("train" in name for name in caches) == 2  # of the pretrained CNN and of this
+    assert (run_dir / "metrics.json").exists()
+
+
+def test_only_the_chosen_blocks_change(tmp_path):
+    backbone = load_backbone("efficientnet_lite0")
+    pixels = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2], 0, 255)
+    frozen = backbone.features(pixels).numpy()
+    cnn = TrainableCNN(backbone, from_block=7)
+    assert {variable.path.split("/")[0] for variable in cnn.trainable_variables} == {
+        "block7a_expand_conv",
+        "block7a_dwconv",
+        "block7a_project_conv",
+        "top_conv",
+    }
+    np.testing.assert_allclose(cnn.features(pixels), frozen, atol=1e-3)
+    for variable in cnn.trainable_variables:
+        variable.assign(variable * 1.1)
+    changed = cnn.features(pixels).numpy()
+    assert np.abs(changed - frozen).max() > 0.1
+    np.testing.assert_array_equal(backbone.features(pixels), frozen)  # for the proposer
+    cnn.write(tmp_path / "cnn.npz")
+    loaded = load_tuned("efficientnet_lite0", tmp_path / "cnn.npz")
+    np.testing.assert_allclose(loaded.features(pixels), changed, atol=1e-3)
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    np.savez(tmp_path / "other.npz", kernel=np.zeros(3))
+    for name in ("bad.npz", "other.npz"):
+        with pytest.raises(UserError, match="holds no weights of the CNN efficientnet_lite0"):
+            load_tuned("efficientnet_lite0", tmp_path / name)
+
+
+def test_the_last_variables_have_their_own_rate():
+    variables = [keras.Variable(np.ones(3, "float32")) for _ in range(4)]
+    optimizer = TwoRatesAdam(0.1, factor=0.01, slow_variables=2)
+    optimizer.build(variables)
+    optimizer.apply([np.ones(3, "float32")] * 4)
+    steps = [1 - float(variable[0]) for variable in variables]
+    np.testing.assert_allclose(steps, [0.1, 0.1, 0.001, 0.001], rtol=1e-3)
+
+
+def test_joint_training_and_this_exclude_each_other(tmp_path):
+    with pytest.raises(UserError, match="finetune_epochs changes what regions look like"):
+        fit.main([*command(tmp_path), "--joint.train", "true"])

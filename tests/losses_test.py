@@ -1,0 +1,76 @@
+"""Losses against loops written from the papers."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from visem_tf.choices import loss_names
+from visem_tf.losses import get_loss
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def by_loops(name, scores, image_ids, margin, temperature):
+    """C, leaving out all pairs of one image, not only l = k."""
+    total = 0.0
+    for k in range(len(scores)):
+        others = [n for n in range(len(scores)) if image_ids[n] != image_ids[k]]
+        for row in (scores[k], scores[:, k]):
+            hinges = [max(0.0, row[n] - row[k] + margin) for n in others]
+            if name == "hinge_sum":
+                total += sum(hinges)
+            elif name == "hinge_max":
+                total += max(hinges, default=0.0)
+            else:
+                exponents = [np.exp(row[n] / temperature) for n in [k, *others]]
+                total -= np.log(exponents[0] / sum(exponents))
+    return total
+
+
+@pytest.mark.parametrize("name", loss_names())
+@settings(deadline=None, max_examples=40)
+@given(seed=seeds, size=st.integers(1, 7), number=st.sampled_from([0.3, 1.0, 2.0]))
+def test_losses_equal_loops(name, seed, size, number):
+    random = np.random.default_rng(seed)
+    scores, image_ids = random.normal(size=(size, size)), random.integers(0, 4, size)
+    found = get_loss(name)(
+        tf.constant(scores), tf.constant(image_ids), margin=number, temperature=number
+    )
+    expected = by_loops(name, scores, image_ids, number, number)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", loss_names())
+def test_sentences_of_one_image_are_no_negatives(name):
+    """Their scores change nothing, and get no gradient."""
+    image_ids = tf.constant([5, 6, 5])
+    scores = tf.Variable(np.random.default_rng(0).normal(size=(3, 3)))
+    with tf.GradientTape() as tape:
+        loss = get_loss(name)(scores, image_ids, margin=3.0, temperature=0.5)
+    gradient = tape.gradient(loss, scores).numpy()
+    assert gradient[0, 2] == gradient[2, 0] == 0
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0.1
+    other = scores.numpy()
+    other[0, 2] = other[2, 0] = 100.0
+    same = get_loss(name)(tf.constant(other), image_ids, margin=3.0, temperature=0.5)
+    np.testing.assert_allclose(same, loss)
+
+
+def test_only_the_hardest_negatives_move():
+    scores = tf.Variable([[1.0, 0.9, 0.5], [0.2, 1.0, 0.4], [0.3, 0.8, 1.0]])
+    with tf.GradientTape() as tape:
+        loss = get_loss("hinge_max")(scores, tf.range(3), margin=1.0, temperature=1.0)
+    gradient = tape.gradient(loss, scores).numpy()
+    hardest = {(0, 1), (1, 2), (2, 1)} | {(2, 0), (0, 1), (0, 2)}  # of rows, of columns
+    for place in itertools.permutations(range(3), 2):
+        assert (gradient[place] > 0) == (place in hardest)
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(ValueError, match="loss must be one of hinge_max, hinge_sum, infonce"):
+        get_loss("hinge")

@@ -1,0 +1,105 @@
+"""A run whose alignment and generators are one model, as a user trains it."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from visem_tf import fit
+from visem_tf.errors import UserError
+from visem_tf.stages import joint
+from visem_tf.trained import TrainedRun
+
+TINY = (
+    "--preset smoke --regions.picture_size 96 --regions.num_regions 4 --align.epochs 3 "
+    "--generate.beam_size 2 --evaluate.beam_size 2 --generate.model attention "
+    "--generate.cell lstm --joint.train true --joint.reinfer_every 1 --generate.word_dim 32"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("joint")
+
+
+@pytest.fixture(scope="module")
+def command(folder):
+    return [*TINY.split(), "--run-dir", str(folder / "run"), "--cache-dir", str(folder / "cache")]
+
+
+@pytest.fixture(scope="module")
+def run_dir(folder, command):
+    inferred = []
+    before = joint.align_split
+    joint.align_split = lambda *arguments: inferred.append(before(*arguments)) or inferred[-1]
+    try:
+        fit.main([*command, "--stages", "features,align,infer,generate,evaluate"])
+    finally:
+        joint.align_split = before
+    assert len(inferred) == 2  # before the second epoch and the third
+    assert (inferred[0].regions != inferred[1].regions).any()
+    return folder / "run"
+
+
+def test_all_parts_are_there_and_one(run_dir):
+    run = TrainedRun(run_dir)
+    alignment, generators = run.alignment_model, (run.full_frame_generator, run.region_generator)
+    for generator in generators:
+        np.testing.assert_array_equal(
+            generator.word_vectors.embeddings, alignment.sentence_encoder.word_vectors.embeddings
+        )
+        np.testing.assert_array_equal(
+            generator.region_encoder.projection.kernel, alignment.region_encoder.projection.kernel
+        )
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert {"greedy", "beam"} <= set(metrics["captions"])
+    history = json.loads((run_dir / "checkpoints" / "align" / "progress.json").read_text())[
+        "history"
+    ]
+    assert {"recall_sum", "val_perplexity", "perplexity_full_frame"} <= set(history[0])
+    assert history[-1]["val_perplexity"] < history[0]["val_perplexity"]
+    assert history[0]["perplexity_regions"] == 1.0 < history[1]["perplexity_regions"]
+    assert (run_dir / "alignments.jsonl").exists()
+
+
+def test_an_interrupted_run_ends_with_the_same_numbers(run_dir, folder, command):
+    stages = ["--stages", "features,align", "--run-dir", str(folder / "again")]
+
+    def stop(self, epoch, logs=None):
+        begin(self, epoch, logs)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    begin = joint._JointProgress.on_epoch_begin
+    joint._JointProgress.on_epoch_begin = stop
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit.main([*command, *stages])
+    finally:
+        joint._JointProgress.on_epoch_begin = begin
+    fit.main([*command, *stages])
+    for name in ("align", "generate/regions"):
+        one, other = (
+            keras.saving.load_model(path / "checkpoints" / name / "best.keras", compile=False)
+            for path in (run_dir, folder / "again")
+        )
+        for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--generate.word_dim 64", "one set of word vectors, so that align.word_dim 32 and"),
+        ("--generate.full_frame false --generate.model mrnn --joint.monitor val_perplexity", "is"),
+        (
+            "--generate.full_frame false --generate.regions false --generate.model mrnn",
+            "trains generators with the alignment",
+        ),
+    ],
+)
+def test_what_cannot_go_together_is_refused(command, folder, options, message):
+    with pytest.raises(UserError, match=message):
+        fit.main([*command, *options.split(), "--run-dir", str(folder / "none")])
+    assert not (folder / "none").exists()

@@ -1,0 +1,165 @@
+"""The policy gradient against the exact one, by enumeration of all sentences."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from visem_tf.models.attention_generator import AttentionGenerator
+from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.training.self_critical import SelfCritical
+
+PAD, START, END, UNK = 0, 1, 2, 3
+V, F, R, LENGTH = 6, 4, 3, 2
+WORDS = (4, 5)
+
+
+def make_generator(kind):
+    keras.utils.set_random_seed(2)
+    options = {"hidden_dim": 5, "word_dim": 4, "clip_value": None, "dropout": 0.5}
+    if kind == "attention":
+        generator = AttentionGenerator(V, cell="lstm", **options)
+    else:
+        generator = CaptionGenerator(V, **options)
+    generator.build({"region_features": (None, None, F), "image_features": (None, F)})
+    bias = generator.output_projection.bias
+    bias.assign([-50.0, -50.0, 0.3, -50.0, 0.1, -0.2])  # what is never drawn
+    return generator
+
+
+def make_pictures(count=1):
+    rng = np.random.default_rng(1)
+    return {
+        "region_features": rng.normal(size=[count, R, F]).astype(np.float32),
+        "region_mask": np.ones([count, R], bool),
+        "pictures": np.arange(count, dtype=np.int32),
+    }
+
+
+def worth(token_ids, pictures):
+    """Any number that depends on the words and the picture."""
+    return np.sin(token_ids @ np.array([3.0, 1.0]) + pictures)
+
+
+def exact_gradient(generator, data):
+    """Of minus the expected reward, by all sentences there are."""
+    sentences = [(END, PAD), *((word, END) for word in WORDS)]
+    sentences += list(itertools.product(WORDS, repeat=2))
+    token_ids = np.array(sentences, np.int32)
+    many = [np.repeat(data[name], len(sentences), axis=0) for name in data]
+    inputs = generator.inputs_of_pictures(many[0], many[1])
+    starts = np.full([len(sentences), 1], START, np.int32)
+    batch = generator.batch_of(inputs, np.concatenate([starts, token_ids], axis=1))
+    rewards = worth(token_ids, many[2]).astype(np.float32)
+    with tf.GradientTape() as tape:
+        log_probs = generator.log_likelihood(batch)
+        rows = tf.where(tf.transpose(token_ids) != PAD)[:, 1]
+        of_sentences = tf.math.unsorted_segment_sum(log_probs, rows, len(sentences))
+        loss = -tf.reduce_sum(tf.exp(of_sentences) * rewards)
+    np.testing.assert_allclose(tf.reduce_sum(tf.exp(of_sentences)), 1, rtol=1e-4)
+    lengths = np.count_nonzero(token_ids, axis=1)
+    words = float(tf.reduce_sum(tf.exp(of_sentences) * lengths.astype(np.float32)))
+    values = [variable.value for variable in generator.trainable_variables]
+    gradients = tape.gradient(loss, values, unconnected_gradients="zero")
+    return [tf.convert_to_tensor(gradient).numpy() / words for gradient in gradients]
+
+
+@pytest.mark.parametrize("kind", ["mrnn", "attention"])
+def test_a_step_follows_the_gradient_of_the_expected_reward(kind):
+    generator, data = make_generator(kind), make_pictures()
+    expected = exact_gradient(generator, data)
+    model = SelfCritical(generator, worth, samples=200_000, max_length=LENGTH)
+    model.compile(optimizer=keras.optimizers.SGD(1.0))
+    before = [variable.numpy() for variable in generator.trainable_variables]
+    tf.function(model.train_step)(data)
+    scale = max(np.abs(gradient).max() for gradient in expected)
+    for old, new, gradient in zip(before, generator.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(old - new.numpy(), gradient, atol=0.04 * scale)
+    assert scale > 0.01
+
+
+def test_one_sample_is_judged_against_the_greedy_sentence():
+    generator, data = make_generator("mrnn"), make_pictures(4)
+    seen = []
+
+    def reward(token_ids, pictures):
+        seen.append((token_ids, pictures))
+        return worth(token_ids, pictures)
+
+    model = SelfCritical(generator, reward, samples=1, max_length=LENGTH)
+    inputs = generator.inputs_of_pictures(data["region_features"], data["region_mask"])
+    _, advantages, rewards = model._draw(inputs, tf.constant(data["pictures"]))
+    (drawn, _), (greedy, pictures) = seen
+    np.testing.assert_array_equal(pictures, data["pictures"])
+    assert (drawn != greedy).any()
+    np.testing.assert_allclose(rewards, worth(drawn, pictures), rtol=1e-6)
+    np.testing.assert_allclose(
+        advantages, worth(drawn, pictures) - worth(greedy, pictures), atol=1e-6
+    )
+
+
+def test_samples_are_judged_against_the_others_of_their_picture():
+    generator, data = make_generator("mrnn"), make_pictures(3)
+    model = SelfCritical(generator, worth, samples=4, max_length=LENGTH)
+    inputs = generator.inputs_of_pictures(data["region_features"], data["region_mask"])
+    token_ids, advantages, _ = model._draw(inputs, tf.constant(data["pictures"]))
+    rewards = worth(token_ids.numpy(), np.repeat(data["pictures"], 4)).reshape(3, 4)
+    for picture, sample in np.ndindex(3, 4):
+        others = np.delete(rewards[picture], sample).mean()
+        got = advantages[4 * picture + sample]
+        np.testing.assert_allclose(got, rewards[picture, sample] - others, atol=1e-5)
+
+
+def test_rewards_rise_and_the_generator_is_what_is_saved(tmp_path):
+    generator, data = make_generator("attention"), make_pictures(3)
+    model = SelfCritical(generator, worth, samples=8, max_length=LENGTH)
+    model.compile(optimizer=keras.optimizers.Adam(0.02))
+    dataset = tf.data.Dataset.from_tensors(data).repeat(40)
+    rewards = model.fit(dataset, epochs=3, verbose=0).history["reward"]
+    best = max(
+        worth(np.array([sentence]), 0)[0]
+        for sentence in [(2, 0), (4, 2), (5, 2), *itertools.product(WORDS, repeat=2)]
+    )
+    assert rewards[-1] > rewards[0] + 0.1
+    assert rewards[-1] > 0.7 * best
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    assert isinstance(loaded, AttentionGenerator)
+    batch = generator.batch_of(
+        {name: data[name] for name in ("region_features", "region_mask")},
+        tf.constant([[START, 4, END]] * 3),
+    )
+    np.testing.assert_array_equal(loaded(batch), generator(batch))
+
+
+REPLICAS = """
+import keras, numpy as np
+from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.training.self_critical import SelfCritical
+
+data = {
+    "region_features": np.random.default_rng(0).normal(size=[4, 2, 5]).astype(np.float32),
+    "region_mask": np.ones([4, 2], bool),
+    "pictures": np.arange(4, dtype=np.int32),
+}
+with strategy.scope():
+    keras.utils.set_random_seed(0)
+    model = SelfCritical(
+        CaptionGenerator(9, 8, 6),
+        lambda token_ids, pictures: (token_ids == 5).sum(axis=1) + 0.0,
+        samples=4,
+        max_length=5,
+    )
+    model.generator.build({"image_features": (None, 5)})
+    model.compile(optimizer=keras.optimizers.Adam(0.02))
+dataset = tf.data.Dataset.from_tensor_slices(data).batch(4).repeat(30)
+rewards = model.fit(dataset, epochs=3, steps_per_epoch=30, verbose=0).history["reward"]
+assert rewards[-1] > rewards[0] + 0.3, rewards
+print("rises")
+"""
+
+
+def test_two_replicas_train_together(run_on_two_devices):
+    assert "rises" in run_on_two_devices(REPLICAS)
