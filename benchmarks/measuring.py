@@ -38,11 +38,11 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
             work()
     ours, floors, references = [], [], []
     for _ in range(rounds):
-        ours.append(_seconds(case.run))
+        ours.append(seconds(case.run))
         if case.floor:
-            floors.append(_seconds(case.floor) / case.floor_share)
+            floors.append(seconds(case.floor) / case.floor_share)
         if case.reference:
-            references.append(_seconds(case.reference) / case.reference_amount)
+            references.append(seconds(case.reference) / case.reference_amount)
     figures: dict[str, Any] = {
         "path": case.path,
         "size": case.size,
@@ -68,7 +68,8 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     return figures
 
 
-def _seconds(work: Work) -> float:
+def seconds(work: Work) -> float:
+    """How long the work takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.case import SIZES, Case  # noqa: E402
 from benchmarks.measuring import measure  # noqa: E402
+from benchmarks.options import drawn  # noqa: E402
 from benchmarks.paths import PATHS  # noqa: E402
 from benchmarks.paths.brnn import encoder_weights  # noqa: E402
 from benchmarks.paths.generator import generator_weights  # noqa: E402
@@ -165,3 +166,15 @@ def test_the_page_of_scale_is_made_of_the_figures():
     for result in faster["results"]:
         result["per_second"] *= 10
     assert page(faster) != page(found)
+
+
+def test_batches_of_like_length_have_the_same_texts_and_less_padding():
+    rows = [np.full(length, length) for length in range(1, 201)] * 5
+    mixed, bucketed = drawn(rows, 0), drawn(rows, 10)
+    for batches in (mixed, bucketed):
+        assert sorted(len(row) for batch in batches for row in batch) == sorted(map(len, rows))
+
+    def area(batches):
+        return sum(len(batch) * max(map(len, batch)) for batch in batches)
+
+    assert area(bucketed) < 0.7 * area(mixed)

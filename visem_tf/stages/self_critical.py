@@ -60,6 +60,7 @@ def fine_tune(
         model.compile(optimizer=make_optimizer(tuning, steps_per_epoch))
     validate = _Validation(context, generator, caches["val"], vocabulary)
     before = validate(model)["val_cider"]
+    print(f"generate full_frame on CIDEr: val_cider {before:.2f} before it begins")
     progress = Progress(
         folder / CIDER_FOLDER,
         tuning,

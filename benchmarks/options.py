@@ -1,0 +1,159 @@
+"""What the options of training are worth: steps with and without one, in turn.
+
+    python -m benchmarks.options [--rounds 5] [--json FILE]
+
+XLA, texts of like length in one batch (`--generate.bucket_batches`, `--align.bucket_batches`), and
+a sampled instead of the whole vocabulary (`--generate.sampled_words`). A line an option: the time
+without it, with it, the first time with it, which XLA compiles in (anew for every length of the
+longest text in a batch), and how many times faster it is. XLA is no option of visem_tf; this is
+why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.__main__ import machine
+from benchmarks.case import Case, Work
+from benchmarks.measuring import measure, seconds
+from benchmarks.paths.sentences import VOCABULARY, features, padded, token_rows
+from visem_tf.files import write_atomically
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.training.pipeline import epoch_batches
+
+BATCH, REGIONS, FEATURES, DIM = 100, 20, 1_280, 1_000
+BATCHES, LARGE_VOCABULARY, SAMPLED = 20, 30_000, 512
+
+Batch = dict[str, tf.Tensor]
+
+
+def main() -> None:
+    """Measures every option and prints its line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.options")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: 5)")
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    options = parser.parse_args()
+    found = []
+    print(f"{'':58}{'without':>12}{'with':>12}{'first':>12}{'faster':>10}", flush=True)
+    for name, without, with_it in _pairs():
+        case = Case(name, "", "", "steps", 1, with_it, reference=without, reference_amount=1)
+        try:
+            first = seconds(with_it)
+            figures = measure(case, options.rounds)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            print(f"{name:58}cannot be compiled: {str(error).strip().splitlines()[0]}", flush=True)
+            continue
+        found.append(
+            {
+                "option": name,
+                "seconds_without": 1 / figures["reference_per_second"],
+                "seconds_with": figures["seconds"],
+                "seconds_first": first,
+                "times_faster": figures["times_reference"],
+            }
+        )
+        *times, faster = list(found[-1].values())[1:]
+        cells = "".join(f"{1000 * time:>9,.0f} ms" for time in times)
+        print(f"{name:58}{cells}{faster:>8.2f} x", flush=True)
+    if options.json:
+        text = json.dumps({"machine": machine(), "results": found}, indent=1)
+        write_atomically(options.json, text + "\n")
+
+
+def _pairs() -> Iterator[tuple[str, Work, Work]]:
+    """Names, and the same work without and with the option."""
+    random = np.random.default_rng(0)
+    rows = token_rows(random, BATCHES * BATCH)
+    mixed, bucketed = (drawn(rows, batches) for batches in (0, BATCHES))
+    regions = tf.constant(features(random, BATCH, REGIONS, FEATURES))
+    frames = tf.constant(features(random, BATCH, FEATURES))
+
+    def to_align(token_rows: list[np.ndarray]) -> Batch:
+        return {
+            "region_features": regions,
+            "region_mask": tf.ones([BATCH, REGIONS], tf.bool),
+            "token_ids": tf.constant(padded(token_rows)),
+            "image_ids": tf.range(BATCH),
+        }
+
+    def to_write(token_rows: list[np.ndarray]) -> Batch:
+        token_ids = tf.constant(padded(token_rows, ends=True))
+        return {"image_features": frames, "token_ids": token_ids}
+
+    encoder = SentenceEncoder(VOCABULARY, DIM, DIM, 300, 0.2, 0.2)
+    aligner = AlignmentModel(RegionEncoder(DIM, dropout=0.2), encoder)
+    aligner.compile(optimizer=keras.optimizers.SGD(1e-6, momentum=0.9))
+    generators = {cell: _generator(cell) for cell in ("rnn", "lstm")}
+
+    one = [to_align(mixed[0])]
+    yield "XLA, alignment step", _steps(aligner, one), _steps(aligner, one, jit=True)
+    one = [to_write(mixed[0])]
+    for cell, model in generators.items():
+        yield f"XLA, generator step, {cell} 512", _steps(model, one), _steps(model, one, jit=True)
+    for name, model, batch_of in (
+        (f"align.bucket_batches {BATCHES}, {BATCHES} steps", aligner, to_align),
+        (
+            f"generate.bucket_batches {BATCHES}, {BATCHES} steps, rnn 512",
+            generators["rnn"],
+            to_write,
+        ),
+        (
+            f"generate.bucket_batches {BATCHES}, {BATCHES} steps, lstm 512",
+            generators["lstm"],
+            to_write,
+        ),
+    ):
+        without, with_it = ([batch_of(batch) for batch in batches] for batches in (mixed, bucketed))
+        yield name, _steps(model, without), _steps(model, with_it)
+    for words in (VOCABULARY, LARGE_VOCABULARY):
+        whole, sampled = _generator("rnn", words), _generator("rnn", words, SAMPLED)
+        name = f"generate.sampled_words {SAMPLED} of {words:,}, rnn 512"
+        yield name, _steps(whole, one), _steps(sampled, one)
+
+
+def _generator(cell: str, vocabulary: int = VOCABULARY, sampled_words: int = 0) -> CaptionGenerator:
+    model = CaptionGenerator(vocabulary, cell=cell, sampled_words=sampled_words)
+    model.compile(optimizer=keras.optimizers.RMSprop(1e-6))
+    return model
+
+
+def drawn(rows: list[np.ndarray], bucket_batches: int) -> list[list[np.ndarray]]:
+    """Returns the rows in the batches of an epoch, see `epoch_batches`."""
+    epoch = epoch_batches(
+        len(rows),
+        BATCH,
+        seed=0,
+        epochs=1,
+        lengths=np.array([len(row) for row in rows]),
+        bucket_batches=bucket_batches,
+    )
+    return [[rows[position] for position in positions] for positions in epoch.as_numpy_iterator()]
+
+
+def _steps(model: keras.Model, batches: list[Batch], *, jit: bool = False) -> Callable[[], object]:
+    """Trains on the batches, one after the other."""
+    if not model.built:
+        model.build({name: (None, *value.shape[1:]) for name, value in batches[0].items()})
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    step = tf.function(
+        model.train_step, autograph=False, reduce_retracing=not jit, jit_compile=jit or None
+    )
+    return lambda: [step(batch)["loss"].numpy() for batch in batches]
+
+
+if __name__ == "__main__":
+    main()
