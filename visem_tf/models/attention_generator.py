@@ -14,9 +14,9 @@ from visem_tf.models.feature_scale import FeatureScale
 from visem_tf.models.picture_state import PictureState
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator, Targets
+from visem_tf.models.unrolling import Rows, sort_sentences, unroll
 
 Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-Rows = tuple[tf.Tensor, ...]
 
 
 class _Pass(NamedTuple):
@@ -355,76 +355,21 @@ class AttentionGenerator(SentenceGenerator):
         Sentences are sorted by length, the longest first, so that step t works on the first rows.
         """
         words, _, places = targets
-        steps, batch = tf.unstack(tf.shape(words))
-        step, sentence = tf.unstack(tf.cast(places, tf.int32), axis=1)
-        ones = tf.ones_like(sentence)
-        order = tf.argsort(
-            tf.math.unsorted_segment_sum(ones, sentence, batch), direction="DESCENDING", stable=True
-        )
-        count = tf.math.unsorted_segment_sum(ones, step, steps)  # [T], sentences with a t-th target
-        start = tf.cumsum(count, exclusive=True)
-        rank = tf.gather(tf.math.invert_permutation(order), sentence)
-        position = tf.gather(start, step) + rank  # [M], of a target among the sorted
-
+        by_length = sort_sentences(places, tf.shape(words))
         vectors = self.word_vectors(tf.gather_nd(words, places))
         vectors = self.word_dropout(vectors, training=training)
-        projected = self.word_projection(tf.gather(vectors, tf.math.invert_permutation(position)))
-        rows, pictures = tf.nest.map_structure(
-            lambda tensor: tf.gather(tensor, order), self._look(inputs, training)
-        )
-        hidden, contexts, weights = (
-            tf.gather(packed, position)
-            for packed in self._unroll(projected, count, start, rows, pictures)
-        )
-        totals = tf.math.unsorted_segment_sum(weights, sentence, batch)
+        projected = self.word_projection(by_length.in_steps(vectors))
+        rows, pictures = by_length.sorted(self._look(inputs, training))
+        sizes = (self.hidden_dim, self.hidden_dim, pictures[2].shape[1])
+        steps = unroll(self._advance_once, projected, by_length, rows, pictures, sizes)
+        hidden, contexts, weights = (tf.gather(packed, by_length.position) for packed in steps)
+        sentence = tf.cast(places[:, 1], tf.int32)
+        totals = tf.math.unsorted_segment_sum(weights, sentence, tf.shape(words)[1])
         return _Pass(vectors, hidden, contexts, weights, totals)
 
-    def _unroll(
-        self,
-        word_inputs: tf.Tensor,
-        count: tf.Tensor,
-        start: tf.Tensor,
-        rows: Rows,
-        pictures: Pictures,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """h, ẑ and α [M, ...] of sorted sentences, step by step.
-
-        Args:
-          word_inputs: W_x x, float [M, G H], step by step.
-          count: int32 [T], the sentences of every step, never growing.
-          start: int32 [T], the first row of every step.
-          rows: before the first step, [B, ...].
-          pictures: [B, ...].
-        """
-        steps = tf.shape(count)[0]
-        sizes = (self.hidden_dim, self.hidden_dim, pictures[2].shape[1])
-        arrays = tuple(
-            tf.TensorArray(rows[0].dtype, steps, infer_shape=False, element_shape=[None, size])
-            for size in sizes
-        )
-
-        def body(t: tf.Tensor, rows: Rows, arrays: tuple) -> tuple:
-            alive = slice(count[t])
-            rows, context, weights = self._advance(
-                word_inputs[start[t] : start[t] + count[t]],
-                tuple(row[alive] for row in rows),
-                (pictures[0][alive], pictures[1][alive], pictures[2][alive]),
-            )
-            found = (rows[0], context, weights)
-            written = tuple(a.write(t, value) for a, value in zip(arrays, found, strict=True))
-            return t + 1, rows, written
-
-        invariants = (
-            tf.TensorShape([]),
-            tuple(tf.TensorShape([None, self.hidden_dim]) for _ in rows),
-            tuple(tf.TensorShape(None) for _ in arrays),
-        )
-        _, _, arrays = tf.while_loop(
-            lambda t, *_: t < steps,
-            body,
-            (tf.constant(0), rows, arrays),
-            shape_invariants=None if tf.executing_eagerly() else invariants,
-            maximum_iterations=steps,
-        )
-        hidden, contexts, weights = (array.concat() for array in arrays)
-        return hidden, contexts, weights
+    def _advance_once(
+        self, word_inputs: tf.Tensor, rows: Rows, pictures: Pictures
+    ) -> tuple[Rows, Rows]:
+        """`_advance`, and h_t, ẑ_t and α_t."""
+        rows, context, weights = self._advance(word_inputs, rows, pictures)
+        return rows, (rows[0], context, weights)
