@@ -18,6 +18,7 @@ from typing import Any
 
 from visem_tf.config import Config, differences
 from visem_tf.errors import UserError
+from visem_tf.stages.run_directory import HARMLESS
 
 FIGURES = {
     "val recall sum": ("progress", "align", "recall_sum", max),
@@ -34,7 +35,7 @@ FIGURES = {
 }
 """The columns: where each figure is in a run directory. A blank tells equal headings apart."""
 
-_NOT_THE_MODEL = ("seed", "run_dir", "cache_dir", "data_dir", "preset", "stages", "strict")
+_NO_CHANGE = ("seed", *HARMLESS)
 
 
 def read_run(path: Path) -> tuple[Config, dict[str, float]]:
@@ -68,7 +69,7 @@ def _figure(path: Path, place: Sequence[Any]) -> float | None:
 
 def changes(base: Config, config: Config) -> str:
     """What a run does otherwise than the base, as options."""
-    names = [name for name in differences(base, config) if name not in _NOT_THE_MODEL]
+    names = [name for name in differences(base, config) if name not in _NO_CHANGE]
     values = dict(config.flat())
     return ", ".join(f"{name} {_shown(values[name])}" for name in names) or "(base)"
 
