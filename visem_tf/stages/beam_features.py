@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import CaptionDataset, load_dataset
+from visem_tf.datasets.loading import CaptionDataset, load_configured
 from visem_tf.errors import UserError
 from visem_tf.stages.features import Describer, cache_of
 from visem_tf.storage import is_remote
@@ -42,7 +42,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             f"extract writes to a folder that all workers see, not to {config.cache_dir}; give "
             "--cache-dir on a shared disk"
         )
-    data = load(config)
+    data = load_configured(config)
     work = pieces(config, data)
     found = dict.fromkeys(data.splits, 0)
     for split, shards in work:
@@ -100,20 +100,7 @@ class Describe:
 def _describer(config: str) -> Describer:
     """The data set's lists and the CNN, read once in every process."""
     known = Config.from_json(config)
-    return Describer(known, load(known))
-
-
-def load(config: Config) -> CaptionDataset:
-    """The data set of a configuration."""
-    name, _, variant = config.dataset.partition("/")
-    return load_dataset(
-        name,
-        cache_dir=config.cache_dir,
-        data_dir=config.data_dir or None,
-        config=variant or None,
-        options=config.data,
-        strict=config.strict,
-    )
+    return Describer(known, load_configured(known))
 
 
 def _apache_beam() -> Any:
