@@ -234,8 +234,8 @@ class AttentionGenerator(SentenceGenerator):
           The log-probabilities float32 [B K, V] of the next words, and the next state.
         """
         vectors = self.word_vectors(token_ids)
-        rows, context, _ = self._advance(self.word_projection(vectors), *state)
-        logits = self._logits(self._output(vectors, rows[0], context, training=False))
+        rows, (hidden, context, _) = self._advance(self.word_projection(vectors), *state)
+        logits = self._logits(self._output(vectors, hidden, context, training=False))
         return tf.nn.log_softmax(logits), PictureState(rows, state.pictures)
 
     def hidden_of_targets(
@@ -312,9 +312,7 @@ class AttentionGenerator(SentenceGenerator):
         rows = (hidden, *self._cell.first_memory(hidden, own))
         return rows, (self.key_projection(annotations), annotations, mask)
 
-    def _advance(
-        self, word_inputs: tf.Tensor, rows: Rows, pictures: Pictures
-    ) -> tuple[Rows, tf.Tensor, tf.Tensor]:
+    def _advance(self, word_inputs: tf.Tensor, rows: Rows, pictures: Pictures) -> tuple[Rows, Rows]:
         """One step of the recurrence for K sentences a picture.
 
         Args:
@@ -323,7 +321,7 @@ class AttentionGenerator(SentenceGenerator):
           pictures: keys and annotations [B, R, H] and mask [B, R].
 
         Returns:
-          The rows after the step, ẑ_t [B K, H] and α_t [B K, R].
+          The rows after the step; and h_t and ẑ_t [B K, H] and α_t [B K, R].
         """
         keys, annotations, mask = pictures
         hidden, *memory = rows
@@ -338,7 +336,8 @@ class AttentionGenerator(SentenceGenerator):
         context *= tf.sigmoid(gate)
         inputs = word_inputs + self.context_projection(context)
         hidden, after = self._cell.step(inputs, recurrent, tuple(memory))
-        return (hidden, *after), context, tf.reshape(weights, [batch * beams, regions])
+        weights = tf.reshape(weights, [batch * beams, regions])
+        return (hidden, *after), (hidden, context, weights)
 
     def _output(
         self, vectors: tf.Tensor, hidden: tf.Tensor, context: tf.Tensor, training: bool
@@ -361,15 +360,8 @@ class AttentionGenerator(SentenceGenerator):
         projected = self.word_projection(by_length.in_steps(vectors))
         rows, pictures = by_length.sorted(self._look(inputs, training))
         sizes = (self.hidden_dim, self.hidden_dim, pictures[2].shape[1])
-        steps = unroll(self._advance_once, projected, by_length, rows, pictures, sizes)
+        steps = unroll(self._advance, projected, by_length, rows, pictures, sizes)
         hidden, contexts, weights = (tf.gather(packed, by_length.position) for packed in steps)
         sentence = tf.cast(places[:, 1], tf.int32)
         totals = tf.math.unsorted_segment_sum(weights, sentence, tf.shape(words)[1])
         return _Pass(vectors, hidden, contexts, weights, totals)
-
-    def _advance_once(
-        self, word_inputs: tf.Tensor, rows: Rows, pictures: Pictures
-    ) -> tuple[Rows, Rows]:
-        """`_advance`, and h_t, ẑ_t and α_t."""
-        rows, context, weights = self._advance(word_inputs, rows, pictures)
-        return rows, (rows[0], context, weights)
