@@ -103,24 +103,17 @@ def _pairs() -> Iterator[tuple[str, Work, Work]]:
     one = [to_write(mixed[0])]
     for cell, model in generators.items():
         yield f"XLA, generator step, {cell} 512", _steps(model, one), _steps(model, one, jit=True)
-    for name, model, batch_of in (
-        (f"align.bucket_batches {BATCHES}, {BATCHES} steps", aligner, to_align),
-        (
-            f"generate.bucket_batches {BATCHES}, {BATCHES} steps, rnn 512",
-            generators["rnn"],
-            to_write,
-        ),
-        (
-            f"generate.bucket_batches {BATCHES}, {BATCHES} steps, lstm 512",
-            generators["lstm"],
-            to_write,
-        ),
+    for option, model, batch_of in (
+        ("align.bucket_batches", aligner, to_align),
+        ("rnn 512, generate.bucket_batches", generators["rnn"], to_write),
+        ("lstm 512, generate.bucket_batches", generators["lstm"], to_write),
     ):
         without, with_it = ([batch_of(batch) for batch in batches] for batches in (mixed, bucketed))
+        name = f"{option} {BATCHES}, {BATCHES} steps"
         yield name, _steps(model, without), _steps(model, with_it)
     for words in (VOCABULARY, LARGE_VOCABULARY):
         whole, sampled = _generator("rnn", words), _generator("rnn", words, SAMPLED)
-        name = f"generate.sampled_words {SAMPLED} of {words:,}, rnn 512"
+        name = f"rnn 512, generate.sampled_words {SAMPLED} of {words:,}"
         yield name, _steps(whole, one), _steps(sampled, one)
 
 
