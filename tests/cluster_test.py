@@ -8,8 +8,9 @@ import time
 import pytest
 
 from visem_tf.cluster import Cluster, read_cluster, wait_for_workers
-from visem_tf.config import DistributeConfig
+from visem_tf.config import Config, DistributeConfig
 from visem_tf.errors import UserError
+from visem_tf.stages.opening import open_run
 
 WORKERS = {"worker": ["a:2222", "b:2222"]}
 
@@ -111,3 +112,24 @@ def test_a_port_that_is_taken_is_named():
 def test_multi_worker_takes_no_replicas():
     with pytest.raises(UserError, match=r"multi_worker takes every GPU.*distribute\.replicas 2"):
         DistributeConfig(strategy="multi_worker", replicas=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "stage"),
+    [
+        ("generate.cider_epochs", 1, "generate"),
+        ("align.finetune_epochs", 1, "align"),
+        ("joint.train", True, "align"),
+    ],
+)
+def test_what_knows_one_machine_only_is_refused_before_anybody_waits(
+    option, value, stage, monkeypatch, tmp_path
+):
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": WORKERS, "task": task}))
+    config = Config(run_dir=str(tmp_path / "run")).updated(
+        {option: value, "align.word_dim": 256, "stages": ("features", stage)}
+    )
+    with pytest.raises(UserError, match=f"{option} trains on the devices of one machine"):
+        open_run(config)
+    assert not (tmp_path / "run").exists()

@@ -39,19 +39,6 @@ def worker_index(strategy: tf.distribute.Strategy) -> int:
     return cluster.index if cluster else 0
 
 
-def check_one_machine(strategy: tf.distribute.Strategy, option: str) -> None:
-    """Refuses an option whose training does not know several workers.
-
-    Raises:
-        UserError: there are several.
-    """
-    if num_workers(strategy) > 1:
-        raise UserError(
-            f"{option} trains on the devices of one machine, not on the workers of TF_CONFIG; "
-            "leave one of them out"
-        )
-
-
 def chiefs_word(strategy: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
     """Returns in every worker what the chief has: they decide alike, and wait for each other.
 

@@ -31,7 +31,6 @@ from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule
 from visem_tf.training.pipeline import Part, shares
-from visem_tf.workers import check_one_machine
 
 _SHUFFLED = 1000  # encoded pictures in memory
 
@@ -69,7 +68,6 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         }
     )
     set_seed(config.seed)
-    check_one_machine(context.strategy, "align.finetune_epochs")
     with context.strategy.scope():
         model = _model(context)
         steps = settings.finetune_epochs * steps_per_epoch

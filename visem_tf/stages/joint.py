@@ -35,7 +35,6 @@ from visem_tf.training.pipeline import (
     epoch_batches,
     ordered_batches,
 )
-from visem_tf.workers import check_one_machine
 
 
 class _JointProgress(Progress):
@@ -87,7 +86,6 @@ def run(context: Context) -> dict[str, Any]:
     num_pairs = len(train_split.sentences)
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
-    check_one_machine(context.strategy, "joint.train")
     with context.strategy.scope():
         alignment = build_model(config, vocabulary, caches["train"], steps_per_epoch)
         coverage = load_word_vectors(alignment, config, vocabulary)

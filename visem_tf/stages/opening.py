@@ -5,9 +5,11 @@ import sys
 
 import tensorflow as tf
 
+from visem_tf.cluster import read_cluster
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset, load_configured
 from visem_tf.distribution import make_strategy, set_seed, use_threads
+from visem_tf.errors import UserError
 from visem_tf.files import write_atomically
 from visem_tf.quiet import first_operation
 from visem_tf.stages import Context, RunDirectory
@@ -24,13 +26,30 @@ def open_run(config: Config) -> Context:
       config: The resolved configuration.
 
     Raises:
-      UserError: The run directory, the data or the devices cannot be used; or the workers of a
-        training on several machines differ in what they work with.
+      UserError: The run directory, the data or the devices cannot be used; an option does not know
+        several machines; or the workers of a training on them differ in what they work with.
     """
     use_threads(config.compute.threads)
+    _check_machines(config)
     strategy = make_strategy(config.distribute)
     with loss_told(strategy):
         return _open(config, strategy)
+
+
+def _check_machines(config: Config) -> None:
+    """Refuses what does not know several workers, before they wait for each other."""
+    if config.distribute.strategy not in ("auto", "multi_worker") or not read_cluster():
+        return
+    for stage, option, asked in (
+        ("align", "joint.train", config.joint.train),
+        ("align", "align.finetune_epochs", config.align.finetune_epochs),
+        ("generate", "generate.cider_epochs", config.generate.cider_epochs),
+    ):
+        if asked and stage in config.stages:
+            raise UserError(
+                f"{option} trains on the devices of one machine, not on the workers of TF_CONFIG; "
+                "leave one of them out"
+            )
 
 
 def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:

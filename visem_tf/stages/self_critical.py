@@ -24,7 +24,6 @@ from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import Part, epoch_batches, picture_examples
 from visem_tf.training.self_critical import SelfCritical
-from visem_tf.workers import check_one_machine
 
 _PICTURES_AT_A_TIME = 128
 
@@ -48,7 +47,6 @@ def fine_tune(
     )
     steps_per_epoch = -(-len(pictures) // settings.cider_batch_size)
     set_seed(config.seed)
-    check_one_machine(context.strategy, "generate.cider_epochs")
     with context.strategy.scope():
         generator = read_generator(folder / "full_frame" / "best.keras", settings, "full_frame")
         model = SelfCritical(
