@@ -45,6 +45,13 @@ def test_a_value_equal_to_the_default_still_overrides_the_preset():
     assert parse("--preset", "smoke", "--text.min_count", "5").text.min_count == 5
 
 
+def test_fields_that_depend_on_each_other_may_change_together():
+    config = parse(
+        "--preset", "best", "--generate.model", "mrnn", "--generate.doubly_stochastic", "0"
+    )
+    assert (config.generate.model, config.generate.doubly_stochastic) == ("mrnn", 0.0)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("--align.batch_size", "200"), ("--align.batch-size=200",), ("--align.batch_size=200",)],

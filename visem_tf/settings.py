@@ -96,16 +96,21 @@ class Settings:
                 f"{self.section or 'a configuration'} must be an object of fields, not {values!r}"
             )
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        nested: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             name, _, rest = str(key).partition(".")
             dotted = f"{self.section}.{key}" if self.section else str(key)
             if name not in fields or (rest and not isinstance(fields[name], Settings)):
                 raise UserError(f"unknown field {dotted}{nearest(dotted, self.names_for_hints())}")
-            if rest:
-                value = {rest: value}
-            if isinstance(fields[name], Settings):
-                value = fields[name].updated(value)
-            fields[name] = value
+            if not isinstance(fields[name], Settings):
+                fields[name] = value
+            elif rest or isinstance(value, Mapping):
+                nested.setdefault(name, {}).update({rest: value} if rest else value)
+            else:
+                fields[name] = fields[name].updated(value)  # refuses it by name
+        # All of a section at once, since its fields are checked against each other.
+        for name, inner in nested.items():
+            fields[name] = fields[name].updated(inner)
         return type(self)(**fields)
 
     def flat(self) -> Iterator[tuple[str, Any]]:
