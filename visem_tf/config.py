@@ -261,6 +261,11 @@ class Config(Settings):
                 "joint.train trains generators with the alignment, and generate.full_frame and "
                 "generate.regions are both false"
             )
+        if generate.members > 1:
+            raise UserError(
+                f"joint.train has one generator of whole-picture sentences, not generate.members "
+                f"{generate.members}; leave it at 1"
+            )
         if align.finetune_epochs:
             raise UserError(
                 "align.finetune_epochs changes what regions look like after generators have "

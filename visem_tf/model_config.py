@@ -230,6 +230,10 @@ class GenerateConfig(Settings):
     """Whether a description may hold <unk>."""
     block_ngrams: int = setting(0, at_least=0)
     """No description says this many words in a row twice; 0 allows it."""
+    members: int = setting(1, at_least=1, at_most=16)
+    """Generators of whole-picture sentences that this run trains, each from a start of its own, and
+    that write together: the probabilities of a word are averaged. Training takes so many times as
+    long."""
     ensemble: tuple[str, ...] = ()
     """Run directories, separated by commas, whose generators of whole-picture sentences write
     together with this run's: the probabilities of a word are averaged."""
@@ -258,6 +262,11 @@ class GenerateConfig(Settings):
         if self.cider_epochs and not self.full_frame:
             raise UserError(
                 "generate.cider_epochs is for the generator of whole-picture sentences, which "
+                "generate.full_frame false leaves out"
+            )
+        if self.members > 1 and not self.full_frame:
+            raise UserError(
+                f"generate.members {self.members} are generators of whole-picture sentences, which "
                 "generate.full_frame false leaves out"
             )
         if self.model == "attention" and not self.full_frame:

@@ -24,7 +24,7 @@ def attending(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Tr
     return make_run(folder, "generate/full_frame", seed=3, **ATTENTION)
 
 
-@pytest.fixture(scope="module", params=["attention", "gru", "ensemble"])
+@pytest.fixture(scope="module", params=["attention", "gru", "ensemble", "members"])
 def run(
     request: pytest.FixtureRequest,
     make_run: MakeRun,
@@ -37,6 +37,9 @@ def run(
             {"generate.block_ngrams": 2, "generate.length_normalisation": 1.0}
         )
         return TrainedRun(attending.run.path, config)
+    if request.param == "members":
+        names = [f"generate/{name}" for name in ("full_frame", "full_frame_2")]
+        return make_run(folder, *names, **ATTENTION, **{"generate.members": 2})
     run = make_run(folder, "generate/full_frame", **{"generate.cell": "gru"})
     if request.param == "gru":
         return run

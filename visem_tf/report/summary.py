@@ -7,8 +7,8 @@ from typing import Any
 from visem_tf.metrics.published import published
 from visem_tf.report.tables import duration
 from visem_tf.stages import Context
+from visem_tf.stages.generators import member_names, title_of
 
-_GENERATORS = {"full_frame": "full-frame generator", "regions": "region generator"}
 _NEXT = (
     ("report.html", "look at it", "open {path} in a browser"),
     ("tensorboard", "its training", "tensorboard --logdir {path}"),
@@ -62,7 +62,8 @@ def _trained(context: Context) -> Iterator[str]:
     yield f"{'trained:':19}{', '.join(parts)}"
     trainings = [("alignment", context.run.summary("align"))]
     generate = context.run.summary("generate")
-    trainings += [(title, generate.get(name) or {}) for name, title in _GENERATORS.items()]
+    names = (*member_names(config.generate), "regions")
+    trainings += [(title_of(name), generate.get(name) or {}) for name in names]
     done = [
         f"{title} {summary['epochs']} epochs (best {summary['best_epoch']})"
         for title, summary in trainings

@@ -24,8 +24,12 @@ from visem_tf.stages.generators import (
     GENERATORS,
     build_generator,
     checkpoint,
+    cider_folder,
+    member_names,
+    member_seed,
     model_of,
     read_generator,
+    title_of,
 )
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.scoring import sentence_token_ids
@@ -46,7 +50,6 @@ from visem_tf.training.pipeline import (
 ALL_WORKERS = True
 
 _SAMPLE = 2000
-_TITLES = {"full_frame": "full-frame generator", "regions": "region generator"}
 
 
 class _Texts(NamedTuple):
@@ -72,14 +75,20 @@ def run(context: Context) -> dict[str, Any]:
     if context.config.joint.train:
         print("generate: the generators were trained with the alignment")
         if context.config.generate.cider_epochs:
-            summary["cider"] = fine_tune(context, caches, vocabulary)
+            summary[cider_folder("full_frame")] = fine_tune(context, caches, vocabulary)
         return summary
     for name in wanted:
         texts = _sentences if name == "full_frame" else _snippets
         examples = {split: texts(context, split, caches[split], vocabulary) for split in caches}
-        summary[name] = _train(context, name, examples, vocabulary)
-        if name == "full_frame" and context.config.generate.cider_epochs:
-            summary["cider"] = fine_tune(context, caches, vocabulary)
+        if name == "regions":
+            summary[name] = _train(context, name, examples, vocabulary, context.config.seed)
+            continue
+        for number, member in enumerate(member_names(context.config.generate)):
+            seed = member_seed(context.config.seed, number)
+            summary[member] = _train(context, member, examples, vocabulary, seed)
+            if context.config.generate.cider_epochs:
+                tuned = fine_tune(context, caches, vocabulary, member, seed)
+                summary[cider_folder(member)] = tuned
     return summary
 
 
@@ -138,11 +147,12 @@ def _train(
     name: str,
     examples: dict[str, _Texts],
     vocabulary: Vocabulary,
+    seed: int,
 ) -> dict[str, Any]:
     config, settings = context.config, context.config.generate
     count = examples["train"].token_ids.shape[0]
     steps_per_epoch = -(-count // settings.batch_size)
-    set_seed(config.seed)
+    set_seed(seed)
     with context.strategy.scope(), training_precision(config.compute.precision):
         encoder = _region_encoder(context, name)
         model = build_generator(
@@ -172,7 +182,7 @@ def _train(
         validate,
         "val_perplexity",
         larger_is_better=False,
-        seed=config.seed,
+        seed=seed,
         name=f"generate {name}",
         save_seconds=config.compute.save_seconds,
     )
@@ -181,7 +191,7 @@ def _train(
         positions = epoch_batches(
             count,
             settings.batch_size,
-            seed=config.seed,
+            seed=seed,
             epochs=settings.epochs,
             part=part,
             lengths=examples["train"].token_ids.row_lengths().numpy(),
@@ -189,7 +199,7 @@ def _train(
         )
         return recorder.watched(examples["train"].examples(positions))
 
-    recorder = record(context, _TITLES[name], count, steps_per_epoch)
+    recorder = record(context, title_of(name), count, steps_per_epoch)
     watch = SentenceWatch(context, name, open_cache(context, "val"), vocabulary)
     train(model, batches, steps_per_epoch, progress, [recorder, watch])
     best = progress.history[progress.best_epoch]

@@ -23,8 +23,36 @@ from visem_tf.working_copy import working_copy
 GENERATORS = ("full_frame", "regions")
 """The names of the two generators: fields of the configuration, and folders of checkpoints."""
 
-CIDER_FOLDER = "full_frame_cider"
-"""The folder of checkpoints of the full-frame generator that went on with CIDEr."""
+
+def member_names(settings: GenerateConfig) -> list[str]:
+    """The folders of checkpoints of the full-frame generators that write together.
+
+    >>> member_names(GenerateConfig(members=3))
+    ['full_frame', 'full_frame_2', 'full_frame_3']
+    """
+    return ["full_frame", *(f"full_frame_{n}" for n in range(2, settings.members + 1))]
+
+
+def member_seed(seed: int, number: int) -> int:
+    """The seed of a generator that writes with others: the run's own for the first, number 0."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) if number else seed
+
+
+def title_of(name: str) -> str:
+    """What people call a generator.
+
+    >>> title_of("full_frame"), title_of("full_frame_2"), title_of("regions")
+    ('full-frame generator', 'full-frame generator 2', 'region generator')
+    """
+    if name == "regions":
+        return "region generator"
+    return f"full-frame generator {name.removeprefix('full_frame').strip('_')}".strip()
+
+
+def cider_folder(name: str) -> str:
+    """The folder of checkpoints of a full-frame generator that went on with CIDEr."""
+    return f"{name}_cider"
+
 
 MODELS: dict[str, type[SentenceGenerator]] = {
     "mrnn": CaptionGenerator,
@@ -34,8 +62,8 @@ MODELS: dict[str, type[SentenceGenerator]] = {
 
 
 def model_of(settings: GenerateConfig, name: str) -> type[SentenceGenerator]:
-    """The kind of one of the two generators."""
-    return MODELS[settings.model if name == "full_frame" else "mrnn"]
+    """The kind of a generator."""
+    return MODELS["mrnn" if name == "regions" else settings.model]
 
 
 def build_generator(
@@ -51,7 +79,7 @@ def build_generator(
 
     Args:
       config: Of the run.
-      name: One of `GENERATORS`.
+      name: One of `GENERATORS` or `member_names`.
       vocabulary: Its words.
       sample: Some CNN features of the training, float [N, F].
       region_encoder: The alignment model's, where its embeddings are attended to.
@@ -95,10 +123,8 @@ def build_generator(
 def checkpoint(run: Path, name: str) -> Path:
     """The .keras file of a generator in a run directory, whether it is there or not."""
     folder = run / "checkpoints" / "generate"
-    tuned = folder / CIDER_FOLDER / "best.keras"
-    if name == "full_frame" and tuned.exists():
-        return tuned
-    return folder / name / "best.keras"
+    tuned = folder / cider_folder(name) / "best.keras"
+    return tuned if tuned.exists() else folder / name / "best.keras"
 
 
 def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceGenerator:
@@ -130,10 +156,10 @@ def _digest(run: RunDirectory) -> str:
 def with_ensemble(
     generator: SentenceGenerator, config: Config, vocabulary: Vocabulary, run: RunDirectory
 ) -> PictureModel:
-    """The full-frame generator together with those of the runs in `generate.ensemble`.
+    """The full-frame generators of this run and of the runs in `generate.ensemble` together.
 
     Args:
-      generator: This run's.
+      generator: This run's first.
       config: Names the others.
       vocabulary: Of this run; the others must have the same.
       run: This one.
@@ -144,7 +170,7 @@ def with_ensemble(
     Raises:
       UserError: A run is missing, untrained, or of other words or other features.
     """
-    members = [generator]
+    members = [generator, *_other_members(run.path, config.generate)]
     for folder in config.generate.ensemble:
         path = working_copy(folder)
         file = checkpoint(path, "full_frame")
@@ -162,4 +188,20 @@ def with_ensemble(
         if _digest(RunDirectory(path)) != _digest(run):
             raise UserError(f"generate.ensemble: {os.fspath(path)} has a CNN of its own")
         members.append(read_generator(file, recorded.generate, "full_frame"))
+        members += _other_members(path, recorded.generate)
     return EnsembleModel(members) if len(members) > 1 else generator
+
+
+def _other_members(run: Path, settings: GenerateConfig) -> list[SentenceGenerator]:
+    """The full-frame generators of a run but the first."""
+    others = []
+    for name in member_names(settings)[1:]:
+        file = checkpoint(run, name)
+        if not file.exists():
+            raise UserError(
+                f"{run} has no {file.relative_to(run)}, one of its {settings.members} generators "
+                f"of whole-picture sentences; run python -m visem_tf.fit --run-dir {run} --stages "
+                "generate first"
+            )
+        others.append(read_generator(file, settings, name))
+    return others

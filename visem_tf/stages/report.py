@@ -17,7 +17,7 @@ from visem_tf.report.tables import metric_tables
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.generators import CIDER_FOLDER
+from visem_tf.stages.generators import cider_folder, member_names, title_of
 from visem_tf.stages.report_gallery import make_gallery
 from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
 from visem_tf.stages.word_index import word_scores
@@ -101,11 +101,13 @@ def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> d
 
 def _curves(context: Context) -> list[Curves]:
     trainings = [("Alignment", "align", True)]
-    for title, name in (("Full-frame generator", "full_frame"), ("Region generator", "regions")):
-        trainings.append((title, f"generate/{name}", getattr(context.config.generate, name)))
-    if context.config.generate.cider_epochs:
-        title = "Full-frame generator, on CIDEr"
-        trainings.insert(2, (title, f"generate/{CIDER_FOLDER}", True))
+    settings = context.config.generate
+    for name in member_names(settings):
+        title = title_of(name).capitalize()
+        trainings.append((title, f"generate/{name}", settings.full_frame))
+        if settings.cider_epochs:
+            trainings.append((f"{title}, on CIDEr", f"generate/{cider_folder(name)}", True))
+    trainings.append(("Region generator", "generate/regions", settings.regions))
     curves = []
     for title, folder, wanted in trainings:
         progress = _read_json(context, f"checkpoints/{folder}/progress.json") or {}

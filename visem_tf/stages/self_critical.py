@@ -16,7 +16,7 @@ from visem_tf.metrics.cider_reward import CiderReward
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.cache import FeatureCache
 from visem_tf.stages import Context
-from visem_tf.stages.generators import CIDER_FOLDER, read_generator
+from visem_tf.stages.generators import cider_folder, read_generator, title_of
 from visem_tf.stages.scoring import sentence_token_ids
 from visem_tf.stages.watching import record
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
@@ -29,10 +29,23 @@ _PICTURES_AT_A_TIME = 128
 
 
 def fine_tune(
-    context: Context, caches: dict[str, FeatureCache], vocabulary: Vocabulary
+    context: Context,
+    caches: dict[str, FeatureCache],
+    vocabulary: Vocabulary,
+    name: str = "full_frame",
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """Trains on CIDEr; the epoch that describes the validation split best is kept."""
+    """Trains on CIDEr; the epoch that describes the validation split best is kept.
+
+    Args:
+      context: Of the run.
+      caches: Features of the splits train and val.
+      vocabulary: The generator's words.
+      name: Of `visem_tf.stages.generators.member_names`.
+      seed: The generator's; None: the run's.
+    """
     config, settings = context.config, context.config.generate
+    seed = config.seed if seed is None else seed
     folder = context.run / "checkpoints" / "generate"
     pictures = np.unique(context.data.splits["train"].image_index)
     tuning = settings.updated(
@@ -46,9 +59,9 @@ def fine_tune(
         }
     )
     steps_per_epoch = -(-len(pictures) // settings.cider_batch_size)
-    set_seed(config.seed)
+    set_seed(seed)
     with context.strategy.scope():
-        generator = read_generator(folder / "full_frame" / "best.keras", settings, "full_frame")
+        generator = read_generator(folder / name / "best.keras", settings, name)
         model = SelfCritical(
             generator,
             _reward(context, "train", vocabulary, end=True),
@@ -58,33 +71,34 @@ def fine_tune(
         model.compile(optimizer=make_optimizer(tuning, steps_per_epoch))
     validate = _Validation(context, generator, caches["val"], vocabulary)
     before = validate(model)["val_cider"]
-    print(f"generate full_frame on CIDEr: val_cider {before:.2f} before it begins")
+    label = f"generate {name} on CIDEr"
+    print(f"{label}: val_cider {before:.2f} before it begins")
     progress = Progress(
-        folder / CIDER_FOLDER,
+        folder / cider_folder(name),
         tuning,
         validate,
         "val_cider",
         larger_is_better=True,
-        seed=config.seed,
-        name="generate full_frame on CIDEr",
+        seed=seed,
+        name=label,
     )
 
     def batches(part: Part) -> tf.data.Dataset:
         positions = epoch_batches(
             len(pictures),
             settings.cider_batch_size,
-            seed=config.seed,
+            seed=seed,
             epochs=settings.cider_epochs,
             part=part,
         )
         return picture_examples(positions, caches["train"], pictures)
 
-    callbacks = [record(context, "captions on CIDEr", len(pictures), steps_per_epoch)]
+    callbacks = [record(context, f"{title_of(name)} on CIDEr", len(pictures), steps_per_epoch)]
     train(model, batches, steps_per_epoch, progress, callbacks)
     best = progress.history[progress.best_epoch]
     if best["val_cider"] <= before:
         progress.best_path.unlink(missing_ok=True)
-        print("generate full_frame on CIDEr: no epoch was better; the generator stays as it was")
+        print(f"{label}: no epoch was better; the generator stays as it was")
     return {
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch + 1,
