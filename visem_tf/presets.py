@@ -90,7 +90,6 @@ PRESETS["best"] = {
         **PRESETS["paper"]["align"],
         "embedding_dim": 512,
         "hidden_dim": 512,
-        "encoder": "gru",
         "loss": "infonce",
         "temperature": 1.0,
         "optimizer": "adam",
