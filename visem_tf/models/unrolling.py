@@ -81,20 +81,25 @@ def unroll(
     Returns:
       [M, size] for each of `sizes`, step by step.
     """
-    count, start = sentences.count, sentences.start
+    count, batch = sentences.count, tf.shape(sentences.order)[0]
     steps = tf.shape(count)[0]
+    # Slices of one tensor would each have a gradient of its whole size.
+    inputs = tf.TensorArray(
+        word_inputs.dtype, steps, infer_shape=False, element_shape=[None, word_inputs.shape[-1]]
+    ).split(word_inputs, count)
     arrays = tuple(
         tf.TensorArray(rows[0].dtype, steps, infer_shape=False, element_shape=[None, size])
         for size in sizes
     )
 
     def body(t: tf.Tensor, rows: Rows, arrays: tuple) -> tuple:
-        alive = slice(count[t])
-        rows, found = advance(
-            word_inputs[start[t] : start[t] + count[t]],
-            tuple(row[alive] for row in rows),
-            tuple(tensor[alive] for tensor in pictures),
+        # As long as no sentence has ended, nothing is cut: a cut has a gradient of the whole size.
+        current = tf.cond(
+            tf.equal(count[t], batch),
+            lambda: (rows, pictures),
+            lambda: tf.nest.map_structure(lambda tensor: tensor[: count[t]], (rows, pictures)),
         )
+        rows, found = advance(inputs.read(t), *current)
         return t + 1, rows, tuple(a.write(t, value) for a, value in zip(arrays, found, strict=True))
 
     invariants = (
