@@ -5,7 +5,8 @@
 
 Pictures go in encoded and text comes out. The three take turns, round by round, so that other work
 on the machine slows all of them alike; the first round does not count. The parts are timed in
-Python, each as one graph. TFLite runs with as many threads as there are cores.
+Python, each as one graph. TFLite runs with as many threads as there are cores. With `--beside RUN`
+another run takes its turns too, in Python.
 """
 
 import argparse
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--saved-model", required=True)
     parser.add_argument("--tflite", required=True)
     parser.add_argument("--pictures", required=True, help="a folder of pictures")
+    parser.add_argument("--beside", help="another run directory")
     parser.add_argument("--rounds", type=int, default=40, help="for one picture; 32 get a quarter")
     options = parser.parse_args()
 
@@ -46,6 +48,7 @@ def main() -> None:
     session = SessionModel(options.saved_model)
     lite = TfliteModel(Path(options.tflite), threads=os.cpu_count() or 1)
     beams = run.config.generate.beam_size
+    other = TrainedRun(options.beside) if options.beside else None
     print(f"{'milliseconds a call':<28}{'p50':>9}{'p95':>9}")
     for batch in (1, 32):
         rounds = max(options.rounds if batch == 1 else options.rounds // 4, 2)
@@ -55,6 +58,8 @@ def main() -> None:
                 "session loader": in_session(session, beam),
                 "TFLite": in_tflite(lite, beam),
             }
+            if other:
+                systems[f"Python, {other.run.path.name}"] = in_python(other, beam)
             name = f"beam {beams}" if beam else "greedy"
             report(f"batch {batch}, {name}", systems, pictures, batch, rounds)
         report(f"batch {batch}, parts", parts(run, pictures[:batch]), pictures, batch, rounds)

@@ -12,6 +12,7 @@ PATHS = (
     "alignment",
     "mrf",
     "generator",
+    "attention",
     "decoding",
     "ranking",
     "features",
