@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from visem_tf import evaluate, fit
 from visem_tf.config import Config
@@ -52,6 +53,17 @@ def test_each_starts_and_learns_on_its_own(run_dir):
     report = (run_dir / "report.html").read_text()
     for title in ("Full-frame generator 2", "Full-frame generator 2, on CIDEr"):
         assert title in report
+
+
+def test_all_of_them_show_in_tensorboard(run_dir):
+    events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    for name in ("full-frame generator", "full-frame generator 2"):
+        assert {f"{name}/val perplexity", f"{name} on CIDEr/reward"} <= tags
+    for tag in ("sentences while training", "sentences of full-frame generator 2 while training"):
+        assert tag in tags
+    assert not any(tag.startswith("region texts") for tag in tags)
 
 
 def test_a_word_has_the_mean_of_their_probabilities(run_dir):

@@ -14,6 +14,7 @@ from visem_tf.regions.cache import FeatureCache
 from visem_tf.report.tensorboard import AlignedPicture, write_alignment_pictures, write_captions
 from visem_tf.stages import Context
 from visem_tf.stages.captioning import Describer
+from visem_tf.stages.generators import title_of
 from visem_tf.text import PAD_ID, Vocabulary, tokenize
 from visem_tf.training.recorder import Recorder
 
@@ -117,7 +118,7 @@ class SentenceWatch(_Watch):
 
     Args:
       context: Of the run.
-      name: "full_frame" or "regions".
+      name: "regions", or of `visem_tf.stages.generators.member_names`.
       cache: The validation pictures' regions.
       vocabulary: The generator's words.
     """
@@ -145,12 +146,12 @@ class SentenceWatch(_Watch):
         if self._describer is None:
             self._describer = Describer(self.model, self._vocabulary, settings, beam_size=1)
         features, mask = self._regions.region_features, self._regions.region_mask
-        if self._name == "full_frame":
+        if self._name != "regions":
             texts, _ = self._describer.of_pictures(features, mask)
             said = dict(zip(self._names, texts, strict=True))
-            write_captions(
-                self.log_dir, epoch, said, self._references, tag="sentences while training"
-            )
+            whose = "" if self._name == "full_frame" else f" of {title_of(self._name)}"
+            tag = f"sentences{whose} while training"
+            write_captions(self.log_dir, epoch, said, self._references, tag=tag)
             return
         rows, columns = np.nonzero(mask)
         texts, _ = self._describer(features[rows, columns])
