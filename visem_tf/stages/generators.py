@@ -23,6 +23,12 @@ from visem_tf.working_copy import working_copy
 GENERATORS = ("full_frame", "regions")
 """The names of the two generators: fields of the configuration, and folders of checkpoints."""
 
+MODELS: dict[str, type[SentenceGenerator]] = {
+    "mrnn": CaptionGenerator,
+    "attention": AttentionGenerator,
+}
+"""The kinds of generators by their name in the configuration."""
+
 
 def member_names(settings: GenerateConfig) -> list[str]:
     """The folders of checkpoints of the full-frame generators that write together.
@@ -52,13 +58,6 @@ def title_of(name: str) -> str:
 def cider_folder(name: str) -> str:
     """The folder of checkpoints of a full-frame generator that went on with CIDEr."""
     return f"{name}_cider"
-
-
-MODELS: dict[str, type[SentenceGenerator]] = {
-    "mrnn": CaptionGenerator,
-    "attention": AttentionGenerator,
-}
-"""The kinds of generators by their name in the configuration."""
 
 
 def model_of(settings: GenerateConfig, name: str) -> type[SentenceGenerator]:
