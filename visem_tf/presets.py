@@ -3,10 +3,10 @@
 - `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in under a minute
   on two cores, to see that an installation works. Its numbers mean nothing.
 - `default`: the defaults, chosen for good results in minutes on two cores.
-- `best`: what does best here on Flickr8K, by validation data: an alignment of half the width of
-  `paper`, with gated recurrent units, trained by cross-entropy with Adam, and two LSTMs that write
-  whole-picture sentences together, attend to the regions before every word, and are trained on
-  likelihood and then on CIDEr.
+- `best`: what does best here on Flickr8K, by validation data: the alignment of `paper` at half its
+  width, trained by cross-entropy with Adam, and two LSTMs that write whole-picture sentences
+  together, attend to the regions before every word, and are trained on likelihood and then on
+  CIDEr.
 - `paper`: the paper's models and training: embeddings and BRNN of 1,000 units, SGD with momentum
   0.9 on 100 pairs, generators of 512 units with RMSProp. What the paper leaves open is our choice:
   learning rates, their schedule, weight decay, rates of dropout, and CNN features that are centred
