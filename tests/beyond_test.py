@@ -57,12 +57,9 @@ def captions(run_dir):
     return [result["caption"] for result in results]
 
 
-def summary_of(run_dir):
-    return json.loads((run_dir / "state.json").read_text())["stages"]["generate"]["summary"]
-
-
 def test_all_of_it_is_trained(run_dir):
-    tuned = summary_of(run_dir)["full_frame_cider"]
+    summary = json.loads((run_dir / "state.json").read_text())["stages"]["generate"]["summary"]
+    tuned = summary["full_frame_cider"]
     assert tuned["epochs"] == 1
     assert {"reward", "val_cider", "val_cider_before"} <= set(tuned)
     better = tuned["val_cider"] > tuned["val_cider_before"]

@@ -385,7 +385,7 @@ def test_a_kill_in_the_middle_of_training_changes_no_metric(run_dir, cache_dir, 
 
 def test_mistakes_end_with_two_and_a_line():
     process = run_process(["--align.batch_sise", "5"])
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 2
     assert output.decode().strip().count("\n") <= 1
     assert "align.batch_size" in output.decode()
