@@ -17,13 +17,11 @@ class SortedSentences(NamedTuple):
     Attributes:
       order: int32 [B], the sentences, the longest first.
       count: int32 [T], the sentences that step t works on, never growing.
-      start: int32 [T], the first of the M rows of step t.
       position: int32 [M], the row of every word.
     """
 
     order: tf.Tensor
     count: tf.Tensor
-    start: tf.Tensor
     position: tf.Tensor
 
     def in_steps(self, values: tf.Tensor) -> tf.Tensor:
@@ -56,7 +54,7 @@ def sort_sentences(places: tf.Tensor, shape: tf.Tensor) -> SortedSentences:
     count = tf.math.unsorted_segment_sum(ones, step, steps)
     start = tf.cumsum(count, exclusive=True)
     rank = tf.gather(tf.math.invert_permutation(order), sentence)
-    return SortedSentences(order, count, start, tf.gather(start, step) + rank)
+    return SortedSentences(order, count, tf.gather(start, step) + rank)
 
 
 def unroll(
