@@ -75,7 +75,8 @@ def run(context: Context) -> dict[str, Any]:
     if context.config.joint.train:
         print("generate: the generators were trained with the alignment")
         if context.config.generate.cider_epochs:
-            summary[cider_folder("full_frame")] = fine_tune(context, caches, vocabulary)
+            tuned = fine_tune(context, caches, vocabulary, "full_frame", context.config.seed)
+            summary[cider_folder("full_frame")] = tuned
         return summary
     for name in wanted:
         texts = _sentences if name == "full_frame" else _snippets

@@ -32,8 +32,8 @@ def fine_tune(
     context: Context,
     caches: dict[str, FeatureCache],
     vocabulary: Vocabulary,
-    name: str = "full_frame",
-    seed: int | None = None,
+    name: str,
+    seed: int,
 ) -> dict[str, Any]:
     """Trains on CIDEr; the epoch that describes the validation split best is kept.
 
@@ -42,10 +42,9 @@ def fine_tune(
       caches: Features of the splits train and val.
       vocabulary: The generator's words.
       name: Of `visem_tf.stages.generators.member_names`.
-      seed: The generator's; None: the run's.
+      seed: The generator's.
     """
-    config, settings = context.config, context.config.generate
-    seed = config.seed if seed is None else seed
+    settings = context.config.generate
     folder = context.run / "checkpoints" / "generate"
     pictures = np.unique(context.data.splits["train"].image_index)
     tuning = settings.updated(
