@@ -4,9 +4,9 @@
 
 Runs that differ in nothing but the seed are one row: mean and spread (sample standard deviation)
 over them, and their number. The first run, or that of `--base`, is what the others are compared
-with: a row is named by the fields in which it differs. Figures of the test split come from
-`metrics.json`; those of validation from the best epoch that the trainings recorded. What a run does
-not have is left empty.
+with: a row is named by the fields in which it differs. Figures of validation ("val") are of the
+epoch that the trainings kept, the others of the split that was evaluated, from `metrics.json`. What
+a run does not have is left empty. `--columns "val perplexity,B-4,CIDEr"` shows some of the figures.
 """
 
 import argparse
@@ -21,19 +21,21 @@ from visem_tf.errors import UserError
 from visem_tf.stages.run_directory import HARMLESS
 
 FIGURES = {
-    "val recall sum": ("progress", "align", "recall_sum", max),
-    "val perplexity": ("progress", "generate/full_frame", "val_perplexity", min),
-    "annotation R@1": ("metrics", "ranking", "image_annotation", "r1"),
-    "R@5": ("metrics", "ranking", "image_annotation", "r5"),
-    "Med r": ("metrics", "ranking", "image_annotation", "median_rank"),
-    "search R@1": ("metrics", "ranking", "image_search", "r1"),
-    "R@5 ": ("metrics", "ranking", "image_search", "r5"),
-    "Med r ": ("metrics", "ranking", "image_search", "median_rank"),
-    "B-4": ("metrics", "captions", "beam", "bleu4"),
-    "METEOR": ("metrics", "captions", "beam", "meteor"),
-    "CIDEr": ("metrics", "captions", "beam", "cider"),
+    "val recall sum": ("best epoch", "recall_sum"),
+    "val perplexity": ("best epoch", "val_perplexity"),
+    "annotation R@1": ("ranking", "image_annotation", "r1"),
+    "annotation R@5": ("ranking", "image_annotation", "r5"),
+    "annotation Med r": ("ranking", "image_annotation", "median_rank"),
+    "search R@1": ("ranking", "image_search", "r1"),
+    "search R@5": ("ranking", "image_search", "r5"),
+    "search Med r": ("ranking", "image_search", "median_rank"),
+    "pointing": ("regions", "pointing"),
+    "word accuracy": ("regions", "word_accuracy"),
+    "B-4": ("captions", "beam", "bleu4"),
+    "METEOR": ("captions", "beam", "meteor"),
+    "CIDEr": ("captions", "beam", "cider"),
 }
-"""The columns: where each figure is in a run directory. A blank tells equal headings apart."""
+"""The columns, and where each figure is: in the records of the trainings, or in `metrics.json`."""
 
 _NO_CHANGE = ("seed", *HARMLESS)
 
@@ -47,23 +49,39 @@ def read_run(path: Path) -> tuple[Config, dict[str, float]]:
     if not (path / "config.json").is_file():
         raise UserError(f"{path} is no run directory (it has no config.json)")
     config = Config.from_json((path / "config.json").read_text(encoding="utf-8"))
-    figures = {name: _figure(path, place) for name, place in FIGURES.items()}
+    file = path / "metrics.json"
+    metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    all_figures = {**metrics, "best epoch": _best_epoch(path / "checkpoints", config)}
+    figures = {name: _at(place, all_figures) for name, place in FIGURES.items()}
     return config, {name: value for name, value in figures.items() if value is not None}
 
 
-def _figure(path: Path, place: Sequence[Any]) -> float | None:
-    if place[0] == "progress":
-        _, folder, name, best = place
-        file = path / "checkpoints" / folder / "progress.json"
-        if not file.is_file():
-            return None
-        history = json.loads(file.read_text(encoding="utf-8"))["history"]
-        values = [epoch[name] for epoch in history if name in epoch]
-        return best(values) if values else None
-    file = path / "metrics.json"
-    found: Any = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    for key in place[1:]:
+def _at(place: Sequence[str], found: Any) -> float | None:
+    for key in place:
         found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
+    """Validation figures of the models that the trainings kept.
+
+    Of a joint model all figures are of one epoch. A CNN trained further was kept if it was better
+    than the alignment before it.
+    """
+    of_alignment = config.joint.monitor if config.joint.train else "recall_sum"
+    found: dict[str, float] = {}
+    for folder, monitor in (
+        ("generate/full_frame", "val_perplexity"),
+        ("align", of_alignment),
+        ("finetune", "recall_sum"),
+    ):
+        file = checkpoints / folder / "progress.json"
+        if not file.is_file():
+            continue
+        sign = 1 if monitor == "recall_sum" else -1
+        kept = max(json.loads(file.read_text("utf-8"))["history"], key=lambda e: sign * e[monitor])
+        if monitor not in found or sign * kept[monitor] > sign * found[monitor]:
+            found |= {name: kept[name] for name in ("recall_sum", "val_perplexity") if name in kept}
     return found
 
 
@@ -106,11 +124,11 @@ def rows(runs: Sequence[tuple[Config, dict[str, float]]], base: Config) -> list[
     return table
 
 
-def as_markdown(table: Sequence[Mapping[str, Any]]) -> str:
+def as_markdown(table: Sequence[Mapping[str, Any]], wanted: Sequence[str] = tuple(FIGURES)) -> str:
     """The table; ± the spread where there are several seeds."""
-    columns = [name for name in FIGURES if any(name in row["figures"] for row in table)]
+    columns = [name for name in wanted if any(name in row["figures"] for row in table)]
     lines = [
-        "| change | seeds | " + " | ".join(name.strip() for name in columns) + " |",
+        "| change | seeds | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 2) + "|",
     ]
     for row in table:
@@ -131,15 +149,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     parser.add_argument("--base", type=Path, help="what rows are compared with; the first run")
+    parser.add_argument(
+        "--columns",
+        default=",".join(FIGURES),
+        help=f"the figures to show, separated by commas, among {', '.join(FIGURES)}; all",
+    )
     parser.add_argument("--json", type=Path, help="a file for the same in numbers")
     options = parser.parse_args(arguments)
+    columns = options.columns.split(",")
+    if unknown := [name for name in columns if name not in FIGURES]:
+        parser.error(f"--columns must be among {', '.join(FIGURES)}, not {unknown[0]!r}")
     try:
         runs = [read_run(path) for path in options.runs]
         base = read_run(options.base)[0] if options.base else runs[0][0]
         table = rows(runs, base)
     except UserError as error:
         parser.error(str(error))
-    print(as_markdown(table))
+    print(as_markdown(table, columns))
     if options.json:
         options.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 

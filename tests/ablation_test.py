@@ -43,7 +43,7 @@ def test_a_row_is_what_differs_with_mean_and_spread_over_seeds(runs, capsys, tmp
     ablation.main([*map(str, runs), "--json", str(tmp_path / "table.json")])
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        "| change | seeds | val recall sum | R@5 | Med r |",
+        "| change | seeds | val recall sum | annotation R@5 | annotation Med r |",
         "|---|---|---|---|---|",
         "| (base) | 3 | 206.0 ± 6.0 | 54.0 ± 4.6 | 2.0 ± 0.0 |",
         "| align.encoder gru, align.loss infonce | 1 | 230.0 |  |  |",
@@ -51,7 +51,7 @@ def test_a_row_is_what_differs_with_mean_and_spread_over_seeds(runs, capsys, tmp
     first, second = json.loads((tmp_path / "table.json").read_text())
     assert first["seeds"] == [0, 1, 2]
     expected = np.std([50, 53, 59], ddof=1)
-    np.testing.assert_allclose(first["figures"]["R@5"]["spread"], expected)
+    np.testing.assert_allclose(first["figures"]["annotation R@5"]["spread"], expected)
     assert second["figures"]["val recall sum"] == {"mean": 230.0, "spread": None, "seeds": 1}
 
 
@@ -60,11 +60,36 @@ def test_another_run_may_be_the_base(runs, capsys):
     assert "| align.encoder brnn, align.loss hinge_sum | 1 | 200.0 |" in capsys.readouterr().out
 
 
+def test_figures_of_a_joint_model_are_of_the_epoch_that_was_kept(runs, tmp_path, capsys):
+    folder = make_run(tmp_path / "joint", 0.0, **{"joint.train": True, "align.word_dim": 256})
+    epochs = [(200.0, 20.0), (210.0, 19.0), (205.0, 18.0)]
+    history = [{"recall_sum": recall, "val_perplexity": value} for recall, value in epochs]
+    file = folder / "checkpoints" / "align" / "progress.json"
+    file.write_text(json.dumps({"epochs": 3, "finished": True, "history": history}))
+    arguments = [str(runs[0]), str(folder), "--columns", "val recall sum,val perplexity"]
+    ablation.main(arguments)
+    assert "joint.train true | 1 | 210.0 | 19.0 |" in capsys.readouterr().out
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"recall_sum"', '"val_perplexity"'))
+    ablation.main(arguments)
+    assert "| 205.0 | 18.0 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("tuned", "kept"), [(199.0, 200.0), (203.0, 203.0)])
+def test_a_cnn_trained_further_counts_if_it_was_kept(runs, capsys, tuned, kept):
+    folder = runs[0] / "checkpoints" / "finetune"
+    folder.mkdir()
+    (folder / "progress.json").write_text(json.dumps({"history": [{"recall_sum": tuned}]}))
+    ablation.main([str(runs[0]), "--columns", "val recall sum"])
+    assert f"| (base) | 1 | {kept} |" in capsys.readouterr().out
+
+
 def test_mistakes_are_named(runs, tmp_path, capsys):
     again = make_run(tmp_path / "again", 201.0, seed=1)
     for paths, message in (
         ([*runs, again], r"two runs of (base) have the same seed: [0, 1, 1, 2]"),
         ([tmp_path], "is no run directory (it has no config.json)"),
+        ([runs[0], "--columns=R@5"], "--columns must be among val recall sum, val perplexity,"),
     ):
         with pytest.raises(SystemExit) as stopped:
             ablation.main([str(path) for path in paths])
