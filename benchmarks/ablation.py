@@ -76,10 +76,11 @@ def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
         ("finetune", "recall_sum"),
     ):
         file = checkpoints / folder / "progress.json"
-        if not file.is_file():
+        history = json.loads(file.read_text("utf-8"))["history"] if file.is_file() else []
+        if not history:  # not trained, or not yet for a whole epoch
             continue
         sign = 1 if monitor == "recall_sum" else -1
-        kept = max(json.loads(file.read_text("utf-8"))["history"], key=lambda e: sign * e[monitor])
+        kept = max(history, key=lambda epoch: sign * epoch[monitor])
         if monitor not in found or sign * kept[monitor] > sign * found[monitor]:
             found |= {name: kept[name] for name in ("recall_sum", "val_perplexity") if name in kept}
     return found

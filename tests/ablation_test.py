@@ -84,6 +84,13 @@ def test_a_cnn_trained_further_counts_if_it_was_kept(runs, capsys, tuned, kept):
     assert f"| (base) | 1 | {kept} |" in capsys.readouterr().out
 
 
+def test_a_training_without_a_whole_epoch_has_no_figure_yet(runs, capsys):
+    file = runs[1] / "checkpoints" / "align" / "progress.json"
+    file.write_text(json.dumps({"epochs": 0, "step": 7, "finished": False, "history": []}))
+    ablation.main([str(runs[1]), "--columns", "val recall sum,annotation R@5"])
+    assert "| change | seeds | annotation R@5 |" in capsys.readouterr().out
+
+
 def test_mistakes_are_named(runs, tmp_path, capsys):
     again = make_run(tmp_path / "again", 201.0, seed=1)
     for paths, message in (
