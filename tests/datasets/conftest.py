@@ -1,10 +1,15 @@
 """A tiny Flickr8K in the form of the real one, made anew for each test."""
 
 import io
+import json
 
 import pytest
 from PIL import Image
+from visem_tf.datasets import dummy_data
 from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import SPLIT_FILES
+from visem_tf.datasets.problems import Problems
+
+from visem_tf.config import DataConfig
 
 SPLIT_NAMES = {
     "train": ["100_a.jpg", "101_b.jpg", "102_c.jpg", "103_d.jpg"],
@@ -56,3 +61,46 @@ class TinyFlickr8k:
 @pytest.fixture
 def flickr8k(tmp_path):
     return TinyFlickr8k(tmp_path / "flickr8k")
+
+
+OWN_PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where `write` puts own pictures."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def write():
+    """Writes eight pictures with five sentences each into a folder, in a format."""
+    return lambda name, folder: dummy_data.write(name, folder, OWN_PICTURES)
+
+
+@pytest.fixture
+def read():
+    """Reads the sentences of each file name by split, and the problems, without preparing."""
+
+    def read(builder, folder, **options):
+        problems = Problems()
+        records = builder.read_records(folder, DataConfig(**options), problems)
+        found = {
+            split: {record.file_name: list(record.sentences) for record in part}
+            for split, part in records.items()
+        }
+        return found, problems
+
+    return read
+
+
+@pytest.fixture
+def edit():
+    """Changes what a file of JSON holds."""
+
+    def edit(path, change):
+        data = json.loads(path.read_text())
+        change(data)
+        path.write_text(json.dumps(data))
+
+    return edit

@@ -20,34 +20,8 @@ FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]
 PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "data"
-
-
-def write(name, folder):
-    dummy_data.write(name, folder, PICTURES)
-
-
-def read(builder, folder, **options):
-    """Returns the sentences of each file name by split, and the problems, without preparing."""
-    problems = Problems()
-    records = builder.read_records(folder, DataConfig(**options), problems)
-    found = {
-        split: {record.file_name: list(record.sentences) for record in part}
-        for split, part in records.items()
-    }
-    return found, problems
-
-
-def edit(path, change):
-    data = json.loads(path.read_text())
-    change(data)
-    path.write_text(json.dumps(data))
-
-
 @pytest.mark.parametrize("name", [*FORMATS, "sidecar_txt"])
-def test_every_format_gives_the_same_pictures_and_sentences(name, folder, tmp_path):
+def test_every_format_gives_the_same_pictures_and_sentences(name, folder, tmp_path, write):
     write(name, folder)
     dataset = load_dataset(name, cache_dir=tmp_path / "cache", data_dir=folder)
     assert dataset.problems == []
@@ -64,7 +38,7 @@ def test_every_format_gives_the_same_pictures_and_sentences(name, folder, tmp_pa
             assert references[image_id] == expected[file.split("/")[-1]].sentences
 
 
-def test_the_order_of_pictures_is_that_of_their_names_in_any_format(tmp_path):
+def test_the_order_of_pictures_is_that_of_their_names_in_any_format(tmp_path, write):
     orders = []
     for name in ["flickr8k", *FORMATS]:
         write(name, tmp_path / name)
@@ -74,7 +48,7 @@ def test_the_order_of_pictures_is_that_of_their_names_in_any_format(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["coco_json", "json_lines"])
-def test_boxes_of_phrases_arrive_as_shares_of_the_picture(name, folder, tmp_path):
+def test_boxes_of_phrases_arrive_as_shares_of_the_picture(name, folder, tmp_path, write):
     write(name, folder)
     split = load_dataset(name, cache_dir=tmp_path / "cache", data_dir=folder).splits["train"]
     expected = {}
@@ -99,117 +73,10 @@ def test_boxes_of_phrases_arrive_as_shares_of_the_picture(name, folder, tmp_path
         np.testing.assert_allclose(phrases.boxes[row], expected[key], atol=1e-6)
 
 
-# Splits that have to be made.
-
-
-def test_splits_are_made_where_none_are_given_and_keep_pictures_whole(folder):
-    write("coco_json", folder)
-    edit(folder / "captions.json", lambda d: [image.pop("split") for image in d["images"]])
-    first, problems = read(CocoJson, folder)
-    again, _ = read(CocoJson, folder)
-    other, _ = read(CocoJson, folder, split_seed=1)
-    assert first == again != other
-    assert {split: len(part) for split, part in first.items()} == {"train": 6, "val": 1, "test": 1}
-    names = [name for part in first.values() for name in part]
-    assert sorted(names) == sorted(p.name for p in PICTURES)
-    assert all(len(sentences) == 5 for part in first.values() for sentences in part.values())
-    assert problems.notes == []
-    assert problems.decisions == [
-        "splits were made at random with data.split_seed 0: 6 train, 1 val, 1 test"
-    ]
-    thirds, _ = read(CocoJson, folder, val_share=0.25, test_share=0.5)
-    assert {split: len(part) for split, part in thirds.items()} == {"train": 2, "val": 2, "test": 4}
-
-
-def test_random_splits_can_be_asked_for_and_given_ones_too(folder):
-    write("coco_json", folder)
-    given, _ = read(CocoJson, folder)
-    made, problems = read(CocoJson, folder, splits="random")
-    assert made != given
-    assert problems.decisions[0].startswith("splits were made at random")
-    edit(folder / "captions.json", lambda d: [image.pop("split") for image in d["images"]])
-    with pytest.raises(UserError, match=r"give no splits; leave --data\.splits given out"):
-        read(CocoJson, folder, splits="given")
-    with pytest.raises(UserError, match="no lists of Flickr30k Entities"):
-        read(CocoJson, folder, splits="entities")
-
-
-@pytest.mark.parametrize("builder", [CocoJson, KarpathyJson, JsonLines])
-def test_splits_of_some_pictures_only_are_an_error(builder, folder):
-    write(builder.name, folder)
-    if builder is JsonLines:
-        path = folder / "captions.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        del lines[1]["split"]
-        path.write_text("\n".join(map(json.dumps, lines)))
-    else:
-        name = "captions.json" if builder is CocoJson else "dataset.json"
-        edit(folder / name, lambda d: d["images"][1].pop("split"))
-    with pytest.raises(UserError, match=r"1 of 8 pictures have no split.*--data\.splits random"):
-        read(builder, folder)
-
-
-def test_other_spellings_of_splits_are_understood(folder):
-    write("karpathy_json", folder)
-
-    def spell(data):
-        for image in data["images"]:
-            image["split"] = {"train": "restval", "val": "Validation", "test": "test"}[
-                image["split"]
-            ]
-        data["images"][0]["split"] = "extra"
-
-    expected, _ = read(KarpathyJson, folder)
-    first = expected["train"].pop(PICTURES[0].name)
-    edit(folder / "dataset.json", spell)
-    found, problems = read(KarpathyJson, folder)
-    assert first
-    assert found == expected
-    assert problems.decisions == [
-        f"pictures of the split 'extra' are not used: 1 ({PICTURES[0].name})"
-    ]
-
-
-def test_a_picture_in_two_splits_is_kept_for_evaluation(folder):
-    write("captions_txt", folder)
-    test_name = next(p.name for p in PICTURES if p.split == "test")
-    with (folder / "train.txt").open("a") as file:
-        file.write(test_name.removesuffix(".jpg") + "\n")
-    found, problems = read(CaptionsTxt, folder)
-    assert test_name in found["test"]
-    assert test_name not in found["train"]
-    assert problems.notes == [f"{test_name} is in train and test: kept in test"]
-
-
-def test_a_split_without_pictures_is_an_error(folder):
-    write("captions_txt", folder)
-    (folder / "val.txt").write_text("")
-    with pytest.raises(UserError, match=r"no picture of the val split.*--data\.splits random"):
-        read(CaptionsTxt, folder)
-    (folder / "val.txt").unlink()
-    with pytest.raises(UserError, match=r"has train\.txt, test\.txt but no val\.txt"):
-        read(CaptionsTxt, folder)
-
-
-def test_splits_in_two_places_are_an_error(folder):
-    write("coco_json", folder)
-    numbers = {s: [p.number for p in PICTURES if p.split == s] for s in ("train", "val", "test")}
-    (folder / "splits.json").write_text(json.dumps(numbers))
-    with pytest.raises(UserError, match=r"both splits\.json and .*--data\.splits random"):
-        read(CocoJson, folder)
-    expected = {
-        s: sorted(p.name for p in PICTURES if p.split == s) for s in ("train", "val", "test")
-    }
-    edit(folder / "captions.json", lambda d: [image.pop("split") for image in d["images"]])
-    found, problems = read(CocoJson, folder)
-    assert {split: sorted(part) for split, part in found.items()} == expected
-    assert problems == Problems()
-
-
 # Two readings.
 
 
-def test_two_folders_or_files_are_an_error_that_names_the_option(folder):
+def test_two_folders_or_files_are_an_error_that_names_the_option(folder, write, read):
     write("karpathy_json", folder)
     (folder / "imgs").mkdir()
     with pytest.raises(UserError, match=r"has images and imgs.*--data\.pictures"):
@@ -223,7 +90,7 @@ def test_two_folders_or_files_are_an_error_that_names_the_option(folder):
 
 
 @pytest.mark.parametrize("builder", [CocoJson, KarpathyJson, CaptionsTxt, JsonLines])
-def test_what_is_missing_is_named_with_the_option(builder, folder, tmp_path):
+def test_what_is_missing_is_named_with_the_option(builder, folder, tmp_path, write, read):
     write(builder.name, folder)
     for path in [*folder.glob("captions*"), *folder.glob("dataset*")]:
         path.rename(tmp_path / "kept")
@@ -240,7 +107,7 @@ def test_what_is_missing_is_named_with_the_option(builder, folder, tmp_path):
     assert problems == Problems()
 
 
-def test_a_text_of_two_pictures_is_an_error(folder):
+def test_a_text_of_two_pictures_is_an_error(folder, write, read):
     write("sidecar_txt", folder)
     path = folder / "train" / PICTURES[0].name
     path.with_suffix(".png").write_bytes(path.read_bytes())
@@ -248,7 +115,7 @@ def test_a_text_of_two_pictures_is_an_error(folder):
         read(SidecarTxt, folder)
 
 
-def test_an_option_that_a_data_set_does_not_use_is_refused(folder, tmp_path):
+def test_an_option_that_a_data_set_does_not_use_is_refused(folder, tmp_path, write):
     write("sidecar_txt", folder)
     with pytest.raises(UserError, match=r"sidecar_txt does not use --data\.captions"):
         load_dataset(
@@ -259,7 +126,7 @@ def test_an_option_that_a_data_set_does_not_use_is_refused(folder, tmp_path):
         )
 
 
-def test_other_options_are_other_data(folder, tmp_path):
+def test_other_options_are_other_data(folder, tmp_path, write):
     write("coco_json", folder)
     arguments = {"cache_dir": tmp_path / "cache", "data_dir": folder}
     given = load_dataset("coco_json", **arguments)
@@ -270,7 +137,7 @@ def test_other_options_are_other_data(folder, tmp_path):
 # Bad entries.
 
 
-def test_bad_entries_of_coco_files_are_left_out_and_listed(folder):
+def test_bad_entries_of_coco_files_are_left_out_and_listed(folder, write, read, edit):
     write("coco_json", folder)
 
     def spoil(data):
@@ -295,7 +162,7 @@ def test_bad_entries_of_coco_files_are_left_out_and_listed(folder):
     ]
 
 
-def test_sentences_come_in_the_order_of_their_ids(folder):
+def test_sentences_come_in_the_order_of_their_ids(folder, write, read, edit):
     write("coco_json", folder)
     expected = read(CocoJson, folder)
     edit(folder / "captions.json", lambda d: d["annotations"].reverse())
@@ -312,14 +179,14 @@ def test_sentences_come_in_the_order_of_their_ids(folder):
         ("[" * 100_000, "nested too deeply|broken JSON"),
     ],
 )
-def test_files_of_another_form_are_errors(folder, content, message):
+def test_files_of_another_form_are_errors(folder, content, message, write, read):
     write("coco_json", folder)
     (folder / "captions.json").write_text(content)
     with pytest.raises(UserError, match=message):
         read(CocoJson, folder)
 
 
-def test_a_coco_file_is_not_taken_for_karpathys_nor_the_other_way(folder):
+def test_a_coco_file_is_not_taken_for_karpathys_nor_the_other_way(folder, write, read):
     write("coco_json", folder)
     with pytest.raises(UserError, match="use --dataset coco_json"):
         read(KarpathyJson, folder, captions="captions.json")
@@ -329,7 +196,7 @@ def test_a_coco_file_is_not_taken_for_karpathys_nor_the_other_way(folder):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
-def test_json_in_other_encodings_is_read(folder, encoding):
+def test_json_in_other_encodings_is_read(folder, encoding, write, read, edit):
     write("coco_json", folder)
     (folder / "regions.json").unlink()  # its phrases are not those of the new sentence
 
@@ -348,7 +215,7 @@ def test_json_in_other_encodings_is_read(folder, encoding):
     )
 
 
-def test_pictures_that_are_not_there_are_skipped(folder):
+def test_pictures_that_are_not_there_are_skipped(folder, write, read):
     for builder in (CocoJson, KarpathyJson, CaptionsTxt, JsonLines):
         write(builder.name, folder)
         (folder / "images" / PICTURES[0].name).unlink()
@@ -358,7 +225,7 @@ def test_pictures_that_are_not_there_are_skipped(folder):
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "/etc/secret.jpg", "gs://bucket/secret.jpg"])
-def test_names_that_lead_out_of_the_folder_are_not_followed(folder, name):
+def test_names_that_lead_out_of_the_folder_are_not_followed(folder, name, write, read, edit):
     write("coco_json", folder)
     (folder / "secret.jpg").write_bytes(PICTURES[0].jpeg)
     edit(folder / "captions.json", lambda d: d["images"][0].update(file_name=name))
@@ -367,7 +234,7 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(folder, name):
     assert problems.skipped == [f"train: {name}: leads out of the folder of pictures"]
 
 
-def test_a_picture_without_sentences_is_skipped(folder):
+def test_a_picture_without_sentences_is_skipped(folder, write, read):
     write("sidecar_txt", folder)
     (folder / "train" / "1000.txt").unlink()
     (folder / "train" / "1001.txt").write_text("\n  \n")
@@ -379,7 +246,7 @@ def test_a_picture_without_sentences_is_skipped(folder):
     ]
 
 
-def test_a_picture_named_twice_is_read_once(folder):
+def test_a_picture_named_twice_is_read_once(folder, write, read, edit):
     write("coco_json", folder)
 
     def again(data):
@@ -394,7 +261,7 @@ def test_a_picture_named_twice_is_read_once(folder):
     ]
 
 
-def test_bad_json_lines_are_skipped_and_listed(folder):
+def test_bad_json_lines_are_skipped_and_listed(folder, write, read):
     write("json_lines", folder)
     path = folder / "captions.jsonl"
     good = json.loads(path.read_text().splitlines()[0])
@@ -423,7 +290,7 @@ def test_bad_json_lines_are_skipped_and_listed(folder):
     ]
 
 
-def test_lines_of_one_picture_are_joined(folder):
+def test_lines_of_one_picture_are_joined(folder, write, read):
     write("json_lines", folder)
     lines = [
         json.dumps({"file_name": p.name, "caption": s, "split": p.split})
@@ -436,7 +303,7 @@ def test_lines_of_one_picture_are_joined(folder):
 
 
 @pytest.mark.parametrize("form", ["token", "tab"])
-def test_captions_txt_has_three_forms(folder, form):
+def test_captions_txt_has_three_forms(folder, form, write, read):
     write("captions_txt", folder)
     expected = read(CaptionsTxt, folder)
     lines = [
