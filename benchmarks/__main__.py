@@ -29,8 +29,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.case import SIZES
 from benchmarks.paths import PATHS, cases_of
-from visem_tf.files import write_atomically
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.startup import start_tensorflow
 
 _QUICK = {"rounds": 2, "sizes": SIZES[:1]}
 _HEAD = ("time", "a second", "peak MiB", "products", "NumPy", "waits")

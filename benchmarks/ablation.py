@@ -18,7 +18,7 @@ from typing import Any
 
 from visem_tf.config import Config, differences
 from visem_tf.errors import UserError
-from visem_tf.stages.run_directory import HARMLESS
+from visem_tf.runs.run_directory import HARMLESS
 
 FIGURES = {
     "val recall sum": ("best epoch", "recall_sum"),

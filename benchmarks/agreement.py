@@ -17,7 +17,7 @@ from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.metrics.caption_files import read_captions
 from visem_tf.metrics.captions import caption_scores
 from visem_tf.metrics.ranking import ranking_metrics
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 
 def by_hand(references: dict[str, list[str]], captions: dict[str, str]) -> dict[str, float]:
@@ -60,10 +60,10 @@ def main() -> None:
     parser = make_parser("benchmarks.agreement", "Compares scores with pycocoevalcap and a loop.")
     config, _ = parse_arguments(parser, finished_run=True)
     start_tensorflow()
+    from visem_tf.runs.opening import open_run
+    from visem_tf.runs.scoring import Scorer, sentence_token_ids
     from visem_tf.stages.align import load_model, read_or_build_vocabulary
     from visem_tf.stages.features import open_cache
-    from visem_tf.stages.opening import open_run
-    from visem_tf.stages.scoring import Scorer, sentence_token_ids
 
     context = open_run(config)
     split = context.data.splits[config.evaluate.split]

@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 BETAS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 
@@ -25,15 +25,15 @@ def main() -> None:
     parser.add_argument("--plot", default="", metavar="FILE", help="draw the table into this file")
     config, options = parse_arguments(parser, finished_run=True)
     start_tensorflow()
+    from visem_tf.alignment.mrf import find_segments
     from visem_tf.metrics.phrases import one_box_a_phrase
     from visem_tf.metrics.regions import alignment_accuracy
-    from visem_tf.mrf import find_segments
+    from visem_tf.runs.opening import open_run
+    from visem_tf.runs.scoring import sentence_token_ids
     from visem_tf.stages.align import load_model, read_or_build_vocabulary
     from visem_tf.stages.evaluate_regions import all_regions
     from visem_tf.stages.features import open_cache
     from visem_tf.stages.infer import align_split
-    from visem_tf.stages.opening import open_run
-    from visem_tf.stages.scoring import sentence_token_ids
 
     context = open_run(config)
     split, cache = context.data.splits["val"], open_cache(context, "val")

@@ -28,9 +28,9 @@ from visem_tf.cli import run_command
 from visem_tf.decoding import beam_search
 from visem_tf.errors import UserError
 from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.models.keras_files import load_model
-from visem_tf.regions.cache import FeatureCache
-from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.models.saving import load_model
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runs.run_directory import RunDirectory
 
 BEAMS, STEPS, PICTURES, PLAIN = 7, 20, 100, 3
 

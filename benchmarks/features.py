@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.presets import preset
+from visem_tf.config.presets import preset
 from visem_tf.regions.extractor import RegionExtractor
 
 BATCH, ROUNDS = 8, 6

@@ -50,7 +50,9 @@ def main() -> None:
             ):
                 names = {"DATA": "data", "CACHE": "cache", "RUN": "run"}
                 given = "".join(f"{k} = {str(root / v)!r}\n" for k, v in names.items())
-                quiet = "from visem_tf.quiet import start_tensorflow\nstart_tensorflow()\n"
+                quiet = (
+                    "from visem_tf.runtime.startup import start_tensorflow\nstart_tensorflow()\n"
+                )
                 print(f"{count:>7,} pictures, {part:<10} {peak(quiet + given + source):7.0f} MiB")
 
 

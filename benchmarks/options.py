@@ -27,11 +27,11 @@ from benchmarks.__main__ import machine
 from benchmarks.case import Case, Work
 from benchmarks.measuring import measure, seconds
 from benchmarks.paths.sentences import VOCABULARY, features, padded, token_rows
-from visem_tf.files import write_atomically
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.runtime.files import write_atomically
 from visem_tf.training.pipeline import epoch_batches
 
 BATCH, REGIONS, FEATURES, DIM = 100, 20, 1_280, 1_000

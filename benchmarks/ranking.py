@@ -18,9 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment import alignment_scores
+from visem_tf.alignment.scores import alignment_scores
 from visem_tf.metrics.ranking import fold_metrics, ranking_metrics
-from visem_tf.stages.scoring import Block, score_blocks
+from visem_tf.runs.scoring import Block, score_blocks
 
 IMAGES_AT_A_TIME, SENTENCES_AT_A_TIME = 100, 500
 

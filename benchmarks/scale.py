@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from visem_tf.files import write_atomically
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.startup import start_tensorflow
 
 PICTURES = (8_000, 123_000, 1_000_000, 100_000_000)
 SENTENCES, WORDS, REGIONS, FEATURES, DIM = 5, 11, 20, 1_280, 1_000
@@ -83,7 +83,7 @@ def page(found: dict[str, Any]) -> str:
 def _sizes() -> dict[str, list[str]]:
     import numpy as np
 
-    from visem_tf.regions.cache import record_fields
+    from visem_tf.regions.dataset_cache import record_fields
 
     record = np.dtype(record_fields(REGIONS, FEATURES)).itemsize
     words = SENTENCES * WORDS

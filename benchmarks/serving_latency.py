@@ -22,12 +22,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 from visem_tf.export.parity import SessionModel
-from visem_tf.export.pictures import decode_pictures
 from visem_tf.export.samples import sample_pictures
-from visem_tf.export.tflite_model import TfliteModel
+from visem_tf.export.tflite.model import TfliteModel
 
-from visem_tf.stages.captioning import Describer
-from visem_tf.trained import TrainedRun
+from visem_tf.decoding.captioner import Describer
+from visem_tf.images.decode_in_graph import decode_pictures
+from visem_tf.runs.trained import TrainedRun
 
 Ask = Callable[[list[bytes]], object]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 
 def main() -> None:
@@ -23,9 +23,9 @@ def main() -> None:
     options = parser.parse_args()
     start_tensorflow()
     import tensorflow as tf
-    from visem_tf.datasets.checking import read_and_look
     from visem_tf.datasets.folder_builder import read_ahead
     from visem_tf.datasets.records import Record
+    from visem_tf.datasets.validation import read_and_look
 
     paths = sorted(options.folder.glob("*.jpg"))[: options.pictures]
     records = [Record(path.name, path, ["a picture"]) for path in paths]

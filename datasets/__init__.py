@@ -13,8 +13,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from visem_tf import _checkout
 from visem_tf.errors import UserError
+from visem_tf.runtime import checkout as _checkout
 
 if __name__ != "visem_tf.datasets":
     _checkout.step_aside(__name__)

@@ -18,7 +18,7 @@ from visem_tf.datasets.records import Record, has_words
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, file_names
+from visem_tf.runtime.storage import AnyPath, file_names
 
 SPLIT_NAMES = {
     "train": "train",

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from visem_tf.files import write_atomically
+from visem_tf.runtime.files import write_atomically
 
 FILE_NAME = "content.json"
 

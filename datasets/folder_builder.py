@@ -18,8 +18,8 @@ from visem_tf.datasets.records import Record
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.regions.pictures import PictureError, read_picture
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.images.decode import PictureError, read_picture
+from visem_tf.runtime.storage import AnyPath, as_path
 
 
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]

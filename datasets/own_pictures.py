@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.places import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.locations import USUAL_OPTIONS, pictures_and_captions, pictures_in
 
 from visem_tf.config import DataConfig
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath
 
 
 class OwnPicturesBuilder(FolderBuilder, skip_registration=True):  # type: ignore[call-arg]

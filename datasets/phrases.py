@@ -91,7 +91,7 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
 
     Args:
         record: the picture and its phrases.
-        image: its encoded form, as of `visem_tf.regions.pictures.read_picture`.
+        image: its encoded form, as of `visem_tf.images.decode.read_picture`.
         notes: receives what was cut or dropped.
     """
     if not record.phrases:

@@ -29,7 +29,7 @@ from visem_tf.datasets.folder_builder import FolderBuilder
 
 from visem_tf.config import Config, DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, as_path, is_remote
+from visem_tf.runtime.storage import AnyPath, as_path, is_remote
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 
-from visem_tf.files import write_atomically
-from visem_tf.storage import as_path
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import as_path
 
 FILE_NAME = "problems.json"
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from visem_tf import text
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from visem_tf.datasets import schema
+from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
-from visem_tf.datasets.text_files import read_lines
 
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath
 
 
 def find_lists(folder: AnyPath) -> dict[str, AnyPath]:

@@ -12,8 +12,8 @@ from PIL import Image
 from visem_tf.datasets.loading import CaptionDataset, Split
 
 from visem_tf.errors import UserError
-from visem_tf.files import write_atomically
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import AnyPath
 
 
 def write_coco(data: CaptionDataset, folder: AnyPath) -> None:

@@ -6,7 +6,7 @@ it and `saved_model` how it lies on disk.
 This package is `visem_tf.export`, although a check-out of the repository keeps it in `export/`.
 """
 
-from visem_tf import _checkout
+from visem_tf.runtime import checkout as _checkout
 
 if __name__ != "visem_tf.export":
     _checkout.step_aside(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 _FORMATS = ("saved_model", "tflite")
 _UNREADABLE = ("empty", "fail")
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     start_tensorflow()
-    from visem_tf.working_copy import working_copy
+    from visem_tf.runtime.working_copy import working_copy
 
     export = _saved_model if options.format == "saved_model" else _tflite
     to = working_copy(options.to) if options.to else working_copy(config.run_dir) / options.format
@@ -91,10 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _saved_model(config: Any, options: Any, to: Path) -> None:
     from visem_tf.datasets import PRECOMPUTED
     from visem_tf.export.samples import sample_pictures
-    from visem_tf.export.saved_model import check_exportable, export_saved_model
-    from visem_tf.export.serving import docker_command, write_configuration
+    from visem_tf.export.saved_model.serving import docker_command, write_configuration
+    from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
 
-    from visem_tf.trained import TrainedRun
+    from visem_tf.runs.trained import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
     check_exportable(run)
@@ -119,11 +119,11 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
 
 def _tflite(config: Any, options: Any, to: Path) -> None:
     from visem_tf.export.samples import sample_pictures
-    from visem_tf.export.tflite import export_tflite
+    from visem_tf.export.tflite.writing import export_tflite
 
+    from visem_tf.config.settings import nearest
     from visem_tf.errors import UserError
-    from visem_tf.settings import nearest
-    from visem_tf.trained import TrainedRun
+    from visem_tf.runs.trained import TrainedRun
 
     variants = _names(options.variants)
     for name in variants:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from visem_tf.errors import UserError
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 Inputs = dict[str, list[bytes]]
 Outputs = dict[str, np.ndarray]

@@ -12,8 +12,8 @@ from visem_tf.export.asking import MODEL_NAME, PROTOCOLS, Outputs, connect
 
 from visem_tf.cli import run_command
 from visem_tf.errors import UserError
-from visem_tf.files import write_atomically
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import AnyPath, as_path
 
 _SIGNATURES = ("greedy", "beam", "describe_regions", "describe_regions_beam")
 

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.util import deprecation
 
+from visem_tf.decoding.captioner import Describer
 from visem_tf.regions.extractor import Regions
-from visem_tf.stages.captioning import Describer
-from visem_tf.trained import TrainedRun
+from visem_tf.runs.trained import TrainedRun
 
 Texts = dict[str, list[list[str]]]
 """Texts by what was asked (`QUESTIONS`), then by picture."""

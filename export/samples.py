@@ -9,8 +9,8 @@ from visem_tf.datasets.scenes.sampling import sample_scene
 
 from visem_tf.config import Config
 from visem_tf.errors import UserError
-from visem_tf.regions.pictures import PictureError, read_picture
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.images.decode import PictureError, read_picture
+from visem_tf.runtime.storage import AnyPath, as_path
 
 
 def sample_pictures(
@@ -27,7 +27,7 @@ def sample_pictures(
       folder: A folder of pictures, or empty.
 
     Returns:
-      Encoded pictures as `visem_tf.regions.pictures.read_picture` gives them, and in words where
+      Encoded pictures as `visem_tf.images.decode.read_picture` gives them, and in words where
       they are from.
 
     Raises:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from visem_tf.export.asking import MODEL_NAME
 
 from visem_tf.cli import run_command
-from visem_tf.quiet import start_tensorflow, without_noise
+from visem_tf.runtime.startup import start_tensorflow, without_noise
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.alignment import (
+from visem_tf.alignment.scores import (
     alignment_scores,
     is_collapsed,
     ranking_loss,

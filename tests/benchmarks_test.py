@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.alignment import alignment_scores, ranking_loss
+from visem_tf.alignment.mrf import smooth_alignment
+from visem_tf.alignment.scores import alignment_scores, ranking_loss
 from visem_tf.decoding import beam_search
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.sentence_encoder import SentenceEncoder
-from visem_tf.mrf import smooth_alignment
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from visem_tf import evaluate, fit
+from visem_tf.decoding.captioner import word_attention
 from visem_tf.errors import UserError
-from visem_tf.stages.captioning import word_attention
-from visem_tf.stages.generators import checkpoint
-from visem_tf.trained import TrainedRun
+from visem_tf.runs.generators import checkpoint
+from visem_tf.runs.trained import TrainedRun
 
 TINY = (
     "--preset smoke --regions.picture_size 96 --regions.num_regions 4 --align.epochs 2 "

@@ -9,8 +9,8 @@ import pytest
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
+from visem_tf.config.presets import preset
 from visem_tf.errors import UserError
-from visem_tf.presets import preset
 
 ROOT = Path(__file__).parents[1]
 
@@ -245,7 +245,7 @@ def test_help_and_mistakes_need_no_tensorflow():
 def test_tensorflow_starts_quietly_and_warnings_come_through():
     source = """
         import os, sys, warnings
-        from visem_tf.quiet import first_operation, start_tensorflow, without_noise
+        from visem_tf.runtime.startup import first_operation, start_tensorflow, without_noise
         start_tensorflow()
         first_operation()
         import tensorflow as tf

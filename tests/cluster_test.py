@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from visem_tf.cluster import Cluster, read_cluster, wait_for_workers
 from visem_tf.config import Config, DistributeConfig
 from visem_tf.errors import UserError
-from visem_tf.stages.opening import open_run
+from visem_tf.runs.opening import open_run
+from visem_tf.runtime.cluster import Cluster, read_cluster, wait_for_workers
 
 WORKERS = {"worker": ["a:2222", "b:2222"]}
 

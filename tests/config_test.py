@@ -5,9 +5,9 @@ import docstring_parser
 import pytest
 
 from visem_tf.config import STAGES, AlignConfig, Config, DistributeConfig, differences
+from visem_tf.config.presets import PRESETS, preset
+from visem_tf.config.settings import Settings, field_types
 from visem_tf.errors import UserError
-from visem_tf.presets import PRESETS, preset
-from visem_tf.settings import Settings, field_types
 
 
 def sections() -> list[type[Settings]]:

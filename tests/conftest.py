@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 start_tensorflow()
 
@@ -91,7 +91,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 def attending_run(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """The tiny run with an untrained generator that attends to regions, and none of regions."""
     from visem_tf.config import Config
-    from visem_tf.stages.generators import build_generator
+    from visem_tf.runs.generators import build_generator
     from visem_tf.text import Vocabulary
 
     copy = tmp_path_factory.mktemp("attending_run") / "run"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visem_tf import demo
+from visem_tf.demo import __main__ as demo
 from visem_tf.errors import UserError
 
 nicegui = pytest.importorskip("nicegui", reason="the extra `demo` is not installed")
@@ -31,8 +31,8 @@ def encoded(seed: int = 0, size: tuple[int, int] = (60, 90), form: str = "PNG") 
 
 @pytest.fixture(scope="module")
 def models(tiny_run):
-    from visem_tf.demo_models import DemoModels
-    from visem_tf.trained import TrainedRun
+    from visem_tf.demo.models import DemoModels
+    from visem_tf.runs.trained import TrainedRun
 
     return DemoModels(TrainedRun(tiny_run.path))
 
@@ -94,9 +94,9 @@ def test_visitors_at_once_get_what_each_gets_alone(models):
 def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_same(
     attending_run, models
 ):
-    from visem_tf.demo_marks import attention_marks
-    from visem_tf.demo_models import DemoModels
-    from visem_tf.trained import TrainedRun
+    from visem_tf.demo.marks import attention_marks
+    from visem_tf.demo.models import DemoModels
+    from visem_tf.runs.trained import TrainedRun
 
     attending = DemoModels(TrainedRun(attending_run.path))
     assert models.has_region_generator and not attending.has_region_generator
@@ -113,7 +113,7 @@ def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_
 
 
 def test_labels_over_the_picture_cannot_become_markup():
-    from visem_tf.demo_marks import Mark, draw_marks
+    from visem_tf.demo.marks import Mark, draw_marks
 
     svg = draw_marks([Mark((0.1, 0.2, 0.5, 0.6), "#123456", EVIL, filled=True)], (200, 100))
     assert "<img" not in svg and "&lt;img" in svg

@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.config import DistributeConfig
-from visem_tf.distribution import make_strategy, set_seed
 from visem_tf.errors import UserError
+from visem_tf.runtime.devices import make_strategy, set_seed
 
 no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="has a GPU")
 
@@ -41,7 +41,7 @@ def test_two_replicas_on_the_cpu(run_python: Callable[..., str]):
     out = run_python(
         """
 from visem_tf.config import DistributeConfig
-from visem_tf.distribution import make_strategy
+from visem_tf.runtime.devices import make_strategy
 import tensorflow as tf
 strategy = make_strategy(DistributeConfig(replicas=2))
 again = make_strategy(DistributeConfig(replicas=2))
@@ -61,7 +61,7 @@ def test_two_devices_fixture(run_on_two_devices: Callable[..., str]):
 def test_the_seed_repeats_everything(run_python: Callable[..., str]):
     source = """
 import random, numpy as np, tensorflow as tf, keras
-from visem_tf.distribution import set_seed
+from visem_tf.runtime.devices import set_seed
 for seed in (5, 5, 6):
     set_seed(seed)
     weights = keras.layers.Dense(1)
@@ -82,7 +82,7 @@ def test_a_bad_seed_is_named():
 def test_threads_are_set_before_the_start_or_refused(run_python: Callable[..., str]):
     out = run_python(
         """
-from visem_tf.distribution import use_threads
+from visem_tf.runtime.devices import use_threads
 from visem_tf.errors import UserError
 import tensorflow as tf
 use_threads(0)

@@ -160,7 +160,7 @@ def test_the_api_reference_is_made_of_the_docstrings(tmp_path: Path):
     import visem_tf
 
     render.configure(docformat="google")
-    pdoc.pdoc("visem_tf.mrf", "visem_tf.alignment", output_directory=tmp_path)
-    page = (tmp_path / "visem_tf" / "mrf.html").read_text(encoding="utf-8")
+    pdoc.pdoc("visem_tf.alignment.mrf", "visem_tf.alignment.scores", output_directory=tmp_path)
+    page = (tmp_path / "visem_tf" / "alignment" / "mrf.html").read_text(encoding="utf-8")
     assert "smooth_alignment" in page
     assert inspect.getdoc(visem_tf.smooth_alignment).splitlines()[0] in page

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from visem_tf.files import atomic_path, write_atomically
+from visem_tf.runtime.files import atomic_path, write_atomically
 
 
 def test_replaces_the_old_file_and_makes_folders(tmp_path: Path):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from visem_tf.errors import UserError
-from visem_tf.looking import Looker, looks_as_json, read_query
 from visem_tf.regions.extractor import Regions
+from visem_tf.runs.grounding import Looker, looks_as_json, read_query
+from visem_tf.runs.trained import TrainedRun
 from visem_tf.text import Vocabulary
-from visem_tf.trained import TrainedRun
 
 VOCABULARY = Vocabulary.build(["a dog runs", "a cat"], min_count=1)
 

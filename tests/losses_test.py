@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.choices import loss_names
+from visem_tf.config.registry import loss_names
 from visem_tf.losses import get_loss
 
 seeds = st.integers(0, 2**32 - 1)

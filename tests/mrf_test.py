@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.mrf import find_segments, smooth_alignment
+from visem_tf.alignment.mrf import find_segments, smooth_alignment
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from visem_tf.errors import UserError
-from visem_tf.picture_files import find_pictures
+from visem_tf.images.find import find_pictures
 
 
 def test_folders_are_searched_in_order_and_named_files_taken_as_they_are(tmp_path: Path):

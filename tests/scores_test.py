@@ -6,8 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.alignment import alignment_scores, word_region_similarities
-from visem_tf.choices import score_names
+from visem_tf.alignment.scores import alignment_scores, word_region_similarities
+from visem_tf.config.registry import score_names
 from visem_tf.scores import get_score
 
 seeds = st.integers(0, 2**32 - 1)

@@ -68,7 +68,7 @@ def test_pictures_are_ranked_and_every_word_has_its_region(
 def test_the_next_search_describes_only_what_is_new(
     tiny_run, folder: Path, words: list[str], tmp_path: Path, monkeypatch, capsys
 ):
-    from visem_tf import own_pictures
+    from visem_tf.images import prepare as own_pictures
 
     asked: list[str] = []
     read = own_pictures.read_picture

@@ -1,6 +1,6 @@
 import pytest
 
-from visem_tf.terminal import print_line, print_table, printable
+from visem_tf.runtime.terminal import print_line, print_table, printable
 
 
 def test_nothing_in_a_text_steers_the_terminal():

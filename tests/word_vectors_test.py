@@ -8,8 +8,8 @@ import pytest
 
 from visem_tf import fit
 from visem_tf.errors import UserError
+from visem_tf.models.word_vectors import WordVectors, fill_in, read_word_vectors
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
-from visem_tf.word_vectors import WordVectors, fill_in, read_word_vectors
 
 WORDS = ["dog", "cat", "café", "snow", "unseen"]
 VOCABULARY = Vocabulary([*SPECIAL_WORDS, *WORDS])
@@ -71,7 +71,7 @@ def test_another_case_is_taken_where_the_word_itself_is_not_there(tmp_path):
 
 
 def test_files_longer_than_a_block_are_read_whole(tmp_path, monkeypatch):
-    from visem_tf import word_vectors
+    from visem_tf.models import word_vectors
 
     for block in (200, 250):  # the first block holds a line, which shows whether numbers follow
         monkeypatch.setattr(word_vectors, "_BLOCK", block)

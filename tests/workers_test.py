@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.errors import UserError
-from visem_tf.workers import loss_told
+from visem_tf.runtime.workers import loss_told
 
 # 800 sentences: the last batch of both has one pair or few, so that a worker may have none at all.
 TINY = {

@@ -11,10 +11,10 @@ from visem_tf.datasets.scenes.sampling import sample_scene
 
 from visem_tf import describe, fit, search
 from visem_tf.errors import UserError
-from visem_tf.files import atomic_path, save_array, write_atomically
-from visem_tf.stages.run_directory import RunDirectory
-from visem_tf.storage import StoredPath
-from visem_tf.working_copy import _COPIES, working_copy
+from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runtime.files import atomic_path, save_array, write_atomically
+from visem_tf.runtime.storage import StoredPath
+from visem_tf.runtime.working_copy import _COPIES, working_copy
 
 
 @pytest.fixture

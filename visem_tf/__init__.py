@@ -13,16 +13,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from visem_tf import _checkout
+from visem_tf.runtime import checkout as _checkout
 
 if TYPE_CHECKING:
-    from visem_tf.alignment import alignment_scores, ranking_loss
+    from visem_tf.alignment.mrf import smooth_alignment
+    from visem_tf.alignment.scores import alignment_scores, ranking_loss
     from visem_tf.decoding import beam_search, greedy_search
     from visem_tf.models.alignment_model import AlignmentModel
     from visem_tf.models.caption_generator import CaptionGenerator
     from visem_tf.models.region_encoder import RegionEncoder
     from visem_tf.models.sentence_encoder import SentenceEncoder
-    from visem_tf.mrf import smooth_alignment
 
 __version__ = "0.1.0"
 
@@ -43,11 +43,11 @@ _HOME = {
     "CaptionGenerator": "visem_tf.models.caption_generator",
     "RegionEncoder": "visem_tf.models.region_encoder",
     "SentenceEncoder": "visem_tf.models.sentence_encoder",
-    "alignment_scores": "visem_tf.alignment",
+    "alignment_scores": "visem_tf.alignment.scores",
     "beam_search": "visem_tf.decoding",
     "greedy_search": "visem_tf.decoding",
-    "ranking_loss": "visem_tf.alignment",
-    "smooth_alignment": "visem_tf.mrf",
+    "ranking_loss": "visem_tf.alignment.scores",
+    "smooth_alignment": "visem_tf.alignment.mrf",
 }
 
 _checkout.install()

@@ -28,10 +28,10 @@ import docstring_parser
 import jsonargparse
 
 from visem_tf.config import Config, read_fields
+from visem_tf.config.presets import PRESETS, preset
+from visem_tf.config.settings import Settings, expectation, field_types, nearest
 from visem_tf.errors import UserError
-from visem_tf.presets import PRESETS, preset
-from visem_tf.settings import Settings, expectation, field_types, nearest
-from visem_tf.storage import AnyPath, absolute, as_path
+from visem_tf.runtime.storage import AnyPath, absolute, as_path
 
 DISK_PROBLEMS = (
     errno.ENOSPC,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 FORMATS = ("coco", "scan", "cache")
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--format must be one of {', '.join(FORMATS)}, not {options.format!r}")
     if not options.to:
         raise UserError("--to is missing; give the folder to write")
-    from visem_tf.storage import as_path
+    from visem_tf.runtime.storage import as_path
 
     folder = as_path(options.to)
     if folder.exists() and (not folder.is_dir() or any(True for _ in folder.iterdir())):
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     from visem_tf.datasets.loading import load_configured
     from visem_tf.datasets.writing import write_coco
-    from visem_tf.regions.exporting import write_cache, write_scan
+    from visem_tf.regions.feature_formats import write_cache, write_scan
     from visem_tf.stages.features import fill_caches
 
     data = load_configured(config)

@@ -13,18 +13,18 @@ import numpy as np
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
-from visem_tf.described import Writer, write_json
 from visem_tf.errors import UserError
-from visem_tf.picture_files import find_pictures
-from visem_tf.quiet import first_operation, start_tensorflow
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.images.find import find_pictures
+from visem_tf.report.descriptions import Writer, write_json
+from visem_tf.runtime.startup import first_operation, start_tensorflow
+from visem_tf.runtime.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
-    from visem_tf.looking import Looker, Query
-    from visem_tf.own_pictures import OwnPictures
+    from visem_tf.images.decode import PictureError
+    from visem_tf.images.prepare import OwnPictures
     from visem_tf.regions.extractor import Regions
-    from visem_tf.regions.pictures import PictureError
-    from visem_tf.trained import TrainedRun
+    from visem_tf.runs.grounding import Looker, Query
+    from visem_tf.runs.trained import TrainedRun
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -97,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = find_pictures(options.images)
     start_tensorflow()
     first_operation()
-    from visem_tf.looking import Looker, warn_of
-    from visem_tf.own_pictures import complain
-    from visem_tf.trained import TrainedRun
+    from visem_tf.images.prepare import complain
+    from visem_tf.runs.grounding import Looker, warn_of
+    from visem_tf.runs.trained import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
     if options.boxes:
@@ -145,7 +145,7 @@ def _regions(
     import tqdm
     from PIL import Image
 
-    from visem_tf.own_pictures import read_pictures
+    from visem_tf.images.prepare import read_pictures
     from visem_tf.regions.extractor import RegionExtractor, Regions
     from visem_tf.regions.given_boxes import BoxDescriber, read_boxes
 
@@ -185,7 +185,7 @@ def _regions(
 
 def _looks(looker: "Looker", query: "Query", regions: "Regions") -> list[dict[str, Any] | None]:
     """Where the words of a sentence look in each picture of a batch."""
-    from visem_tf.looking import looks_as_json
+    from visem_tf.runs.grounding import looks_as_json
 
     embeddings, mask = looker.embed(regions), np.asarray(regions.region_mask)
     looks = looker.look(embeddings, mask, query)

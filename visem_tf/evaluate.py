@@ -19,8 +19,8 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
 from visem_tf.metrics.caption_tokens import java_reason
-from visem_tf.metrics.vectors import Vectors, read_vectors
-from visem_tf.quiet import start_tensorflow
+from visem_tf.metrics.embedding_files import Vectors, read_vectors
+from visem_tf.runtime.startup import start_tensorflow
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,7 +89,9 @@ def _evaluate_run(
     alone = {"strategy": "none", "replicas": 0}  # there is nothing to share among workers
     config = config.updated({"stages": ["evaluate"], "distribute": alone})
     start_tensorflow()
-    from visem_tf.report.score_sheet import score_sheet
+    from visem_tf.report.markdown import score_sheet
+    from visem_tf.runs.opening import open_run
+    from visem_tf.runs.run_directory import RunDirectory
     from visem_tf.stages import run_stages
     from visem_tf.stages.comparing import (
         compare_runs,
@@ -98,8 +100,6 @@ def _evaluate_run(
         read_run_evidence,
     )
     from visem_tf.stages.evaluate import finished_metrics, write_metrics
-    from visem_tf.stages.opening import open_run
-    from visem_tf.stages.run_directory import RunDirectory
 
     settings, seed = config.evaluate, config.seed
     run = RunDirectory(config.run_dir)
@@ -163,7 +163,7 @@ def _evaluate_files(
         )
     start_tensorflow()
     from visem_tf.report.comparison import comparison_tables
-    from visem_tf.report.score_sheet import table_as_text
+    from visem_tf.report.markdown import table_as_text
     from visem_tf.stages.comparing import evaluate_caption_file, evaluate_vectors
 
     metrics: dict[str, Any] = {}

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ The same command again goes on where it was interrupted.
 from collections.abc import Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser("fit", "Learns alignments and descriptions from pictures with sentences.")
     config, _ = parse_arguments(parser, argv)
     start_tensorflow()
-    from visem_tf.report.summary import closing_summary
+    from visem_tf.runs.opening import open_run
     from visem_tf.stages import run_stages
-    from visem_tf.stages.opening import open_run
+    from visem_tf.stages.closing_summary import closing_summary
 
     context = open_run(config)
     run_stages(context)

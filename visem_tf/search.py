@@ -12,17 +12,17 @@ import numpy as np
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
-from visem_tf.picture_files import find_pictures, free_name
-from visem_tf.quiet import first_operation, start_tensorflow
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.images.find import find_pictures, free_name
+from visem_tf.runtime.startup import first_operation, start_tensorflow
+from visem_tf.runtime.storage import AnyPath, as_path
 
 _STORED_AT_A_TIME = 256
 
 if TYPE_CHECKING:
-    from visem_tf.looking import Looker, Query
+    from visem_tf.images.decode import PictureError
     from visem_tf.regions.extractor import Regions
-    from visem_tf.regions.pictures import PictureError
-    from visem_tf.trained import TrainedRun
+    from visem_tf.runs.grounding import Looker, Query
+    from visem_tf.runs.trained import TrainedRun
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -74,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = find_pictures(options.images)
     start_tensorflow()
     first_operation()
-    from visem_tf.looking import Looker, warn_of
-    from visem_tf.own_pictures import complain
-    from visem_tf.trained import TrainedRun
+    from visem_tf.images.prepare import complain
+    from visem_tf.runs.grounding import Looker, warn_of
+    from visem_tf.runs.trained import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
     looker = Looker(run)
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.picture:
         _draw(as_path(options.picture), results)
     if options.json:
-        from visem_tf.described import write_json
+        from visem_tf.report.descriptions import write_json
 
         write_json(as_path(options.json), results)
     complain(failures)
@@ -112,11 +112,11 @@ def stored_regions(
     """
     import tqdm
 
-    from visem_tf.own_pictures import read_pictures
+    from visem_tf.images.decode import PictureError
+    from visem_tf.images.prepare import read_pictures
     from visem_tf.regions.extractor import Regions
-    from visem_tf.regions.pictures import PictureError
-    from visem_tf.regions.store import RegionStore, identity, store_folder
-    from visem_tf.working_copy import working_copy
+    from visem_tf.regions.image_cache import RegionStore, identity, store_folder
+    from visem_tf.runtime.working_copy import working_copy
 
     settings = run.config.regions
     folder = store_folder(as_path(run.config.cache_dir), settings, run.run.tuned_cnn)
@@ -177,9 +177,9 @@ def rank(
     Returns:
       A result a sentence, in JSON's types: "sentence", "unknown_words", "searched" and "pictures",
       the best first, each with "image", "rank", "score", "words" and "segments" as of
-      `visem_tf.looking.looks_as_json`.
+      `visem_tf.runs.grounding.looks_as_json`.
     """
-    from visem_tf.looking import looks_as_json
+    from visem_tf.runs.grounding import looks_as_json
 
     embeddings, mask = looker.embed(regions), np.asarray(regions.region_mask)
     results = []
@@ -210,8 +210,8 @@ def rank(
 
 
 def _print(results: Sequence[dict[str, Any]]) -> None:
-    from visem_tf.report.pictures import place_in_words
-    from visem_tf.terminal import print_line, print_table
+    from visem_tf.report.drawing import place_in_words
+    from visem_tf.runtime.terminal import print_line, print_table
 
     for number, result in enumerate(results):
         if number:
@@ -240,9 +240,9 @@ def _draw(folder: AnyPath, results: Sequence[dict[str, Any]]) -> None:
 
     from PIL import Image
 
-    from visem_tf.files import write_atomically
-    from visem_tf.regions.pictures import read_picture
-    from visem_tf.report.pictures import as_jpeg, draw_regions
+    from visem_tf.images.decode import read_picture
+    from visem_tf.report.drawing import as_jpeg, draw_regions
+    from visem_tf.runtime.files import write_atomically
 
     taken: set[str] = set()
     for number, result in enumerate(results, start=1):

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 
 if TYPE_CHECKING:
-    from visem_tf.datasets.checking import Report
+    from visem_tf.datasets.validation import Report
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", default="", metavar="FILE", help="write all of it here, too")
     config, options = parse_arguments(parser, argv)
     start_tensorflow()
-    from visem_tf.datasets.checking import check_dataset
-    from visem_tf.files import write_atomically
-    from visem_tf.storage import as_path
+    from visem_tf.datasets.validation import check_dataset
+    from visem_tf.runtime.files import write_atomically
+    from visem_tf.runtime.storage import as_path
 
     name, _, variant = config.dataset.partition("/")
     report = check_dataset(

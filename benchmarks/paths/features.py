@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from benchmarks.case import Case
 from benchmarks.paths import products
-from visem_tf.presets import preset
+from visem_tf.config.presets import preset
 from visem_tf.regions.extractor import RegionExtractor
 
 PICTURES = {"small": 4, "middle": 8, "large": 16}

@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks.case import Case
 from benchmarks.paths.sentences import lengths
 from benchmarks.reference import alignment as reference
-from visem_tf.mrf import smooth_alignment
+from visem_tf.alignment.mrf import smooth_alignment
 
 SENTENCES = {"small": 1_000, "middle": 5_000, "large": 30_000}
 REGIONS, DIM, AT_A_TIME, PLAIN = 20, 1_000, 500, 50

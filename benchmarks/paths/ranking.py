@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from benchmarks.case import Case
 from benchmarks.reference import alignment as reference
-from visem_tf.alignment import alignment_scores
+from visem_tf.alignment.scores import alignment_scores
 from visem_tf.metrics.ranking import ranking_metrics
-from visem_tf.stages.scoring import score_blocks
+from visem_tf.runs.scoring import score_blocks
 
 PICTURES = {"small": 250, "middle": 500, "large": 1_000}
 REGIONS, WORDS, DIM = 20, 11, 1_000

@@ -11,7 +11,7 @@ from benchmarks.case import Case
 from benchmarks.paths import products
 from benchmarks.paths.sentences import lengths
 from benchmarks.reference import alignment as reference
-from visem_tf.alignment import alignment_scores
+from visem_tf.alignment.scores import alignment_scores
 
 PAIRS = {"small": 50, "middle": 100, "large": 200}
 REGIONS, DIM, PLAIN = 20, 1_000, 25

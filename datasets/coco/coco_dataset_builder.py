@@ -10,17 +10,17 @@ import tensorflow_datasets as tfds
 from etils import epath
 from visem_tf.datasets import schema
 from visem_tf.datasets.coco.from_tfds import generate_examples
-from visem_tf.datasets.coco_files import read_captions, with_instances
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.karpathy_files import read_karpathy
-from visem_tf.datasets.places import pictures_in
+from visem_tf.datasets.formats.coco import read_captions, with_instances
+from visem_tf.datasets.formats.karpathy import read_karpathy
+from visem_tf.datasets.locations import pictures_in
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath
 
 KARPATHY_FILE = "dataset_coco.json"
 YEARS = ("2014", "2017")

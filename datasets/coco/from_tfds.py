@@ -12,8 +12,8 @@ from visem_tf.datasets.phrases import phrase_rows, phrases_of_objects
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Phrase, Record, safe_image_id, tokenized
 
-from visem_tf.regions.pictures import PictureError, read_picture
-from visem_tf.storage import as_path
+from visem_tf.images.decode import PictureError, read_picture
+from visem_tf.runtime.storage import as_path
 
 SPLITS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
 """Which splits of `coco_captions` make up ours."""

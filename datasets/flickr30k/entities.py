@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.problems import listed
 from visem_tf.datasets.records import Phrase, Record, tokenized
-from visem_tf.datasets.text_files import read_lines
 
-from visem_tf.storage import AnyPath, file_names
+from visem_tf.runtime.storage import AnyPath, file_names
 
 _PHRASE = re.compile(r"\[/EN#(?P<chain>[^/\s\]]+)/(?P<type>\S+)\s+(?P<words>[^\]]*)\]")
 

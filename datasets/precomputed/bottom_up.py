@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.places import below
+from visem_tf.datasets.locations import below
 from visem_tf.datasets.precomputed.captions import captions_file, read_sentences
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
@@ -22,7 +22,7 @@ from visem_tf.datasets.region_source import RegionBlock, RegionSource, with_fram
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath
 
 _FIELDS = 6
 _PICTURES_AT_A_TIME = 32

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from visem_tf.datasets.coco_files import read_captions
-from visem_tf.datasets.karpathy_files import read_karpathy
-from visem_tf.datasets.places import one_of
+from visem_tf.datasets.formats.coco import read_captions
+from visem_tf.datasets.formats.karpathy import read_karpathy
+from visem_tf.datasets.formats.text import read_json
+from visem_tf.datasets.locations import one_of
 from visem_tf.datasets.records import Record
-from visem_tf.datasets.text_files import read_json
 
 from visem_tf.config import DataConfig
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath
 
 CAPTIONS = (
     "dataset.json",

@@ -9,7 +9,7 @@ from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.region_source import RegionBlock
 
-from visem_tf.storage import as_path
+from visem_tf.runtime.storage import as_path
 
 LARGEST = float(np.finfo(np.float16).max)
 """The largest feature: the cache keeps them in half precision."""

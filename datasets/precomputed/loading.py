@@ -19,7 +19,7 @@ from visem_tf.datasets.region_source import RegionSource
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, as_path
+from visem_tf.runtime.storage import AnyPath, as_path
 
 NEEDS = (
     "precomputed needs a folder with one of: vgg_feats.mat and dataset.json (neuraltalk); "

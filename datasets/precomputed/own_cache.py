@@ -2,7 +2,7 @@
 
 train/sentences.jsonl   {"image_id", "file_name", "sentences", "phrases"} a line
 train/key.json          {"boxes": whether they are known}
-train/regions-00000-of-00024.npy …   records as in `visem_tf.regions.cache`
+train/regions-00000-of-00024.npy …   records as in `visem_tf.regions.dataset_cache`
 val/ test/              the same
 """
 
@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 from visem_tf.datasets import schema
+from visem_tf.datasets.formats.text import read_json, read_lines
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Phrase, Record
 from visem_tf.datasets.region_source import RegionBlock, RegionSource
-from visem_tf.datasets.text_files import read_json, read_lines
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, readable
+from visem_tf.runtime.storage import AnyPath, readable
 
 SENTENCES = "sentences.jsonl"
 KEY = "key.json"

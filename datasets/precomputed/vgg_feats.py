@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.karpathy_files import read_karpathy
-from visem_tf.datasets.places import below
+from visem_tf.datasets.formats.karpathy import read_karpathy
+from visem_tf.datasets.formats.text import read_json
+from visem_tf.datasets.locations import below
 from visem_tf.datasets.precomputed.captions import captions_file
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.region_source import RegionBlock, RegionSource
-from visem_tf.datasets.text_files import read_json
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, readable
+from visem_tf.runtime.storage import AnyPath, readable
 
 _PICTURES_AT_A_TIME = 256
 

@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from etils import epath
 from visem_tf.datasets import schema
-from visem_tf.datasets.coco_files import corners
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.places import pictures_in
+from visem_tf.datasets.formats.coco import corners
+from visem_tf.datasets.formats.text import read_json
+from visem_tf.datasets.locations import pictures_in
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Phrase, Record
-from visem_tf.datasets.text_files import read_json
 
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
-from visem_tf.storage import AnyPath, file_names
+from visem_tf.runtime.storage import AnyPath, file_names
 
 REGIONS = "region_descriptions.json"
 IMAGES = "image_data.json"

@@ -12,8 +12,8 @@ from visem_tf.datasets.precomputed import dummy_data as features_of
 
 from visem_tf import convert, validate
 from visem_tf.errors import UserError
-from visem_tf.files import atomic_path, write_atomically
-from visem_tf.storage import StoredPath, absolute, as_path
+from visem_tf.runtime.files import atomic_path, write_atomically
+from visem_tf.runtime.storage import StoredPath, absolute, as_path
 
 PICTURES = dummy_data.draw_pictures(train=3, val=2, test=2)
 FORMATS = [

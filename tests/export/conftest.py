@@ -11,18 +11,18 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model import Export, export_saved_model
+from visem_tf.export.saved_model.writing import Export, export_saved_model
 
 from visem_tf.config import Config
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.keras_files import save_model
 from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.saving import save_model
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.backbone import FEATURE_DIM
-from visem_tf.stages.generators import build_generator
-from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.runs.generators import build_generator
+from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runs.trained import TrainedRun
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
-from visem_tf.trained import TrainedRun
 
 WORDS = (*SPECIAL_WORDS, "a", "dog", "naïve", "red", "ball", "runs")
 SETTINGS = {

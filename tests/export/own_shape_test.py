@@ -5,14 +5,14 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from visem_tf.export.saved_model import export_saved_model
-from visem_tf.export.tflite import export_tflite
+from visem_tf.export.saved_model.writing import export_saved_model
+from visem_tf.export.tflite.writing import export_tflite
 
 from visem_tf.errors import UserError
+from visem_tf.images.decode import read_picture
 from visem_tf.regions.backbone import load_backbone
-from visem_tf.regions.pictures import read_picture
 from visem_tf.regions.tuning import TrainableCNN
-from visem_tf.trained import TrainedRun
+from visem_tf.runs.trained import TrainedRun
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from visem_tf.export.pictures import all_readable, decode_pictures
 
+from visem_tf.images.decode import read_picture
+from visem_tf.images.decode_in_graph import all_readable, decode_pictures
 from visem_tf.regions.extractor import prepare_picture
-from visem_tf.regions.pictures import read_picture
 
 SIZE = 32
 

@@ -22,9 +22,14 @@ from PIL import Image
 from visem_tf.export import client
 from visem_tf.export.asking import connect, predict_request, rest_outputs
 from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model import Export
+from visem_tf.export.saved_model.serving import (
+    BATCH_SIZES,
+    WARM_UP,
+    docker_command,
+    write_configuration,
+)
+from visem_tf.export.saved_model.writing import Export
 from visem_tf.export.served_model import ServedModel
-from visem_tf.export.serving import BATCH_SIZES, WARM_UP, docker_command, write_configuration
 from visem_tf.export.stand_in_server import StandIn
 from visem_tf.export.versions import new_version
 

@@ -16,15 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from visem_tf.export.__main__ import main
-from visem_tf.export.tflite import TfliteExport, convert, export_tflite
-from visem_tf.export.tflite_files import joined, operators
-from visem_tf.export.tflite_functions import TfliteFunctions, embed_padded, whole_number_weights
-from visem_tf.export.tflite_model import TfliteModel
+from visem_tf.export.tflite.files import joined, operators
+from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded, whole_number_weights
+from visem_tf.export.tflite.model import TfliteModel
+from visem_tf.export.tflite.writing import TfliteExport, convert, export_tflite
 
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import prepare_picture
 from visem_tf.regions.resample import triangle_weights
-from visem_tf.trained import TrainedRun
+from visem_tf.runs.trained import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "describe_with_litert.py"
@@ -211,7 +211,7 @@ def test_the_example_needs_nothing_else(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    from visem_tf.regions.pictures import read_picture
+    from visem_tf.images.decode import read_picture
 
     upright = read_picture(turned)
     assert upright != turned

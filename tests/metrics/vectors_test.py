@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from visem_tf.errors import UserError
-from visem_tf.metrics.vectors import read_vectors
-from visem_tf.stages.scoring import score_vectors
+from visem_tf.metrics.embedding_files import read_vectors
+from visem_tf.runs.scoring import score_vectors
 
 RNG = np.random.default_rng(0)
 IMAGES, SENTENCES = RNG.normal(size=[3, 4]), RNG.normal(size=[6, 4])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.choices import cell_names
+from visem_tf.config.registry import cell_names
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.cells import get_cell
 

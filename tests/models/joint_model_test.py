@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from visem_tf.alignment.mrf import find_segments
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.joint_model import JointModel, cut_snippets
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
-from visem_tf.mrf import find_segments
 
 VOCABULARY, DIM, FEATURES, WORD, SENTENCES, LONGEST = 20, 12, 9, 10, 8, 5
 

@@ -17,8 +17,8 @@ from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.models.keras_files import load_model, read_versions, save_model
 from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.saving import load_model, read_versions, save_model
 from visem_tf.models.sentence_encoder import SentenceEncoder
 
 RNG = np.random.default_rng(0)

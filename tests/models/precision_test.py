@@ -7,12 +7,12 @@ from visem_tf.models import alignment_model
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.models.keras_files import load_model, save_model
 from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.saving import load_model, save_model
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.extractor import Regions
-from visem_tf.stages.scoring import Scorer
+from visem_tf.runs.scoring import Scorer
 
 rng = np.random.default_rng(0)
 REGIONS = {

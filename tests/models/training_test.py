@@ -2,7 +2,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.models.training import all_reduce_sum, apply_global_gradients, gather, replica_count
+from visem_tf.models.global_batch import (
+    all_reduce_sum,
+    apply_global_gradients,
+    gather,
+    replica_count,
+)
 
 
 class Linear(keras.Model):
@@ -60,7 +65,7 @@ def test_repeated_rows_of_an_embedding_are_summed_before_clipping():
 
 GATHER = """
 import numpy as np
-from visem_tf.models.training import all_reduce_sum, gather, replica_count
+from visem_tf.models.global_batch import all_reduce_sum, gather, replica_count
 
 @tf.function
 def run():

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.errors import UserError
+from visem_tf.images.decode import read_picture
 from visem_tf.regions import backbone
 from visem_tf.regions.backbone import load_backbone, weights_path
 from visem_tf.regions.extractor import prepare_picture
-from visem_tf.regions.pictures import read_picture
 
 MILITARY_UNIFORM = 652  # of the 1,000 ImageNet classes
 

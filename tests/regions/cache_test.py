@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
-from visem_tf.regions import cache as cache_module
-from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key
+from visem_tf.regions import dataset_cache as cache_module
+from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key
 from visem_tf.regions.extractor import Regions
 
 COUNT, R, F = 11, 3, 4

@@ -40,7 +40,7 @@ def test_the_largest_picture_takes_little_more_than_its_bytes(tmp_path, run_pyth
     grown = run_python(
         f"""
 import resource, sys
-from visem_tf.quiet import start_tensorflow
+from visem_tf.runtime.startup import start_tensorflow
 start_tensorflow()
 import tensorflow as tf
 from visem_tf.regions.extractor import prepare_picture

@@ -9,7 +9,7 @@ from PIL import Image
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
-from visem_tf.regions.cache import cache_key
+from visem_tf.regions.dataset_cache import cache_key
 from visem_tf.regions.extractor import (
     FRAME,
     NOTHING,
@@ -17,7 +17,7 @@ from visem_tf.regions.extractor import (
     extents_of,
     prepare_picture,
 )
-from visem_tf.regions.own_shape import describe_in_own_shape, nearest_shape, shapes
+from visem_tf.regions.native_aspect import describe_in_own_shape, nearest_shape, shapes
 from visem_tf.regions.resample import crop_and_resize
 
 SETTINGS = {"picture_size": 128, "frame_size": 64, "crop_size": 48, "num_regions": 4}

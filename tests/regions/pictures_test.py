@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from visem_tf.errors import UserError
-from visem_tf.regions.pictures import MAX_PIXELS, PictureError, decode_picture, read_picture
+from visem_tf.images.decode import MAX_PIXELS, PictureError, decode_picture, read_picture
 
 
 def smooth_picture(width=37, height=23):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.choices import proposer_names
 from visem_tf.config import RegionsConfig
+from visem_tf.config.registry import proposer_names
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.proposers import build_proposer, kept_by_suppression

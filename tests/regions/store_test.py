@@ -6,7 +6,7 @@ import pytest
 
 from visem_tf.config import RegionsConfig
 from visem_tf.regions.extractor import Regions
-from visem_tf.regions.store import RegionStore, identity, store_folder
+from visem_tf.regions.image_cache import RegionStore, identity, store_folder
 
 
 def regions(count: int, seed: int = 0) -> Regions:

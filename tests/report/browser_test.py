@@ -8,9 +8,9 @@ from PIL import Image
 
 from visem_tf.report.attention import looked_caption
 from visem_tf.report.curves import training_curves
+from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import GalleryPicture, align_picture
 from visem_tf.report.page import Page, WordScores, render
-from visem_tf.report.pictures import as_jpeg
 from visem_tf.report.tables import metric_tables
 
 EVIL = "</script><img src=x onerror=alert(1)>"

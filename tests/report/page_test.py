@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from visem_tf.report.curves import training_curves
+from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import GalleryPicture, align_picture
 from visem_tf.report.page import Page, headline, render
-from visem_tf.report.pictures import as_jpeg
 from visem_tf.report.tables import Table, metric_tables
 
 EVIL = "<script>alert('&\"')</script>"

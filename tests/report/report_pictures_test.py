@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visem_tf.report.pictures import COLOURS, as_jpeg, draw_attention, draw_regions
+from visem_tf.report.drawing import COLOURS, as_jpeg, draw_attention, draw_regions
 
 
 def luminance(colour: str) -> float:

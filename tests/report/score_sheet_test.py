@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from visem_tf.report.score_sheet import score_sheet
+from visem_tf.report.markdown import score_sheet
 
 DIFFERENCE = {"first": 20.0, "second": 15.0, "difference": 5.0, "low": 1.0, "high": 9.04, "p": 0.02}
 

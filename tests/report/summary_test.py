@@ -9,8 +9,8 @@ import tensorflow as tf
 from visem_tf.datasets.loading import CaptionDataset, Split
 
 from visem_tf.config import Config
-from visem_tf.report.summary import closing_summary
 from visem_tf.stages import Context, RunDirectory
+from visem_tf.stages.closing_summary import closing_summary
 
 RECALLS = {"r1": 29.2, "r5": 59.4, "r10": 72.6, "median_rank": 3.0}
 CHANCE = {"r1": 0.2, "r5": 1.0, "r10": 2.0, "median_rank": 324.0}

@@ -8,8 +8,8 @@ import pytest
 
 from visem_tf import fit
 from visem_tf.errors import UserError
+from visem_tf.runs.trained import TrainedRun
 from visem_tf.stages import joint
-from visem_tf.trained import TrainedRun
 
 TINY = (
     "--preset smoke --regions.picture_size 96 --regions.num_regions 4 --align.epochs 3 "

@@ -14,10 +14,10 @@ from visem_tf.datasets.loading import CaptionDataset, Split
 
 from visem_tf.config import Config
 from visem_tf.models.sentence_generator import SentenceGenerator
-from visem_tf.regions.cache import _FIELDS, FeatureCache
+from visem_tf.regions.dataset_cache import _FIELDS, FeatureCache
+from visem_tf.runs.generators import build_generator
 from visem_tf.stages import Context, RunDirectory, report, run_stages
 from visem_tf.stages.align import build_model
-from visem_tf.stages.generators import build_generator
 from visem_tf.text import Vocabulary
 
 EVIL = "<script>alert(1)</script>"

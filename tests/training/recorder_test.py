@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from visem_tf.models.training import GlobalBatchModel, apply_global_gradients
-from visem_tf.training.recorder import Recorder
+from visem_tf.models.global_batch import GlobalBatchModel, apply_global_gradients
+from visem_tf.training.tensorboard import Recorder
 
 ROWS = np.arange(24.0, dtype=np.float32).reshape(12, 2)
 
@@ -111,7 +111,7 @@ import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import pathlib, time
 import tensorflow as tf
-from visem_tf.training.recorder import Recorder
+from visem_tf.training.tensorboard import Recorder
 
 tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)

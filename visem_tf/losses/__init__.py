@@ -9,7 +9,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from visem_tf.choices import loss_names
+from visem_tf.config.registry import loss_names
 
 
 class Loss(Protocol):

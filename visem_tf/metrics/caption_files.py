@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from visem_tf.errors import UserError
-from visem_tf.files import write_atomically
-from visem_tf.storage import as_path
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import as_path
 
 
 def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:

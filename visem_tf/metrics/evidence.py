@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from visem_tf.files import atomic_path
+from visem_tf.runtime.files import atomic_path
 
 MEDIAN = "median"
 _SEPARATOR = "|"

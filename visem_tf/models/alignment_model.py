@@ -5,17 +5,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from visem_tf import alignment
+from visem_tf.alignment import scores as alignment
 from visem_tf.losses import get_loss, hinge_sum
-from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
-from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_encoder import SentenceEncoder
-from visem_tf.models.training import (
+from visem_tf.models.global_batch import (
     GlobalBatchModel,
     apply_global_gradients,
     gather,
     replica_count,
 )
+from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.models.words_in_context import WordsInContext
 from visem_tf.scores import get_score
 from visem_tf.text import PAD_ID
@@ -40,7 +40,7 @@ class AlignmentModel(GlobalBatchModel):
 
     Logged for every epoch: "loss", the objective C divided by the number of pairs; "score_spread",
     the mean distance of true and false scores; "collapsed", the share of the batches in which all
-    pairs got the same score, so that the loss is 2 (B - 1) margin (`visem_tf.alignment`).
+    pairs got the same score, so that the loss is 2 (B - 1) margin (`visem_tf.alignment.scores`).
 
     Args:
       region_encoder: makes region embeddings.
@@ -153,7 +153,7 @@ class AlignmentModel(GlobalBatchModel):
         word_mask: tf.Tensor | None = None,
         chunk_size: int | tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """`visem_tf.alignment.alignment_scores` with the options of this model, [B, N]."""
+        """`visem_tf.alignment.scores.alignment_scores` with the options of this model, [B, N]."""
         return alignment.alignment_scores(
             region_embeddings,
             word_embeddings,

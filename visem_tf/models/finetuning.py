@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.training import GlobalBatchModel, apply_global_gradients, replica_count
+from visem_tf.models.global_batch import GlobalBatchModel, apply_global_gradients, replica_count
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.tuning import TrainableCNN
 

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.global_batch import GlobalBatchModel, apply_global_gradients, replica_count
 from visem_tf.models.sentence_generator import SentenceGenerator
-from visem_tf.models.training import GlobalBatchModel, apply_global_gradients, replica_count
 from visem_tf.text import PAD_ID, with_start_and_end
 
 
@@ -86,7 +86,8 @@ class JointModel(GlobalBatchModel):
 
         Args:
           regions: int [S, T], the region of every word of the training split, as of
-            `visem_tf.mrf.smooth_alignment`; -1 in the padding. All -1: there are no snippets.
+            `visem_tf.alignment.mrf.smooth_alignment`; -1 in the padding. All -1: there are no
+            snippets.
         """
         num_sentences, width = self.snippet_regions.shape
         whole = np.full((num_sentences, width), -1, np.int32)
@@ -147,7 +148,7 @@ class JointModel(GlobalBatchModel):
 def cut_snippets(
     token_ids: tf.Tensor, regions: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.RaggedTensor]:
-    """Maximal runs of words with one region, in graph; `visem_tf.mrf.find_segments` finds the same.
+    """Maximal runs of words with one region, in graph, as `find_segments` finds them in NumPy.
 
     Args:
       token_ids: int32 [B, T].

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.models.cells import get_cell
+from visem_tf.models.global_batch import GlobalBatchModel, all_reduce_sum, apply_global_gradients
 from visem_tf.models.sampled_softmax import SampledSoftmax
 from visem_tf.models.scheduled_sampling import ScheduledSampling
-from visem_tf.models.training import GlobalBatchModel, all_reduce_sum, apply_global_gradients
 from visem_tf.models.word_dropout import WordDropout
 from visem_tf.text import PAD_ID
 

@@ -14,9 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
+from visem_tf.images.decode import decode_picture
 from visem_tf.regions.backbone import Describing, load_backbone
-from visem_tf.regions.own_shape import describe_in_own_shape
-from visem_tf.regions.pictures import decode_picture
+from visem_tf.regions.native_aspect import describe_in_own_shape
 from visem_tf.regions.proposers import Proposals, build_proposer
 from visem_tf.regions.resample import crop_and_resize, pool_regions
 from visem_tf.regions.tuning import load_tuned
@@ -48,7 +48,7 @@ def prepare_picture(encoded: tf.Tensor, size: int, resolution: str = "square") -
     """Decodes a picture and brings it to a square, anti-aliased.
 
     Args:
-      encoded: string scalar, as `visem_tf.regions.pictures.read_picture` gives it.
+      encoded: string scalar, as `visem_tf.images.decode.read_picture` gives it.
       size: Side P in pixels.
       resolution: "square" warps the picture; "own" lays it into the top left corner, made smaller
         only where its longer side is more than P.

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import FRAME, RegionExtractor, Regions
-from visem_tf.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath
 
 BOX_FORMATS = ("rel_yxyx", "rel_xyxy", "yxyx", "xyxy", "xywh", "center_xywh")
 """How the numbers of a box are meant, in KerasCV's names; without `rel_` in pixels."""

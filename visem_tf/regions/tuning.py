@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.errors import UserError
-from visem_tf.files import atomic_path
 from visem_tf.regions.backbone import Backbone, load_backbone
+from visem_tf.runtime.files import atomic_path
 
 LAST_BLOCK = 8
 """The number that stands for the last convolution, after the seven blocks."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visem_tf.report.pictures import place_in_words
+from visem_tf.report.drawing import place_in_words
 
 _NAMED = 3
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visem_tf.mrf import find_segments
+from visem_tf.alignment.mrf import find_segments
 from visem_tf.report.attention import LookedCaption
-from visem_tf.report.pictures import COLOURS, place_in_words
+from visem_tf.report.drawing import COLOURS, place_in_words
 
 GROUPS = ("best", "random", "worst")
 """Pictures whose own sentence ranks first, any pictures, and those where it ranks last."""

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from PIL import Image, ImageDraw, ImageFont
 from tensorboard.plugins import projector
 
-from visem_tf.files import write_atomically
+from visem_tf.runtime.files import write_atomically
 
 _TILE = 48
 

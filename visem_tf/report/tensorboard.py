@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.plugins.hparams import api as hp
 
-from visem_tf.report.pictures import draw_regions
+from visem_tf.report.drawing import draw_regions
 
 
 @dataclass(frozen=True)

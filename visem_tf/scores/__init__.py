@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from visem_tf.choices import score_names
+from visem_tf.config.registry import score_names
 
 
 class Products(NamedTuple):

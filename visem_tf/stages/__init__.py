@@ -19,7 +19,7 @@ import numpy as np
 
 from visem_tf.config import STAGES, Config
 from visem_tf.errors import UserError
-from visem_tf.stages.run_directory import RunDirectory
+from visem_tf.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,7 +48,7 @@ class Context:
     @property
     def is_chief(self) -> bool:
         """Whether this process, of all that train together, is the one that writes."""
-        from visem_tf.workers import worker_index
+        from visem_tf.runtime.workers import worker_index
 
         return worker_index(self.strategy) == 0
 
@@ -89,7 +89,7 @@ def run_stages(
     Raises:
         UserError: a stage needs one that is neither finished nor asked for.
     """
-    from visem_tf.workers import loss_told
+    from visem_tf.runtime.workers import loss_told
 
     run, wanted = context.run, [s for s in STAGES if s in context.config.stages]
     for stage in wanted:
@@ -121,7 +121,7 @@ def _run_stage(
     progress: Callable[[str], object],
 ) -> None:
     """Runs a stage, unless it is finished; all workers do as the chief does."""
-    from visem_tf.workers import anyone
+    from visem_tf.runtime.workers import anyone
 
     run, label = context.run, f"{place} {stage}"
     module = importlib.import_module(f"visem_tf.stages.{stage}")
@@ -150,6 +150,6 @@ def _run_stage(
 
 def _chief_says(context: Context, answer: bool) -> bool:
     """The chief's answer, in all workers; they wait here for each other."""
-    from visem_tf.workers import chiefs_word
+    from visem_tf.runtime.workers import chiefs_word
 
     return bool(chiefs_word(context.strategy, np.array([answer], np.float64))[0])

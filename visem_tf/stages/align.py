@@ -8,22 +8,22 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
-from visem_tf.models import keras_files
+from visem_tf.models import saving as keras_files
 from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
 from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.models.word_vectors import fill_in, read_word_vectors
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.report.previews import AlignmentWatch, record
+from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
+from visem_tf.runtime.devices import set_seed
 from visem_tf.stages import Context
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
-from visem_tf.stages.watching import AlignmentWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.pipeline import Part, alignment_examples, epoch_batches
-from visem_tf.word_vectors import fill_in, read_word_vectors
 
 ALL_WORKERS = True
 

@@ -13,8 +13,8 @@ from typing import Any
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset, load_configured
 from visem_tf.errors import UserError
+from visem_tf.runtime.storage import is_remote
 from visem_tf.stages.features import Describer, cache_of
-from visem_tf.storage import is_remote
 
 SHARDS_AT_A_TIME = 8
 """Shards of one piece of work: reading begins anew for each piece."""

@@ -11,12 +11,12 @@ from visem_tf.config import EvaluateConfig
 from visem_tf.errors import UserError
 from visem_tf.metrics.bootstrap import differences
 from visem_tf.metrics.captions import CaptionScorer
+from visem_tf.metrics.embedding_files import Vectors
 from visem_tf.metrics.evidence import MEDIAN, Evidence, load_evidence
-from visem_tf.metrics.vectors import Vectors
+from visem_tf.runs.scoring import score_vectors
+from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.working_copy import working_copy
 from visem_tf.stages.evaluate import evaluate_ranking, figure_intervals
-from visem_tf.stages.scoring import score_vectors
-from visem_tf.storage import as_path
-from visem_tf.working_copy import working_copy
 
 _BASELINES = (
     "ranking_whole_frame.",

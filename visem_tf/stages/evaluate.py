@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 
 from visem_tf.config import Config
-from visem_tf.files import write_atomically
 from visem_tf.metrics.bootstrap import intervals
 from visem_tf.metrics.caption_tokens import java_reason
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.evidence import Evidence, ranking_evidence, save_evidence
 from visem_tf.metrics.published import recognise_split
 from visem_tf.metrics.ranking import chance_ranking, fold_metrics, ranking_summary, ranks
-from visem_tf.report.score_sheet import score_sheet
+from visem_tf.report.markdown import score_sheet
+from visem_tf.runs.run_directory import SEARCH
+from visem_tf.runs.scoring import Scorer, sentence_token_ids
+from visem_tf.runtime.files import write_atomically
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.evaluate_captions import Experiment, evaluate_captions
 from visem_tf.stages.evaluate_regions import evaluate_regions
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.run_directory import SEARCH
-from visem_tf.stages.scoring import Scorer, sentence_token_ids
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -6,16 +6,16 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.datasets.loading import Phrases, Split
+from visem_tf.decoding.captioner import Describer
 from visem_tf.metrics.captions import BLEU, CaptionScorer
 from visem_tf.metrics.dense import DenseCaptions, dense_caption_map
 from visem_tf.metrics.evidence import Evidence
 from visem_tf.metrics.phrases import each_against_the_others, one_box_a_phrase
 from visem_tf.metrics.regions import ALIGNMENT_FIGURES, alignment_accuracy, alignment_hits
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.stages import Context
-from visem_tf.stages.captioning import Describer
 from visem_tf.stages.evaluate_captions import Experiment
 from visem_tf.stages.generate import load_generator
 from visem_tf.stages.infer import align_split

@@ -11,12 +11,12 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.datasets.loading import CaptionDataset
 from visem_tf.datasets.region_source import RegionSource
-from visem_tf.regions.cache import FeatureCache, cache_folder, cache_key, precomputed_key
+from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, precomputed_key
 from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.workers import num_workers, wait_for_all, worker_index
+from visem_tf.runtime.working_copy import working_copy
 from visem_tf.stages import Context
-from visem_tf.storage import as_path
-from visem_tf.workers import num_workers, wait_for_all, worker_index
-from visem_tf.working_copy import working_copy
 
 ALL_WORKERS = True
 

@@ -14,19 +14,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.distribution import set_seed
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.finetuning import FinetuningModel
-from visem_tf.models.keras_files import load_model, save_model
+from visem_tf.models.saving import load_model, save_model
 from visem_tf.regions.backbone import load_backbone
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import RegionExtractor, prepare_picture
 from visem_tf.regions.tuning import TrainableCNN
+from visem_tf.report.previews import record
+from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
+from visem_tf.runtime.devices import set_seed
 from visem_tf.stages import Context, features
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
-from visem_tf.stages.watching import record
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule

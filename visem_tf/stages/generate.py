@@ -11,16 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.distribution import set_seed
+from visem_tf.alignment.mrf import find_segments
 from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_generator import SentenceGenerator
-from visem_tf.mrf import find_segments
-from visem_tf.regions.cache import FeatureCache
-from visem_tf.stages import Context
-from visem_tf.stages.align import load_model, read_or_build_vocabulary
-from visem_tf.stages.features import open_cache
-from visem_tf.stages.generators import (
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.report.previews import SentenceWatch, record
+from visem_tf.runs.generators import (
     GENERATORS,
     build_generator,
     checkpoint,
@@ -31,10 +28,13 @@ from visem_tf.stages.generators import (
     read_generator,
     title_of,
 )
+from visem_tf.runs.scoring import sentence_token_ids
+from visem_tf.runtime.devices import set_seed
+from visem_tf.stages import Context
+from visem_tf.stages.align import load_model, read_or_build_vocabulary
+from visem_tf.stages.features import open_cache
 from visem_tf.stages.infer import align_split
-from visem_tf.stages.scoring import sentence_token_ids
 from visem_tf.stages.self_critical import fine_tune
-from visem_tf.stages.watching import SentenceWatch, record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer

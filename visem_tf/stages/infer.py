@@ -14,16 +14,16 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from visem_tf.alignment.mrf import find_segments, smooth_alignment
+from visem_tf.alignment.segments import snippet_as_json
 from visem_tf.config import Config
-from visem_tf.files import atomic_path
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.mrf import find_segments, smooth_alignment
-from visem_tf.regions.cache import FeatureCache
-from visem_tf.snippets import snippet_as_json
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runs.scoring import sentence_token_ids
+from visem_tf.runtime.files import atomic_path
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.scoring import sentence_token_ids
 from visem_tf.text import PAD_ID, tokenize
 
 _SENTENCES_AT_A_TIME = 200

@@ -13,18 +13,18 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.distribution import set_seed
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.joint_model import JointModel
-from visem_tf.models.keras_files import save_model
+from visem_tf.models.saving import save_model
 from visem_tf.models.sentence_generator import SentenceGenerator
+from visem_tf.report.previews import record
+from visem_tf.runs.generators import GENERATORS, build_generator
+from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
+from visem_tf.runtime.devices import set_seed
 from visem_tf.stages import Context
 from visem_tf.stages.align import build_model, load_word_vectors, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.generators import GENERATORS, build_generator
 from visem_tf.stages.infer import align_split
-from visem_tf.stages.scoring import Scorer, recalls, sentence_token_ids
-from visem_tf.stages.watching import record
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, Validation, train
 from visem_tf.training.optimizers import make_optimizer

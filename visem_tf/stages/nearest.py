@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.stages import Context
 from visem_tf.stages.features import open_cache
 

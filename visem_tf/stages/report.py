@@ -9,15 +9,15 @@ from typing import Any
 
 from visem_tf.config import ReportConfig
 from visem_tf.datasets.loading import Split
-from visem_tf.files import write_atomically
 from visem_tf.report.comparison import comparison_tables
 from visem_tf.report.curves import Curves, training_curves
 from visem_tf.report.page import Page, WordScores, headline, render
 from visem_tf.report.tables import metric_tables
+from visem_tf.runs.generators import cider_folder, member_names, title_of
+from visem_tf.runtime.files import write_atomically
 from visem_tf.stages import Context
 from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.generators import cider_folder, member_names, title_of
 from visem_tf.stages.report_gallery import make_gallery
 from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
 from visem_tf.stages.word_index import word_scores

@@ -10,18 +10,18 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.datasets.loading import Split
+from visem_tf.decoding.captioner import Describer, word_attention
 from visem_tf.metrics.ranking import ranks
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.report.attention import looked_caption
+from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import GalleryPicture, align_picture, choose_pictures
-from visem_tf.report.pictures import as_jpeg
+from visem_tf.runs.scoring import Scorer, sentence_token_ids
 from visem_tf.stages import Context
-from visem_tf.stages.captioning import Describer, word_attention
 from visem_tf.stages.generate import load_generator
 from visem_tf.stages.infer import align_split
-from visem_tf.stages.scoring import Scorer, sentence_token_ids
 from visem_tf.stages.word_index import word_embeddings
 from visem_tf.text import PAD_ID, Vocabulary, tokenize
 

@@ -11,14 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.decoding import greedy_search
-from visem_tf.distribution import set_seed
 from visem_tf.metrics.cider_reward import CiderReward
 from visem_tf.models.sentence_generator import SentenceGenerator
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.report.previews import record
+from visem_tf.runs.generators import cider_folder, read_generator, title_of
+from visem_tf.runs.scoring import sentence_token_ids
+from visem_tf.runtime.devices import set_seed
 from visem_tf.stages import Context
-from visem_tf.stages.generators import cider_folder, read_generator, title_of
-from visem_tf.stages.scoring import sentence_token_ids
-from visem_tf.stages.watching import record
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer
@@ -41,7 +41,7 @@ def fine_tune(
       context: Of the run.
       caches: Features of the splits train and val.
       vocabulary: The generator's words.
-      name: Of `visem_tf.stages.generators.member_names`.
+      name: Of `visem_tf.runs.generators.member_names`.
       seed: The generator's.
     """
     settings = context.config.generate

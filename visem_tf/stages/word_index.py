@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.extractor import Regions
-from visem_tf.stages.scoring import sentence_token_ids
+from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.text import PAD_ID, SPECIAL_WORDS, Vocabulary
 
 _AT_A_TIME = 200

@@ -14,11 +14,11 @@ import tensorflow as tf
 import tqdm
 
 from visem_tf.config import AlignConfig, GenerateConfig
-from visem_tf.files import atomic_path, write_atomically
-from visem_tf.models.keras_files import save_model
+from visem_tf.models.saving import save_model
+from visem_tf.runtime.files import atomic_path, write_atomically
+from visem_tf.runtime.workers import chiefs_word, num_workers, worker_index
 from visem_tf.training.bar import TrainingBar
 from visem_tf.training.pipeline import Part, distributed
-from visem_tf.workers import chiefs_word, num_workers, worker_index
 
 Validation = Callable[[keras.Model], dict[str, float]]
 """Measures a model after an epoch."""

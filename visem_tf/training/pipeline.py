@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.regions.cache import FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.text import PAD_ID, with_start_and_end
 
 

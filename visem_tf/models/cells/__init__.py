@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.choices import cell_names
+from visem_tf.config.registry import cell_names
 
 Memory = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, tf.Tensor, Memory], tuple[tf.Tensor, Memory]]

@@ -1,0 +1,1 @@
+"""Readers of caption and annotation files that several data sets share."""

@@ -1,0 +1,1 @@
+"""A local page to drop images on: `python -m visem_tf.demo`."""

@@ -1,0 +1,1 @@
+"""From bytes to pixels: finding, decoding and orienting images, in Python and in graph."""

@@ -1,0 +1,107 @@
+"""What a command needs before the first stage: devices, data and a run directory."""
+
+import secrets
+import sys
+
+import tensorflow as tf
+
+from visem_tf.config import Config
+from visem_tf.datasets.loading import CaptionDataset, load_configured
+from visem_tf.errors import UserError
+from visem_tf.runs.run_directory import matters, versions
+from visem_tf.runtime.cluster import read_cluster
+from visem_tf.runtime.devices import make_strategy, set_seed, use_threads
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.startup import first_operation
+from visem_tf.runtime.workers import (
+    check_agreement,
+    loss_told,
+    num_workers,
+    wait_for_all,
+    worker_index,
+)
+from visem_tf.stages import Context, RunDirectory
+
+
+def open_run(config: Config) -> Context:
+    """Opens the run directory of a configuration and reads its data.
+
+    The configuration is checked against the run directory's before anything is read or written.
+
+    Args:
+      config: The resolved configuration.
+
+    Raises:
+      UserError: The run directory, the data or the devices cannot be used; an option does not know
+        several machines; or the workers of a training on them differ in what they work with.
+    """
+    use_threads(config.compute.threads)
+    _check_machines(config)
+    strategy = make_strategy(config.distribute)
+    with loss_told(strategy):
+        return _open(config, strategy)
+
+
+def _check_machines(config: Config) -> None:
+    """Refuses what does not know several workers, before they wait for each other."""
+    if config.distribute.strategy not in ("auto", "multi_worker") or not read_cluster():
+        return
+    for stage, option, asked in (
+        ("align", "joint.train", config.joint.train),
+        ("align", "align.finetune_epochs", config.align.finetune_epochs),
+        ("generate", "generate.cider_epochs", config.generate.cider_epochs),
+    ):
+        if asked and stage in config.stages:
+            raise UserError(
+                f"{option} trains on the devices of one machine, not on the workers of TF_CONFIG; "
+                "leave one of them out"
+            )
+
+
+def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
+    run, is_chief = RunDirectory(config.run_dir), worker_index(strategy) == 0
+    if is_chief:
+        run.claim(config)
+    first_operation()
+    set_seed(config.seed)
+    data = None
+    for chiefs_turn in (True, False):  # Only one prepares files that all of them read.
+        if is_chief == chiefs_turn:
+            data = load_configured(config)
+        wait_for_all(strategy)
+    assert data is not None
+    if num_workers(strategy) > 1:
+        _check_workers(config, strategy, run, data)
+    if not is_chief:
+        return Context(config, run, data, strategy)
+    run.claim_data(data.fingerprint)
+    for problem in data.problems[:_PROBLEMS_SHOWN]:
+        print(f"visem_tf: warning: {problem}", file=sys.stderr)
+    if len(data.problems) > _PROBLEMS_SHOWN:
+        hidden = len(data.problems) - _PROBLEMS_SHOWN
+        print(f"visem_tf: warning: … and {hidden} more problems in the data", file=sys.stderr)
+    return Context(config, run, data, strategy)
+
+
+def _check_workers(
+    config: Config, strategy: tf.distribute.Strategy, run: RunDirectory, data: CaptionDataset
+) -> None:
+    """Ends all workers where they would not train one thing in one folder."""
+    file = run / "workers.txt"
+    if worker_index(strategy) == 0:
+        write_atomically(file, secrets.token_hex(8) + "\n")
+    wait_for_all(strategy)
+    seen = file.read_text(encoding="utf-8") if file.exists() else ""
+    check_agreement(
+        strategy,
+        {
+            **{name: str(value) for name, value in config.flat() if matters(name)},
+            **{f"the version of {name}": str(found) for name, found in versions().items()},
+            "the data set's files": data.fingerprint,
+            "--run-dir (all workers must see one folder)": seen,
+            "--stages": str(config.stages),
+        },
+    )
+
+
+_PROBLEMS_SHOWN = 10

@@ -1,0 +1,262 @@
+"""The folder of one run: what it was made from, which stages are finished, how long they took."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from visem_tf.config import Config, differences
+from visem_tf.errors import UserError
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.working_copy import working_copy
+
+PACKAGES = (
+    "visem_tf",
+    "tensorflow",
+    "tensorflow-text",
+    "tensorflow-datasets",
+    "keras",
+    "keras-cv",
+    "numpy",
+)
+
+HARMLESS = (
+    "run_dir",
+    "cache_dir",
+    "data_dir",
+    "preset",
+    "stages",
+    "strict",
+    "compute.threads",
+    "compute.save_seconds",
+)
+"""Fields that change no result. Other data in `data_dir` are told by their fingerprint; a picture
+that `strict` refuses ends the command."""
+
+SEARCH = tuple(
+    f"generate.{name}"
+    for name in (
+        "beam_size",
+        "max_length",
+        "length_normalisation",
+        "allow_unknown",
+        "block_ngrams",
+        "ensemble",
+    )
+)
+"""Fields that change no model: how it is searched for sentences."""
+
+HARMLESS_SECTIONS = ("evaluate", "report", "distribute")
+"""Sections that change no model: how it is evaluated and shown, and on how many devices it was
+trained."""
+
+RESULTS = (
+    "vocabulary.txt",
+    "checkpoints",
+    "alignments.jsonl",
+    "metrics.json",
+    "report.html",
+    "saved_model",
+    "state.json",
+)
+
+
+class RunDirectory:
+    """A run directory, made if it is missing.
+
+    Everything known about the run is in two files, each written whole or not at all: `config.json`,
+    the configuration it was started with, and `state.json`, what is finished.
+
+    Args:
+        path: the folder, on any storage; `RunDirectory.path` is where it is on the disk.
+
+    Raises:
+        UserError: `path` is no folder, cannot be written, or holds somebody else's files.
+
+    Example:
+        >>> import tempfile
+        >>> run = RunDirectory(tempfile.mkdtemp())
+        >>> run.claim(Config())
+        >>> run.mark_done("align", 2.5, {"loss": 0.1})
+        >>> run.is_done("align"), run.timing()
+        (True, {'align_s': 2.5})
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        given = as_path(path)
+        try:
+            if given.exists() and not given.is_dir():
+                raise UserError(f"run directory {given} is a file; give a folder")
+            self.path = working_copy(path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            names = {entry.name for entry in self.path.iterdir()}
+        except OSError as error:
+            raise UserError(
+                f"run directory {given} cannot be made: {error.strerror}; choose another"
+            ) from error
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise UserError(f"run directory {self.path} cannot be written; choose another")
+        foreign = sorted(names & set(RESULTS)) if "config.json" not in names else []
+        if foreign:
+            raise UserError(
+                f"run directory {self.path} has {foreign[0]} but no config.json, so is no run that "
+                "can be resumed; give an empty or new folder"
+            )
+
+    def __truediv__(self, name: str) -> Path:
+        """Returns the path of a file in the folder."""
+        return self.path / name
+
+    @property
+    def tuned_cnn(self) -> Path | None:
+        """The file of the CNN that this run has trained further, or None if it has not."""
+        path = self.path / "checkpoints" / "finetune" / "cnn.npz"
+        return path if path.exists() else None
+
+    @property
+    def alignment_model(self) -> Path:
+        """The file of the best alignment model, whether it is there or not."""
+        folder = "align" if self.tuned_cnn is None else "finetune"
+        return self.path / "checkpoints" / folder / "best.keras"
+
+    def config(self) -> Config | None:
+        """Returns the configuration the run was started with, or None if it was not yet.
+
+        Raises:
+            UserError: `config.json` is there but is no configuration of this version.
+        """
+        file = self.path / "config.json"
+        if not file.exists():
+            return None
+        try:
+            return Config.from_json(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, UserError) as error:
+            raise UserError(f"{file} cannot be used ({error}); give another --run-dir") from error
+
+    def claim(self, config: Config) -> None:
+        """Records the configuration of a new run, or checks that it is that of the old one.
+
+        `config.json` gets the whole resolved configuration and the versions of the packages, and
+        is never changed afterwards.
+
+        Args:
+            config: the configuration of this call.
+
+        Raises:
+            UserError: the run was started with another configuration; the fields are named.
+        """
+        recorded = self.config()
+        if recorded is None:
+            write_atomically(self.path / "config.json", config.to_json(versions=versions()))
+            return
+        changed = [name for name in differences(recorded, config) if matters(name)]
+        if changed:
+            before, now = dict(recorded.flat()), dict(config.flat())
+            shown = ", ".join(f"{n} ({before[n]!r}, now {now[n]!r})" for n in changed)
+            raise UserError(
+                f"run directory {self.path} was started with another configuration: {shown}; "
+                "give another --run-dir, or the same values"
+            )
+
+    def claim_data(self, fingerprint: str) -> None:
+        """Records which data a new run is made from, or checks that they are the old ones.
+
+        Args:
+            fingerprint: `CaptionDataset.fingerprint`.
+
+        Raises:
+            UserError: the run was made from other data.
+        """
+        state = self._state()
+        if state.get("data") is None:
+            self._write({**state, "data": fingerprint})
+        elif state["data"] != fingerprint:
+            raise UserError(
+                f"run directory {self.path} was made from other data (the files of the data set "
+                "differ); give another --run-dir, or the same data"
+            )
+
+    def is_done(self, stage: str) -> bool:
+        """Returns whether a stage is finished."""
+        return bool(self._stage(stage).get("done"))
+
+    def mark_done(self, stage: str, seconds: float, summary: dict[str, Any]) -> None:
+        """Records that a stage is finished.
+
+        Args:
+            stage: its name.
+            seconds: how long it ran this time; what `add_time` recorded is added.
+            summary: figures to keep, in JSON's types.
+        """
+        self._update(stage, done=True, seconds=seconds, summary=summary)
+
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Records how long a stage ran that was interrupted and will go on another time."""
+        self._update(stage, done=False, seconds=seconds)
+
+    def forget(self, stage: str) -> None:
+        """Takes back that a stage is finished, and its time."""
+        state = self._state()
+        state.get("stages", {}).pop(stage, None)
+        self._write(state)
+
+    def summary(self, stage: str) -> dict[str, Any]:
+        """Returns the figures kept of a finished stage; empty if it is not finished."""
+        return dict(self._stage(stage).get("summary", {}))
+
+    def timing(self) -> dict[str, float]:
+        """Returns the seconds of every finished stage, as `{"align_s": …}`."""
+        stages = self._state().get("stages", {})
+        return {f"{name}_s": s["seconds"] for name, s in stages.items() if s.get("done")}
+
+    def _stage(self, stage: str) -> dict[str, Any]:
+        return dict(self._state().get("stages", {}).get(stage, {}))
+
+    def _update(self, stage: str, *, seconds: float, **entries: Any) -> None:
+        state = self._state()
+        before = self._stage(stage)
+        spent = 0.0 if before.get("done") else before.get("seconds", 0.0)
+        entry = {**before, **entries, "seconds": round(spent + seconds, 3)}
+        self._write({**state, "stages": {**state.get("stages", {}), stage: entry}})
+
+    def _state(self) -> dict[str, Any]:
+        file = self.path / "state.json"
+        if not file.exists():
+            return {}
+        try:
+            state = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{file} cannot be read ({error}); remove it to run all stages again"
+            ) from error
+        if not isinstance(state, dict):
+            raise UserError(f"{file} is no JSON object; remove it to run all stages again")
+        return state
+
+    def _write(self, state: dict[str, Any]) -> None:
+        write_atomically(self.path / "state.json", json.dumps(state, indent=2) + "\n")
+
+
+def matters(name: str) -> bool:
+    """Returns whether a dotted field can change what the models of a run become."""
+    return name not in (*HARMLESS, *SEARCH) and name.partition(".")[0] not in HARMLESS_SECTIONS
+
+
+def versions() -> dict[str, str | None]:
+    """Returns the versions of Python and of the packages that results depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    if found["visem_tf"] is None:  # run from a check-out that is not installed
+        from visem_tf import __version__
+
+        found["visem_tf"] = __version__
+    return found

@@ -1,0 +1,179 @@
+"""Scores of all pictures of a split with all its sentences: for validation and for ranking.
+
+The memory that this takes beside the scores themselves is that of the pictures' region embeddings
+and of one block of sentences, whatever the number of sentences.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from visem_tf.alignment.scores import alignment_scores
+from visem_tf.metrics.embedding_files import Vectors
+from visem_tf.metrics.ranking import ranking_metrics
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.text import PAD_ID, Vocabulary
+
+_IMAGES_AT_A_TIME = 100
+_SENTENCES_AT_A_TIME = 500
+
+Block = tuple[tf.Tensor, tf.Tensor]
+"""Embeddings [B, R, D] of pictures or [N, T, D] of sentences, and their mask."""
+
+
+def sentence_token_ids(
+    vocabulary: Vocabulary, sentences: Sequence[str], max_words: int
+) -> tf.RaggedTensor:
+    """The token ids of sentences, cut to `max_words`, int32 [S, (T)]."""
+    return vocabulary.encode(tf.constant(list(sentences), tf.string))[:, :max_words]
+
+
+def score_blocks(
+    score: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
+    images: Sequence[Block],
+    sentences: Iterable[Block],
+    num_sentences: int,
+) -> np.ndarray:
+    """Scores blocks of pictures with blocks of sentences.
+
+    Args:
+      score: region embeddings, word embeddings and the masks of both -> scores [B, N].
+      images: all blocks; they are gone through once for every block of sentences.
+      sentences: their blocks, made one at a time.
+      num_sentences: S, in all blocks.
+
+    Returns:
+      float32 [I, S].
+    """
+    scores = np.empty([sum(mask.shape[0] for _, mask in images), num_sentences], np.float32)
+    column = 0
+    with tqdm.tqdm(
+        total=num_sentences, desc="score", unit=" sentences", disable=None, leave=False, delay=2
+    ) as bar:
+        for words, word_mask in sentences:
+            stop, row = column + word_mask.shape[0], 0
+            for regions, region_mask in images:
+                block = score(regions, words, region_mask, word_mask)
+                scores[row : row + block.shape[0], column:stop] = block
+                row += block.shape[0]
+            bar.update(stop - column)
+            column = stop
+    return scores
+
+
+class Scorer:
+    """Scores every picture of a split with every sentence, a block at a time.
+
+    Args:
+      model: Embeds and scores; its weights may change between calls.
+      num_regions: R of the caches to come.
+      feature_dim: F of the caches to come.
+      whole_frame: Whether the frame, region 0, is all that is looked at.
+    """
+
+    def __init__(
+        self,
+        model: AlignmentModel,
+        num_regions: int,
+        feature_dim: int,
+        *,
+        whole_frame: bool = False,
+    ) -> None:
+        dim = model.region_encoder.embedding_dim
+        self._num_regions = 1 if whole_frame else num_regions
+        self._encode_regions = tf.function(
+            model.encode_regions,
+            input_signature=[tf.TensorSpec([None, self._num_regions, feature_dim])],
+        )
+        self._encode_sentences = tf.function(
+            model.encode_sentences, input_signature=[tf.TensorSpec([None, None], tf.int32)]
+        )
+        self._score = tf.function(
+            model.score_embeddings,
+            input_signature=[
+                tf.TensorSpec([None, self._num_regions, dim], model.region_encoder.compute_dtype),
+                tf.TensorSpec([None, None, dim], model.sentence_encoder.compute_dtype),
+                tf.TensorSpec([None, self._num_regions], tf.bool),
+                tf.TensorSpec([None, None], tf.bool),
+            ],
+        )
+
+    def __call__(self, cache: FeatureCache, token_ids: tf.RaggedTensor) -> np.ndarray:
+        """Scores the I pictures of a cache with S sentences.
+
+        Args:
+          cache: The pictures' regions.
+          token_ids: int32 [S, (T)].
+
+        Returns:
+          float32 [I, S].
+        """
+        images = [
+            (
+                self._encode_regions(tf.constant(regions.region_features[:, : self._num_regions])),
+                tf.constant(regions.region_mask[:, : self._num_regions]),
+            )
+            for _, regions in cache.batches(_IMAGES_AT_A_TIME)
+        ]
+        return self.of_blocks(images, token_ids)
+
+    def of_blocks(self, images: Sequence[Block], token_ids: tf.RaggedTensor) -> np.ndarray:
+        """As the call, of pictures whose region embeddings are known, in blocks."""
+        count = int(token_ids.shape[0])
+        return score_blocks(self._score, images, self._sentences(token_ids, count), count)
+
+    def _sentences(self, token_ids: tf.RaggedTensor, count: int) -> Iterable[Block]:
+        for start in range(0, count, _SENTENCES_AT_A_TIME):
+            block = token_ids[start : start + _SENTENCES_AT_A_TIME].to_tensor(PAD_ID)
+            yield self._encode_sentences(block), tf.not_equal(block, PAD_ID)
+
+
+def score_vectors(vectors: Vectors) -> np.ndarray:
+    """Scores the embeddings of a file as the alignment model scores its own.
+
+    Args:
+      vectors: checked, with embeddings or with scores.
+
+    Returns:
+      float [I, S].
+    """
+    if vectors.scores is not None:
+        return vectors.scores
+    assert vectors.region_embeddings is not None
+    assert vectors.word_embeddings is not None
+    score = tf.function(alignment_scores, reduce_retracing=True)
+
+    def blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Iterable[Block]:
+        assert mask is not None
+        for start in range(0, len(embeddings), size):
+            rows = slice(start, start + size)
+            yield tf.constant(embeddings[rows]), tf.constant(mask[rows])
+
+    return score_blocks(
+        score,
+        list(blocks(vectors.region_embeddings, vectors.region_mask, _IMAGES_AT_A_TIME)),
+        blocks(vectors.word_embeddings, vectors.word_mask, _SENTENCES_AT_A_TIME),
+        len(vectors.word_embeddings),
+    )
+
+
+def recalls(scores: np.ndarray, image_index: np.ndarray) -> dict[str, float]:
+    """Validation of the alignment: recalls of both directions, and their sum.
+
+    Args:
+      scores: float [I, S].
+      image_index: int [S], the picture of every sentence.
+
+    Returns:
+      "image_annotation_r1" … "image_search_r10" in percent, and "recall_sum" of these six.
+    """
+    ranking = ranking_metrics(scores, image_index)
+    figures = {
+        f"{direction}_{name}": ranking[direction][name]
+        for direction in ("image_annotation", "image_search")
+        for name in ("r1", "r5", "r10")
+    }
+    return {**figures, "recall_sum": sum(figures.values())}

@@ -1,0 +1,133 @@
+"""Devices and seeds: the strategy that models are trained under, and what makes a run repeatable.
+
+The objective does not depend on the number of replicas; see `visem_tf.models`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import sys
+
+import keras
+import tensorflow as tf
+
+from visem_tf.config import DistributeConfig
+from visem_tf.errors import UserError
+from visem_tf.runtime.cluster import Cluster, read_cluster, wait_for_workers
+
+
+def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
+    """Returns the strategy that a configuration asks for.
+
+    Several replicas without a GPU are logical devices of the CPU. They bring no speed, but behave
+    as several GPUs do, and can only be made before TensorFlow has used the CPU.
+
+    Args:
+        config: the section `distribute`.
+
+    Returns:
+        The default strategy for one device, unless "mirrored" is asked for; a `MirroredStrategy`
+        for several; a `MultiWorkerMirroredStrategy` where `TF_CONFIG` names several workers.
+
+    Raises:
+        UserError: there are fewer GPUs than replicas, TensorFlow has already started, `TF_CONFIG`
+            is bad, or a worker it names is missing.
+
+    Example:
+        >>> make_strategy(DistributeConfig(strategy="none")).num_replicas_in_sync
+        1
+    """
+    if config.strategy == "none":
+        return tf.distribute.get_strategy()
+    if config.strategy in ("auto", "multi_worker"):
+        cluster = read_cluster()
+        if cluster:
+            return _join(cluster, config.wait_seconds)
+        if config.strategy == "multi_worker":
+            raise UserError(
+                "distribute.strategy multi_worker needs a TF_CONFIG that names two workers or "
+                "more; see docs/distributed.md"
+            )
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        replicas = config.replicas or len(gpus)
+        if replicas > len(gpus):
+            raise UserError(
+                f"distribute.replicas is {replicas}, but this machine has {len(gpus)} GPU"
+                f"{'s' * (len(gpus) > 1)}; ask for that many or fewer"
+            )
+        kind = "GPU"
+    else:
+        replicas = config.replicas or max(1, len(tf.config.list_logical_devices("CPU")))
+        kind = "CPU"
+        if replicas > 1:
+            _split_cpu(replicas)
+    if replicas == 1 and config.strategy == "auto":
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(replicas)])
+
+
+def use_threads(count: int) -> None:
+    """Sets how many threads a matrix product on the CPU gets; TensorFlow must not have started.
+
+    Args:
+        count: 0 leaves it to TensorFlow, which takes every core.
+
+    Raises:
+        UserError: TensorFlow has already started.
+    """
+    if not count:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError as error:
+        raise UserError(
+            f"compute.threads {count} cannot be set after TensorFlow has started in this process"
+        ) from error
+
+
+def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
+    """Waits for all workers, and joins them."""
+    me = f"visem_tf: worker {cluster.index}: "
+    wait_for_workers(cluster, wait_seconds, report=lambda line: print(me + line, file=sys.stderr))
+    # Everybody is there. Should one die at this very moment, TensorFlow would wait without end, and
+    # hold Python's lock.
+    faulthandler.dump_traceback_later(wait_seconds + 60, exit=True)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"worker {cluster.index} cannot join the others: {reason}") from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return strategy
+
+
+def _split_cpu(replicas: int) -> None:
+    """Makes the CPU look like several devices."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    wanted = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
+    try:
+        tf.config.set_logical_device_configuration(cpu, wanted)
+    except RuntimeError as error:
+        there = len(tf.config.list_logical_devices("CPU"))
+        if there < replicas:
+            raise UserError(
+                f"distribute.replicas is {replicas}, but TensorFlow has already started "
+                f"with {there} logical CPU devices; ask for more in a new process"
+            ) from error
+
+
+def set_seed(seed: int) -> None:
+    """Seeds Python, NumPy, TensorFlow and Keras, and makes TensorFlow's operations repeatable.
+
+    Args:
+        seed: from 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: the seed is out of that range.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be from 0 to 2**32 - 1, not {seed}")
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

@@ -1,0 +1,142 @@
+"""Files that are either whole or absent: written beside their place, then renamed into it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from visem_tf.runtime.storage import StoredPath, as_path, is_remote, write_stored
+
+_UNFINISHED = ".partial"
+_WATCHED: dict[Path, Callable[[], None]] = {}
+
+
+def after_writing(folder: Path, call: Callable[[], None]) -> None:
+    """Lets something be called whenever a file below a folder has been written whole.
+
+    Args:
+        folder: an absolute path without links.
+        call: without arguments; what it raises, the writer raises.
+    """
+    _WATCHED[folder] = call
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a file is still being written, or was left so."""
+    return path.name.startswith(".") and _UNFINISHED in path.suffixes
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path in the folder of `path`, renamed to `path` on success.
+
+    The temporary name keeps the suffix, since writers such as `numpy.save` and Keras choose their
+    format by it. Missing parent folders are made. When the block raises, the temporary file is
+    removed and what stood at `path` stays as it was. A `path` that is no regular file (a pipe,
+    `/dev/stdout`) cannot be renamed over and is yielded itself. A `path` with a scheme (`gs://…`)
+    is written on the disk first and copied when it is whole.
+
+    Args:
+        path: where the file shall stand.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        IsADirectoryError: `path` is a folder.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "numbers.txt"
+        >>> with atomic_path(target) as temporary:
+        ...     _ = temporary.write_text("1 2 3")
+        >>> target.read_text()
+        '1 2 3'
+    """
+    if is_remote(path):
+        with _copied_path(StoredPath(os.fspath(path))) as local:
+            yield local
+        return
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, not a file")
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    target = Path(os.path.realpath(target))  # through a link: keep the link, replace what it names
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Short, so that a long but valid name stays valid; not `mkstemp`, which ignores the umask.
+    temporary = target.parent / f".{secrets.token_hex(6)}{_UNFINISHED}{target.suffix}"
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        for folder, call in _WATCHED.items():
+            if folder in target.parents:
+                call()
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say whose file it was
+            error.filename = str(target)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes | memoryview | str) -> None:
+    """Writes a whole file, or leaves the old one untouched.
+
+    Args:
+        path: where the file shall stand, on any storage; parent folders are made.
+        content: bytes, or text, which is written as UTF-8 with its line ends as they are.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "new" / "words.txt"
+        >>> write_atomically(target, "naïve")
+        >>> target.read_text(encoding="utf-8")
+        'naïve'
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    if is_remote(path):
+        stored = as_path(path)
+        assert isinstance(stored, StoredPath)
+        write_stored(stored, bytes(data))
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Writes an array as an `.npy` file, whole or not at all.
+
+    Args:
+        path: where the file shall stand; parent folders are made.
+        array: of numbers or texts.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
+    np.save(content, array, allow_pickle=False)
+    write_atomically(path, content.getbuffer())
+
+
+@contextlib.contextmanager
+def _copied_path(target: StoredPath) -> Iterator[Path]:
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, not a file")
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder) / (target.name or "file")
+        yield local
+        write_stored(target, local.read_bytes())
