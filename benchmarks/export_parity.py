@@ -17,11 +17,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.export.parity import SessionModel, Texts, identical, texts_in_python, texts_of_export
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.writing import texts_of_file
-
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.regions.extractor import FRAME, Regions, prepare_picture
 from visem_tf.runs.trained import TrainedRun

@@ -21,11 +21,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+
+from visem_tf.decoding.captioner import Describer
 from visem_tf.export.parity import SessionModel
 from visem_tf.export.samples import sample_pictures
 from visem_tf.export.tflite.model import TfliteModel
-
-from visem_tf.decoding.captioner import Describer
 from visem_tf.images.decode_in_graph import decode_pictures
 from visem_tf.runs.trained import TrainedRun
 

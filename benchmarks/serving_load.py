@@ -21,12 +21,12 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from visem_tf.export.asking import connect
-from visem_tf.export.parity import SessionModel
-from visem_tf.export.samples import sample_pictures
 
 from visem_tf.config import Config
 from visem_tf.errors import UserError
+from visem_tf.export.asking import connect
+from visem_tf.export.parity import SessionModel
+from visem_tf.export.samples import sample_pictures
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     start_tensorflow()
     import tensorflow as tf
+
     from visem_tf.datasets.folder_builder import read_ahead
     from visem_tf.datasets.records import Record
     from visem_tf.datasets.validation import read_and_look

@@ -11,12 +11,11 @@ import hashlib
 from collections.abc import Container, Iterable, Sequence
 from pathlib import PurePosixPath
 
+from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.phrases import with_positions
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record, has_words
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, file_names
 

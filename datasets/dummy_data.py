@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
+
 from visem_tf.datasets import available, nearest
 from visem_tf.datasets.scenes.scenes_dataset_builder import Builder, make_example
-
 from visem_tf.errors import UserError
 
 

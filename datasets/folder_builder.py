@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from tqdm import tqdm
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.images.decode import PictureError, read_picture
 from visem_tf.runtime.storage import AnyPath, as_path

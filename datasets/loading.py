@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module, schema
 from visem_tf.datasets.content import keep_digests, picture_digest, read_digests, text_digest
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Phrase
 from visem_tf.datasets.region_source import RegionSource
-
-from visem_tf.config import Config, DataConfig
 from visem_tf.errors import UserError
 
 _TEXTS = ("image_id", "file_name", "sentences", "phrases")

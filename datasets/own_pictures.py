@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.locations import USUAL_OPTIONS, pictures_and_captions, pictures_in
-
-from visem_tf.config import DataConfig
 from visem_tf.runtime.storage import AnyPath
 
 

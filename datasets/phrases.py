@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
+
 from visem_tf.datasets.problems import listed
 from visem_tf.datasets.records import Phrase, Record, tokenized
 

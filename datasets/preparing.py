@@ -24,10 +24,10 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
-from visem_tf.datasets import nearest, schema
-from visem_tf.datasets.folder_builder import FolderBuilder
 
 from visem_tf.config import Config, DataConfig
+from visem_tf.datasets import nearest, schema
+from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, as_path, is_remote
 

@@ -10,7 +10,6 @@ from visem_tf.datasets import schema
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
-
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

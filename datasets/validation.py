@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module
 from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead
 from visem_tf.datasets.loading import load_dataset
@@ -24,8 +26,6 @@ from visem_tf.datasets.precomputed.loading import load_precomputed
 from visem_tf.datasets.preparing import check_options, find_sources
 from visem_tf.datasets.problems import Problems, everything_listed, listed
 from visem_tf.datasets.records import Record, tokenized
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.images.decode import PictureError, read_file, read_picture
 from visem_tf.images.find import ENDINGS

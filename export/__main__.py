@@ -93,7 +93,6 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
     from visem_tf.export.samples import sample_pictures
     from visem_tf.export.saved_model.serving import docker_command, write_configuration
     from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
-
     from visem_tf.runs.trained import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
@@ -118,11 +117,10 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
 
 
 def _tflite(config: Any, options: Any, to: Path) -> None:
-    from visem_tf.export.samples import sample_pictures
-    from visem_tf.export.tflite.writing import export_tflite
-
     from visem_tf.config.settings import nearest
     from visem_tf.errors import UserError
+    from visem_tf.export.samples import sample_pictures
+    from visem_tf.export.tflite.writing import export_tflite
     from visem_tf.runs.trained import TrainedRun
 
     variants = _names(options.variants)

@@ -8,10 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from visem_tf.export.asking import MODEL_NAME, PROTOCOLS, Outputs, connect
-
 from visem_tf.cli import run_command
 from visem_tf.errors import UserError
+from visem_tf.export.asking import MODEL_NAME, PROTOCOLS, Outputs, connect
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import AnyPath, as_path
 

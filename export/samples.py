@@ -3,11 +3,10 @@
 import os
 import sys
 
+from visem_tf.config import Config
 from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.scenes.renderer import encode_jpeg, render
 from visem_tf.datasets.scenes.sampling import sample_scene
-
-from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.images.decode import PictureError, read_picture
 from visem_tf.runtime.storage import AnyPath, as_path

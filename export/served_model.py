@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (its operations are in the model)
 from tensorflow.python.util import deprecation
-from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model.serving import WARM_UP
 
 from visem_tf.errors import UserError
+from visem_tf.export.parity import SessionModel
+from visem_tf.export.saved_model.serving import WARM_UP
 
 
 class ServedModel:

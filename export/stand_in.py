@@ -10,9 +10,8 @@ import signal
 import threading
 from collections.abc import Sequence
 
-from visem_tf.export.asking import MODEL_NAME
-
 from visem_tf.cli import run_command
+from visem_tf.export.asking import MODEL_NAME
 from visem_tf.runtime.startup import start_tensorflow, without_noise
 
 

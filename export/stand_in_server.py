@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from visem_tf.export.asking import MODEL_NAME
-from visem_tf.export.served_model import ServedModel
 
 from visem_tf.errors import UserError
+from visem_tf.export.asking import MODEL_NAME
+from visem_tf.export.served_model import ServedModel
 
 _PATH = re.compile(r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<verb>:predict)?")
 

@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from visem_tf.datasets import dummy_data
-from visem_tf.datasets.precomputed import dummy_data as features
 
 from visem_tf import validate
+from visem_tf.datasets import dummy_data
+from visem_tf.datasets.precomputed import dummy_data as features
 from visem_tf.errors import UserError
 
 PICTURES = dummy_data.draw_pictures(train=20, val=3, test=3)

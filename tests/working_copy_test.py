@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from visem_tf.datasets.scenes.renderer import encode_jpeg, render
-from visem_tf.datasets.scenes.sampling import sample_scene
 
 from visem_tf import describe, fit, search
+from visem_tf.datasets.scenes.renderer import encode_jpeg, render
+from visem_tf.datasets.scenes.sampling import sample_scene
 from visem_tf.errors import UserError
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.files import atomic_path, save_array, write_atomically

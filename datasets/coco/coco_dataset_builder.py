@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.coco.from_tfds import generate_examples
 from visem_tf.datasets.collecting import collect
@@ -17,8 +19,6 @@ from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.locations import pictures_in
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

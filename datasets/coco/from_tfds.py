@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
+
 from visem_tf.datasets.phrases import phrase_rows, phrases_of_objects
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Phrase, Record, safe_image_id, tokenized
-
 from visem_tf.images.decode import PictureError, read_picture
 from visem_tf.runtime.storage import as_path
 

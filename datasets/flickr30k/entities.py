@@ -15,7 +15,6 @@ from xml.etree import ElementTree
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.problems import listed
 from visem_tf.datasets.records import Phrase, Record, tokenized
-
 from visem_tf.runtime.storage import AnyPath, file_names
 
 _PHRASE = re.compile(r"\[/EN#(?P<chain>[^/\s\]]+)/(?P<type>\S+)\s+(?P<words>[^\]]*)\]")

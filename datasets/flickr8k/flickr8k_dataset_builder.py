@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.captions import read_csv_file, read_token_file
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record, has_words, safe_image_id
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, file_names
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.problems import listed
-
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

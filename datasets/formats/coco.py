@@ -16,7 +16,6 @@ from visem_tf.datasets.formats.text import read_json
 from visem_tf.datasets.phrases import phrases_of_objects
 from visem_tf.datasets.problems import listed
 from visem_tf.datasets.records import Phrase, Record, safe_image_id, tokenized
-
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

@@ -11,7 +11,6 @@ from typing import Any
 from visem_tf.datasets.formats.text import read_json
 from visem_tf.datasets.problems import listed
 from visem_tf.datasets.records import Record, safe_image_id
-
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

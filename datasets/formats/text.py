@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from visem_tf.datasets.problems import listed
-
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

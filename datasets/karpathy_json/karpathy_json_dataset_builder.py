@@ -6,13 +6,13 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
-
-from visem_tf.config import DataConfig
 from visem_tf.runtime.storage import AnyPath
 
 CAPTIONS = (

@@ -13,14 +13,14 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.locations import below
 from visem_tf.datasets.precomputed.captions import captions_file, read_sentences
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.region_source import RegionBlock, RegionSource, with_frame
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

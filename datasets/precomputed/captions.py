@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from visem_tf.config import DataConfig
 from visem_tf.datasets.formats.coco import read_captions
 from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.formats.text import read_json
 from visem_tf.datasets.locations import one_of
 from visem_tf.datasets.records import Record
-
-from visem_tf.config import DataConfig
 from visem_tf.runtime.storage import AnyPath
 
 CAPTIONS = (

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from visem_tf.datasets.dummy_data import DummyPicture
 from visem_tf.datasets.karpathy_json.dummy_data import dataset_json
 from visem_tf.datasets.precomputed.precomp import SPLITS

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.formats.text import read_json
@@ -18,8 +20,6 @@ from visem_tf.datasets.precomputed.captions import captions_file
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.region_source import RegionBlock, RegionSource
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, readable
 

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from etils import epath
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.folder_builder import FolderBuilder
@@ -14,8 +16,6 @@ from visem_tf.datasets.formats.text import read_json
 from visem_tf.datasets.locations import pictures_in
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Phrase, Record
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, file_names
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from visem_tf.export.asking import MODEL_NAME
 
+from visem_tf.export.asking import MODEL_NAME
 from visem_tf.runtime.files import atomic_path, write_atomically
 
 WARM_UP = "assets.extra/tf_serving_warmup_requests"

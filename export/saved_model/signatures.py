@@ -14,11 +14,11 @@ import functools
 from collections.abc import Callable, Collection
 
 import tensorflow as tf
-from visem_tf.datasets import PRECOMPUTED
-from visem_tf.export.saved_model.answers import Answers
 
 from visem_tf.config.settings import nearest
+from visem_tf.datasets import PRECOMPUTED
 from visem_tf.errors import UserError
+from visem_tf.export.saved_model.answers import Answers
 from visem_tf.images.decode_in_graph import all_readable, decode_pictures
 from visem_tf.regions.extractor import Regions, place_pictures
 from visem_tf.runs.trained import TrainedRun

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from visem_tf.export.parity import check_saved_model
-from visem_tf.export.saved_model.serving import inputs_of, write_warm_up
-from visem_tf.export.saved_model.signatures import Signatures
-from visem_tf.export.versions import new_version
 
 from visem_tf.config import Config, differences
 from visem_tf.config.registry import proposer_names
 from visem_tf.errors import UserError
+from visem_tf.export.parity import check_saved_model
+from visem_tf.export.saved_model.serving import inputs_of, write_warm_up
+from visem_tf.export.saved_model.signatures import Signatures
+from visem_tf.export.versions import new_version
 from visem_tf.regions import proposers
 from visem_tf.runs.run_directory import matters, versions
 from visem_tf.runs.trained import TrainedRun

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from visem_tf.export.tflite.files import packed
 
 from visem_tf.errors import UserError
+from visem_tf.export.tflite.files import packed
 from visem_tf.runtime.startup import without_noise
 from visem_tf.text import END_ID
 

@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+
+from visem_tf.errors import UserError
 from visem_tf.export.parity import Texts, identical, texts_in_python
 from visem_tf.export.saved_model.writing import Export, check_exportable, chosen, described
 from visem_tf.export.tflite.files import joined, operators, pack
 from visem_tf.export.tflite.functions import TfliteFunctions
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.versions import new_version
-
-from visem_tf.errors import UserError
 from visem_tf.regions.extractor import Regions, prepare_picture
 from visem_tf.runs.run_directory import versions
 from visem_tf.runs.trained import TrainedRun

@@ -5,11 +5,11 @@ import json
 
 import pytest
 from PIL import Image
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets import dummy_data
 from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import SPLIT_FILES
 from visem_tf.datasets.problems import Problems
-
-from visem_tf.config import DataConfig
 
 SPLIT_NAMES = {
     "train": ["100_a.jpg", "101_b.jpg", "102_c.jpg", "103_d.jpg"],

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+
 from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import (
     SPLIT_FILES,
     Builder,
@@ -16,7 +17,6 @@ from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import (
 )
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
-
 from visem_tf.errors import UserError
 
 

@@ -16,10 +16,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tqdm import tqdm
-from visem_tf.datasets import folder_builder, loading, schema
-from visem_tf.datasets.loading import load_dataset
 
 from visem_tf import datasets
+from visem_tf.datasets import folder_builder, loading, schema
+from visem_tf.datasets.loading import load_dataset
 from visem_tf.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+
+from visem_tf.config import DataConfig
 from visem_tf.datasets import dummy_data
 from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
 from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
@@ -12,8 +14,6 @@ from visem_tf.datasets.karpathy_json.karpathy_json_dataset_builder import Builde
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.sidecar_txt.sidecar_txt_dataset_builder import Builder as SidecarTxt
-
-from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 
 FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+
 from visem_tf.datasets import dummy_data
 from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
 from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
 from visem_tf.datasets.json_lines.json_lines_dataset_builder import Builder as JsonLines
 from visem_tf.datasets.karpathy_json.karpathy_json_dataset_builder import Builder as KarpathyJson
 from visem_tf.datasets.problems import Problems
-
 from visem_tf.errors import UserError
 
 PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)

@@ -6,11 +6,11 @@ import uuid
 
 import pytest
 import tensorflow as tf
+
+from visem_tf import convert, validate
 from visem_tf.datasets import dummy_data
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.precomputed import dummy_data as features_of
-
-from visem_tf import convert, validate
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.storage import StoredPath, absolute, as_path

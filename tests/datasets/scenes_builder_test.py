@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+
 from visem_tf.datasets.scenes import Builder
 from visem_tf.datasets.scenes.scenes_dataset_builder import ScenesConfig, make_example
-
 from visem_tf.text import tokenize
 
 SIZES = {"smoke": (160, 40, 40), "default": (1500, 200, 200), "large": (20000, 1000, 1000)}

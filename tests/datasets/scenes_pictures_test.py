@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from visem_tf.datasets.scenes import world
 from visem_tf.datasets.scenes.backgrounds import paint_background
 from visem_tf.datasets.scenes.relations import pair_relations, places

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+
 from visem_tf.datasets.scenes.grammar import write_sentences
 from visem_tf.datasets.scenes.sampling import picture_rng, sample_scene
 from visem_tf.datasets.scenes.shapes import full_box

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model.writing import Export, export_saved_model
 
 from visem_tf.config import Config
+from visem_tf.export.parity import SessionModel
+from visem_tf.export.saved_model.writing import Export, export_saved_model
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import save_model

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from visem_tf.errors import UserError
 from visem_tf.export.parity import SessionModel
 from visem_tf.export.saved_model.writing import export_saved_model
 from visem_tf.export.tflite.writing import export_tflite
-
-from visem_tf.errors import UserError
 from visem_tf.runs.trained import TrainedRun
 
 MakeRun = Callable[..., TrainedRun]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+
+from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
 from visem_tf.export.saved_model import writing as saved_model
 from visem_tf.export.saved_model.writing import Export, export_saved_model
-
-from visem_tf.errors import UserError
 from visem_tf.runs.trained import TrainedRun
 from visem_tf.stages import export as stage
 

@@ -19,6 +19,8 @@ import tensorflow as tf
 import tensorflow_text
 from google.protobuf import text_format
 from PIL import Image
+
+from visem_tf.errors import UserError
 from visem_tf.export import client
 from visem_tf.export.asking import connect, predict_request, rest_outputs
 from visem_tf.export.parity import SessionModel
@@ -32,8 +34,6 @@ from visem_tf.export.saved_model.writing import Export
 from visem_tf.export.served_model import ServedModel
 from visem_tf.export.stand_in_server import StandIn
 from visem_tf.export.versions import new_version
-
-from visem_tf.errors import UserError
 
 pytest.importorskip("tensorflow_serving")
 SESSION_C = Path(__file__).with_name("session.c")

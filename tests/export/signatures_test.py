@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from visem_tf.export.saved_model.signatures import Signatures
-from visem_tf.export.saved_model.writing import Export
 
 from visem_tf.decoding.captioner import Describer
 from visem_tf.errors import UserError
+from visem_tf.export.saved_model.signatures import Signatures
+from visem_tf.export.saved_model.writing import Export
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained import TrainedRun
 from visem_tf.stages.infer import align_words

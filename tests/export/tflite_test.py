@@ -15,13 +15,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
 from visem_tf.export.tflite.files import joined, operators
 from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded, whole_number_weights
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.writing import TfliteExport, convert, export_tflite
-
-from visem_tf.errors import UserError
 from visem_tf.regions.extractor import prepare_picture
 from visem_tf.regions.resample import triangle_weights
 from visem_tf.runs.trained import TrainedRun

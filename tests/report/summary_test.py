@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from visem_tf.datasets.loading import CaptionDataset, Split
 
 from visem_tf.config import Config
+from visem_tf.datasets.loading import CaptionDataset, Split
 from visem_tf.stages import Context, RunDirectory
 from visem_tf.stages.closing_summary import closing_summary
 
