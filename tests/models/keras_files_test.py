@@ -107,6 +107,17 @@ def test_a_file_from_before_versions_and_options(file: Path):
     np.testing.assert_array_equal(load_model(older, CaptionGenerator)(inputs), expected)
 
 
+def test_arguments_of_options_that_are_gone_are_left_out(file: Path):
+    def with_retired(config: dict) -> dict:
+        config["config"] |= {"scheduled_sampling": 0.2, "sampling_steps": 9}
+        return config
+
+    older = rewritten(file, "config.json", with_retired)
+    inputs = MODELS["rnn"][1]
+    expected = load_model(file, CaptionGenerator)(inputs)
+    np.testing.assert_array_equal(load_model(older, CaptionGenerator)(inputs), expected)
+
+
 def test_what_is_refused(file: Path, tmp_path: Path):
     def newer(about: dict) -> dict:
         return {"format": 2, "versions": {**about["versions"], "visem_tf": "9.1"}}

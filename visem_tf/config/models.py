@@ -173,9 +173,6 @@ class GenerateConfig(Settings):
     """Share of the picture's vector, or of its regions' vectors, that is dropped in training."""
     word_dropout: float = setting(0.0, at_least=0, below=1)
     """Share of the input words that are replaced by <unk> in training."""
-    scheduled_sampling: float = setting(0.0, at_least=0, below=1)
-    """Share of the input words that are replaced by words of the model's own; it rises from 0 over
-    all epochs of training, each of which then takes about half as long again."""
     label_smoothing: float = setting(0.0, at_least=0, below=1)
     """Share of the training target that is spread over the vocabulary."""
     optimizer: Optimizer = "rmsprop"

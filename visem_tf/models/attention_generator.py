@@ -279,18 +279,6 @@ class AttentionGenerator(SentenceGenerator):
             "region_encoder": encoder and keras.saving.serialize_keras_object(encoder),
         }
 
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Any = None
-    ) -> "AttentionGenerator":
-        """The model that `get_config` described."""
-        config = dict(config)
-        if config.get("region_encoder") is not None:
-            config["region_encoder"] = keras.saving.deserialize_keras_object(
-                config["region_encoder"], custom_objects=custom_objects
-            )
-        return cls(**config)
-
     def _annotate(self, features: tf.Tensor, training: bool) -> tf.Tensor:
         """a_i, float [..., H]."""
         if self.region_encoder is not None:

@@ -187,16 +187,6 @@ class CaptionGenerator(SentenceGenerator):
             "region_encoder": encoder and keras.saving.serialize_keras_object(encoder),
         }
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "CaptionGenerator":
-        """The model that `get_config` described."""
-        config = dict(config)
-        if config.get("region_encoder") is not None:
-            config["region_encoder"] = keras.saving.deserialize_keras_object(
-                config["region_encoder"], custom_objects=custom_objects
-            )
-        return cls(**config)
-
     def _first_state(self, image_features: tf.Tensor, training: bool) -> State:
         """b_h + b_v, and the memory of h_0 = 0."""
         if self.region_encoder is not None:

@@ -11,9 +11,11 @@ import tensorflow as tf
 from visem_tf.models.cells import get_cell
 from visem_tf.models.global_batch import GlobalBatchModel, all_reduce_sum, apply_global_gradients
 from visem_tf.models.sampled_softmax import SampledSoftmax
-from visem_tf.models.scheduled_sampling import ScheduledSampling
 from visem_tf.models.word_dropout import WordDropout
 from visem_tf.text import PAD_ID
+
+RETIRED = frozenset({"scheduled_sampling", "sampling_steps"})
+"""Arguments of earlier versions, which only training used; old files may still name them."""
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
@@ -64,9 +66,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
       dropout: rate in [0, 1) for word vectors and for what enters the output layer.
       image_dropout: rate in [0, 1) for what comes from the picture.
       word_dropout: share of the input words that are replaced by UNK in training; START stays.
-      scheduled_sampling: share of the input words that, at the end of training, are replaced by
-        words that the model would have said; UNK, by word dropout, may take their place.
-      sampling_steps: steps of the optimizer in which that share rises from 0.
       label_smoothing: what the loss gives to all words alike: (1 - e) times the negative
         log-likelihood of the target plus e times the mean over the vocabulary.
       feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
@@ -95,8 +94,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         feature_scale: float = 0.0,
         clip_value: float | None = 5.0,
         sampled_words: int = 0,
-        scheduled_sampling: float = 0.0,
-        sampling_steps: int = 0,
         word_vectors: keras.layers.Embedding | None = None,
         **kwargs: Any,
     ) -> None:
@@ -132,12 +129,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         )
         self.supports_jit = False  # the number of real tokens differs from batch to batch
         self._cell = get_cell(cell)
-        self.scheduled_sampling = scheduled_sampling
-        self.sampling_steps = sampling_steps
         self.replaced_words = WordDropout(word_dropout, dtype=self.dtype_policy)
-        self.own_words = ScheduledSampling(
-            scheduled_sampling, sampling_steps, dtype=self.dtype_policy
-        )
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._perplexity = Perplexity(name="perplexity")
         if word_vectors is None:
@@ -257,10 +249,18 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             "label_smoothing": self.label_smoothing,
             "feature_scale": self.feature_scale,
             "clip_value": self.clip_value,
-            "scheduled_sampling": self.scheduled_sampling,
-            "sampling_steps": self.sampling_steps,
             "sampled_words": self.sampled_words,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "SentenceGenerator":
+        """Makes the model that `get_config` described, without options that no longer exist."""
+        config = {name: value for name, value in config.items() if name not in RETIRED}
+        if config.get("region_encoder") is not None:
+            config["region_encoder"] = keras.saving.deserialize_keras_object(
+                config["region_encoder"], custom_objects=custom_objects
+            )
+        return cls(**config)
 
     def _first_bias(self, extra: int = 0) -> Callable[..., tf.Tensor]:
         """An initialiser for b, and zeros for `extra` more outputs."""
@@ -286,13 +286,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         words, ids = token_ids[:steps], token_ids[1 : steps + 1]
         places = tf.where(ids != PAD_ID)  # [M, 2]
         targets = Targets(words, tf.gather_nd(ids, places), places)
-        if training and self.scheduled_sampling:
-            hidden, _ = self.hidden_of_targets(inputs, targets, training)
-            steps = self.steps_taken()
-            logits = tf.stop_gradient(self._logits(hidden))
-            words = self.own_words(
-                words, places, logits, self.sampling_steps if steps is None else steps
-            )
         return targets._replace(words=self.replaced_words(words, training=training))
 
     def logits_of_targets(

@@ -71,7 +71,6 @@ def build_generator(
     vocabulary: Vocabulary,
     sample: np.ndarray,
     region_encoder: RegionEncoder | None = None,
-    steps: int = 0,
     word_vectors: keras.layers.Embedding | None = None,
 ) -> SentenceGenerator:
     """An untrained generator, with its weights.
@@ -82,7 +81,6 @@ def build_generator(
       vocabulary: Its words.
       sample: Some CNN features of the training, float [N, F].
       region_encoder: The alignment model's, where its embeddings are attended to.
-      steps: Of the whole training, over which scheduled sampling rises.
       word_vectors: The alignment model's, where they are shared.
     """
     settings = config.generate
@@ -95,8 +93,6 @@ def build_generator(
         "word_dropout": settings.word_dropout,
         "label_smoothing": settings.label_smoothing,
         "feature_scale": settings.feature_scale,
-        "scheduled_sampling": settings.scheduled_sampling,
-        "sampling_steps": steps if settings.scheduled_sampling else 0,
         "clip_value": settings.clip_value,
         "region_encoder": region_encoder,
         "word_vectors": word_vectors,

@@ -162,7 +162,6 @@ def _train(
             vocabulary,
             examples["train"].sample,
             encoder,
-            steps=settings.epochs * steps_per_epoch,
         )
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
 

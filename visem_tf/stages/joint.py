@@ -93,7 +93,6 @@ def run(context: Context) -> dict[str, Any]:
             alignment,
             config,
             vocabulary,
-            steps=steps_per_epoch * config.align.epochs,
             sample=caches["train"].sample_features(),
             shape=(num_pairs, int(token_ids["train"].bounding_shape()[1])),
         )
@@ -151,7 +150,6 @@ def _joined(
     config: Config,
     vocabulary: Vocabulary,
     *,
-    steps: int,
     sample: np.ndarray,
     shape: tuple[int, int],
 ) -> JointModel:
@@ -167,7 +165,6 @@ def _joined(
             vocabulary,
             sample,
             alignment.region_encoder,
-            steps,
             alignment.sentence_encoder.word_vectors,
         )
         for name in GENERATORS
