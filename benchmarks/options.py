@@ -2,11 +2,10 @@
 
     python -m benchmarks.options [--rounds 5] [--json FILE]
 
-XLA, texts of like length in one batch (`--generate.bucket_batches`, `--align.bucket_batches`), and
-a sampled instead of the whole vocabulary (`--generate.sampled_words`). A line an option: the time
-without it, with it, the first time with it, which XLA compiles in (anew for every length of the
-longest text in a batch), and how many times faster it is. XLA is no option of visem_tf; this is
-why.
+XLA, and texts of like length in one batch (`--generate.bucket_batches`, `--align.bucket_batches`).
+A line an option: the time without it, with it, the first time with it, which XLA compiles in (anew
+for every length of the longest text in a batch), and how many times faster it is. XLA is no option
+of visem_tf; this is why.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from visem_tf.runtime.files import write_atomically
 from visem_tf.training.pipeline import epoch_batches
 
 BATCH, REGIONS, FEATURES, DIM = 100, 20, 1_280, 1_000
-BATCHES, LARGE_VOCABULARY, SAMPLED = 20, 30_000, 512
+BATCHES = 20
 
 Batch = dict[str, tf.Tensor]
 
@@ -111,14 +110,10 @@ def _pairs() -> Iterator[tuple[str, Work, Work]]:
         without, with_it = ([batch_of(batch) for batch in batches] for batches in (mixed, bucketed))
         name = f"{option} {BATCHES}, {BATCHES} steps"
         yield name, _steps(model, without), _steps(model, with_it)
-    for words in (VOCABULARY, LARGE_VOCABULARY):
-        whole, sampled = _generator("rnn", words), _generator("rnn", words, SAMPLED)
-        name = f"rnn 512, generate.sampled_words {SAMPLED} of {words:,}"
-        yield name, _steps(whole, one), _steps(sampled, one)
 
 
-def _generator(cell: str, vocabulary: int = VOCABULARY, sampled_words: int = 0) -> CaptionGenerator:
-    model = CaptionGenerator(vocabulary, cell=cell, sampled_words=sampled_words)
+def _generator(cell: str) -> CaptionGenerator:
+    model = CaptionGenerator(VOCABULARY, cell=cell)
     model.compile(optimizer=keras.optimizers.RMSprop(1e-6))
     return model
 

@@ -109,7 +109,7 @@ def test_a_file_from_before_versions_and_options(file: Path):
 
 def test_arguments_of_options_that_are_gone_are_left_out(file: Path):
     def with_retired(config: dict) -> dict:
-        config["config"] |= {"scheduled_sampling": 0.2, "sampling_steps": 9}
+        config["config"] |= {"scheduled_sampling": 0.2, "sampling_steps": 9, "sampled_words": 4}
         return config
 
     older = rewritten(file, "config.json", with_retired)

@@ -190,10 +190,6 @@ class GenerateConfig(Settings):
     bucket_batches: int = setting(0, at_least=0)
     """Texts of like length are put into one batch, chosen among those of so many batches, so that
     fewer steps are spent on padding; 0 leaves them mixed."""
-    sampled_words: int = setting(0, at_least=0)
-    """Words that a training step compares the right one with, drawn by lot, where the vocabulary is
-    so large that all of them would take most of the time; 0 compares with all. Training then shows
-    the loss among these; validation is with all words."""
     epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
     patience: int = setting(3, at_least=1)
@@ -238,12 +234,6 @@ class GenerateConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_name("generate.cell", self.cell, cell_names())
-        if self.sampled_words and self.label_smoothing:
-            raise UserError(
-                f"generate.label_smoothing {self.label_smoothing:g} spreads over the whole "
-                f"vocabulary, which generate.sampled_words {self.sampled_words} leaves out; set "
-                "one of them to 0"
-            )
         if self.model == "mrnn":
             for name, off in (
                 ("attend_to", "features"),

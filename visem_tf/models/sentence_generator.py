@@ -10,11 +10,10 @@ import tensorflow as tf
 
 from visem_tf.models.cells import get_cell
 from visem_tf.models.global_batch import GlobalBatchModel, all_reduce_sum, apply_global_gradients
-from visem_tf.models.sampled_softmax import SampledSoftmax
 from visem_tf.models.word_dropout import WordDropout
 from visem_tf.text import PAD_ID
 
-RETIRED = frozenset({"scheduled_sampling", "sampling_steps"})
+RETIRED = frozenset({"scheduled_sampling", "sampling_steps", "sampled_words"})
 """Arguments of earlier versions, which only training used; old files may still name them."""
 
 
@@ -70,8 +69,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         log-likelihood of the target plus e times the mean over the vocabulary.
       feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
       clip_value: largest absolute value of an element of the gradient; None: no clipping.
-      sampled_words: in training a word is compared with so many others, see `SampledSoftmax`, not
-        with the whole vocabulary; what is logged in training is of these. 0: with all.
       word_vectors: another model's, built, to share them in training; a saved generator has its
         own. None makes new ones.
     """
@@ -93,7 +90,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         label_smoothing: float = 0.0,
         feature_scale: float = 0.0,
         clip_value: float | None = 5.0,
-        sampled_words: int = 0,
         word_vectors: keras.layers.Embedding | None = None,
         **kwargs: Any,
     ) -> None:
@@ -109,8 +105,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             raise ValueError(f"clip_value must be above 0, or None, got {clip_value}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        if sampled_words and label_smoothing:
-            raise ValueError("label_smoothing must be 0 where sampled_words is not")
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.word_dim = word_dim
@@ -121,12 +115,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         self.label_smoothing = label_smoothing
         self.feature_scale = feature_scale
         self.clip_value = clip_value
-        self.sampled_words = sampled_words
-        self.sampled_softmax = (
-            SampledSoftmax(vocabulary_size, sampled_words, dtype=self.dtype_policy)
-            if sampled_words
-            else None
-        )
         self.supports_jit = False  # the number of real tokens differs from batch to batch
         self._cell = get_cell(cell)
         self.replaced_words = WordDropout(word_dropout, dtype=self.dtype_policy)
@@ -249,7 +237,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             "label_smoothing": self.label_smoothing,
             "feature_scale": self.feature_scale,
             "clip_value": self.clip_value,
-            "sampled_words": self.sampled_words,
         }
 
     @classmethod
@@ -317,16 +304,8 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
           data: a batch, see the class.
           training: whether dropout is on.
         """
-        targets = self._targets(data, training)
-        hidden, penalty = self.hidden_of_targets(data, targets, training)
-        if training and self.sampled_softmax is not None:
-            layer = self.output_projection
-            surprise = self.sampled_softmax(hidden, targets.ids, layer.kernel, layer.bias)
-        else:
-            logits = self._logits(hidden)
-            surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=targets.ids, logits=logits
-            )
+        logits, targets, penalty = self.logits_of_targets(data, training)
+        surprise = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets.ids, logits=logits)
         count = all_reduce_sum(tf.cast(tf.size(surprise), surprise.dtype))
         divisor = tf.maximum(count, 1.0)
         surprise_share = tf.reduce_sum(surprise) / divisor

@@ -96,7 +96,6 @@ def build_generator(
         "clip_value": settings.clip_value,
         "region_encoder": region_encoder,
         "word_vectors": word_vectors,
-        "sampled_words": settings.sampled_words,
     }
     model: SentenceGenerator
     if model_of(settings, name) is AttentionGenerator:
