@@ -2,10 +2,10 @@
 
     python -m benchmarks.options [--rounds 5] [--json FILE]
 
-XLA, and texts of like length in one batch (`--generate.bucket_batches`, `--align.bucket_batches`).
-A line an option: the time without it, with it, the first time with it, which XLA compiles in (anew
-for every length of the longest text in a batch), and how many times faster it is. XLA is no option
-of visem_tf; this is why.
+XLA, and texts of like length in one batch (`--generate.bucket_batches`). A line an option: the
+time without it, with it, the first time with it, which XLA compiles in (anew for every length of
+the longest text in a batch), and how many times faster it is. XLA is no option of visem_tf; this is
+why.
 """
 
 from __future__ import annotations
@@ -80,14 +80,6 @@ def _pairs() -> Iterator[tuple[str, Work, Work]]:
     regions = tf.constant(features(random, BATCH, REGIONS, FEATURES))
     frames = tf.constant(features(random, BATCH, FEATURES))
 
-    def to_align(token_rows: list[np.ndarray]) -> Batch:
-        return {
-            "region_features": regions,
-            "region_mask": tf.ones([BATCH, REGIONS], tf.bool),
-            "token_ids": tf.constant(padded(token_rows)),
-            "image_ids": tf.range(BATCH),
-        }
-
     def to_write(token_rows: list[np.ndarray]) -> Batch:
         token_ids = tf.constant(padded(token_rows, ends=True))
         return {"image_features": frames, "token_ids": token_ids}
@@ -97,18 +89,21 @@ def _pairs() -> Iterator[tuple[str, Work, Work]]:
     aligner.compile(optimizer=keras.optimizers.SGD(1e-6, momentum=0.9))
     generators = {cell: _generator(cell) for cell in ("rnn", "lstm")}
 
-    one = [to_align(mixed[0])]
+    one = [
+        {
+            "region_features": regions,
+            "region_mask": tf.ones([BATCH, REGIONS], tf.bool),
+            "token_ids": tf.constant(padded(mixed[0])),
+            "image_ids": tf.range(BATCH),
+        }
+    ]
     yield "XLA, alignment step", _steps(aligner, one), _steps(aligner, one, jit=True)
     one = [to_write(mixed[0])]
     for cell, model in generators.items():
         yield f"XLA, generator step, {cell} 512", _steps(model, one), _steps(model, one, jit=True)
-    for option, model, batch_of in (
-        ("align.bucket_batches", aligner, to_align),
-        ("rnn 512, generate.bucket_batches", generators["rnn"], to_write),
-        ("lstm 512, generate.bucket_batches", generators["lstm"], to_write),
-    ):
-        without, with_it = ([batch_of(batch) for batch in batches] for batches in (mixed, bucketed))
-        name = f"{option} {BATCHES}, {BATCHES} steps"
+    for cell, model in generators.items():
+        without, with_it = ([to_write(batch) for batch in batches] for batches in (mixed, bucketed))
+        name = f"{cell} 512, generate.bucket_batches {BATCHES}, {BATCHES} steps"
         yield name, _steps(model, without), _steps(model, with_it)
 
 

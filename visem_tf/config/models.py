@@ -78,9 +78,6 @@ class AlignConfig(Settings):
     batch_size: int = setting(100, at_least=2)
     """Pairs of a picture and a sentence in a batch, over all devices together: each pair is ranked
     against the others of its batch."""
-    bucket_batches: int = setting(0, at_least=0)
-    """Sentences of like length are put into one batch, chosen among those of so many batches; 0
-    leaves them mixed. Scores grow with length: false sentences of the same length are harder."""
     epochs: int = setting(12, at_least=1)
     """Passes over the training sentences, at most."""
     patience: int = setting(4, at_least=1)

@@ -68,8 +68,6 @@ def run(context: Context) -> dict[str, Any]:
             seed=config.seed,
             epochs=config.align.epochs,
             part=part,
-            lengths=token_ids["train"].row_lengths().numpy(),
-            bucket_batches=config.align.bucket_batches,
         )
         return recorder.watched(
             alignment_examples(
