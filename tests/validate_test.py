@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dummy_data
+from dummy_data import precomputed as features
 from visem_tf import validate
-from visem_tf.datasets import dummy_data
-from visem_tf.datasets.precomputed import dummy_data as features
 from visem_tf.errors import UserError
 
-PICTURES = dummy_data.draw_pictures(train=20, val=3, test=3)
+PICTURES = dummy_data.draw_images(train=20, val=3, test=3)
 TRAIN = [p.name for p in PICTURES if p.split == "train"]
 TEST = [p.name for p in PICTURES if p.split == "test"]
 

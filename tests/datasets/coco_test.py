@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+import dummy_data
 from visem_tf.config import DataConfig
-from visem_tf.datasets import dummy_data
 from visem_tf.datasets.coco.coco_dataset_builder import Builder
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrases_of_objects
 from visem_tf.datasets.problems import Problems
 from visem_tf.errors import UserError
 
-PICTURES = dummy_data.draw_pictures(train=6, val=2, test=2)
+PICTURES = dummy_data.draw_images(train=6, val=2, test=2)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 import pytest
 from PIL import Image
 
+import dummy_data
 from visem_tf.config import DataConfig
-from visem_tf.datasets import dummy_data
 from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import SPLIT_FILES
 from visem_tf.datasets.problems import Problems
 
@@ -63,7 +63,7 @@ def flickr8k(tmp_path):
     return TinyFlickr8k(tmp_path / "flickr8k")
 
 
-OWN_PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)
+OWN_PICTURES = dummy_data.draw_images(train=4, val=2, test=2)
 
 
 @pytest.fixture

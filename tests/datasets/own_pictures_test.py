@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+import dummy_data
 from visem_tf.config import DataConfig
-from visem_tf.datasets import dummy_data
 from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
 from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
 from visem_tf.datasets.json_lines.json_lines_dataset_builder import Builder as JsonLines
@@ -17,7 +17,7 @@ from visem_tf.datasets.sidecar_txt.sidecar_txt_dataset_builder import Builder as
 from visem_tf.errors import UserError
 
 FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]
-PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)
+PICTURES = dummy_data.draw_images(train=4, val=2, test=2)
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "sidecar_txt"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from visem_tf.datasets import dummy_data
+import dummy_data
 from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
 from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
 from visem_tf.datasets.json_lines.json_lines_dataset_builder import Builder as JsonLines
@@ -12,7 +12,7 @@ from visem_tf.datasets.karpathy_json.karpathy_json_dataset_builder import Builde
 from visem_tf.datasets.problems import Problems
 from visem_tf.errors import UserError
 
-PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)
+PICTURES = dummy_data.draw_images(train=4, val=2, test=2)
 
 
 def test_splits_are_made_where_none_are_given_and_keep_pictures_whole(folder, write, read, edit):

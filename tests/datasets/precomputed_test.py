@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import dummy_data
+from dummy_data import precomputed as features_of
 from visem_tf import convert, fit
 from visem_tf.config import DataConfig
-from visem_tf.datasets import dummy_data
 from visem_tf.datasets.loading import load_dataset
-from visem_tf.datasets.precomputed import dummy_data as features_of
 from visem_tf.errors import UserError
 
-PICTURES = dummy_data.draw_pictures(train=6, val=3, test=3)
+PICTURES = dummy_data.draw_images(train=6, val=3, test=3)
 SPLITS = ("train", "val", "test")
 
 

@@ -7,15 +7,15 @@ import uuid
 import pytest
 import tensorflow as tf
 
+import dummy_data
+from dummy_data import precomputed as features_of
 from visem_tf import convert, validate
-from visem_tf.datasets import dummy_data
 from visem_tf.datasets.loading import load_dataset
-from visem_tf.datasets.precomputed import dummy_data as features_of
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.storage import StoredPath, absolute, as_path
 
-PICTURES = dummy_data.draw_pictures(train=3, val=2, test=2)
+PICTURES = dummy_data.draw_images(train=3, val=2, test=2)
 FORMATS = [
     "flickr8k", "flickr30k", "coco", "visual_genome", "coco_json", "karpathy_json", "captions_txt",
     "sidecar_txt", "json_lines",

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
+import dummy_data
 from visem_tf.config import DataConfig
-from visem_tf.datasets import dummy_data
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.visual_genome.visual_genome_dataset_builder import Builder
 from visem_tf.errors import UserError
 
-PICTURES = dummy_data.draw_pictures(train=4, val=2, test=2)
+PICTURES = dummy_data.draw_images(train=4, val=2, test=2)
 
 
 @pytest.fixture

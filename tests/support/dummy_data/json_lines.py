@@ -1,24 +1,22 @@
-"""Writes drawn pictures as `images/` and `captions.jsonl`."""
-
-from __future__ import annotations
+"""Writes dummy images as `images/` and `captions.jsonl`."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from visem_tf.datasets.dummy_data import DummyPicture, write_pictures
+from dummy_data.images import DummyImage, write_images
 
 
-def write(folder: Path, pictures: Sequence[DummyPicture]) -> None:
-    """Writes the pictures in the format of the data set.
+def write(folder: Path, images: Sequence[DummyImage]) -> None:
+    """Writes the images in the format of the dataset.
 
     Args:
-        folder: exists.
-        pictures: what is written.
+        folder: Existing folder to write into.
+        images: Images to write.
     """
-    write_pictures(folder / "images", pictures)
+    write_images(folder / "images", images)
     lines = []
-    for picture in pictures:
+    for image in images:
         phrases = [
             {
                 "sentence": phrase.sentence,
@@ -31,12 +29,12 @@ def write(folder: Path, pictures: Sequence[DummyPicture]) -> None:
                 ],
                 "object": phrase.object,
             }
-            for phrase in picture.phrases
+            for phrase in image.phrases
         ]
         line = {
-            "image": picture.name,
-            "sentences": picture.sentences,
-            "split": picture.split,
+            "image": image.name,
+            "sentences": image.sentences,
+            "split": image.split,
             "phrases": phrases,
         }
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
