@@ -1,8 +1,8 @@
-"""Writes docs/scale.md: what more pictures cost, from what `python -m benchmarks` measured.
+"""Writes docs/scale.md: what larger data sets cost, from the results of `python -m benchmarks`.
 
     python -m benchmarks.scale [--json docs/benchmarks.json] [--to docs/scale.md]
 
-Sizes follow from the types of what is stored; hours are pictures divided by measured rates.
+Sizes follow from shapes and types; hours are the number of images divided by measured rates.
 """
 
 from __future__ import annotations
@@ -31,48 +31,48 @@ def main() -> None:
 
 
 def page(found: dict[str, Any]) -> str:
-    """The page as text.
+    """Returns the page as Markdown.
 
     Args:
-        found: what `python -m benchmarks --json FILE` wrote.
+        found: Content of the file that `python -m benchmarks --json FILE` writes.
     """
     machine = found["machine"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     measured = f"{machine['cores']} cores of {machine['processor']}, {gpus}"
     if machine["load"] > machine["cores"]:
-        measured += f", busy with other work: {machine['load']:g} processes wanted them"
+        measured += f", under a load average of {machine['load']:g}"
     return "\n".join(
         [
-            "# From thousands of pictures to a hundred million",
+            "# From thousands of images to a hundred million",
             "",
-            "This page is written by `python -m benchmarks.scale` from `docs/benchmarks.json`, "
-            "which `python -m benchmarks --json docs/benchmarks.json` wrote on one machine "
-            f"({measured}; TensorFlow {machine['tensorflow']}). On another machine the same two "
-            "commands write its figures.",
+            "`python -m benchmarks.scale` wrote this page from `docs/benchmarks.json`, which "
+            "`python -m benchmarks --json docs/benchmarks.json` wrote on one machine "
+            f"({measured}; TensorFlow {machine['tensorflow']}). Run the two commands again for the "
+            "figures of another machine.",
             "",
             "## Sizes",
             "",
-            f"{REGIONS} regions a picture, {SENTENCES} sentences of {WORDS} words, {FEATURES:,} "
-            f"features in 16 bits, embeddings of {DIM:,} numbers in 32 bits.",
+            f"{REGIONS} regions and {SENTENCES} sentences of {WORDS} words per image, {FEATURES:,} "
+            f"features per region in 16 bits, embeddings of {DIM:,} numbers in 32 bits.",
             "",
-            *_table("pictures", [f"{count:,}" for count in PICTURES], _sizes()),
+            *_table("images", [f"{count:,}" for count in PICTURES], _sizes()),
             "",
             "## Hours on the measured machine",
             "",
-            "One epoch where it is a training. Features, snippets and descriptions are made "
-            "picture by picture: N machines take an Nth of the time. Trainings on several machines "
-            "exchange gradients and embeddings in every step, which these rates do not hold.",
+            "Trainings are given per epoch. Features, segments and descriptions are independent "
+            "per image, so N machines divide the time by N. Trainings on several machines exchange "
+            "gradients and embeddings in every step, which these rates do not include.",
             "",
-            *_table("pictures", [f"{count:,}" for count in PICTURES], _hours(found["results"])),
+            *_table("images", [f"{count:,}" for count in PICTURES], _hours(found["results"])),
             "",
-            "## What grows with the data",
+            "## Growth with the data",
             "",
-            "Training from a cache on disk, one, three and ten times as many pictures. Files of "
-            "the cache that are mapped count as memory of the process:",
+            "Training from a cache on disk with one, three and ten times as many images. "
+            "Memory-mapped files of the cache count as memory of the process:",
             "",
             *_growth(found["results"]),
             "",
-            "## Where a choice stops holding",
+            "## Limits of the design",
             "",
             *_limits(),
             "",
@@ -89,7 +89,7 @@ def _sizes() -> dict[str, list[str]]:
     words = SENTENCES * WORDS
     bytes_each = {
         "feature cache": record,
-        "frames alone, in memory for the generator": FEATURES * 4,
+        "whole frames, in memory for the generator": FEATURES * 4,
         "token ids, in memory": words * 4 + SENTENCES * 8,
         "region embeddings": REGIONS * DIM * 4,
         "word embeddings": words * DIM * 4,
@@ -100,13 +100,13 @@ def _sizes() -> dict[str, list[str]]:
 
 
 def _hours(results: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """A row a stage, from the rate at the middle size, per picture."""
+    """Returns one row per stage, from the rate at the middle size, per image."""
     rows = {
         "features, crops": ("features, 20 regions, crops", 1),
         "features, pooled": ("features, 20 regions, pooled", 1),
         "alignment, an epoch": ("alignment step, float32", SENTENCES),
         "alignment, an epoch, mixed_bfloat16": ("alignment step, mixed_bfloat16", SENTENCES),
-        "snippets (MRF)": ("MRF", SENTENCES),
+        "segments (MRF)": ("MRF", SENTENCES),
         "generator, an epoch (rnn 512)": ("generator step, rnn 512, float32", SENTENCES * WORDS),
         "descriptions, beam 7 (rnn 512)": ("beam 7, rnn 512", 1),
         "scores of all pairs": ("ranking with regions", None),
@@ -122,7 +122,7 @@ def _hours(results: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 def _growth(results: list[dict[str, Any]]) -> list[str]:
     lines = [
-        "| | data | ms a pair | largest memory of the process, MiB | waiting for input |",
+        "| | data | ms per pair | peak memory of the process, MiB | waiting for input |",
         "|---|---|---|---|---|",
     ]
     for r in results:
@@ -136,41 +136,41 @@ def _growth(results: list[dict[str, Any]]) -> list[str]:
 
 
 def _limits() -> list[str]:
-    """What gives way first, and what would replace it."""
+    """Returns the table of design limits, and what would replace each part."""
     rows = [
         (
-            "every shard of the cache is one mapped file of "
-            f"{SHARD} pictures; Linux maps {MAPS:,} by default",
-            f"{SHARD * MAPS:,} pictures",
-            "a sharded cache that maps what it reads, or larger shards",
+            "every shard of the cache is one memory-mapped file of "
+            f"{SHARD} images; Linux allows {MAPS:,} maps by default",
+            f"{SHARD * MAPS:,} images",
+            "a cache that maps only the shards it reads, or larger shards",
         ),
         (
-            "the frames of all pictures are held in memory for the generator",
-            f"{MEMORY // (FEATURES * 4):,} pictures in {MEMORY // 2**30} GiB",
-            "reading frames from the cache by batch, as the alignment does",
+            "the whole-frame features of all images are held in memory for the generator",
+            f"{MEMORY // (FEATURES * 4):,} images in {MEMORY // 2**30} GiB",
+            "reading them from the cache in batches, as the alignment does",
         ),
         (
             "sentences and their order are held in memory, as 32-bit numbers",
-            f"{2**31 // SENTENCES:,} pictures",
-            "shuffling shards first and examples within a window (tf.data service)",
+            f"{2**31 // SENTENCES:,} images",
+            "shuffling shards, then examples within a window (tf.data service)",
         ),
         (
-            "a build of features that goes on reads the pictures before its place anew",
-            "tens of pieces",
+            "an interrupted feature extraction reads the images before its position again",
+            "tens of interruptions",
             "`python -m visem_tf.extract`, and data sets with random access (ArrayRecord)",
         ),
         (
             "the scores of all pairs are one matrix",
-            f"{int((MEMORY / 4 / SENTENCES) ** 0.5):,} pictures in {MEMORY // 2**30} GiB",
-            "approximate search by one vector a picture, exact scores among the first hits",
+            f"{int((MEMORY / 4 / SENTENCES) ** 0.5):,} images in {MEMORY // 2**30} GiB",
+            "approximate search with one vector per image, exact scores for the best hits",
         ),
         (
             "one process trains",
-            "days an epoch, in the table above",
+            "days per epoch, in the table above",
             "several workers (`docs/distributed.md`), larger batches",
         ),
     ]
-    lines = ["| the choice | holds to | what replaces it |", "|---|---|---|"]
+    lines = ["| design | limit | replacement |", "|---|---|---|"]
     return lines + [f"| {choice} | {limit} | {after} |" for choice, limit, after in rows]
 
 
