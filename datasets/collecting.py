@@ -7,7 +7,6 @@ splits in any spelling, splits that have to be made.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Container, Iterable, Sequence
 from pathlib import PurePosixPath
 
@@ -16,21 +15,9 @@ from visem_tf.datasets import schema
 from visem_tf.datasets.phrases import with_positions
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record, has_words
+from visem_tf.datasets.splits import SPLIT_NAMES, split_at_random
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, file_names
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "restval": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Every spelling of a split; `restval` is what COCO has more of for training."""
 
 
 def collect(
@@ -108,46 +95,6 @@ def leads_out(file_name: str) -> bool:
     """
     path = PurePosixPath(file_name)
     return path.is_absolute() or ".." in path.parts or "://" in file_name
-
-
-def split_at_random(records: Sequence[Record], options: DataConfig) -> dict[str, list[Record]]:
-    """Makes splits by the documented rule; each picture goes with all its sentences.
-
-    Pictures are ordered by the SHA-256 of "SEED:FILE NAME". The first `data.test_share` of them,
-    rounded but one at least, are the test split, the next `data.val_share` the val split. So a
-    picture's place depends on the seed and the names alone, and a picture more or less moves few of
-    the others.
-
-    Args:
-        records: all pictures.
-        options: shares and seed.
-
-    Raises:
-        UserError: there are fewer than three pictures.
-
-    Example:
-        >>> from pathlib import Path
-        >>> records = [Record(str(n), Path(f"{n}.jpg"), ["a dog"]) for n in range(10)]
-        >>> {name: len(part) for name, part in split_at_random(records, DataConfig()).items()}
-        {'train': 8, 'val': 1, 'test': 1}
-    """
-    if len(records) < 3:
-        raise UserError(f"three splits need three pictures and there are {len(records)}; add some")
-
-    def place(record: Record) -> bytes:
-        text = f"{options.split_seed}:{record.file_name}".encode("utf-8", "replace")
-        return hashlib.sha256(text).digest()
-
-    order = sorted(range(len(records)), key=lambda row: place(records[row]))
-    num_test = max(1, round(options.test_share * len(records)))
-    num_val = max(1, round(options.val_share * len(records)))
-    num_test, num_val = min(num_test, len(records) - 2), min(num_val, len(records) - num_test - 1)
-    parts = {
-        "train": order[num_test + num_val :],
-        "val": order[num_test : num_test + num_val],
-        "test": order[:num_test],
-    }
-    return {name: [records[row] for row in sorted(rows)] for name, rows in parts.items()}
 
 
 def _given_splits(name: str, records: Sequence[Record], options: DataConfig) -> bool:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
+from visem_tf.datasets.locations import USUAL_OPTIONS, pictures_and_captions, pictures_in
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
@@ -135,6 +136,40 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                 f"{self.name}: no picture of the {split} split can be used; "
                 f"check the pictures.{first}"
             )
+
+
+class OwnPicturesBuilder(FolderBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A builder whose folder of pictures and file of captions have usual names, or given ones.
+
+    A subclass defines `read_records`.
+
+    Attributes:
+        PICTURE_FOLDERS: usual names of the folder of pictures.
+        CAPTION_FILES: usual names of the file of captions.
+    """
+
+    PICTURE_FOLDERS: ClassVar[tuple[str, ...]] = ()
+    CAPTION_FILES: ClassVar[tuple[str, ...]] = ()
+    OPTIONS = USUAL_OPTIONS
+
+    @classmethod
+    def places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
+        """The folder of the pictures and the file of the captions, see `pictures_and_captions`."""
+        return pictures_and_captions(
+            data_dir, options, pictures=cls.PICTURE_FOLDERS, captions=cls.CAPTION_FILES
+        )
+
+    @classmethod
+    def other_files(cls, data_dir: AnyPath) -> Sequence[AnyPath]:
+        """What the data set is read from besides; nothing by default."""
+        del data_dir
+        return ()
+
+    @classmethod
+    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
+        """Returns the captions, what else is there, and all pictures of the folder."""
+        pictures, captions = cls.places(data_dir, options or DataConfig())
+        return [captions, *cls.other_files(data_dir), *pictures_in(pictures)]
 
 
 def read_ahead(records: Sequence[Record], read: Any = None) -> Iterator[tuple[Record, Future[Any]]]:

@@ -3,128 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
+import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tqdm import tqdm
 
 from visem_tf.config import Config, DataConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module, schema
-from visem_tf.datasets.content import keep_digests, picture_digest, read_digests, text_digest
+from visem_tf.datasets.caption_dataset import CaptionDataset, Phrases, Split, fingerprint_of
+from visem_tf.datasets.precomputed.loading import load_precomputed
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Phrase
-from visem_tf.datasets.region_source import RegionSource
 from visem_tf.errors import UserError
+from visem_tf.runtime.files import write_atomically
 
+DIGESTS = "content.json"
 _TEXTS = ("image_id", "file_name", "sentences", "phrases")
-_PICTURES_AT_A_TIME = 512
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Phrases:
-    """P phrases of a split, parts of sentences whose box is known.
-
-    Attributes:
-        sentence_index: int32 [P], index in the sentences of the split.
-        first: int32 [P], first token, in the tokens of `visem_tf.text.tokenize`.
-        last: int32 [P], last token, inclusive.
-        boxes: float32 [P, 4], (ymin, xmin, ymax, xmax) relative to the picture.
-        object: int32 [P], the same number for the same object of a picture.
-        text: P strings.
-    """
-
-    sentence_index: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    boxes: np.ndarray
-    object: np.ndarray
-    text: list[str]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Split:
-    """The texts of a split, I pictures with S sentences; the pictures stay on the disk.
-
-    Attributes:
-        name: "train", "val" or "test".
-        image_ids: I strings.
-        file_names: I strings.
-        sentences: S raw sentences, picture after picture.
-        sentence_ids: S strings, `f"{image_id}#{k}"`.
-        image_index: int32 [S], which picture a sentence belongs to.
-        phrases: None where the data set has none.
-        regions: what regions are read from instead of pictures, for precomputed features.
-        picture_digest: identifies the pictures and their order, wherever they lie.
-    """
-
-    name: str
-    image_ids: list[str]
-    file_names: list[str]
-    sentences: list[str]
-    sentence_ids: list[str]
-    image_index: np.ndarray
-    phrases: Phrases | None
-    _open: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
-    regions: RegionSource | None = dataclasses.field(default=None, repr=False)
-    picture_digest: str = ""
-
-    def pictures(self) -> tf.data.Dataset:
-        """Returns the encoded pictures, string scalars in the order of `image_ids`."""
-        return self._open()
-
-    def phrases_of_pictures(self) -> list[list[Phrase]]:
-        """Returns the phrases of each picture, boxes in shares of it; none where none are known."""
-        found: list[list[Phrase]] = [[] for _ in self.image_ids]
-        if self.phrases is None:
-            return found
-        starts = np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
-        for row, sentence in enumerate(self.phrases.sentence_index.tolist()):
-            image = int(self.image_index[sentence])
-            ymin, xmin, ymax, xmax = self.phrases.boxes[row].tolist()
-            found[image].append(
-                Phrase(
-                    sentence=sentence - int(starts[image]),
-                    text=self.phrases.text[row],
-                    box=(ymin, xmin, ymax, xmax),
-                    object=int(self.phrases.object[row]),
-                    first=int(self.phrases.first[row]),
-                    last=int(self.phrases.last[row]),
-                    in_pixels=False,
-                )
-            )
-        return found
-
-    def references(self) -> dict[str, list[str]]:
-        """Returns the sentences of each image id."""
-        sentences: dict[str, list[str]] = {image_id: [] for image_id in self.image_ids}
-        for index, sentence in zip(self.image_index.tolist(), self.sentences, strict=True):
-            sentences[self.image_ids[index]].append(sentence)
-        return sentences
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class CaptionDataset:
-    """A data set, ready to be read.
-
-    Attributes:
-        name: as given to `load_dataset`.
-        fingerprint: 16 hexadecimal digits of pictures and texts, wherever they lie.
-        splits: "train", "val" and "test".
-        problems: what was found wrong, the skipped pictures first, and last what was decided.
-        skipped: those of `problems` that cost a picture.
-    """
-
-    name: str
-    fingerprint: str
-    splits: dict[str, Split]
-    problems: list[str]
-    skipped: list[str]
+_EXAMPLES_AT_A_TIME = 512
+_PICTURES_AT_A_TIME = 64
 
 
 def load_dataset(
@@ -154,8 +57,6 @@ def load_dataset(
             split, a cache that cannot be written or is damaged, or with `strict` a skipped picture.
     """
     if name == PRECOMPUTED:
-        from visem_tf.datasets.precomputed.loading import load_precomputed
-
         return load_precomputed(data_dir, config, options or DataConfig(), strict=strict)
     builder_class = importlib.import_module(builder_module(name)).Builder
     prepared = prepare(
@@ -201,18 +102,6 @@ def load_configured(config: Config) -> CaptionDataset:
     )
 
 
-def fingerprint_of(name: str, splits: dict[str, Split]) -> str:
-    """Returns 16 hexadecimal digits of the pictures and texts of splits."""
-    parts: list[Any] = [name]
-    for split in splits.values():
-        parts += [split.name, split.picture_digest, split.image_ids, split.sentences]
-        parts.append(split.image_index)
-        if split.phrases is not None:
-            phrases = dataclasses.asdict(split.phrases)
-            parts += [phrases[field] for field in sorted(phrases)]
-    return text_digest(*parts)[:16]
-
-
 def _with_digests(name: str, splits: dict[str, Split], folder: Path) -> dict[str, Split]:
     """Splits that know the digests of their pictures, which are read for it the first time."""
     digests = read_digests(folder) or {}
@@ -235,7 +124,7 @@ def _read_split(builder: Any, name: str) -> Split:
     parts = [
         _flat_texts(batch)
         for batch in _read(builder, name, dict.fromkeys(_TEXTS, True)).ragged_batch(
-            _PICTURES_AT_A_TIME
+            _EXAMPLES_AT_A_TIME
         )
     ]
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -306,3 +195,40 @@ def _flat_texts(batch: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def _strings(values: np.ndarray) -> list[str]:
     return [value.decode("utf-8") for value in values]
+
+
+def picture_digest(pictures: tf.data.Dataset, count: int, description: str) -> str:
+    """Returns 64 hexadecimal digits of encoded pictures in their order.
+
+    Args:
+        pictures: string scalars.
+        count: how many there are.
+        description: stands beside the progress bar.
+
+    Example:
+        >>> one = picture_digest(tf.data.Dataset.from_tensor_slices(["ab", "c"]), 2, "pictures")
+        >>> other = picture_digest(tf.data.Dataset.from_tensor_slices(["a", "bc"]), 2, "pictures")
+        >>> len(one), one == other
+        (64, False)
+    """
+    digest = hashlib.sha256()
+    with tqdm(total=count, desc=description, unit=" pictures", leave=False, disable=None) as bar:
+        for batch in pictures.batch(_PICTURES_AT_A_TIME).prefetch(1).as_numpy_iterator():
+            for encoded in batch:
+                digest.update(hashlib.sha256(encoded).digest())
+            bar.update(len(batch))
+    return digest.hexdigest()
+
+
+def read_digests(folder: Path) -> dict[str, str] | None:
+    """Returns the digests that were kept with prepared files, or None if there are none yet."""
+    try:
+        found = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def keep_digests(folder: Path, digests: dict[str, str]) -> None:
+    """Keeps digests, by the names of splits, with prepared files."""
+    write_atomically(folder / DIGESTS, json.dumps(digests, indent=1) + "\n")

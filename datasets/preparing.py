@@ -3,7 +3,7 @@
 They live in `cache_dir/tfds-<fingerprint>/`, where the fingerprint is made of the name,
 configuration and version of the data set and of the path, size and time of each source file:
 another folder, or the same one after a change, is prepared anew and never mixed up. What is derived
-from a data set is named after its content (`visem_tf.datasets.content`).
+from a data set is named after its content (`visem_tf.datasets.loading`).
 """
 
 from __future__ import annotations

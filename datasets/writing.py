@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from visem_tf.datasets.loading import CaptionDataset, Split
+from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import AnyPath

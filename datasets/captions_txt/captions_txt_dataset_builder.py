@@ -9,11 +9,11 @@ from etils import epath
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
+from visem_tf.datasets.folder_builder import OwnPicturesBuilder
 from visem_tf.datasets.formats.captions import read_caption_file
-from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, safe_image_id
-from visem_tf.datasets.split_lists import find_lists, listed_splits
+from visem_tf.datasets.splits import find_lists, listed_splits
 from visem_tf.runtime.storage import AnyPath
 
 CAPTIONS = ("captions.txt", "captions.csv", "captions.tsv")

@@ -9,12 +9,13 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from visem_tf.config import DataConfig
-from visem_tf.datasets.collecting import SPLIT_NAMES, collect
+from visem_tf.datasets.collecting import collect
+from visem_tf.datasets.folder_builder import OwnPicturesBuilder
 from visem_tf.datasets.formats.coco import read_captions, with_instances, with_regions
 from visem_tf.datasets.formats.text import read_json
-from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
+from visem_tf.datasets.splits import SPLIT_NAMES
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

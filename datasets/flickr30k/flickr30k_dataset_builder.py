@@ -11,12 +11,12 @@ from etils import epath
 from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.flickr30k.entities import with_entities
+from visem_tf.datasets.folder_builder import OwnPicturesBuilder
 from visem_tf.datasets.formats.captions import read_piped_file, read_token_file
 from visem_tf.datasets.formats.karpathy import read_karpathy
-from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, safe_image_id
-from visem_tf.datasets.split_lists import find_lists, listed_splits
+from visem_tf.datasets.splits import find_lists, listed_splits
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

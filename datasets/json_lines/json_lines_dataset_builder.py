@@ -11,9 +11,9 @@ from etils import epath
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
+from visem_tf.datasets.folder_builder import OwnPicturesBuilder
 from visem_tf.datasets.formats.coco import corners
 from visem_tf.datasets.formats.text import read_lines
-from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Phrase, Record, safe_image_id
 from visem_tf.errors import UserError

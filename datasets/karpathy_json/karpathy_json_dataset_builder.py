@@ -9,8 +9,8 @@ from etils import epath
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
+from visem_tf.datasets.folder_builder import OwnPicturesBuilder
 from visem_tf.datasets.formats.karpathy import read_karpathy
-from visem_tf.datasets.own_pictures import OwnPicturesBuilder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.runtime.storage import AnyPath

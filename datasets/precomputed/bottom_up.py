@@ -19,8 +19,7 @@ from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.locations import below
 from visem_tf.datasets.precomputed.captions import captions_file, read_sentences
 from visem_tf.datasets.problems import Problems, listed
-from visem_tf.datasets.records import Record
-from visem_tf.datasets.region_source import RegionBlock, RegionSource, with_frame
+from visem_tf.datasets.records import Record, RegionBlock, RegionSource, with_frame
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
-from visem_tf.datasets.loading import CaptionDataset, Split
+from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record
-from visem_tf.datasets.region_source import RegionBlock
+from visem_tf.datasets.records import Record, RegionBlock
 from visem_tf.runtime.storage import as_path
 
 LARGEST = float(np.finfo(np.float16).max)

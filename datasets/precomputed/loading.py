@@ -13,11 +13,10 @@ import tensorflow as tf
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets import PRECOMPUTED, schema
-from visem_tf.datasets.loading import CaptionDataset, Phrases, Split
+from visem_tf.datasets.caption_dataset import CaptionDataset, Phrases, Split
 from visem_tf.datasets.precomputed import bottom_up, own_cache, precomp, vgg_feats
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record
-from visem_tf.datasets.region_source import RegionSource
+from visem_tf.datasets.records import Record, RegionSource
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, as_path
 

@@ -20,8 +20,7 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.formats.text import read_json, read_lines
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Phrase, Record
-from visem_tf.datasets.region_source import RegionBlock, RegionSource
+from visem_tf.datasets.records import Phrase, Record, RegionBlock, RegionSource
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, readable
 

@@ -15,8 +15,14 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.precomputed.vgg_feats import Vectors
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record, has_words, safe_image_id
-from visem_tf.datasets.region_source import RegionBlock, RegionSource, with_frame
+from visem_tf.datasets.records import (
+    Record,
+    RegionBlock,
+    RegionSource,
+    has_words,
+    safe_image_id,
+    with_frame,
+)
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, readable
 

@@ -18,8 +18,7 @@ from visem_tf.datasets.formats.text import read_json
 from visem_tf.datasets.locations import below
 from visem_tf.datasets.precomputed.captions import captions_file
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record
-from visem_tf.datasets.region_source import RegionBlock, RegionSource
+from visem_tf.datasets.records import Record, RegionBlock, RegionSource
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, readable
 

@@ -8,12 +8,13 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from visem_tf.config import DataConfig
-from visem_tf.datasets.collecting import SPLIT_NAMES, collect
+from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.locations import below, pictures_in
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record, safe_image_id
+from visem_tf.datasets.splits import SPLIT_NAMES
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 

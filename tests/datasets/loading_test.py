@@ -356,7 +356,7 @@ def test_the_package_has_no_second_name():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "schema", "problems", "text_files", "folder_builder", "loading", "preparing"]
+    "name", ["", "schema", "problems", "records", "splits", "caption_dataset", "loading"]
 )
 def test_examples_in_the_documentation_run(name):
     module = importlib.import_module(f"visem_tf.datasets.{name}".rstrip("."))

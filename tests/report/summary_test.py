@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import CaptionDataset, Split
+from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.stages import Context, RunDirectory
 from visem_tf.stages.closing_summary import closing_summary
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import CaptionDataset, Split
+from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import _FIELDS, FeatureCache
 from visem_tf.runs.generators import build_generator

@@ -13,7 +13,7 @@ _ENOUGH_OVERLAP = 0.5
 
 
 class PhraseBoxes(Protocol):
-    """P phrases whose boxes are known, as `visem_tf.datasets.loading.Phrases` holds them."""
+    """P phrases whose boxes are known, such as `visem_tf.datasets.caption_dataset.Phrases`."""
 
     @property
     def sentence_index(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from visem_tf.datasets.loading import Split
+from visem_tf.datasets.caption_dataset import Split
 from visem_tf.datasets.records import Phrase
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runtime.files import atomic_path, write_atomically

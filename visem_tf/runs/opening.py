@@ -6,7 +6,8 @@ import sys
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import CaptionDataset, load_configured
+from visem_tf.datasets.caption_dataset import CaptionDataset
+from visem_tf.datasets.loading import load_configured
 from visem_tf.errors import UserError
 from visem_tf.runs.run_directory import matters, versions
 from visem_tf.runtime.cluster import read_cluster

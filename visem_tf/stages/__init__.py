@@ -24,7 +24,7 @@ from visem_tf.runs.run_directory import RunDirectory
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from visem_tf.datasets.loading import CaptionDataset
+    from visem_tf.datasets.caption_dataset import CaptionDataset
 
 __all__ = ["STAGES", "Context", "RunDirectory", "needed", "run_stages"]
 

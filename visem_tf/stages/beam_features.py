@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import CaptionDataset, load_configured
+from visem_tf.datasets.caption_dataset import CaptionDataset
+from visem_tf.datasets.loading import load_configured
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import is_remote
 from visem_tf.stages.features import Describer, cache_of

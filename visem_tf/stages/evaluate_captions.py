@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.datasets.loading import Split
+from visem_tf.datasets.caption_dataset import Split
 from visem_tf.decoding.captioner import Describer
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer

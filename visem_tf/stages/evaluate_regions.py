@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.datasets.loading import Phrases, Split
+from visem_tf.datasets.caption_dataset import Phrases, Split
 from visem_tf.decoding.captioner import Describer
 from visem_tf.metrics.captions import BLEU, CaptionScorer
 from visem_tf.metrics.dense import DenseCaptions, dense_caption_map

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import CaptionDataset
-from visem_tf.datasets.region_source import RegionSource
+from visem_tf.datasets.caption_dataset import CaptionDataset
+from visem_tf.datasets.records import RegionSource
 from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, precomputed_key
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.runtime.storage import as_path

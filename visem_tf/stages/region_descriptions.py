@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.datasets.loading import Phrases, Split
+from visem_tf.datasets.caption_dataset import Phrases, Split
 from visem_tf.regions.extractor import FRAME, RegionExtractor, prepare_picture
 
 _BOXES_AT_A_TIME = 20

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from visem_tf.config import ReportConfig
-from visem_tf.datasets.loading import Split
+from visem_tf.datasets.caption_dataset import Split
 from visem_tf.report.comparison import comparison_tables
 from visem_tf.report.curves import Curves, training_curves
 from visem_tf.report.page import Page, WordScores, headline, render

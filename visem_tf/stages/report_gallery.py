@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.datasets.loading import Split
+from visem_tf.datasets.caption_dataset import Split
 from visem_tf.decoding.captioner import Describer, word_attention
 from visem_tf.metrics.ranking import ranks
 from visem_tf.models.alignment_model import AlignmentModel
