@@ -60,9 +60,9 @@ def main() -> None:
     parser = make_parser("benchmarks.agreement", "Compares scores with pycocoevalcap and a loop.")
     config, _ = parse_arguments(parser, finished_run=True)
     start_tensorflow()
+    from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
     from visem_tf.runs.opening import open_run
     from visem_tf.runs.scoring import Scorer, sentence_token_ids
-    from visem_tf.stages.align import load_model, read_or_build_vocabulary
     from visem_tf.stages.features import open_cache
 
     context = open_run(config)
@@ -75,7 +75,9 @@ def main() -> None:
         print(f"{name:8} ours {ours[name]!r:20} by hand {value!r:20} {notes.get(name, '')}")
     cache, vocabulary = open_cache(context, split.name), read_or_build_vocabulary(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
-    scores = Scorer(load_model(context), cache.num_regions, cache.feature_dim)(cache, token_ids)
+    scores = Scorer(load_alignment_model(context), cache.num_regions, cache.feature_dim)(
+        cache, token_ids
+    )
     # Once as they are, and once so coarse that most answers are tied.
     for label, values in (("scores", scores), ("rounded scores", np.round(scores / 5))):
         figures = ranking_metrics(values, split.image_index)

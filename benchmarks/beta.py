@@ -28,16 +28,16 @@ def main() -> None:
     from visem_tf.alignment.mrf import find_segments
     from visem_tf.metrics.phrases import one_box_a_phrase
     from visem_tf.metrics.regions import alignment_accuracy
+    from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
     from visem_tf.runs.opening import open_run
     from visem_tf.runs.scoring import sentence_token_ids
-    from visem_tf.stages.align import load_model, read_or_build_vocabulary
     from visem_tf.stages.evaluate_regions import all_regions
     from visem_tf.stages.features import open_cache
     from visem_tf.stages.infer import align_split
 
     context = open_run(config)
     split, cache = context.data.splits["val"], open_cache(context, "val")
-    vocabulary, model = read_or_build_vocabulary(context), load_model(context)
+    vocabulary, model = read_or_build_vocabulary(context), load_alignment_model(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     regions, phrases = all_regions(cache), split.phrases
     rows = []

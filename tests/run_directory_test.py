@@ -6,8 +6,9 @@ import pytest
 
 from visem_tf.config import Config
 from visem_tf.errors import UserError
+from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import RunDirectory
-from visem_tf.stages import Context, run_stages
+from visem_tf.stages import run_stages
 
 
 def test_records_the_whole_configuration_with_versions(tmp_path: Path):

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
-from visem_tf.stages import Context, RunDirectory
+from visem_tf.runs.context import Context
+from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.stages.closing_summary import closing_summary
 
 RECALLS = {"r1": 29.2, "r5": 59.4, "r10": 72.6, "median_rank": 3.0}

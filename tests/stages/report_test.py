@@ -15,9 +15,11 @@ from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import _FIELDS, FeatureCache
+from visem_tf.runs.checkpoints import build_alignment_model
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import build_generator
-from visem_tf.stages import Context, RunDirectory, report, run_stages
-from visem_tf.stages.align import build_model
+from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.stages import report, run_stages
 from visem_tf.text import Vocabulary
 
 EVIL = "<script>alert(1)</script>"
@@ -79,7 +81,9 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     cache = make_cache(tmp_path / "features")
     monkeypatch.setattr(report, "open_cache", lambda context, split: cache)
     (run / "checkpoints" / "align").mkdir(parents=True)
-    build_model(config, vocabulary, cache).save(run / "checkpoints" / "align" / "best.keras")
+    build_alignment_model(config, vocabulary, cache).save(
+        run / "checkpoints" / "align" / "best.keras"
+    )
     data = CaptionDataset("made", "fingerprint", splits, [], ["one.jpg: empty"])
     return Context(config, run, data, tf.distribute.get_strategy())
 

@@ -13,8 +13,8 @@ from visem_tf.alignment.mrf import find_segments, smooth_alignment
 from visem_tf.decoding.captioner import Describer
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.tensorboard import AlignedPicture, write_alignment_pictures, write_captions
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import title_of
-from visem_tf.stages import Context
 from visem_tf.text import PAD_ID, Vocabulary, tokenize
 from visem_tf.training.tensorboard import Recorder
 

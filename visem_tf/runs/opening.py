@@ -9,7 +9,8 @@ from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.loading import load_configured
 from visem_tf.errors import UserError
-from visem_tf.runs.run_directory import matters, versions
+from visem_tf.runs.context import Context
+from visem_tf.runs.run_directory import RunDirectory, matters, versions
 from visem_tf.runtime.cluster import read_cluster
 from visem_tf.runtime.devices import make_strategy, set_seed, use_threads
 from visem_tf.runtime.files import write_atomically
@@ -21,7 +22,6 @@ from visem_tf.runtime.workers import (
     wait_for_all,
     worker_index,
 )
-from visem_tf.stages import Context, RunDirectory
 
 
 def open_run(config: Config) -> Context:

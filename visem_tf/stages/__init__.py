@@ -12,45 +12,13 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from visem_tf.config import STAGES, Config
 from visem_tf.errors import UserError
-from visem_tf.runs.run_directory import RunDirectory
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from visem_tf.datasets.caption_dataset import CaptionDataset
-
-__all__ = ["STAGES", "Context", "RunDirectory", "needed", "run_stages"]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a stage works with.
-
-    Attributes:
-        config: the resolved configuration.
-        run: the run directory.
-        data: the data set.
-        strategy: the devices to train on.
-    """
-
-    config: Config
-    run: RunDirectory
-    data: CaptionDataset
-    strategy: tf.distribute.Strategy
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this process, of all that train together, is the one that writes."""
-        from visem_tf.runtime.workers import worker_index
-
-        return worker_index(self.strategy) == 0
+from visem_tf.runs.context import Context
 
 
 def needed(stage: str, config: Config) -> str | None:
@@ -124,7 +92,9 @@ def _run_stage(
     from visem_tf.runtime.workers import anyone
 
     run, label = context.run, f"{place} {stage}"
-    module = importlib.import_module(f"visem_tf.stages.{stage}")
+    # One model of alignment and generators takes the place of the alignment model.
+    name = "joint" if stage == "align" and context.config.joint.train else stage
+    module = importlib.import_module(f"visem_tf.stages.{name}")
     outdated = hasattr(module, "is_outdated") and module.is_outdated(context)
     done = _chief_says(context, run.is_done(stage) and stage not in again)
     if done and not anyone(context.strategy, outdated):

@@ -1,6 +1,5 @@
 """The second stage: trains the alignment of words and regions (section 3.1 of the paper)."""
 
-import importlib
 import sys
 from typing import Any
 
@@ -9,16 +8,15 @@ import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.errors import UserError
-from visem_tf.models import saving as keras_files
-from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
+from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.precision import training_precision
-from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.word_vectors import fill_in, read_word_vectors
-from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.previews import AlignmentWatch, record
+from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
+from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
 from visem_tf.runtime.devices import set_seed
-from visem_tf.stages import Context
+from visem_tf.stages import finetune
 from visem_tf.stages.features import open_cache
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
@@ -31,10 +29,6 @@ ALL_WORKERS = True
 def run(context: Context) -> dict[str, Any]:
     """Trains the model; the epoch that ranks the validation split best is kept."""
     config, data = context.config, context.data
-    if config.joint.train:
-        # Both stages inside this one build on it, hence the imports in functions.
-        joint: dict[str, Any] = importlib.import_module("visem_tf.stages.joint").run(context)
-        return joint
     vocabulary = read_or_build_vocabulary(context)
     caches = {split: open_cache(context, split, tuned=False) for split in ("train", "val")}
     token_ids = {
@@ -46,7 +40,7 @@ def run(context: Context) -> dict[str, Any]:
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
     with context.strategy.scope(), training_precision(config.compute.precision):
-        model = build_model(config, vocabulary, caches["train"], steps_per_epoch)
+        model = build_alignment_model(config, vocabulary, caches["train"], steps_per_epoch)
         coverage = load_word_vectors(model, config, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
     scorer = Scorer(model, caches["val"].num_regions, caches["val"].feature_dim)
@@ -92,7 +86,6 @@ def run(context: Context) -> dict[str, Any]:
         **best,
     }
     if config.align.finetune_epochs:
-        finetune = importlib.import_module("visem_tf.stages.finetune")
         summary["finetune"] = finetune.run(context, vocabulary)
     return summary
 
@@ -137,72 +130,3 @@ def load_word_vectors(
         f"one{rest}"
     )
     return {"word_vector_coverage_percent": round(vectors.coverage_percent, 2)}
-
-
-def read_or_build_vocabulary(context: Context) -> Vocabulary:
-    """The run's vocabulary; from the training split if the run has none yet."""
-    path = context.run / "vocabulary.txt"
-    if not path.exists():
-        sentences = context.data.splits["train"].sentences
-        vocabulary = Vocabulary.build(sentences, context.config.text.min_count)
-        if len(vocabulary) == len(Vocabulary.build([])):
-            raise UserError(
-                f"no word stands {context.config.text.min_count} times or more in the training "
-                "sentences; lower --text.min_count"
-            )
-        if not context.is_chief:
-            return vocabulary
-        vocabulary.save(path)
-    return Vocabulary.load(path)
-
-
-def load_model(context: Context) -> AlignmentModel:
-    """The best model of the finished stage."""
-    return keras_files.load_model(context.run.alignment_model, AlignmentModel)
-
-
-def build_model(
-    config: Config, vocabulary: Vocabulary, cache: FeatureCache, steps_per_epoch: int = 1
-) -> AlignmentModel:
-    """The untrained model, with its weights, for features as the cache has them.
-
-    Args:
-      config: Of the run.
-      vocabulary: The words of its sentences.
-      cache: The regions of its pictures.
-      steps_per_epoch: Batches of an epoch, by which a warm-up of the loss is counted.
-    """
-    settings = config.align
-    model = AlignmentModel(
-        RegionEncoder(
-            settings.embedding_dim,
-            dropout=settings.dropout_regions,
-            feature_scale=settings.feature_scale,
-        ),
-        SENTENCE_ENCODERS[settings.encoder](
-            len(vocabulary),
-            settings.embedding_dim,
-            settings.hidden_dim,
-            word_dim=settings.word_dim,
-            dropout=settings.dropout_words,
-            dropout_hidden=settings.dropout_hidden,
-            train_words=settings.train_words,
-        ),
-        margin=settings.margin,
-        score=settings.score,
-        normalise_by_length=settings.normalise_by_length,
-        clip_value=settings.clip_value,
-        sharpness=settings.sharpness,
-        loss=settings.loss,
-        temperature=settings.temperature,
-        hinge_sum_steps=settings.hinge_warmup_epochs * steps_per_epoch,
-    )
-    model.build(
-        {
-            "region_features": (None, cache.num_regions, cache.feature_dim),
-            "token_ids": (None, None),
-        }
-    )
-    if settings.centre_features:
-        model.region_encoder.scaling.adapt(cache.sample_features())
-    return model

@@ -6,8 +6,8 @@ from typing import Any
 
 from visem_tf.metrics.published import published
 from visem_tf.report.tables import duration
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import member_names, title_of
-from visem_tf.stages import Context
 
 _NEXT = (
     ("report.html", "look at it", "open {path} in a browser"),

@@ -21,11 +21,11 @@ from visem_tf.metrics.evidence import Evidence, ranking_evidence, save_evidence
 from visem_tf.metrics.published import recognise_split
 from visem_tf.metrics.ranking import chance_ranking, fold_metrics, ranking_summary, ranks
 from visem_tf.report.markdown import score_sheet
+from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
+from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import SEARCH
 from visem_tf.runs.scoring import Scorer, sentence_token_ids
 from visem_tf.runtime.files import write_atomically
-from visem_tf.stages import Context
-from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.evaluate_captions import Experiment, evaluate_captions
 from visem_tf.stages.evaluate_regions import evaluate_regions
 from visem_tf.stages.features import open_cache
@@ -49,7 +49,7 @@ def run(context: Context) -> dict[str, Any]:
         if name == "test"
         else None,
     }
-    model = load_model(context)
+    model = load_alignment_model(context)
     shape = cache.num_regions, cache.feature_dim
     ranking = evaluate_ranking(
         Scorer(model, *shape)(cache, token_ids), split.image_index, config.evaluate.fold_size

@@ -12,10 +12,10 @@ from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.evidence import Evidence
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runs.checkpoints import load_generator
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import with_ensemble
 from visem_tf.runs.scoring import sentence_token_ids
-from visem_tf.stages import Context
-from visem_tf.stages.generate import load_generator
 from visem_tf.stages.nearest import nearest_captions
 from visem_tf.text import Vocabulary
 from visem_tf.training.pipeline import attention_examples, caption_examples, ordered_batches

@@ -15,9 +15,9 @@ from visem_tf.metrics.regions import ALIGNMENT_FIGURES, alignment_accuracy, alig
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
-from visem_tf.stages import Context
+from visem_tf.runs.checkpoints import load_generator
+from visem_tf.runs.context import Context
 from visem_tf.stages.evaluate_captions import Experiment
-from visem_tf.stages.generate import load_generator
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.nearest import nearest_snippets
 from visem_tf.stages.region_descriptions import TrueRegions, box_features, true_regions

@@ -7,9 +7,9 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
+from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import SEARCH
 from visem_tf.runs.trained import TrainedRun
-from visem_tf.stages import Context
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.records import RegionSource
 from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, precomputed_key
 from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.runs.context import Context
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.workers import num_workers, wait_for_all, worker_index
 from visem_tf.runtime.working_copy import working_copy
-from visem_tf.stages import Context
 
 ALL_WORKERS = True
 

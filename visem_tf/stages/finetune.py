@@ -23,9 +23,10 @@ from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import RegionExtractor, prepare_picture
 from visem_tf.regions.tuning import TrainableCNN
 from visem_tf.report.previews import record
+from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
 from visem_tf.runtime.devices import set_seed
-from visem_tf.stages import Context, features
+from visem_tf.stages import features
 from visem_tf.stages.features import open_cache
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train

@@ -14,24 +14,21 @@ import tensorflow as tf
 from visem_tf.alignment.mrf import find_segments
 from visem_tf.models.precision import training_precision
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.previews import SentenceWatch, record
+from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import (
     GENERATORS,
     build_generator,
-    checkpoint,
     cider_folder,
     member_names,
     member_seed,
     model_of,
-    read_generator,
     title_of,
 )
 from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.runtime.devices import set_seed
-from visem_tf.stages import Context
-from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.self_critical import fine_tune
@@ -93,12 +90,6 @@ def run(context: Context) -> dict[str, Any]:
     return summary
 
 
-def load_generator(context: Context, name: str) -> SentenceGenerator | None:
-    """The best model of a finished generator; None if the run has none of that name."""
-    path = checkpoint(context.run.path, name)
-    return read_generator(path, context.config.generate, name) if path.exists() else None
-
-
 def _sentences(context: Context, split: str, cache: FeatureCache, vocabulary: Vocabulary) -> _Texts:
     """Whole sentences with whole frames, or with all regions for a generator that reads them."""
     data = context.data.splits[split]
@@ -117,7 +108,9 @@ def _snippets(context: Context, split: str, cache: FeatureCache, vocabulary: Voc
     """Snippets with the vectors of their regions, as the alignment model finds them."""
     data, config = context.data.splits[split], context.config
     sentences = sentence_token_ids(vocabulary, data.sentences, config.text.max_words)
-    alignment = align_split(load_model(context), cache, sentences, data.image_index, config)
+    alignment = align_split(
+        load_alignment_model(context), cache, sentences, data.image_index, config
+    )
     sentence, first, last, region = find_segments(alignment.regions)
     starts = sentences.row_splits.numpy()[sentence]
     token_ids = tf.ragged.range(starts + first, starts + last + 1)
@@ -216,4 +209,4 @@ def _region_encoder(context: Context, name: str) -> RegionEncoder | None:
     settings = context.config.generate
     if settings.attend_to != "embeddings" or not model_of(settings, name).reads_regions:
         return None
-    return load_model(context).region_encoder
+    return load_alignment_model(context).region_encoder

@@ -19,10 +19,10 @@ from visem_tf.alignment.segments import snippet_as_json
 from visem_tf.config import Config
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
+from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.runtime.files import atomic_path
-from visem_tf.stages import Context
-from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
 from visem_tf.text import PAD_ID, tokenize
 
@@ -49,7 +49,9 @@ def run(context: Context) -> dict[str, Any]:
     vocabulary = read_or_build_vocabulary(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     cache = open_cache(context, "train")
-    alignment = align_split(load_model(context), cache, token_ids, split.image_index, config)
+    alignment = align_split(
+        load_alignment_model(context), cache, token_ids, split.image_index, config
+    )
     tokens = tokenize(tf.constant(split.sentences))[:, : config.text.max_words].to_list()
     sentence, first, last, region = find_segments(alignment.regions)
     totals = np.cumsum(np.pad(alignment.similarities, [[0, 0], [1, 0]]), axis=1)

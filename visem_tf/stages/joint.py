@@ -18,11 +18,12 @@ from visem_tf.models.joint_model import JointModel
 from visem_tf.models.saving import save_model
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.report.previews import record
+from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import GENERATORS, build_generator
 from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
 from visem_tf.runtime.devices import set_seed
-from visem_tf.stages import Context
-from visem_tf.stages.align import build_model, load_word_vectors, read_or_build_vocabulary
+from visem_tf.stages.align import load_word_vectors
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.infer import align_split
 from visem_tf.text import Vocabulary
@@ -35,6 +36,8 @@ from visem_tf.training.pipeline import (
     epoch_batches,
     ordered_batches,
 )
+
+ALL_WORKERS = True
 
 
 class _JointProgress(Progress):
@@ -87,7 +90,7 @@ def run(context: Context) -> dict[str, Any]:
     steps_per_epoch = -(-num_pairs // config.align.batch_size)
     set_seed(config.seed)
     with context.strategy.scope():
-        alignment = build_model(config, vocabulary, caches["train"], steps_per_epoch)
+        alignment = build_alignment_model(config, vocabulary, caches["train"], steps_per_epoch)
         coverage = load_word_vectors(alignment, config, vocabulary)
         model = _joined(
             alignment,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.stages import Context
+from visem_tf.runs.context import Context
 from visem_tf.stages.features import open_cache
 
 _PICTURES_AT_A_TIME = 256

@@ -13,10 +13,10 @@ from visem_tf.report.comparison import comparison_tables
 from visem_tf.report.curves import Curves, training_curves
 from visem_tf.report.page import Page, WordScores, headline, render
 from visem_tf.report.tables import metric_tables
+from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import cider_folder, member_names, title_of
 from visem_tf.runtime.files import write_atomically
-from visem_tf.stages import Context
-from visem_tf.stages.align import load_model, read_or_build_vocabulary
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.report_gallery import make_gallery
 from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
@@ -30,7 +30,7 @@ def run(context: Context) -> dict[str, Any]:
     split, metrics = context.data.splits[name], _read_json(context, "metrics.json")
     captions, absences = _captions(context, name)
     cache, vocabulary = open_cache(context, name), read_or_build_vocabulary(context)
-    model = load_model(context)
+    model = load_alignment_model(context)
     gallery = None
     if split.regions is None:
         gallery = make_gallery(context, split, cache, model, vocabulary, captions, absences)

@@ -18,9 +18,9 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.report.attention import looked_caption
 from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import GalleryPicture, align_picture, choose_pictures
+from visem_tf.runs.checkpoints import load_generator
+from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, sentence_token_ids
-from visem_tf.stages import Context
-from visem_tf.stages.generate import load_generator
 from visem_tf.stages.infer import align_split
 from visem_tf.stages.word_index import word_embeddings
 from visem_tf.text import PAD_ID, Vocabulary, tokenize

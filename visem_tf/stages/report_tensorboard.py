@@ -22,7 +22,7 @@ from visem_tf.report.tensorboard import (
     write_captions,
     write_hyperparameters,
 )
-from visem_tf.stages import Context
+from visem_tf.runs.context import Context
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 _SUFFIX = ".report"

@@ -15,10 +15,10 @@ from visem_tf.metrics.cider_reward import CiderReward
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.previews import record
+from visem_tf.runs.context import Context
 from visem_tf.runs.generators import cider_folder, read_generator, title_of
 from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.runtime.devices import set_seed
-from visem_tf.stages import Context
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
 from visem_tf.training.loop import Progress, train
 from visem_tf.training.optimizers import make_optimizer

@@ -1,0 +1,106 @@
+"""Vocabulary and models of a run: built for training, and read from its checkpoints."""
+
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+from visem_tf.models import saving
+from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_generator import SentenceGenerator
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runs.context import Context
+from visem_tf.runs.generators import checkpoint, read_generator
+from visem_tf.text import SPECIAL_WORDS, Vocabulary
+
+
+def read_or_build_vocabulary(context: Context) -> Vocabulary:
+    """Reads the vocabulary of a run, or builds it from the training split if there is none yet.
+
+    Args:
+        context: Context of the run.
+
+    Raises:
+        UserError: No word of the training split is frequent enough.
+    """
+    path = context.run / "vocabulary.txt"
+    if not path.exists():
+        sentences = context.data.splits["train"].sentences
+        vocabulary = Vocabulary.build(sentences, context.config.text.min_count)
+        if len(vocabulary) == len(SPECIAL_WORDS):
+            raise UserError(
+                f"no word occurs {context.config.text.min_count} times or more in the training "
+                "sentences; lower --text.min_count"
+            )
+        if not context.is_chief:
+            return vocabulary
+        vocabulary.save(path)
+    return Vocabulary.load(path)
+
+
+def load_alignment_model(context: Context) -> AlignmentModel:
+    """Loads the best alignment model of a run.
+
+    Args:
+        context: Context of a run whose stage `align` is finished.
+    """
+    return saving.load_model(context.run.alignment_model, AlignmentModel)
+
+
+def load_generator(context: Context, name: str) -> SentenceGenerator | None:
+    """Loads the best model of a generator.
+
+    Args:
+        context: Context of the run.
+        name: "regions", or one of `visem_tf.runs.generators.member_names`.
+
+    Returns:
+        The generator, or None if the run has none of that name.
+    """
+    path = checkpoint(context.run.path, name)
+    return read_generator(path, context.config.generate, name) if path.exists() else None
+
+
+def build_alignment_model(
+    config: Config, vocabulary: Vocabulary, cache: FeatureCache, steps_per_epoch: int = 1
+) -> AlignmentModel:
+    """Builds the untrained alignment model, with its weights.
+
+    Args:
+        config: Configuration of the run.
+        vocabulary: Words of the sentences.
+        cache: Region features of the training images.
+        steps_per_epoch: Batches of an epoch, by which the warm-up of the loss is counted.
+    """
+    settings = config.align
+    model = AlignmentModel(
+        RegionEncoder(
+            settings.embedding_dim,
+            dropout=settings.dropout_regions,
+            feature_scale=settings.feature_scale,
+        ),
+        SENTENCE_ENCODERS[settings.encoder](
+            len(vocabulary),
+            settings.embedding_dim,
+            settings.hidden_dim,
+            word_dim=settings.word_dim,
+            dropout=settings.dropout_words,
+            dropout_hidden=settings.dropout_hidden,
+            train_words=settings.train_words,
+        ),
+        margin=settings.margin,
+        score=settings.score,
+        normalise_by_length=settings.normalise_by_length,
+        clip_value=settings.clip_value,
+        sharpness=settings.sharpness,
+        loss=settings.loss,
+        temperature=settings.temperature,
+        hinge_sum_steps=settings.hinge_warmup_epochs * steps_per_epoch,
+    )
+    model.build(
+        {
+            "region_features": (None, cache.num_regions, cache.feature_dim),
+            "token_ids": (None, None),
+        }
+    )
+    if settings.centre_features:
+        model.region_encoder.scaling.adapt(cache.sample_features())
+    return model
