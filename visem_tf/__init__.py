@@ -5,7 +5,7 @@ Importing this package is cheap: TensorFlow is imported when one of the names be
 Example:
     >>> import visem_tf
     >>> visem_tf.__version__
-    '0.1.0'
+    '0.2.0'
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from visem_tf.models.region_encoder import RegionEncoder
     from visem_tf.models.sentence_encoder import SentenceEncoder
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AlignmentModel",
