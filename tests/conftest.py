@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from visem_tf.runtime.startup import start_tensorflow
 
@@ -69,10 +70,18 @@ class TinyRun(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of pytest-xdist share; it is made anew for each session."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def tiny_run(shared_folder: Path) -> TinyRun:
+    """The first process that asks for the run trains it; the others wait for it."""
     from visem_tf import fit
 
-    folder = tmp_path_factory.mktemp("tiny_run")
+    folder = shared_folder / "tiny_run"
     run = TinyRun(folder / "run", folder / "cache")
     sizes = {
         "--preset": "smoke",
@@ -83,7 +92,10 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
         "--generate.beam_size": "2",
         "--evaluate.beam_size": "2",
     }
-    fit.main([*run.options, *(part for pair in sizes.items() for part in pair)])
+    with FileLock(shared_folder / "tiny_run.lock"):
+        if not (folder / "finished").exists():
+            fit.main([*run.options, *(part for pair in sizes.items() for part in pair)])
+            (folder / "finished").touch()
     return run
 
 
