@@ -1,1 +1,1 @@
-"""Measurements: `python -m benchmarks` times every path, each other module one thing."""
+"""Benchmarks: `python -m benchmarks` times the hot paths; other modules measure one thing each."""

@@ -1,13 +1,12 @@
-"""Times every path of visem_tf at three sizes, beside its matrix products and plain NumPy.
+"""Times every hot path at three sizes, beside its matrix products and plain NumPy.
 
     python -m benchmarks [--quick] [--only brnn,mrf] [--json benchmarks.json]
 
-A line a case: time, throughput, the largest memory of the process so far (every path has a process
-of its own, and sizes rise), the ratio to the bare matrix products, how many times faster it is than
-the same in plain NumPy (`benchmarks.reference`), and for training the share of time that it waited
-for input. All three are timed in turn in every round; see `benchmarks.measuring`. NumPy has one
-thread, unless OPENBLAS_NUM_THREADS says otherwise. Where there is a GPU, our code and the products
-run on it.
+Prints one line per case: time, throughput, peak memory of the process so far (every path runs in a
+process of its own, at rising sizes), the ratio to the bare matrix products, the speed-up over plain
+NumPy (`benchmarks.reference`) and, for training, the share of time spent waiting for input. Every
+round runs all three in turn; see `benchmarks.measuring`. NumPy uses one thread unless
+OPENBLAS_NUM_THREADS says otherwise. With a GPU, our code and the products run on it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Its threads wait actively for each other: where others want the cores, two are slower than one.
+# NumPy threads busy-wait for each other: on shared cores, two are slower than one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.case import SIZES
@@ -37,7 +36,7 @@ _HEAD = ("time", "a second", "peak MiB", "products", "NumPy", "waits")
 
 
 def main() -> None:
-    """Measures, prints the table, and writes the JSON beside it."""
+    """Measures, prints the table, and writes the JSON file."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__.split("\n")[0]
     )
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="", help=f"sizes, of {','.join(SIZES)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds of a case (default: 5)")
     parser.add_argument(
-        "--json", type=Path, default=Path("benchmarks.json"), help="where the figures go"
+        "--json", type=Path, default=Path("benchmarks.json"), help="file for the figures"
     )
     options = parser.parse_args()
     paths = _chosen(parser, "--only", options.only, tuple(PATHS))
@@ -84,7 +83,7 @@ def _in_processes(paths: tuple[str, ...], sizes: tuple[str, ...], rounds: int) -
 
 
 def _measure(path: str, sizes: tuple[str, ...], rounds: int, file: Path) -> dict[str, Any]:
-    """Measures a path in this process, prints its lines, and writes after every case."""
+    """Measures a path in this process, prints its lines, and saves the results after every case."""
     start_tensorflow()
     import keras
 
@@ -128,7 +127,7 @@ def _line(figures: dict[str, Any]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Returns a description of the machine."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -136,7 +135,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),  # other work on the machine, where above 0
+        "load": round(os.getloadavg()[0], 1),  # load average of other work
         "gpus": [
             tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
             for gpu in tf.config.list_physical_devices("GPU")

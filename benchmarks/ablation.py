@@ -1,12 +1,12 @@
-"""A table of runs from their directories: what each changes, and what it reaches, over seeds.
+"""Prints a table of runs: the changed options of each configuration, and its figures over seeds.
 
     python benchmarks/ablation.py runs/f8k-best-* runs/f8k-gru-* --base runs/f8k-best-0
 
-Runs that differ in nothing but the seed are one row: mean and spread (sample standard deviation)
-over them, and their number. The first run, or that of `--base`, is what the others are compared
-with: a row is named by the fields in which it differs. Figures of validation ("val") are of the
-epoch that the trainings kept, the others of the split that was evaluated, from `metrics.json`. What
-a run does not have is left empty. `--columns "val perplexity,B-4,CIDEr"` shows some of the figures.
+Runs that differ only in the seed form one row, with the mean, the sample standard deviation and the
+number of runs. A row is named by the fields in which it differs from the first run, or from the run
+given by `--base`. Validation figures ("val") are those of the epoch that the training kept; the
+others are those of the evaluated split in `metrics.json`. Missing figures are left empty.
+`--columns "val perplexity,B-4,CIDEr"` selects columns.
 """
 
 import argparse
@@ -41,10 +41,10 @@ _NO_CHANGE = ("seed", *HARMLESS)
 
 
 def read_run(path: Path) -> tuple[Config, dict[str, float]]:
-    """The configuration of a run and those of `FIGURES` that it has.
+    """Returns the configuration of a run and its figures, by the names in `FIGURES`.
 
     Raises:
-        UserError: it is no run directory.
+        UserError: If the path is not a run directory.
     """
     if not (path / "config.json").is_file():
         raise UserError(f"{path} is no run directory (it has no config.json)")
@@ -63,9 +63,9 @@ def _at(place: Sequence[str], found: Any) -> float | None:
 
 
 def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
-    """Validation figures of the models that the trainings kept.
+    """Returns the validation figures of the models that the trainings kept.
 
-    Of a joint model all figures are of one epoch. A CNN trained further was kept if it was better
+    All figures of a joint model belong to the same epoch. A fine-tuned CNN counts if it is better
     than the alignment before it.
     """
     of_alignment = config.joint.monitor if config.joint.train else "recall_sum"
@@ -87,7 +87,7 @@ def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
 
 
 def changes(base: Config, config: Config) -> str:
-    """What a run does otherwise than the base, as options."""
+    """Returns the options in which a run differs from the base, as text."""
     names = [name for name in differences(base, config) if name not in _NO_CHANGE]
     values = dict(config.flat())
     return ", ".join(f"{name} {_shown(values[name])}" for name in names) or "(base)"
@@ -98,10 +98,10 @@ def _shown(value: Any) -> str:
 
 
 def rows(runs: Sequence[tuple[Config, dict[str, float]]], base: Config) -> list[dict[str, Any]]:
-    """Groups runs that differ in the seed alone, in the order in which they came.
+    """Groups the runs that differ only in the seed, in the order of the arguments.
 
     Raises:
-        UserError: two of a group have the same seed.
+        UserError: If two runs of a group have the same seed.
     """
     groups: dict[str, list[tuple[Config, dict[str, float]]]] = {}
     for config, figures in runs:
@@ -126,7 +126,7 @@ def rows(runs: Sequence[tuple[Config, dict[str, float]]], base: Config) -> list[
 
 
 def as_markdown(table: Sequence[Mapping[str, Any]], wanted: Sequence[str] = tuple(FIGURES)) -> str:
-    """The table; ± the spread where there are several seeds."""
+    """Returns the table as Markdown, with ± the standard deviation for several seeds."""
     columns = [name for name in wanted if any(name in row["figures"] for row in table)]
     lines = [
         "| change | seeds | " + " | ".join(columns) + " |",
@@ -149,13 +149,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
-    parser.add_argument("--base", type=Path, help="what rows are compared with; the first run")
+    parser.add_argument("--base", type=Path, help="run to compare with (default: the first)")
     parser.add_argument(
         "--columns",
         default=",".join(FIGURES),
-        help=f"the figures to show, separated by commas, among {', '.join(FIGURES)}; all",
+        help=f"columns, separated by commas, of {', '.join(FIGURES)} (default: all)",
     )
-    parser.add_argument("--json", type=Path, help="a file for the same in numbers")
+    parser.add_argument("--json", type=Path, help="file for the table as JSON")
     options = parser.parse_args(arguments)
     columns = options.columns.split(",")
     if unknown := [name for name in columns if name not in FIGURES]:

@@ -1,8 +1,8 @@
-"""Our scores of a run's captions beside pycocoevalcap called by hand, and ranking beside a loop.
+"""Compares our caption scores with direct calls of pycocoevalcap, and our ranking with a loop.
 
     python benchmarks/agreement.py --run-dir runs/f8k
 
-Needs Java and the extra `eval`. Prints both numbers of every score in full.
+Needs Java and the extra `eval`. Prints both values of every score with all digits.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from visem_tf.runtime.startup import start_tensorflow
 
 
 def by_hand(references: dict[str, list[str]], captions: dict[str, str]) -> dict[str, float]:
-    """The scores as pycocoevalcap's own example computes them, in percent."""
+    """Returns the scores as the example of pycocoevalcap computes them, in percent."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.meteor.meteor import Meteor
@@ -42,7 +42,7 @@ def by_hand(references: dict[str, list[str]], captions: dict[str, str]) -> dict[
 
 
 def ranking_by_loop(scores: np.ndarray, image_index: np.ndarray) -> dict[str, list[int]]:
-    """Ranks from the definition: sort, wrong answers of equal score first, and look."""
+    """Returns ranks by definition: sort the candidates, with wrong answers first among ties."""
     annotation, search = [], []
     for picture, row in enumerate(scores):
         right = image_index == picture
@@ -56,7 +56,7 @@ def ranking_by_loop(scores: np.ndarray, image_index: np.ndarray) -> dict[str, li
 
 
 def main() -> None:
-    """Compares, and prints whether all agree."""
+    """Prints both values of every score."""
     parser = make_parser("benchmarks.agreement", "Compares scores with pycocoevalcap and a loop.")
     config, _ = parse_arguments(parser, finished_run=True)
     start_tensorflow()
@@ -78,7 +78,7 @@ def main() -> None:
     scores = Scorer(load_alignment_model(context), cache.num_regions, cache.feature_dim)(
         cache, token_ids
     )
-    # Once as they are, and once so coarse that most answers are tied.
+    # First unchanged, then rounded so coarsely that most candidates are tied.
     for label, values in (("scores", scores), ("rounded scores", np.round(scores / 5))):
         figures = ranking_metrics(values, split.image_index)
         for direction, ranks in ranking_by_loop(values, split.image_index).items():

@@ -1,8 +1,8 @@
-"""Sweeps the MRF's beta on a run's validation split, prints a table and draws it.
+"""Compares values of β of the MRF on the validation split of a run, as a table and a plot.
 
     python benchmarks/beta.py --run-dir runs/scenes-default [--plot docs/images/beta.png]
 
-Word accuracy needs a data set that knows the boxes of its phrases; snippet lengths do not.
+Word accuracy needs a data set with boxes for phrases; segment lengths do not.
 """
 
 import os
@@ -20,7 +20,7 @@ BETAS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
 def main() -> None:
-    """Aligns the validation sentences once for every beta."""
+    """Aligns the validation sentences once for every β."""
     parser = make_parser("benchmarks.beta", "Sweeps the MRF's beta on validation data.")
     parser.add_argument("--plot", default="", metavar="FILE", help="draw the table into this file")
     config, options = parse_arguments(parser, finished_run=True)
@@ -41,7 +41,7 @@ def main() -> None:
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     regions, phrases = all_regions(cache), split.phrases
     rows = []
-    print(f"{context.data.name}, validation split, {len(split.image_ids)} pictures")
+    print(f"{context.data.name}, validation split, {len(split.image_ids)} images")
     print(" beta  words a snippet  whole frame %  word accuracy %  phrase IoU>=0.5 %  pointing %")
     for beta in BETAS:
         found = align_split(model, cache, token_ids, split.image_index, config, beta=beta)
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def draw(rows: np.ndarray, path: Path) -> None:
-    """Word accuracy (where it is known) and snippet length against beta, on two axes."""
+    """Plots word accuracy, if known, and segment length against β on two axes."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

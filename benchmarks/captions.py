@@ -1,10 +1,10 @@
-"""Captions a second from the features of a finished run, beside plain NumPy in turn.
+"""Measures captions per second from the features of a finished run, beside plain NumPy.
 
     python -m benchmarks.captions --run-dir runs/f8k [--rounds 5]
 
-The run's generator of whole pictures writes for 100 pictures of the test split, greedily and with
-seven beams, and plain NumPy (`benchmarks.reference.generator`, one thread, a beam at a time) with
-the same weights for the first three of them. Sentences end where the model ends them.
+The full-frame generator of the run describes 100 images of the test split by greedy search and with
+seven beams. Plain NumPy (`benchmarks.reference.generator`, one thread, one beam at a time)
+describes the first three of them with the same weights. Every sentence ends at the model's own END.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ BEAMS, STEPS, PICTURES, PLAIN = 7, 20, 100, 3
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.captions")
-    parser.add_argument("--run-dir", required=True, help="of a run whose generator is an mrnn")
+    parser.add_argument(
+        "--run-dir", required=True, help="run directory whose full-frame generator is an mrnn"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: 5)")
     options = parser.parse_args()
     run = RunDirectory(options.run_dir)
@@ -89,7 +91,7 @@ def main() -> None:
 
 
 def _frames(folder: str, count: int) -> np.ndarray:
-    """Features of whole frames, float32 [PICTURES, F]."""
+    """Returns the features of whole frames, float32 [PICTURES, F]."""
     key = json.loads((Path(folder) / "key.json").read_text(encoding="utf-8"))
     cache = FeatureCache(Path(folder), key, count)
     return cache.gather(np.arange(min(PICTURES, count))).region_features[:, 0]

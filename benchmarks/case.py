@@ -1,4 +1,4 @@
-"""One thing to measure: our code, the products it cannot do without, and the plain way to do it."""
+"""A benchmark case: our code, the matrix products that it needs, and a plain reference."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Case:
-    """A path at one size.
+    """One path at one size.
 
     Attributes:
-        path: what is measured, a name of its own.
-        size: one of `SIZES`.
-        setting: the numbers behind that size, for the reader.
-        unit: what is counted.
-        amount: how many of them `run` does.
-        run: our code.
-        floor: the bare matrix products of the same work, of the same shapes, in TensorFlow; None
-            where there are none.
-        floor_share: the part of `run`'s products that `floor` does.
-        reference: the same written plainly in NumPy; None where nobody would.
-        reference_amount: how many of the units `reference` does: a sample may be enough.
-        waiting: for training, every call of `run` adds the share of its time that it waited for
-            input.
+        path: Name of the path.
+        size: One of `SIZES`.
+        setting: Dimensions of this size, for the reader.
+        unit: Unit that is counted.
+        amount: Number of units that `run` processes.
+        run: Our code.
+        floor: The bare matrix products of the same work, with the same shapes, in TensorFlow; None
+            if there are none.
+        floor_share: Share of the products of `run` that `floor` computes.
+        reference: The same work in plain NumPy; None if there is no reference.
+        reference_amount: Number of units that `reference` processes; a sample may be enough.
+        waiting: For training, the list to which every call of `run` appends the share of its time
+            spent waiting for input.
     """
 
     path: str

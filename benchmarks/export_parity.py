@@ -1,11 +1,11 @@
-"""Do exports say what Python says, on many pictures of the test split of a run?
+"""Compares the texts of exports with those of Python on many images of a run's test split.
 
     python benchmarks/export_parity.py --run-dir runs/f8k --saved-model to/1 --tflite on_device/1
 
-Prints, for the SavedModel through the session loader (pictures one by one, and 32 at a time) and
-for every TFLite file there is (one by one), how many texts are those of Python, and BLEU-4 of the
-captions that a beam writes, beside Python's. Descriptions of regions are compared on the first 50
-pictures, one by one, and in float32 alone.
+For the SavedModel through the session loader (images one at a time, and in batches of 32) and for
+every TensorFlow Lite file (one at a time), prints how many texts equal those of Python, and BLEU-4
+of the beam search captions beside Python's. Region descriptions are compared for the first 50
+images, one at a time, and for float32 only.
 """
 
 import argparse
@@ -32,12 +32,12 @@ REGIONS = ("describe_regions", "describe_regions_beam")
 
 
 def main() -> None:
-    """Compares everything and prints a line a question."""
+    """Compares all exports and prints one line per comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run-dir", required=True)
     parser.add_argument("--saved-model", type=Path, help="the folder of a version")
     parser.add_argument("--tflite", type=Path, help="the folder of a version")
-    parser.add_argument("--data-dir", default="", help="where the run's data set is now")
+    parser.add_argument("--data-dir", default="", help="folder of the data set, if it has moved")
     parser.add_argument("--cache-dir", default="")
     parser.add_argument("--pictures", type=int, default=200)
     parser.add_argument("--with-regions", type=int, default=50, help="pictures with their regions")
@@ -60,7 +60,7 @@ def main() -> None:
     expected = texts_in_python(run, frames_of(run, pictures), CAPTIONS)
     expected |= texts_in_python(run, regions_of(run, some), REGIONS)
     systems = {"Python": expected}
-    print(f"{len(pictures)} test pictures of {run.config.dataset}, {len(some)} with regions")
+    print(f"{len(pictures)} test images of {run.config.dataset}, {len(some)} with regions")
 
     if options.saved_model:
         started = time.perf_counter()
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def frames_of(run: TrainedRun, pictures: list[bytes]) -> Regions:
-    """What captions are written from: the frames, or all regions if the generator reads them."""
+    """Returns the input of the generator: whole frames, or all regions if it attends to them."""
     if run.full_frame_generator.reads_regions:
         return regions_of(run, pictures)
     size = run.config.regions.picture_size
@@ -107,13 +107,13 @@ def frames_of(run: TrainedRun, pictures: list[bytes]) -> Regions:
 
 
 def regions_of(run: TrainedRun, pictures: list[bytes]) -> Regions:
-    """The regions of pictures, found one picture at a time."""
+    """Extracts the regions of images, one image at a time."""
     each = [run.extractor.extract([picture]) for picture in pictures]
     return Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
 
 
 def report(system: str, expected: Texts, said: Texts, path: Path) -> None:
-    """Prints the size of a file or folder, and how many texts are Python's."""
+    """Prints the size of a file or folder, and how many texts equal those of Python."""
     files = [path] if path.is_file() else path.rglob("*")
     size = sum(file.stat().st_size for file in files if file.is_file())
     counts = [

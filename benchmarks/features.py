@@ -1,9 +1,9 @@
-"""Seconds a picture for the features of the frame, pooled regions, crops, and crops in own shapes.
+"""Times feature extraction per image: whole frame, pooled regions, crops, and native-aspect crops.
 
     python benchmarks/features.py
 
-Each kind describes batches of 8 pictures of noise in turn, as the preset `paper` would, in one run;
-the median of five rounds after one that does not count.
+Each kind extracts features from batches of 8 noise images with the settings of the preset `paper`,
+in turn, in one run. Prints the median of five rounds after a warm-up round.
 """
 
 import os
@@ -27,7 +27,7 @@ KINDS = {
 
 
 def main() -> None:
-    """Times all kinds in turn and prints a line for each."""
+    """Times all kinds in turn and prints one line for each."""
     settings = preset("paper").regions
     extractors = {name: RegionExtractor(settings.updated(kind)) for name, kind in KINDS.items()}
     shape = [BATCH, settings.picture_size, settings.picture_size, 3]
@@ -41,7 +41,7 @@ def main() -> None:
     frame = np.median(seconds["whole frame"][1:])
     for name, times in seconds.items():
         typical = np.median(times[1:])
-        print(f"{name:20}{typical:.4f} s a picture, {typical / frame:.1f} times the frame")
+        print(f"{name:20}{typical:.4f} s per image, {typical / frame:.1f} times the whole frame")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Kills a fit in the middle of each of its stages, and shows that it ends with the same metrics.
+"""Kills `fit` in the middle of each stage and compares the resumed run with an uninterrupted one.
 
     python benchmarks/kill_and_resume.py --preset smoke
 
-All arguments are those of `visem_tf.fit`. The command is run once undisturbed, with a cache of its
-own, which also tells how long each stage takes. Then it is started again with another run directory
-and another cache, killed (SIGKILL) half-way through the first stage, started again, killed half-way
-through the second, and so on; what is left in the end must be the same, file by file.
+All arguments are passed to `visem_tf.fit`. The command first runs uninterrupted with a cache of its
+own, which also measures the duration of each stage. It then runs with another run directory and
+cache, is killed (SIGKILL) half-way through the first stage, restarted, killed half-way through the
+second, and so on. The results must be identical, file by file.
 """
 
 import json
@@ -21,13 +21,13 @@ SAME = ("vocabulary.txt", "alignments.jsonl", "captions_test.json", "captions_te
 
 
 def command(folder: Path) -> list[str]:
-    """The fit, with its run directory and its cache in a folder."""
+    """Returns the command line of `fit` with its run directory and cache in a folder."""
     own = ["--run-dir", str(folder / "run"), "--cache-dir", str(folder / "cache")]
     return [sys.executable, "-u", "-m", "visem_tf.fit", *sys.argv[1:], *own]
 
 
 def run_until(folder: Path, stage: str = "", seconds: float = 0.0) -> bool:
-    """Runs the fit and kills it some seconds after a stage began; tells whether it was killed."""
+    """Runs `fit`, kills it some seconds after a stage began, and returns whether it was killed."""
     process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:
@@ -39,13 +39,13 @@ def run_until(folder: Path, stage: str = "", seconds: float = 0.0) -> bool:
 
 
 def metrics(folder: Path) -> dict[str, object]:
-    """The metrics, without the times."""
+    """Returns the metrics without times."""
     found = json.loads((folder / "run" / "metrics.json").read_text())
     return {name: value for name, value in found.items() if name != "timing"}
 
 
 def main() -> None:
-    """Runs, kills, compares, and ends with 1 if anything differs."""
+    """Runs, kills and compares; exits with status 1 if anything differs."""
     with tempfile.TemporaryDirectory() as name:
         whole, broken = Path(name) / "whole", Path(name) / "broken"
         run_until(whole)

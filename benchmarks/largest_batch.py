@@ -1,10 +1,10 @@
-"""The largest batch that trains in some memory.
+"""Finds the largest training batch that fits into a given amount of memory.
 
     python -m benchmarks.largest_batch [--gib 4]
 
-Every batch size is tried in a process of its own, which takes two steps of the preset `paper`'s
-alignment or generator on random data, and prints the largest memory of that process; sizes are
-doubled until the memory is passed.
+Every batch size runs in a process of its own, which takes two steps of the alignment or generator
+of the preset `paper` on random data and prints its peak memory. The size is doubled until it
+exceeds the limit.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MODELS = ("alignment", "generator")
 
 
 def main() -> None:
-    """Tries, or takes the steps of one try."""
+    """Tries all batch sizes, or runs the steps of one try."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.largest_batch")
-    parser.add_argument("--gib", type=float, default=4.0, help="the memory (default: 4)")
+    parser.add_argument("--gib", type=float, default=4.0, help="memory limit in GiB (default: 4)")
     parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""Times of a case in turns, and the memory of the process.
+"""Measures the time of a case and the memory of the process.
 
-Machines are shared, clocks change: every round does our work, the floor and the reference one after
-the other, and ratios are taken within a round.
+On a shared machine the speed changes over time. Every round therefore runs our code, the matrix
+products and the reference one after the other, and ratios are computed within a round.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     """Measures a case.
 
     Args:
-        case: what to do.
-        rounds: how often, after one time that does not count.
+        case: Case to measure.
+        rounds: Number of timed rounds, after one warm-up round.
 
     Returns:
-        `seconds` of `run` (median), `per_second` units, `peak_mib`, the largest memory of the
-        process until `run` was done once, and `gpu_peak_mib` where there is a GPU; where the case
-        has them, `floor_seconds` and `times_floor`, `reference_per_second` and `times_reference`:
-        medians of the ratios within the rounds; and `waiting`, the share of the time that a
-        training waited for input.
+        Dictionary with the median `seconds` of `run`, `per_second` units, `peak_mib`, the peak
+        memory of the process after the first `run`, and `gpu_peak_mib` if there is a GPU. If the
+        case has
+        them: `floor_seconds` and `times_floor`, `reference_per_second` and `times_reference`, where
+        ratios are medians over rounds, and `waiting`, the share of training time spent waiting for
+        input.
     """
     case.run()
     peak, gpu_peak = _peak_mib(), _gpu_peak_mib()
@@ -69,20 +70,20 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
 
 
 def seconds(work: Work) -> float:
-    """How long the work takes."""
+    """Returns the duration of the work."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def _peak_mib() -> float:
-    """The largest memory of this process so far."""
+    """Returns the peak memory of this process so far."""
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return highest / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _gpu_peak_mib() -> float | None:
-    """The largest memory of the first GPU since its last reset."""
+    """Returns the peak memory of the first GPU since its last reset."""
     gpus = tf.config.list_logical_devices("GPU")
     if not gpus:
         return None

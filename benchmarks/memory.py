@@ -1,10 +1,10 @@
-"""Peak memory of preparing a data set and of one epoch of alignment, small and ten times as large.
+"""Measures the peak memory of preparing data, extracting features, and one epoch of alignment.
 
     python benchmarks/memory.py
 
-Makes 2,000 and then 20,000 tiny pictures with five sentences each, as `coco_json`, and for each
-prepares, describes and trains one epoch in processes of their own. Each line is the peak of one
-process in MiB; memory that is flat does not depend on the number of pictures.
+Writes 2,000 and then 20,000 tiny images with five sentences each in the format of `coco_json`, and
+runs every part in a process of its own. Each line is the peak memory of one process in MiB.
+Constant memory does not depend on the number of images.
 """
 
 import argparse
@@ -36,7 +36,7 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def main() -> None:
-    """Prints a line for each size and part."""
+    """Prints one line for each size and part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, nargs="+", default=[2_000, 20_000])
     for count in parser.parse_args().pictures:
@@ -53,11 +53,11 @@ def main() -> None:
                 quiet = (
                     "from visem_tf.runtime.startup import start_tensorflow\nstart_tensorflow()\n"
                 )
-                print(f"{count:>7,} pictures, {part:<10} {peak(quiet + given + source):7.0f} MiB")
+                print(f"{count:>7,} images, {part:<10} {peak(quiet + given + source):7.0f} MiB")
 
 
 def make(folder: Path, count: int) -> None:
-    """Writes pictures of 24 x 24 pixels with five sentences each."""
+    """Writes images of 24 x 24 pixels with five sentences each."""
     rng = np.random.default_rng(0)
     words = [f"word{number}" for number in range(3000)]
     (folder / "images").mkdir(parents=True)
@@ -78,7 +78,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def peak(source: str) -> float:
-    """Runs source in a process of its own and returns the most memory it had, in MiB."""
+    """Runs Python source in a process of its own and returns its peak memory in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", source + PEAK], capture_output=True, text=True, check=False
     )

@@ -1,11 +1,11 @@
-"""What the options of training are worth: steps with and without one, in turn.
+"""Measures training options: alternates training steps without and with each option.
 
     python -m benchmarks.options [--rounds 5] [--json FILE]
 
-XLA, and texts of like length in one batch (`--generate.bucket_batches`). A line an option: the
-time without it, with it, the first time with it, which XLA compiles in (anew for every length of
-the longest text in a batch), and how many times faster it is. XLA is no option of visem_tf; this is
-why.
+Measures XLA and batches of similar length (`--generate.bucket_batches`). Prints one line per
+option: the time without it, with it, the first time with it, which includes compilation by XLA
+(for every length of the longest text in a batch), and the speed-up. visem_tf does not offer XLA as
+an option because of these results.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     """Measures every option and prints its line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.options")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: 5)")
-    parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     found = []
     print(f"{'':58}{'without':>12}{'with':>12}{'first':>12}{'faster':>10}", flush=True)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _pairs() -> Iterator[tuple[str, Work, Work]]:
-    """Names, and the same work without and with the option."""
+    """Yields names, and the same work without and with the option."""
     random = np.random.default_rng(0)
     rows = token_rows(random, BATCHES * BATCH)
     mixed, bucketed = (drawn(rows, batches) for batches in (0, BATCHES))

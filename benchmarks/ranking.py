@@ -1,10 +1,10 @@
-"""Ranks random vectors by the protocol: time, memory, and the ratio to the matrix products alone.
+"""Ranks random vectors: time, memory, and the ratio to the matrix products alone.
 
     python benchmarks/ranking.py [--images 5000] [--sentences 25000]
 
-Pictures have 20 regions, sentences 11 words, the space 1,000 dimensions. Every tenth block of
-sentences is multiplied a second time without anything else, in turns with the scoring; the ratio is
-of these blocks. Sentences are made when their block comes, as the encoder would.
+Images have 20 regions, sentences 11 words, the space 1,000 dimensions. Every tenth block of
+sentences is also multiplied on its own, alternating with the scoring; the ratio is that of these
+blocks. Sentences are generated block by block, as the encoder would produce them.
 """
 
 import argparse
@@ -26,12 +26,12 @@ IMAGES_AT_A_TIME, SENTENCES_AT_A_TIME = 100, 500
 
 
 def peak_mib() -> float:
-    """The largest memory that this process has had so far."""
+    """Returns the peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
-    """Scores, ranks and prints."""
+    """Scores, ranks and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--sentences", type=int, default=25_000)
@@ -92,7 +92,7 @@ def main() -> None:
     folds = fold_metrics(scores, image_index, 1000)
     ranking = time.perf_counter() - began
     peak = peak_mib()
-    print(f"{options.images} pictures, {options.sentences} sentences, D = {options.dim}")
+    print(f"{options.images} images, {options.sentences} sentences, D = {options.dim}")
     print(
         f"scoring {scoring:.1f} s, ranking {ranking:.1f} s (with {folds and folds['folds']} folds)"
     )

@@ -1,12 +1,12 @@
-"""How long a caption takes: in Python, in the session loader, in TFLite; and what takes the time.
+r"""Measures the time from image to caption in Python, the session loader, and TensorFlow Lite.
 
     python benchmarks/serving_latency.py --run-dir runs/f8k --saved-model to/1 \
         --tflite on_device/1/captions-float32.tflite --pictures Flicker8k_Dataset
 
-Pictures go in encoded and text comes out. The three take turns, round by round, so that other work
-on the machine slows all of them alike; the first round does not count. The parts are timed in
-Python, each as one graph. TFLite runs with as many threads as there are cores. With `--beside RUN`
-another run takes its turns too, in Python.
+The input is an encoded image, the output text. The three systems alternate round by round, so that
+other work on the machine affects all of them; the first round is a warm-up. The parts are timed in
+Python, each as one graph. TensorFlow Lite uses one thread per core. `--beside RUN` adds another run
+in Python.
 """
 
 import argparse
@@ -33,14 +33,16 @@ Ask = Callable[[list[bytes]], object]
 
 
 def main() -> None:
-    """Times everything and prints a line for each."""
+    """Times all systems and prints one line for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run-dir", required=True)
     parser.add_argument("--saved-model", required=True)
     parser.add_argument("--tflite", required=True)
     parser.add_argument("--pictures", required=True, help="a folder of pictures")
     parser.add_argument("--beside", help="another run directory")
-    parser.add_argument("--rounds", type=int, default=40, help="for one picture; 32 get a quarter")
+    parser.add_argument(
+        "--rounds", type=int, default=40, help="rounds with one image; a quarter of them with 32"
+    )
     options = parser.parse_args()
 
     run = TrainedRun(options.run_dir)
@@ -49,7 +51,7 @@ def main() -> None:
     lite = TfliteModel(Path(options.tflite), threads=os.cpu_count() or 1)
     beams = run.config.generate.beam_size
     other = TrainedRun(options.beside) if options.beside else None
-    print(f"{'milliseconds a call':<28}{'p50':>9}{'p95':>9}")
+    print(f"{'milliseconds per call':<28}{'p50':>9}{'p95':>9}")
     for batch in (1, 32):
         rounds = max(options.rounds if batch == 1 else options.rounds // 4, 2)
         for beam in (False, True):
@@ -68,7 +70,7 @@ def main() -> None:
 def report(
     title: str, systems: dict[str, Ask], pictures: list[bytes], batch: int, rounds: int
 ) -> None:
-    """Lets systems take turns on batches of pictures, and prints their times."""
+    """Alternates systems on batches of images, and prints their times."""
     milliseconds: dict[str, list[float]] = {name: [] for name in systems}
     for number in range(rounds + 1):
         first = number * batch % len(pictures)
@@ -84,7 +86,7 @@ def report(
 
 
 def in_python(run: TrainedRun, beam: bool) -> Ask:
-    """The run itself, with the graph of the server for decoding and of the run for the rest."""
+    """Returns the run itself, with the decoding graph of the export."""
     generator, settings = run.full_frame_generator, run.config.generate
     describe = Describer(generator, run.vocabulary, settings, settings.beam_size if beam else 1)
     decode, frames, _ = graphs(run)
@@ -100,12 +102,12 @@ def in_python(run: TrainedRun, beam: bool) -> Ask:
 
 
 def in_session(model: SessionModel, beam: bool) -> Ask:
-    """The SavedModel through the session loader."""
+    """Returns the SavedModel through the session loader."""
     return lambda pictures: model("beam" if beam else "greedy", image_bytes=pictures)
 
 
 def in_tflite(model: TfliteModel, beam: bool) -> Ask:
-    """The TFLite file, with Pillow to decode."""
+    """Returns the TensorFlow Lite model, with Pillow for decoding."""
 
     def ask(pictures: list[bytes]) -> list[str]:
         decoded = [np.asarray(Image.open(io.BytesIO(p)).convert("RGB")) for p in pictures]
@@ -115,7 +117,7 @@ def in_tflite(model: TfliteModel, beam: bool) -> Ask:
 
 
 def graphs(run: TrainedRun) -> tuple[Callable, Callable, Callable]:
-    """Decoding, the CNN on frames, and the proposer, as graphs for batches of any size."""
+    """Returns decoding, the CNN on whole frames, and the proposer, each as a graph."""
     size = run.config.regions.picture_size
     square = [tf.TensorSpec([None, size, size, 3], tf.float32)]
     encoded = [tf.TensorSpec([None], tf.string)]
@@ -127,7 +129,7 @@ def graphs(run: TrainedRun) -> tuple[Callable, Callable, Callable]:
 
 
 def parts(run: TrainedRun, pictures: list[bytes]) -> dict[str, Ask]:
-    """The parts of a description on a fixed batch, which all ignore the batch they are given."""
+    """Returns the parts of a description on a fixed batch; each ignores the batch it is given."""
     decode, frames, propose = graphs(run)
     encoded = tf.constant(pictures)
     pixels, _ = decode(encoded)

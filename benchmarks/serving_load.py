@@ -30,7 +30,7 @@ from visem_tf.export.samples import sample_pictures
 
 
 def main() -> None:
-    """Runs the clients and prints what they saw."""
+    """Runs the clients and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", required=True, help="a folder of versions")
     parser.add_argument("--pictures", required=True, help="a folder of pictures")
@@ -42,7 +42,7 @@ def main() -> None:
 
     pictures, _ = sample_pictures(Config(), 64, folder=options.pictures)
     expected = answers(options.models, options.signature, pictures)
-    print(f"{len(pictures)} pictures, {len(set(expected))} different answers", flush=True)
+    print(f"{len(pictures)} images, {len(set(expected))} different answers", flush=True)
     command = [sys.executable, "-m", "visem_tf.export.stand_in", "--models", options.models]
     command += ["--grpc-port", "0", "--rest-port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def answers(models: str, signature: str, pictures: list[bytes]) -> list[bytes]:
-    """The best caption of every picture, asked for alone."""
+    """Returns the best caption of every image, requested one at a time."""
     newest = max(int(path.name) for path in Path(models).iterdir() if path.name.isdecimal())
     model = SessionModel(Path(models) / str(newest))
     found = [model(signature, image_bytes=[picture])["captions"] for picture in pictures]

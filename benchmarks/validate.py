@@ -1,8 +1,8 @@
-"""How fast `validate` looks at pictures, beside decoding the same files and no more.
+"""Compares the speed of `validate` with that of decoding the same files.
 
     python benchmarks/validate.py Flickr8k/Flicker8k_Dataset
 
-Both run on all cores, with the files in the disk's cache, in turn; the best of three rounds counts.
+Both use all cores, with files in the disk cache, and alternate; the best of three rounds counts.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from visem_tf.runtime.startup import start_tensorflow
 
 
 def main() -> None:
-    """Prints pictures a second of both."""
+    """Prints images per second of both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pictures", type=int, default=2_000)
@@ -50,9 +50,9 @@ def main() -> None:
     plain()
     rounds = [(rate(plain), rate(looked_at)) for _ in range(3)]
     decoding, validating = (max(column) for column in zip(*rounds, strict=True))
-    print(f"{len(paths):,} pictures on {os.cpu_count()} cores")
-    print(f"plain JPEG decoding {decoding:7.0f} a second")
-    print(f"validate            {validating:7.0f} a second, {validating / decoding:.2f} of it")
+    print(f"{len(paths):,} images on {os.cpu_count()} cores")
+    print(f"plain JPEG decoding {decoding:7.0f} per second")
+    print(f"validate            {validating:7.0f} per second, {validating / decoding:.2f} of it")
 
 
 if __name__ == "__main__":

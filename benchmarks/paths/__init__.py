@@ -1,4 +1,4 @@
-"""The paths, a module each: `cases(size)` yields what is measured at a size."""
+"""The hot paths, one module each: `cases(size)` yields the cases of a size."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ PATHS = (
 
 
 def cases_of(path: str) -> Cases:
-    """Returns what makes the cases of a path."""
+    """Returns the function that yields the cases of a path."""
     return importlib.import_module(f"benchmarks.paths.{path}").cases

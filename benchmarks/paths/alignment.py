@@ -1,4 +1,4 @@
-"""A whole training step of the alignment model, with the paper's settings."""
+"""A complete training step of the alignment model with the settings of the paper."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REGIONS, FEATURES, PLAIN = 20, 1_280, 20
 
 
 def cases(size: str) -> Iterator[Case]:
-    """The step in float32 and in mixed bfloat16."""
+    """Yields the step in float32 and in mixed_bfloat16."""
     random, count = np.random.default_rng(0), PAIRS[size]
     rows = token_rows(random, count)
     vectors = features(random, count, REGIONS, FEATURES)

@@ -1,4 +1,4 @@
-"""A training step of the generator that attends to regions, at the sizes of the preset `best`."""
+"""A training step of the generator with attention, at the sizes of the preset `best`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FEATURES, REGIONS, WORDS, RATE = 1_280, 20, 10, 1e-6
 
 
 def cases(size: str) -> Iterator[Case]:
-    """LSTM of 256 and 512 units, in float32 and in mixed bfloat16.
+    """Yields LSTMs of 256 and 512 units, in float32 and in mixed_bfloat16.
 
-    Sentences are of one length, as bucketing makes them nearly.
+    All sentences have the same length, which bucketing approximates.
     """
     random, count = np.random.default_rng(0), SENTENCES[size]
     rows = list(random.integers(UNK_ID + 1, VOCABULARY, [count, WORDS], np.int32))

@@ -1,4 +1,4 @@
-"""The sentence encoder, forward and backward, at the paper's 1,000 units."""
+"""The sentence encoder, forward and backward, with 1,000 units as in the paper."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIM, WORD_DIM = 1_000, 300
 
 
 def cases(size: str) -> Iterator[Case]:
-    """One case."""
+    """Yields one case."""
     random = np.random.default_rng(0)
     rows = token_rows(random, SENTENCES[size])
     token_ids = tf.constant(padded(rows))
@@ -59,7 +59,7 @@ def cases(size: str) -> Iterator[Case]:
 
 
 def encoder_products(rows: list[np.ndarray]) -> list:
-    """The products of the encoder on real words only."""
+    """Returns the matrix products of the encoder on real words only."""
     lengths = np.array([len(row) for row in rows])
     words = int(lengths.sum())
     later = [int((lengths > t).sum()) for t in range(1, lengths.max())]
@@ -69,7 +69,7 @@ def encoder_products(rows: list[np.ndarray]) -> list:
 
 
 def encoder_weights(encoder: SentenceEncoder) -> dict[str, np.ndarray]:
-    """An encoder's weights, by the paper's names."""
+    """Returns the weights of an encoder by the paper's names."""
     return {
         name: np.array(value)
         for name, value in {

@@ -1,4 +1,4 @@
-"""Descriptions from features, greedy and with seven beams."""
+"""Captions from features by greedy search and with seven beams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEAMS, STEPS, PLAIN = 7, 20, 2
 
 
 def cases(size: str) -> Iterator[Case]:
-    """Both searches at 256 and 512 units; no sentence ends before 20 words."""
+    """Yields both searches at 256 and 512 units; every sentence has 20 words."""
     vectors = features(np.random.default_rng(0), PICTURES[size], FEATURES)
     pictures = tf.constant(vectors)
     for hidden in (256, 512):

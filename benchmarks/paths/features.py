@@ -1,4 +1,4 @@
-"""The CNN over pictures and their regions, as the stage `features` uses it."""
+"""The CNN on images and their regions, as the stage `features` runs it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
 
 
 def cases(size: str) -> Iterator[Case]:
-    """The frame alone, regions pooled from one pass, and the CNN on every crop."""
+    """Yields the whole frame, regions pooled from one pass, and the CNN on every crop."""
     settings = preset("paper").regions.updated({"batch_size": PICTURES[size]})
     count, side = PICTURES[size], settings.picture_size
     pixels = tf.random.uniform([count, side, side, 3], maxval=255.0, seed=0)
@@ -50,7 +50,7 @@ def cases(size: str) -> Iterator[Case]:
 
 
 def pointwise(cnn: keras.Model, count: int, side: int) -> list[products.Layer]:
-    """The CNN's 1 x 1 convolutions as matrix products; depthwise ones are none."""
+    """Returns the CNN's 1 x 1 convolutions as matrix products, without depthwise convolutions."""
     convolutions = [
         layer
         for layer in cnn.layers

@@ -1,4 +1,4 @@
-"""A training step of the caption generator: neuraltalk's sizes, and batches beside them."""
+"""A training step of the caption generator at neuraltalk's sizes and larger batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEATURES, PLAIN, RATE = 1_280, 50, 1e-6
 
 
 def cases(size: str) -> Iterator[Case]:
-    """RNN and LSTM of 256 and 512 units, in float32 and in mixed bfloat16."""
+    """Yields RNN and LSTM of 256 and 512 units, in float32 and in mixed_bfloat16."""
     random, count = np.random.default_rng(0), SENTENCES[size]
     rows = token_rows(random, count)
     vectors = features(random, count, FEATURES)
@@ -69,7 +69,7 @@ def cases(size: str) -> Iterator[Case]:
 
 
 def generator_weights(model: CaptionGenerator) -> dict[str, np.ndarray]:
-    """A generator's weights, by the paper's names."""
+    """Returns the weights of a generator by the paper's names."""
     return {
         name: np.array(value)
         for name, value in {

@@ -1,4 +1,4 @@
-"""The MRF over a training set's sentences, given what their words think of their regions."""
+"""The MRF over the sentences of a training set, given the similarities of words and regions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REGIONS, DIM, AT_A_TIME, PLAIN = 20, 1_000, 500, 50
 
 
 def cases(size: str) -> Iterator[Case]:
-    """One case; the MRF has no products, so its floor is those that make the similarities."""
+    """Yields one case. The MRF has no matrix products; its floor is computing the similarities."""
     random, count = np.random.default_rng(0), SENTENCES[size]
     length = lengths(random, count)
     similarities = random.standard_normal([count, length.max(), REGIONS], np.float32)

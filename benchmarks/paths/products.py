@@ -1,4 +1,4 @@
-"""Bare matrix products, as the floor of a computation: nothing but them, one after the other."""
+"""Bare matrix products as the lower bound of a computation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ Layer = tuple[int, int, int]
 
 
 def layers(shapes: Sequence[Layer], *, backward: bool) -> Callable[[], list[tf.Tensor]]:
-    """The products of affine maps.
+    """Returns the products of affine maps.
 
     Args:
-        shapes: of every map.
-        backward: with the two products of the gradients, of weights and of inputs.
+        shapes: Shape (rows, inputs, outputs) of every map.
+        backward: Whether to add the two products of the gradients with respect to weights and
+            inputs.
 
     Returns:
-        Makes one number of each product, so that none is left out.
+        Function that reduces each product to one number, so that none is optimised away.
     """
     operands = [
         (tf.random.normal([rows, inputs]), tf.random.normal([inputs, outputs]))
@@ -41,13 +42,13 @@ def layers(shapes: Sequence[Layer], *, backward: bool) -> Callable[[], list[tf.T
 def recurrence(
     rows: Sequence[int], hidden: int, outputs: int, *, backward: bool
 ) -> Callable[[], list[tf.Tensor]]:
-    """The products of a recurrence, which wait for each other.
+    """Returns the products of a recurrence, each of which depends on the previous one.
 
     Args:
-        rows: of every step.
-        hidden: H.
-        outputs: of the recurrent matrix.
-        backward: with the gradients: of the states step by step, of the weights all at once.
+        rows: Number of rows of every step.
+        hidden: Number of hidden units H.
+        outputs: Number of columns of the recurrent matrix.
+        backward: Whether to add the gradients: of the states step by step, of the weights at once.
     """
     kernel = tf.random.normal([hidden, outputs], stddev=hidden**-0.5)
     states = [tf.random.normal([count, hidden]) for count in rows]
@@ -70,9 +71,9 @@ def recurrence(
 
 
 def together(*parts: Callable[[], list[tf.Tensor]]) -> Callable[[], object]:
-    """One compiled function that does all parts, and returns when they are done.
+    """Returns one compiled function that runs all parts and returns when they are finished.
 
-    Every part needs operands of its own: TensorFlow does the same product once.
+    Every part needs operands of its own, because TensorFlow computes identical products only once.
     """
 
     @tf.function(autograph=False)

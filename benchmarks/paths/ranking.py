@@ -1,4 +1,4 @@
-"""Ranking of pictures with regions and of sentences, by the code that evaluates runs."""
+"""Ranking of images with regions and of sentences, with the code that evaluates runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PICTURES_AT_A_TIME, SENTENCES_AT_A_TIME, PLAIN = 100, 500, 100
 
 
 def cases(size: str) -> Iterator[Case]:
-    """Scores of all pairs, five sentences a picture, then ranks; both from given embeddings."""
+    """Yields the scores of all pairs, five sentences per image, and the ranks, from embeddings."""
     random, count = np.random.default_rng(0), PICTURES[size]
     sentences = 5 * count
 
@@ -31,7 +31,7 @@ def cases(size: str) -> Iterator[Case]:
         return [min(part, whole - start) for start in range(0, whole, part)]
 
     pictures = [block(rows, REGIONS) for rows in sizes(count, PICTURES_AT_A_TIME)]
-    # The same sentences stand for all blocks of one size: embeddings of all would need gigabytes.
+    # Reuse the same sentences in all blocks: the embeddings of all would need gigabytes.
     some = {rows: block(rows, WORDS) for rows in set(sizes(sentences, SENTENCES_AT_A_TIME))}
     order = sizes(sentences, SENTENCES_AT_A_TIME)
     image_index = np.arange(sentences) // 5

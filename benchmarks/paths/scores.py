@@ -1,4 +1,4 @@
-"""All-pairs scores of a batch, forward and backward."""
+"""Scores of all pairs of a batch, forward and backward."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REGIONS, DIM, PLAIN = 20, 1_000, 25
 
 
 def cases(size: str) -> Iterator[Case]:
-    """One case: every picture of a batch with every sentence."""
+    """Yields one case: every image of a batch with every sentence."""
     random, count = np.random.default_rng(0), PAIRS[size]
     length = lengths(random, count)
     regions = random.standard_normal([count, REGIONS, DIM], np.float32)

@@ -1,4 +1,4 @@
-"""Random sentences and features of the shapes of Flickr8K."""
+"""Random sentences and features with the shapes of Flickr8K."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ VOCABULARY, LONGEST = 2_538, 25
 
 
 def lengths(random: np.random.Generator, count: int) -> np.ndarray:
-    """Words of sentences: about 11, at least 3, at most `LONGEST`."""
+    """Returns lengths of sentences: about 11 words, at least 3, at most `LONGEST`."""
     return np.clip(random.normal(11, 3.9, count).round(), 3, LONGEST).astype(np.int64)
 
 
 def token_rows(random: np.random.Generator, count: int) -> list[np.ndarray]:
-    """Sentences of known words, int32 [T] each."""
+    """Returns sentences of known words, int32 [T] each."""
     return [
         random.integers(UNK_ID + 1, VOCABULARY, length, np.int32)
         for length in lengths(random, count)
@@ -23,7 +23,7 @@ def token_rows(random: np.random.Generator, count: int) -> list[np.ndarray]:
 
 
 def padded(rows: list[np.ndarray], *, ends: bool = False) -> np.ndarray:
-    """int32 [N, T], with START and END where `ends` says so."""
+    """Returns int32 [N, T], with START and END if `ends` is true."""
     if ends:
         rows = [np.concatenate([[START_ID], row, [END_ID]]) for row in rows]
     token_ids = np.full([len(rows), max(map(len, rows))], PAD_ID, np.int32)
@@ -33,6 +33,6 @@ def padded(rows: list[np.ndarray], *, ends: bool = False) -> np.ndarray:
 
 
 def features(random: np.random.Generator, *shape: int) -> np.ndarray:
-    """Vectors of length 10, float32."""
+    """Returns vectors of length 10, float32."""
     vectors = random.standard_normal(shape, np.float32)
     return vectors * (10 / np.linalg.norm(vectors, axis=-1, keepdims=True))

@@ -1,6 +1,6 @@
-"""Training as `fit` does it, from a cache on disk: time a sample, and how long it waits for input.
+"""Training from a cache on disk, as in `fit`: time per example, and time waiting for input.
 
-Random features and sentences for one, three and ten times as many pictures.
+Random features and sentences for one, three and ten times as many images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REGIONS, FEATURES, BATCH, STEPS = 20, 1_280, 100, 20
 
 
 def cases(size: str) -> Iterator[Case]:
-    """The alignment of the preset `paper`, and the generator of whole pictures."""
+    """Yields the alignment of the preset `paper` and the full-frame generator."""
     count = PICTURES[size]
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def _case(path: str, size: str, count: int, model: keras.Model, batches: tf.data
 
 
 def random_cache(folder: Path, count: int) -> FeatureCache:
-    """A finished cache of random features."""
+    """Writes a finished cache of random features."""
     random = np.random.default_rng(1)
     cache = FeatureCache(folder, {}, count)
     for shard in range(cache.num_shards):

@@ -1,5 +1,4 @@
-"""The paper's computations in plain NumPy: a sentence, a picture or a beam at a time.
+"""The computations of the paper in plain NumPy: one sentence, image or beam at a time.
 
-They are written from the paper, as one would to understand it, and share nothing with visem_tf but
-the shapes of its arrays.
+They are written from the paper and share nothing with visem_tf but the shapes of arrays.
 """

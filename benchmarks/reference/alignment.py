@@ -1,4 +1,4 @@
-"""Section 3.1 in NumPy: the BRNN, the scores, the objective, and their gradients by hand."""
+"""Sections 3.1.1 to 3.1.4 in NumPy: the BRNN, the scores, the objective, and their gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Weights = dict[str, np.ndarray]
 
 
 def embed_sentence(weights: Weights, words: np.ndarray) -> tuple[np.ndarray, Any]:
-    """The word embeddings s_t [N, D] of a sentence int [N], and what the gradient needs."""
+    """Returns the word embeddings s_t [N, D] of token ids [N], and the values for the gradient."""
     x = weights["words"][words]
     e = np.maximum(x @ weights["W_e"] + weights["b_e"], 0)
     forward, backward = np.zeros_like(e), np.zeros_like(e)
@@ -50,7 +50,7 @@ def sentence_gradient(weights: Weights, kept: Any, upstream: np.ndarray, sums: W
 
 
 def scores(regions: np.ndarray, sentences: list[np.ndarray]) -> tuple[np.ndarray, list[list[Any]]]:
-    """S_kl [B, N] of pictures [B, R, D] and word embeddings, and every word's best region."""
+    """Returns S_kl [B, N] of images [B, R, D] and word embeddings, and every word's best region."""
     found = np.zeros((len(regions), len(sentences)), np.float32)
     best: list[list[Any]] = []
     for k, picture in enumerate(regions):
@@ -66,7 +66,7 @@ def scores(regions: np.ndarray, sentences: list[np.ndarray]) -> tuple[np.ndarray
 def scores_gradient(
     regions: np.ndarray, sentences: list[np.ndarray], best: list[list[Any]], upstream: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The gradients with respect to regions and words, given that of S_kl."""
+    """Returns the gradients with respect to regions and words, given that of S_kl."""
     d_regions, d_words = np.zeros_like(regions), [np.zeros_like(words) for words in sentences]
     for k in range(len(regions)):
         for n, words in enumerate(sentences):
@@ -78,7 +78,7 @@ def scores_gradient(
 
 
 def loss(found: np.ndarray, margin: float = 1.0) -> tuple[float, np.ndarray]:
-    """The objective C of pairs of different pictures, and its gradient."""
+    """Returns the objective C of pairs of different images, and its gradient."""
     total, gradient = 0.0, np.zeros_like(found)
     for k in range(len(found)):
         for n in range(len(found)):
@@ -97,7 +97,7 @@ def loss(found: np.ndarray, margin: float = 1.0) -> tuple[float, np.ndarray]:
 def alignment_gradient(
     weights: Weights, features: np.ndarray, sentences: list[np.ndarray]
 ) -> tuple[float, Weights]:
-    """C of a batch, features [B, R, F] and sentences of ids, and the gradient of all weights."""
+    """Returns C of a batch, features [B, R, F] and token ids, and the gradient of all weights."""
     sums = {name: np.zeros_like(value) for name, value in weights.items()}
     regions = features @ weights["W_m"] + weights["b_m"]
     embedded = [embed_sentence(weights, words) for words in sentences]
@@ -114,7 +114,7 @@ def alignment_gradient(
 
 
 def smooth(similarities: np.ndarray, beta: float) -> np.ndarray:
-    """The regions int [N] of the words of a sentence, by the dynamic programme over pairs."""
+    """Returns the regions int [N] of the words of a sentence, by dynamic programming."""
     count, regions = similarities.shape
     best = similarities[0].copy()
     came = np.zeros((count, regions), int)

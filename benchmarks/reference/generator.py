@@ -1,4 +1,4 @@
-"""Section 3.2 in NumPy: the multimodal RNN (or LSTM), its gradient by hand, and beam search."""
+"""Section 3.2 in NumPy: the multimodal RNN (or LSTM), its gradient, and beam search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def cell_step(total: np.ndarray, carry: np.ndarray) -> tuple[np.ndarray, np.ndarray, Any]:
-    """h_t [H], c_t [H] and what the gradient needs, given W x_t + U h_{t-1} + b, [H] or [4 H]."""
+    """Returns h_t [H], c_t [H] and the values for the gradient.
+
+    Args:
+        total: W x_t + U h_{t-1} + b, [H] or [4 H].
+        carry: c_{t-1} [H].
+    """
     size = len(carry)
     if len(total) == size:
         return np.maximum(total, 0), carry, None
@@ -27,7 +32,7 @@ def cell_step(total: np.ndarray, carry: np.ndarray) -> tuple[np.ndarray, np.ndar
 def cell_gradient(
     d_hidden: np.ndarray, d_carry: np.ndarray, hidden: np.ndarray, kept: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The gradients with respect to the total and to c_{t-1}."""
+    """Returns the gradients with respect to the pre-activation and to c_{t-1}."""
     if kept is None:
         return d_hidden * (hidden > 0), d_carry
     admit, keep, show, new, carry, after = kept
@@ -47,13 +52,13 @@ def cell_gradient(
 def sentence_gradient(
     weights: Weights, features: np.ndarray, tokens: np.ndarray, sums: Weights
 ) -> float:
-    """Adds the gradient of a sentence's negative log-likelihood to `sums`, and returns the latter.
+    """Adds the gradient of a sentence's negative log-likelihood to `sums` and returns it.
 
     Args:
-        weights: words [V, W], W_hx, W_hi, W_hh, b_h, W_oh and b_o.
+        weights: Weights by name: words [V, W], W_hx, W_hi, W_hh, b_h, W_oh and b_o.
         features: CNN(I) [F].
-        tokens: START, the words, END.
-        sums: gradients, by the names of the weights.
+        tokens: Token ids: START, the words, END.
+        sums: Gradients by the names of the weights, which are added to.
     """
     inputs, targets = tokens[:-1], tokens[1:]
     x = weights["words"][inputs]
@@ -99,7 +104,7 @@ def rmsprop_step(
     sentences: list[np.ndarray],
     rate: float = 1e-3,
 ) -> float:
-    """One step of RMSProp on a batch, gradients clipped at 5; returns the loss a target."""
+    """Takes one step of RMSProp, with gradients clipped at 5; returns the loss per target."""
     sums = {name: np.zeros_like(value) for name, value in weights.items()}
     surprise = sum(
         sentence_gradient(weights, vector, tokens, sums)
@@ -116,7 +121,7 @@ def rmsprop_step(
 def beam_search(
     weights: Weights, features: np.ndarray, beam_size: int, steps: int
 ) -> tuple[float, list[int]]:
-    """The likeliest sentence that a beam finds for a picture; PAD, START and UNK are never said."""
+    """Returns the best sentence of a beam search, which never contains PAD, START or UNK."""
     zeros = np.zeros(len(weights["W_hh"]), np.float32)
     picture = features @ weights["W_hi"]
     beams: list[tuple[float, list[int], Any]] = [(0.0, [], (zeros, zeros))]
