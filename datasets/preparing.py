@@ -29,7 +29,7 @@ from visem_tf.config import Config, DataConfig
 from visem_tf.datasets import nearest, schema
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, as_path, is_remote
+from visem_tf.runtime.storage import AnyPath, as_path, file_version, is_remote, reason_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +192,7 @@ def find_sources(
         return Sources(root, builder_class.source_files(root, options))
     except OSError as error:
         raise UserError(
-            f"cannot read {root} ({error.strerror}); check the path and its permissions"
+            f"cannot read {root} ({reason_of(error)}); check the path and its permissions"
         ) from error
 
 
@@ -207,8 +207,7 @@ def _fingerprint(
     if used := getattr(builder_class, "OPTIONS", ()):
         parts.append({name: getattr(options, name) for name in used})
     for path in sources.files:
-        status = path.stat()
-        parts.append([_below(path, sources.root), status.st_size, status.st_mtime_ns])
+        parts.append([_below(path, sources.root), *file_version(path)])
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 

@@ -31,7 +31,7 @@ from visem_tf.config import Config, read_fields
 from visem_tf.config.presets import PRESETS, preset
 from visem_tf.config.settings import Settings, expectation, field_types, nearest
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, absolute, as_path
+from visem_tf.runtime.storage import AnyPath, absolute, as_path, reason_of
 
 DISK_PROBLEMS = (
     errno.ENOSPC,
@@ -236,7 +236,7 @@ def fields_of_file(path: AnyPath) -> dict[str, Any]:
     try:
         return read_fields(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+        raise UserError(f"cannot read the configuration {path}: {reason_of(error)}") from error
     except (UnicodeDecodeError, UserError) as error:
         raise UserError(f"{path}: {error}") from error
 

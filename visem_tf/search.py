@@ -14,7 +14,7 @@ from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_pictures, free_name
 from visem_tf.runtime.startup import first_operation, start_tensorflow
-from visem_tf.runtime.storage import AnyPath, as_path
+from visem_tf.runtime.storage import AnyPath, as_path, reason_of
 
 _STORED_AT_A_TIME = 256
 
@@ -126,7 +126,7 @@ def stored_regions(
         try:
             names[path] = identity(path)
         except OSError as error:
-            failures.append(PictureError(str(path), f"cannot be read ({error.strerror})"))
+            failures.append(PictureError(str(path), f"cannot be read ({reason_of(error)})"))
     missing = [path for path, name in names.items() if name not in store]
     kept_names: list[bytes] = []
     kept: list[Regions] = []

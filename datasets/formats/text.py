@@ -8,7 +8,7 @@ from typing import Any
 
 from visem_tf.datasets.problems import listed
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath, reason_of
 
 
 def read_lines(path: AnyPath, notes: list[str]) -> list[str]:
@@ -94,7 +94,7 @@ def _utf_8_bytes(path: AnyPath) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}); mend or replace it") from error
+        raise UserError(f"cannot read {path} ({reason_of(error)}); mend or replace it") from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
             data = data.decode("utf-16").encode("utf-8")

@@ -8,7 +8,6 @@ export. Colour profiles are not applied.
 from __future__ import annotations
 
 import io
-import os
 import threading
 import warnings
 
@@ -17,7 +16,7 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, as_path
+from visem_tf.runtime.storage import AnyPath, PathLike, as_path, reason_of
 
 MAX_PIXELS = 12_000 * 9_000
 MAX_BYTES = 1 << 30
@@ -53,7 +52,7 @@ class PictureError(UserError):
         return PictureError, (self.name, self.reason)
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, name: str | None = None) -> bytes:
+def read_picture(source: PathLike | bytes, name: str | None = None) -> bytes:
     """Returns a picture as JPEG or PNG bytes that `decode_picture` reads rightly.
 
     An upright JPEG in colour or grey and an opaque 8-bit PNG in colour or grey come back unchanged.
@@ -136,8 +135,8 @@ def read_file(path: AnyPath, name: str) -> bytes:
             raise PictureError(name, f"the file is larger than {MAX_BYTES:,} bytes")
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PictureError(name, f"cannot be read ({reason or error})") from error
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
+        raise PictureError(name, f"cannot be read ({reason})") from error
 
 
 def _open(data: bytes, name: str) -> Image.Image:

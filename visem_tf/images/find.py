@@ -1,11 +1,9 @@
 """Which picture files a command line means. Needs no TensorFlow, so that mistakes come at once."""
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, StoredPath, as_path
+from visem_tf.runtime.storage import AnyPath, PathLike, as_path, reason_of
 
 ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif", ".tif", ".tiff"),
@@ -15,7 +13,7 @@ ENDINGS = (
 them is found by their content."""
 
 
-def find_pictures(arguments: Sequence[str | os.PathLike[str]]) -> list[AnyPath]:
+def find_pictures(arguments: Sequence[PathLike]) -> list[AnyPath]:
     """Returns the picture files that arguments name.
 
     Args:
@@ -32,6 +30,7 @@ def find_pictures(arguments: Sequence[str | os.PathLike[str]]) -> list[AnyPath]:
 
     Example:
       >>> import tempfile
+      >>> from pathlib import Path
       >>> folder = Path(tempfile.mkdtemp())
       >>> for name in ("b.JPG", "a.png", ".c.png", "notes.txt"):
       ...     (folder / name).touch()
@@ -44,7 +43,7 @@ def find_pictures(arguments: Sequence[str | os.PathLike[str]]) -> list[AnyPath]:
         if path.is_file():
             found.append(path)
         elif path.is_dir():
-            found.extend(_checked(path))
+            found.extend(_in_folder(path))
         else:
             raise UserError(f"there is no picture {path}")
     return list(dict.fromkeys(found))
@@ -71,35 +70,22 @@ def free_name(stem: str, ending: str, taken: set[str]) -> str:
     return name
 
 
-def _checked(folder: AnyPath) -> list[AnyPath]:
-    pictures = list(_below(folder)) if isinstance(folder, StoredPath) else _in_folder(folder)
+def _in_folder(folder: AnyPath) -> list[AnyPath]:
+    pictures = sorted(_below(folder))
     if not pictures:
         raise UserError(f"there is no picture in the folder {folder} ({', '.join(ENDINGS)})")
-    return sorted(pictures)
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")
-
-
-def _below(folder: StoredPath) -> Iterator[StoredPath]:
-    try:
-        paths = list(folder.iterdir())
-    except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from error
-    for path in paths:
-        if _is_picture(path.name):
-            yield path
-        elif not path.name.startswith(".") and path.is_dir():
-            yield from _below(path)
-
-
-def _in_folder(folder: Path) -> list[AnyPath]:
-    def refuse(error: OSError) -> None:
-        raise UserError(f"cannot read the folder {error.filename}: {error.strerror}") from error
-
-    pictures: list[AnyPath] = []
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        pictures += [Path(parent) / name for name in files if _is_picture(name)]
     return pictures
+
+
+def _below(folder: AnyPath) -> Iterator[AnyPath]:
+    try:
+        paths: list[AnyPath] = list(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {reason_of(error)}") from error
+    for path in paths:
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in ENDINGS:
+            yield path
+        elif path.is_dir() and not path.is_symlink():  # links may lead in circles
+            yield from _below(path)

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import itertools
-import os
 import sys
 from collections.abc import Generator, Sequence
 from typing import NamedTuple
@@ -62,7 +61,7 @@ def read_pictures(
                 try:
                     picture = reading.result()
                 except PictureError as error:
-                    failures.append(PictureError(os.fspath(path), error.reason))
+                    failures.append(PictureError(str(path), error.reason))
                     continue
                 files.append(path)
                 encoded.append(picture[0])

@@ -13,7 +13,7 @@ from typing import Any
 
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
-from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.storage import as_path, reason_of
 
 
 def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -171,7 +171,7 @@ def _read_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(as_path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {path}: {reason_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from error
 

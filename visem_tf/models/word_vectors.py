@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, as_path
+from visem_tf.runtime.storage import AnyPath, as_path, reason_of
 from visem_tf.text import SPECIAL_WORDS, Vocabulary, tokenize
 
 _LONGEST_WORD = 1 << 12
@@ -70,7 +70,7 @@ def read_word_vectors(path: str, vocabulary: Vocabulary) -> WordVectors:
             elif _folded(word) in lower:
                 folded.setdefault(word, vector)
     except OSError as error:
-        raise UserError(f"cannot read the word vectors {file} ({error.strerror})") from error
+        raise UserError(f"cannot read the word vectors {file} ({reason_of(error)})") from error
     _add_folded(exact, folded, wanted)
     if not exact:
         raise UserError(

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import FRAME, RegionExtractor, Regions
-from visem_tf.runtime.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath, reason_of
 
 BOX_FORMATS = ("rel_yxyx", "rel_xyxy", "yxyx", "xyxy", "xywh", "center_xywh")
 """How the numbers of a box are meant, in KerasCV's names; without `rel_` in pixels."""
@@ -126,7 +126,7 @@ def read_boxes(path: AnyPath, box_format: str = "rel_yxyx") -> GivenBoxes:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"cannot read the boxes {path}: {error.strerror}") from error
+        raise UserError(f"cannot read the boxes {path}: {reason_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON: {error}") from error
     source = str(path)

@@ -17,7 +17,7 @@ from visem_tf.config import RegionsConfig
 from visem_tf.regions.dataset_cache import as_regions, cache_folder, cache_key, record_fields
 from visem_tf.regions.extractor import Regions
 from visem_tf.runtime.files import save_array
-from visem_tf.runtime.storage import AnyPath, absolute
+from visem_tf.runtime.storage import AnyPath, absolute, file_version
 
 _FIELDS = ("identity", "region_features", "boxes", "scores", "region_mask")
 
@@ -28,10 +28,8 @@ def identity(path: AnyPath) -> bytes:
     Raises:
       OSError: The file is missing.
     """
-    status = path.stat()
-    where = os.fsencode(absolute(os.fspath(path)))
-    text = f"{status.st_size} {status.st_mtime_ns} ".encode() + where
-    return hashlib.sha256(text).hexdigest()[:32].encode()
+    text = " ".join(map(str, (*file_version(path), absolute(str(path)))))
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:32].encode()
 
 
 def store_folder(cache_dir: AnyPath, settings: RegionsConfig, tuned: Path | None = None) -> AnyPath:

@@ -12,7 +12,7 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
-from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.storage import as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
 
 PACKAGES = (
@@ -97,7 +97,7 @@ class RunDirectory:
             names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
             raise UserError(
-                f"run directory {given} cannot be made: {error.strerror}; choose another"
+                f"run directory {given} cannot be made: {reason_of(error)}; choose another"
             ) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise UserError(f"run directory {self.path} cannot be written; choose another")

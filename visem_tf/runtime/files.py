@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from visem_tf.runtime.storage import StoredPath, as_path, is_remote, write_stored
+from visem_tf.runtime.storage import PARTIAL, PathLike, as_path, upload
 
-_UNFINISHED = ".partial"
 _WATCHED: dict[Path, Callable[[], None]] = {}
 
 
@@ -30,11 +29,11 @@ def after_writing(folder: Path, call: Callable[[], None]) -> None:
 
 def is_unfinished(path: Path) -> bool:
     """Whether a file is still being written, or was left so."""
-    return path.name.startswith(".") and _UNFINISHED in path.suffixes
+    return path.name.startswith(".") and PARTIAL in path.suffixes
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: PathLike) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`, renamed to `path` on success.
 
     The temporary name keeps the suffix, since writers such as `numpy.save` and Keras choose their
@@ -60,20 +59,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> target.read_text()
         '1 2 3'
     """
-    if is_remote(path):
-        with _copied_path(StoredPath(os.fspath(path))) as local:
-            yield local
-        return
-    target = Path(path)
+    target = as_path(path)
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder, not a file")
+    if not isinstance(target, Path):
+        with tempfile.TemporaryDirectory() as temporary_folder:
+            local = Path(temporary_folder) / target.name
+            yield local
+            upload(local, target)
+        return
     if target.exists() and not target.is_file():
         yield target
         return
-    target = Path(os.path.realpath(target))  # through a link: keep the link, replace what it names
+    target = target.resolve()  # through a link: keep the link, replace what it names
     target.parent.mkdir(parents=True, exist_ok=True)
     # Short, so that a long but valid name stays valid; not `mkstemp`, which ignores the umask.
-    temporary = target.parent / f".{secrets.token_hex(6)}{_UNFINISHED}{target.suffix}"
+    temporary = target.parent / f".{secrets.token_hex(6)}{PARTIAL}{target.suffix}"
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -90,7 +91,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | memoryview | str) -> None:
+def write_atomically(path: PathLike, content: bytes | memoryview | str) -> None:
     """Writes a whole file, or leaves the old one untouched.
 
     Args:
@@ -108,16 +109,11 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | memoryview |
         'naïve'
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    if is_remote(path):
-        stored = as_path(path)
-        assert isinstance(stored, StoredPath)
-        write_stored(stored, bytes(data))
-        return
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
-def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+def save_array(path: PathLike, array: np.ndarray) -> None:
     """Writes an array as an `.npy` file, whole or not at all.
 
     Args:
@@ -130,13 +126,3 @@ def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
     content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
     np.save(content, array, allow_pickle=False)
     write_atomically(path, content.getbuffer())
-
-
-@contextlib.contextmanager
-def _copied_path(target: StoredPath) -> Iterator[Path]:
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder, not a file")
-    with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder) / (target.name or "file")
-        yield local
-        write_stored(target, local.read_bytes())

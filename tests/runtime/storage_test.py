@@ -1,11 +1,10 @@
-"""Data on a storage that has no disk paths: TensorFlow's own in-memory one, `ram://`."""
+"""Data on a storage that has no disk paths: the in-memory one of fsspec, `memory://`."""
 
-import builtins
 import json
+import sys
 import uuid
 
 import pytest
-import tensorflow as tf
 
 import dummy_data
 from dummy_data import precomputed as features_of
@@ -13,7 +12,7 @@ from visem_tf import convert, validate
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import atomic_path, write_atomically
-from visem_tf.runtime.storage import StoredPath, absolute, as_path
+from visem_tf.runtime.storage import absolute, as_path, file_version, is_remote
 
 PICTURES = dummy_data.draw_images(train=3, val=2, test=2)
 FORMATS = [
@@ -25,32 +24,17 @@ FORMATS = [
 @pytest.fixture
 def remote():
     """A folder of its own in memory."""
-    return f"ram://{uuid.uuid4().hex}"
+    return f"memory://{uuid.uuid4().hex}"
 
 
 def upload(folder, remote):
     for path in folder.rglob("*"):
         if path.is_file():
-            target = f"{remote}/{path.relative_to(folder).as_posix()}"
-            tf.io.gfile.makedirs(target.rpartition("/")[0])
-            with tf.io.gfile.GFile(target, "wb") as file:
-                file.write(path.read_bytes())
-
-
-@pytest.fixture
-def no_open(monkeypatch):
-    """Makes Python's own `open` fail on remote paths, whatever it would make of them."""
-    real = builtins.open
-
-    def guarded(path, *arguments, **options):
-        assert "ram:" not in str(path)
-        return real(path, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "open", guarded)
+            target = as_path(f"{remote}/{path.relative_to(folder).as_posix()}")
+            target.write_bytes(path.read_bytes())
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.usefixtures("no_open")
 def test_every_format_is_read_from_there(name, remote, tmp_path):
     dummy_data.write(name, tmp_path / "data", PICTURES)
     upload(tmp_path / "data", remote)
@@ -65,7 +49,6 @@ def test_every_format_is_read_from_there(name, remote, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["write_vgg_feats", "write_precomp", "write_bottom_up"])
-@pytest.mark.usefixtures("no_open")
 def test_features_are_read_from_there(form, remote, tmp_path):
     getattr(features_of, form)(tmp_path, PICTURES)
     upload(tmp_path, remote)
@@ -101,7 +84,7 @@ def test_converting_writes_there(remote, tmp_path):
 
 
 def test_files_are_written_whole_or_not_at_all(remote):
-    target = StoredPath(f"{remote}/folder/words.txt")
+    target = as_path(f"{remote}/folder/words.txt")
     write_atomically(target, "first")
     with pytest.raises(KeyError), atomic_path(target) as temporary:
         temporary.write_text("half")
@@ -117,11 +100,33 @@ def test_files_are_written_whole_or_not_at_all(remote):
 def test_what_is_not_there_is_the_users_mistake(remote, tmp_path):
     with pytest.raises(UserError, match=f"{remote}/none is no folder"):
         load_dataset("coco_json", cache_dir=tmp_path, data_dir=f"{remote}/none")
-    with pytest.raises(UserError, match=r"nothing://.*(no folder|cannot read)"):
-        load_dataset("coco_json", cache_dir=tmp_path, data_dir="nothing://bucket/data")
     with pytest.raises(FileNotFoundError):
-        StoredPath(f"{remote}/none.txt").read_bytes()
+        as_path(f"{remote}/none.txt").read_bytes()
+
+
+def test_an_unknown_scheme_is_the_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="cannot use nothing://bucket/data: Unsupported filesystem"):
+        load_dataset("coco_json", cache_dir=tmp_path, data_dir="nothing://bucket/data")
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UserError, match="cannot use s3://bucket/data: .*s3fs"):
+        absolute("s3://bucket/data")
+
+
+def test_a_changed_file_has_another_version(remote, tmp_path):
+    for path in (as_path(f"{remote}/words.txt"), tmp_path / "words.txt"):
+        write_atomically(path, "one")
+        before = file_version(path)
+        assert file_version(path) == before
+        write_atomically(path, "two!")
+        assert file_version(path) != before
+        with pytest.raises(FileNotFoundError):
+            file_version(path.parent / "none.txt")
 
 
 def test_remote_paths_are_not_made_absolute():
-    assert absolute("gs://bucket/data/") == "gs://bucket/data"
+    assert is_remote("memory://bucket/data/")
+    assert absolute("memory://bucket/data/") == "memory://bucket/data"
+    assert absolute("/data/") == "/data"
