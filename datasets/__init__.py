@@ -17,7 +17,7 @@ from visem_tf.errors import UserError
 from visem_tf.runtime import checkout as _checkout
 
 if __name__ != "visem_tf.datasets":
-    _checkout.step_aside(__name__)
+    _checkout.defer_to_library(__name__)
 
 
 PRECOMPUTED = "precomputed"

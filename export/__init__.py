@@ -9,4 +9,4 @@ This package is `visem_tf.export`, although a check-out of the repository keeps 
 from visem_tf.runtime import checkout as _checkout
 
 if __name__ != "visem_tf.export":
-    _checkout.step_aside(__name__)
+    _checkout.defer_to_library(__name__)

@@ -245,9 +245,9 @@ def test_help_and_mistakes_need_no_tensorflow():
 def test_tensorflow_starts_quietly_and_warnings_come_through():
     source = """
         import os, sys, warnings
-        from visem_tf.runtime.startup import first_operation, start_tensorflow, without_noise
+        from visem_tf.runtime.startup import run_first_operation, start_tensorflow, without_noise
         start_tensorflow()
-        first_operation()
+        run_first_operation()
         import tensorflow as tf
         tf.transpose(tf.ones([64, 15], tf.bool))
         with without_noise():

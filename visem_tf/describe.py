@@ -16,7 +16,7 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_pictures
 from visem_tf.report.descriptions import Writer, write_json
-from visem_tf.runtime.startup import first_operation, start_tensorflow
+from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--top must be at least 0, not {options.top}")
     paths = find_pictures(options.images)
     start_tensorflow()
-    first_operation()
-    from visem_tf.images.prepare import complain
+    run_first_operation()
+    from visem_tf.images.prepare import report_unreadable
     from visem_tf.runs.grounding import Looker, warn_of
     from visem_tf.runs.trained import TrainedRun
 
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     finally:  # what was described before a mistake, or Ctrl-C, is not lost
         if options.json:
             write_json(as_path(options.json), writer.results)
-    complain(failures)
+    report_unreadable(failures)
 
 
 def _regions(

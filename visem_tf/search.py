@@ -12,8 +12,8 @@ import numpy as np
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
-from visem_tf.images.find import find_pictures, free_name
-from visem_tf.runtime.startup import first_operation, start_tensorflow
+from visem_tf.images.find import find_pictures, unused_name
+from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path, reason_of
 
 _STORED_AT_A_TIME = 256
@@ -73,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("--images is missing; give the folder with the pictures to search")
     paths = find_pictures(options.images)
     start_tensorflow()
-    first_operation()
-    from visem_tf.images.prepare import complain
+    run_first_operation()
+    from visem_tf.images.prepare import report_unreadable
     from visem_tf.runs.grounding import Looker, warn_of
     from visem_tf.runs.trained import TrainedRun
 
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from visem_tf.report.descriptions import write_json
 
         write_json(as_path(options.json), results)
-    complain(failures)
+    report_unreadable(failures)
 
 
 def stored_regions(
@@ -255,7 +255,7 @@ def _draw(folder: AnyPath, results: Sequence[dict[str, Any]]) -> None:
                 [segment["text"] for segment in picture["segments"]],
                 result["sentence"],
             )
-            name = free_name(f"{before}{picture['rank']:02d}-{path.stem}", ".jpg", taken)
+            name = unused_name(f"{before}{picture['rank']:02d}-{path.stem}", ".jpg", taken)
             write_atomically(folder / name, as_jpeg(drawn))
 
 

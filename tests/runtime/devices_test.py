@@ -1,5 +1,8 @@
+import random
 from collections.abc import Callable
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -37,64 +40,50 @@ def test_more_replicas_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch):
         make_strategy(DistributeConfig(replicas=2))
 
 
-def test_two_replicas_on_the_cpu(run_python: Callable[..., str]):
+@pytest.mark.slow
+def test_threads_and_replicas_are_set_before_the_start_of_tensorflow(
+    run_python: Callable[..., str],
+):
     out = run_python(
         """
 from visem_tf.config import DistributeConfig
-from visem_tf.runtime.devices import make_strategy
+from visem_tf.errors import UserError
+from visem_tf.runtime.devices import make_strategy, use_threads
 import tensorflow as tf
+use_threads(0)
+use_threads(1)
+print(tf.config.threading.get_intra_op_parallelism_threads())
 strategy = make_strategy(DistributeConfig(replicas=2))
 again = make_strategy(DistributeConfig(replicas=2))
 auto = make_strategy(DistributeConfig())
 total = strategy.reduce("SUM", strategy.run(lambda: tf.constant(3.0)), axis=None)
 print(type(strategy).__name__, strategy.num_replicas_in_sync, float(total))
 print(again.num_replicas_in_sync, auto.num_replicas_in_sync)
-"""
-    )
-    assert out.splitlines() == ["MirroredStrategy 2 6.0", "2 2"]
-
-
-def test_two_devices_fixture(run_on_two_devices: Callable[..., str]):
-    assert run_on_two_devices("print(strategy.num_replicas_in_sync)").strip() == "2"
-
-
-def test_the_seed_repeats_everything(run_python: Callable[..., str]):
-    source = """
-import random, numpy as np, tensorflow as tf, keras
-from visem_tf.runtime.devices import set_seed
-for seed in (5, 5, 6):
-    set_seed(seed)
-    weights = keras.layers.Dense(1)
-    weights.build((1, 1))
-    kernel = float(weights.kernel[0, 0])
-    print(random.random(), np.random.rand(), float(tf.random.uniform([])), kernel)
-"""
-    first, second, other = run_python(source).splitlines()
-    assert first == second
-    assert all(a != b for a, b in zip(first.split(), other.split(), strict=True))
-
-
-def test_a_bad_seed_is_named():
-    with pytest.raises(ValueError, match="seed must be from 0 to"):
-        set_seed(-1)
-
-
-def test_threads_are_set_before_the_start_or_refused(run_python: Callable[..., str]):
-    out = run_python(
-        """
-from visem_tf.runtime.devices import use_threads
-from visem_tf.errors import UserError
-import tensorflow as tf
-use_threads(0)
-use_threads(1)
-print(tf.config.threading.get_intra_op_parallelism_threads())
-tf.constant(1.0)
 try:
     use_threads(2)
 except UserError as error:
     print(error)
 """
     )
-    one, message = out.splitlines()
-    assert one == "1"
+    *found, message = out.splitlines()
+    assert found == ["1", "MirroredStrategy 2 6.0", "2 2"]
     assert message.startswith("compute.threads 2 cannot be set after TensorFlow has started")
+
+
+def test_the_seed_repeats_everything():
+    def draw(seed: int) -> tuple[float, ...]:
+        set_seed(seed)
+        weights = keras.layers.Dense(1)
+        weights.build((1, 1))
+        kernel = float(weights.kernel[0, 0])
+        numpy = np.random.rand()  # noqa: NPY002 (the seed of NumPy itself is tested)
+        return random.random(), numpy, float(tf.random.uniform([])), kernel
+
+    first, second, other = draw(5), draw(5), draw(6)
+    assert first == second
+    assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+def test_a_bad_seed_is_named():
+    with pytest.raises(ValueError, match="seed must be from 0 to"):
+        set_seed(-1)

@@ -1,4 +1,4 @@
-"""Two worker processes on this machine: the same numbers as one, and clear ends without hangs."""
+"""Workers: reading TF_CONFIG, waiting, exchanging values, and whole trainings of two processes."""
 
 import json
 import os
@@ -6,14 +6,165 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from visem_tf.config import Config, DistributeConfig
 from visem_tf.errors import UserError
-from visem_tf.runtime.workers import loss_told
+from visem_tf.runs.opening import open_run
+from visem_tf.runtime.workers import (
+    Cluster,
+    any_worker,
+    barrier,
+    broadcast_from_chief,
+    check_workers_agree,
+    read_cluster,
+    report_training_errors,
+    wait_for_workers,
+)
+
+WORKERS = {"worker": ["a:2222", "b:2222"]}
+
+
+def cluster(roles=WORKERS, task=("worker", 0)):
+    values = {"cluster": roles, "task": {"type": task[0], "index": task[1]}}
+    return read_cluster({"TF_CONFIG": json.dumps(values)})
+
+
+def test_the_first_worker_is_the_chief():
+    assert cluster() == Cluster(("a:2222", "b:2222"), 0)
+    assert cluster(task=("worker", 1)) == Cluster(("a:2222", "b:2222"), 1)
+
+
+def test_a_chief_comes_before_the_workers():
+    found = cluster({**WORKERS, "chief": ["c:1"]}, ("worker", 0))
+    assert found == Cluster(("c:1", "a:2222", "b:2222"), 1)
+    assert cluster({**WORKERS, "chief": ["c:1"]}, ("chief", 0)).index == 0
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"cluster": {"worker": ["a:1"]}}'])
+def test_without_several_workers_there_is_no_cluster(text):
+    assert read_cluster({"TF_CONFIG": text}) is None
+    assert read_cluster({}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not a JSON object"),
+        ("[]", "is not a JSON object"),
+        ('{"cluster": ["a:1", "b:1"]}', "is not a JSON object of the expected form"),
+        ('{"cluster": {"worker": 2}}', "is not a JSON object of the expected form"),
+        ('{"cluster": {"worker": "a:1"}}', "names the worker 'a', which is not HOST:PORT"),
+        ('{"cluster": {"worker": ["a:1", "b:70000"]}}', "'b:70000', which is not HOST:PORT"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}}', "names the address a:1 twice"),
+        ('{"cluster": {"ps": ["c:1"], "worker": ["a:1", "b:1"]}}', "has the role 'ps'"),
+        ('{"cluster": {"chief": ["c:1", "d:1"], "worker": ["a:1"]}}', "more than one chief"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}}', "has the task None"),
+        (
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+            "which is none of its workers worker 0, worker 1",
+        ),
+    ],
+)
+def test_mistakes_are_named_with_an_example(text, message):
+    with pytest.raises(UserError, match=f"^TF_CONFIG .*{message}") as raised:
+        read_cluster({"TF_CONFIG": text})
+    assert '"task": {"type": "worker", "index": 0}' in str(raised.value)
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def test_workers_wait_for_each_other():
+    addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(2))
+    lines, done = [], []
+
+    def start(index):
+        wait_for_workers(Cluster(addresses, index), 20, report=lines.append)
+        # TensorFlow's server takes the port over; here, a plain one.
+        port = int(addresses[index].rpartition(":")[2])
+        with socket.create_server(("127.0.0.1", port)):
+            done.append(index)
+            time.sleep(1)
+
+    first = threading.Thread(target=start, args=(0,))
+    first.start()
+    time.sleep(0.5)
+    assert lines == [f"waiting for worker 1 ({addresses[1]})"]
+    assert not done
+    start(1)
+    first.join(20)
+    assert sorted(done) == [0, 1]
+
+
+def test_a_missing_worker_ends_the_wait():
+    addresses = tuple(f"127.0.0.1:{port}" for port in free_ports(2))
+    with pytest.raises(UserError, match=rf"worker 0 \({addresses[0]}\) did not answer within 1 s"):
+        wait_for_workers(Cluster(addresses, 1), 1, report=lambda _: None)
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"worker 0 .* cannot use its port {port}"):
+            wait_for_workers(Cluster((f"127.0.0.1:{port}", "127.0.0.1:1"), 0), 1)
+
+
+def test_multi_worker_takes_no_replicas():
+    with pytest.raises(UserError, match=r"multi_worker takes every GPU.*distribute\.replicas 2"):
+        DistributeConfig(strategy="multi_worker", replicas=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "stage"),
+    [
+        ("generate.cider_epochs", 1, "generate"),
+        ("align.finetune_epochs", 1, "align"),
+        ("joint.train", True, "align"),
+    ],
+)
+def test_options_for_one_machine_are_refused_before_the_workers_wait(
+    option, value, stage, monkeypatch, tmp_path
+):
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": WORKERS, "task": task}))
+    config = Config(run_dir=str(tmp_path / "run")).updated(
+        {option: value, "align.word_dim": 256, "stages": ("features", stage)}
+    )
+    with pytest.raises(UserError, match=f"{option} trains on the devices of one machine"):
+        open_run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_process_exchanges_nothing():
+    strategy = tf.distribute.get_strategy()
+    np.testing.assert_array_equal(broadcast_from_chief(strategy, np.array([1.5, 2.0])), [1.5, 2.0])
+    assert any_worker(strategy, True) and not any_worker(strategy, False)
+    barrier(strategy)
+    check_workers_agree(strategy, {"seed": "1"})
+
+
+def test_a_lack_of_memory_is_reported_with_a_remedy():
+    strategy, retry = tf.distribute.get_strategy(), "try a smaller --align.batch_size"
+    with (
+        pytest.raises(UserError, match=f"out of memory; {retry}"),
+        report_training_errors(strategy, retry),
+    ):
+        tf.zeros([2**46])
+    # Other errors pass through.
+    with pytest.raises(tf.errors.InvalidArgumentError), report_training_errors(strategy):
+        tf.reshape(tf.zeros([2]), [3])
+
 
 # 800 sentences: the last batch of both has one pair or few, so that a worker may have none at all.
 TINY = {
@@ -62,16 +213,8 @@ def finish(*processes):
     return [process.returncode for process in processes], outputs
 
 
-def free_ports():
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 def start_two(run_dir, cache_dir, **changes):
-    ports = free_ports()
+    ports = free_ports(2)
     return [start(run_dir, cache_dir, place, ports, **changes) for place in (0, 1)]
 
 
@@ -93,6 +236,7 @@ def two_workers(tmp_path_factory, cache_dir):
     return run_dir, outputs
 
 
+@pytest.mark.slow
 def test_two_workers_learn_what_one_learns(two_workers, tmp_path, cache_dir):
     run_dir, _ = two_workers
     statuses, outputs = finish(start(tmp_path / "one", cache_dir))
@@ -104,6 +248,7 @@ def test_two_workers_learn_what_one_learns(two_workers, tmp_path, cache_dir):
             assert found == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_workers_equal_two_devices_to_the_last_bit(two_workers, tmp_path, cache_dir):
     run_dir, _ = two_workers
     statuses, outputs = finish(start(tmp_path / "mirrored", cache_dir, distribute__replicas=2))
@@ -118,6 +263,7 @@ def test_two_workers_equal_two_devices_to_the_last_bit(two_workers, tmp_path, ca
                 np.testing.assert_allclose(two[name], one[name], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_chief_alone_writes_and_reports(two_workers):
     run_dir, (chief, worker) = two_workers
     assert "align: epoch 2/2" in chief and "run directory:" in chief
@@ -128,6 +274,7 @@ def test_the_chief_alone_writes_and_reports(two_workers):
     assert all(stage["done"] for stage in state["stages"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [1, 0])
 def test_a_lost_worker_ends_the_others_and_a_restart_goes_on(
     victim, two_workers, tmp_path, cache_dir
@@ -152,9 +299,10 @@ def test_a_lost_worker_ends_the_others_and_a_restart_goes_on(
         assert history(killed, stage) == history(two_workers[0], stage)
 
 
+@pytest.mark.slow
 def test_workers_that_differ_are_told_so(tmp_path, cache_dir):
     run_dir = tmp_path / "run"
-    ports = free_ports()
+    ports = free_ports(2)
     statuses, outputs = finish(
         start(run_dir, cache_dir, 0, ports),
         start(run_dir, cache_dir, 1, ports, align__margin="0.5"),
@@ -164,8 +312,9 @@ def test_workers_that_differ_are_told_so(tmp_path, cache_dir):
         assert "worker 1 and the chief (worker 0) differ in align.margin;" in output
 
 
+@pytest.mark.slow
 def test_workers_must_see_one_run_directory(tmp_path, cache_dir):
-    ports = free_ports()
+    ports = free_ports(2)
     statuses, outputs = finish(
         start(tmp_path / "a", cache_dir, 0, ports), start(tmp_path / "b", cache_dir, 1, ports)
     )
@@ -173,19 +322,12 @@ def test_workers_must_see_one_run_directory(tmp_path, cache_dir):
     assert all("differ in --run-dir (all workers must see one folder)" in out for out in outputs)
 
 
+@pytest.mark.slow
 def test_a_worker_alone_gives_up(tmp_path, cache_dir):
     statuses, outputs = finish(
-        start(tmp_path / "run", cache_dir, 0, free_ports(), distribute__wait_seconds=1),
+        start(tmp_path / "run", cache_dir, 0, free_ports(2), distribute__wait_seconds=1),
         start(tmp_path / "run", cache_dir, distribute__strategy="multi_worker"),
     )
     assert statuses == [2, 2]
     assert "worker 1" in outputs[0] and "did not answer within 1 s" in outputs[0]
     assert "needs a TF_CONFIG" in outputs[1]
-
-
-def test_too_little_memory_is_told_in_a_line_with_a_way_out():
-    strategy, retry = tf.distribute.get_strategy(), "try a smaller --align.batch_size"
-    with pytest.raises(UserError, match=f"out of memory; {retry}"), loss_told(strategy, retry):
-        tf.zeros([2**46])
-    with pytest.raises(tf.errors.InvalidArgumentError), loss_told(strategy):  # others stay
-        tf.reshape(tf.zeros([2]), [3])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
-from visem_tf.runtime.startup import first_operation, start_tensorflow
+from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 
 _HOST = "127.0.0.1"  # nobody else on the network can ask
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         except ImportError as error:
             raise UserError(f"the demo needs {error.name}; pip install 'visem_tf[demo]'") from error
         start_tensorflow()
-        first_operation()
+        run_first_operation()
         from visem_tf.demo.models import DemoModels
         from visem_tf.demo.page import make_app
         from visem_tf.runs.trained import TrainedRun

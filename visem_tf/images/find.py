@@ -49,7 +49,7 @@ def find_pictures(arguments: Sequence[PathLike]) -> list[AnyPath]:
     return list(dict.fromkeys(found))
 
 
-def free_name(stem: str, ending: str, taken: set[str]) -> str:
+def unused_name(stem: str, ending: str, taken: set[str]) -> str:
     """A file name that is not taken yet, for results of pictures from several folders.
 
     Args:
@@ -59,7 +59,7 @@ def free_name(stem: str, ending: str, taken: set[str]) -> str:
 
     Example:
       >>> taken = set()
-      >>> free_name("dog", ".jpg", taken), free_name("dog", ".jpg", taken)
+      >>> unused_name("dog", ".jpg", taken), unused_name("dog", ".jpg", taken)
       ('dog.jpg', 'dog-2.jpg')
     """
     name, number = f"{stem}{ending}", 1

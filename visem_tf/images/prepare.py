@@ -72,7 +72,7 @@ def read_pictures(
                 yield OwnPictures(files, encoded, tf.stack(pixels))
 
 
-def complain(failures: Sequence[PictureError]) -> None:
+def report_unreadable(failures: Sequence[PictureError]) -> None:
     """Warns of all pictures that could not be read but the last, which is raised as an error.
 
     Args:

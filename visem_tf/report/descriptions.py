@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visem_tf.alignment.segments import box_as_json
-from visem_tf.images.find import free_name
+from visem_tf.images.find import unused_name
 from visem_tf.runtime.storage import AnyPath
 
 if TYPE_CHECKING:
@@ -131,16 +131,16 @@ class Writer:
         self.results.append(result if looks is None else {**result, "looks": looks})
         if self.folder:
             texts = [description.region_captions[region] for region in shown]
-            name = free_name(f"{path.stem}-described", ".jpg", self._taken)
+            name = unused_name(f"{path.stem}-described", ".jpg", self._taken)
             self._draw(name, encoded, description.boxes[shown], texts, description.caption)
             if description.attention is not None and len(description.attention):
-                name = free_name(f"{path.stem}-attention", ".jpg", self._taken)
+                name = unused_name(f"{path.stem}-attention", ".jpg", self._taken)
                 self._draw_attention(name, encoded, description)
             if looks is not None:
                 segments = looks["segments"]
                 boxes = np.array([segment["box"] for segment in segments]).reshape(-1, 4)
                 texts = [segment["text"] for segment in segments]
-                name = free_name(f"{path.stem}-sentence", ".jpg", self._taken)
+                name = unused_name(f"{path.stem}-sentence", ".jpg", self._taken)
                 self._draw(name, encoded, boxes, texts, looks["sentence"])
 
     def _print(

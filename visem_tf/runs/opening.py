@@ -11,15 +11,15 @@ from visem_tf.datasets.loading import load_configured
 from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import RunDirectory, matters, versions
-from visem_tf.runtime.cluster import read_cluster
 from visem_tf.runtime.devices import make_strategy, set_seed, use_threads
 from visem_tf.runtime.files import write_atomically
-from visem_tf.runtime.startup import first_operation
+from visem_tf.runtime.startup import run_first_operation
 from visem_tf.runtime.workers import (
-    check_agreement,
-    loss_told,
+    barrier,
+    check_workers_agree,
     num_workers,
-    wait_for_all,
+    read_cluster,
+    report_training_errors,
     worker_index,
 )
 
@@ -39,7 +39,7 @@ def open_run(config: Config) -> Context:
     use_threads(config.compute.threads)
     _check_machines(config)
     strategy = make_strategy(config.distribute)
-    with loss_told(strategy):
+    with report_training_errors(strategy):
         return _open(config, strategy)
 
 
@@ -63,13 +63,13 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
     run, is_chief = RunDirectory(config.run_dir), worker_index(strategy) == 0
     if is_chief:
         run.claim(config)
-    first_operation()
+    run_first_operation()
     set_seed(config.seed)
     data = None
     for chiefs_turn in (True, False):  # Only one prepares files that all of them read.
         if is_chief == chiefs_turn:
             data = load_configured(config)
-        wait_for_all(strategy)
+        barrier(strategy)
     assert data is not None
     if num_workers(strategy) > 1:
         _check_workers(config, strategy, run, data)
@@ -91,9 +91,9 @@ def _check_workers(
     file = run / "workers.txt"
     if worker_index(strategy) == 0:
         write_atomically(file, secrets.token_hex(8) + "\n")
-    wait_for_all(strategy)
+    barrier(strategy)
     seen = file.read_text(encoding="utf-8") if file.exists() else ""
-    check_agreement(
+    check_workers_agree(
         strategy,
         {
             **{name: str(value) for name, value in config.flat() if matters(name)},

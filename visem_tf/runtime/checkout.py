@@ -73,7 +73,7 @@ def install() -> None:
         sys.meta_path.insert(0, CheckoutFinder(root))
 
 
-def step_aside(name: str) -> None:
+def defer_to_library(name: str) -> None:
     """Puts the library of that name, if there is one, in the place of a folder of ours.
 
     Called by the folder's own `__init__.py` when it was found as `datasets` in the root of a

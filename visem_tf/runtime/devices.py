@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from visem_tf.config import DistributeConfig
 from visem_tf.errors import UserError
-from visem_tf.runtime.cluster import Cluster, read_cluster, wait_for_workers
+from visem_tf.runtime.workers import Cluster, read_cluster, wait_for_workers
 
 
 def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:

@@ -66,7 +66,7 @@ def start_tensorflow() -> None:
         logging.getLogger("tensorflow").addFilter(_is_news)
 
 
-def first_operation() -> None:
+def run_first_operation() -> None:
     """Runs a first operation, without what TensorFlow says of the processor on that occasion.
 
     Once in a process, and where the processor has no AVX-512, oneDNN calls it an error that it

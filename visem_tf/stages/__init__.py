@@ -57,7 +57,7 @@ def run_stages(
     Raises:
         UserError: a stage needs one that is neither finished nor asked for.
     """
-    from visem_tf.runtime.workers import loss_told
+    from visem_tf.runtime.workers import report_training_errors
 
     run, wanted = context.run, [s for s in STAGES if s in context.config.stages]
     for stage in wanted:
@@ -68,9 +68,9 @@ def run_stages(
                 f"add {before} to --stages"
             )
     for number, stage in enumerate(wanted, start=1):
-        with loss_told(context.strategy, _SMALLER.get(stage, "")):
+        with report_training_errors(context.strategy, _SMALLER.get(stage, "")):
             _run_stage(context, stage, again, f"[{number}/{len(wanted)}]", progress)
-    with loss_told(context.strategy):
+    with report_training_errors(context.strategy):
         _chief_says(context, True)  # So that nobody leaves while another still needs him.
 
 
@@ -89,7 +89,7 @@ def _run_stage(
     progress: Callable[[str], object],
 ) -> None:
     """Runs a stage, unless it is finished; all workers do as the chief does."""
-    from visem_tf.runtime.workers import anyone
+    from visem_tf.runtime.workers import any_worker
 
     run, label = context.run, f"{place} {stage}"
     # One model of alignment and generators takes the place of the alignment model.
@@ -97,7 +97,7 @@ def _run_stage(
     module = importlib.import_module(f"visem_tf.stages.{name}")
     outdated = hasattr(module, "is_outdated") and module.is_outdated(context)
     done = _chief_says(context, run.is_done(stage) and stage not in again)
-    if done and not anyone(context.strategy, outdated):
+    if done and not any_worker(context.strategy, outdated):
         progress(f"{label}: finished before, skipped")
         return
     if not context.is_chief and not getattr(module, "ALL_WORKERS", False):
@@ -120,6 +120,6 @@ def _run_stage(
 
 def _chief_says(context: Context, answer: bool) -> bool:
     """The chief's answer, in all workers; they wait here for each other."""
-    from visem_tf.runtime.workers import chiefs_word
+    from visem_tf.runtime.workers import broadcast_from_chief
 
-    return bool(chiefs_word(context.strategy, np.array([answer], np.float64))[0])
+    return bool(broadcast_from_chief(context.strategy, np.array([answer], np.float64))[0])

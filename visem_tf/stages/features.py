@@ -15,7 +15,7 @@ from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.runs.context import Context
 from visem_tf.runtime.storage import as_path
-from visem_tf.runtime.workers import num_workers, wait_for_all, worker_index
+from visem_tf.runtime.workers import barrier, num_workers, worker_index
 from visem_tf.runtime.working_copy import working_copy
 
 ALL_WORKERS = True
@@ -59,14 +59,14 @@ def fill_caches(
     describer = Describer(config, data, tuned)
     for turn in range(1 if workers == 1 else 2):
         work = {name: cache_of(config, data, name, tuned).missing() for name in data.splits}
-        wait_for_all(strategy)  # before somebody changes what the others count
+        barrier(strategy)  # before somebody changes what the others count
         for name, missing in work.items():
             if turn == 0:
                 count = len(missing)
                 missing = missing[index * count // workers : (index + 1) * count // workers]
             if missing:
                 describer.describe(name, missing)
-        wait_for_all(strategy)
+        barrier(strategy)
     return {name: cache_of(config, data, name, tuned) for name in data.splits}
 
 

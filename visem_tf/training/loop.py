@@ -16,7 +16,7 @@ import tqdm
 from visem_tf.config import AlignConfig, GenerateConfig
 from visem_tf.models.saving import save_model
 from visem_tf.runtime.files import atomic_path, write_atomically
-from visem_tf.runtime.workers import chiefs_word, num_workers, worker_index
+from visem_tf.runtime.workers import broadcast_from_chief, num_workers, worker_index
 from visem_tf.training.bar import TrainingBar
 from visem_tf.training.pipeline import Part, distributed
 
@@ -137,7 +137,7 @@ class Progress(keras.callbacks.Callback):
         if num_workers(strategy) > 1:
             if self.step % _STEPS_BETWEEN_QUESTIONS:
                 return
-            due = bool(chiefs_word(strategy, np.array([due], np.float64))[0])
+            due = bool(broadcast_from_chief(strategy, np.array([due], np.float64))[0])
         if due:
             self._save()
 
@@ -146,7 +146,7 @@ class Progress(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         logs.update(self.validate(self.model))
         figures = np.array([float(value) for value in logs.values()], np.float64)
-        figures = chiefs_word(self.model.distribute_strategy, figures)
+        figures = broadcast_from_chief(self.model.distribute_strategy, figures)
         self.history.append(dict(zip(logs, figures.tolist(), strict=True)))
         self.step = 0
         gained = self.best_epoch == len(self.history) - 1
