@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from visem_tf.config import Config, differences
+from visem_tf.config.recorded import UNRELATED_FIELDS
 from visem_tf.errors import UserError
-from visem_tf.runs.run_directory import HARMLESS
 
 FIGURES = {
     "val recall sum": ("best epoch", "recall_sum"),
@@ -37,7 +37,7 @@ FIGURES = {
 }
 """The columns, and where each figure is: in the records of the trainings, or in `metrics.json`."""
 
-_NO_CHANGE = ("seed", *HARMLESS)
+_NO_CHANGE = ("seed", *UNRELATED_FIELDS)
 
 
 def read_run(path: Path) -> tuple[Config, dict[str, float]]:

@@ -129,7 +129,7 @@ def test_a_finished_run_must_be_there(tmp_path: Path):
             "--preset papr",
             "preset must be one of smoke, default, paper, best, not 'papr'; did you mean paper?",
         ),
-        ("--seed x", "--seed must be an integer, at least 0 and at most 4294967295, not 'x'"),
+        ("--seed x", "seed must be an integer, at least 0 and at most 4294967295, not 'x'"),
         ("--seed", "argument --seed: expected one argument; see --help"),
         ("--preset", "argument --preset: expected one argument; see --help"),
         ("--align.batch_size 1", "align.batch_size must be an integer, at least 2, not 1"),

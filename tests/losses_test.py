@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.config.registry import loss_names
+from visem_tf.config.registry import LOSSES
 from visem_tf.losses import get_loss
 
 seeds = st.integers(0, 2**32 - 1)
@@ -31,7 +31,7 @@ def by_loops(name, scores, image_ids, margin, temperature):
     return total
 
 
-@pytest.mark.parametrize("name", loss_names())
+@pytest.mark.parametrize("name", LOSSES)
 @settings(deadline=None, max_examples=40)
 @given(seed=seeds, size=st.integers(1, 7), number=st.sampled_from([0.3, 1.0, 2.0]))
 def test_losses_equal_loops(name, seed, size, number):
@@ -44,7 +44,7 @@ def test_losses_equal_loops(name, seed, size, number):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", loss_names())
+@pytest.mark.parametrize("name", LOSSES)
 def test_sentences_of_one_image_are_no_negatives(name):
     """Their scores change nothing, and get no gradient."""
     image_ids = tf.constant([5, 6, 5])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visem_tf.alignment.scores import alignment_scores, word_region_similarities
-from visem_tf.config.registry import score_names
+from visem_tf.config.registry import SCORES
 from visem_tf.scores import get_score
 
 seeds = st.integers(0, 2**32 - 1)
@@ -44,7 +44,7 @@ def of_pair(name, regions, words, sharpness):
     return np.mean([cosine(word, weights[:, t] @ unit) for t, word in enumerate(words)])
 
 
-@pytest.mark.parametrize("name", score_names())
+@pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize("chunk_size", [None, 2])
 @pytest.mark.parametrize("sharpness", [1.0, 9.0])
 def test_scores_equal_loops(name, chunk_size, sharpness):
@@ -60,7 +60,7 @@ def test_scores_equal_loops(name, chunk_size, sharpness):
         np.testing.assert_allclose(scores[k, n], expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", score_names())
+@pytest.mark.parametrize("name", SCORES)
 @settings(deadline=None, max_examples=20)
 @given(seed=seeds)
 def test_padding_and_the_order_of_regions_change_nothing(name, seed):
@@ -77,7 +77,7 @@ def test_padding_and_the_order_of_regions_change_nothing(name, seed):
     np.testing.assert_allclose(before, after, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", score_names())
+@pytest.mark.parametrize("name", SCORES)
 def test_gradients_equal_finite_differences(name):
     v, s, region_mask, word_mask = make_batch(3, dim=2)
     weights = np.random.default_rng(4).normal(size=(3, 4))
@@ -105,7 +105,7 @@ def test_scores_of_unit_vectors_do_not_know_lengths_and_have_bounds(name):
         np.testing.assert_allclose(found[k, t, i], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", score_names())
+@pytest.mark.parametrize("name", SCORES)
 def test_a_vector_of_zeros_has_a_gradient(name):
     v, s = tf.Variable(tf.zeros([1, 2, 3])), tf.Variable(tf.ones([1, 2, 3]))
     with tf.GradientTape() as tape:

@@ -1,7 +1,7 @@
-"""What all commands share: their options, the order of precedence, and how mistakes are told.
+"""Options, configuration and error reports that all commands share.
 
-A command is a module with a `main` that parses first and imports TensorFlow afterwards, so that
-`--help` and mistakes come at once:
+A command is a module with a `main` that parses its arguments before it imports TensorFlow, so that
+`--help` and mistakes take no time:
 
     def main(argv: Sequence[str] | None = None) -> None:
         parser = make_parser("fit", "Trains all models.")
@@ -17,19 +17,18 @@ from __future__ import annotations
 
 import argparse
 import errno
-import re
+import functools
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 import docstring_parser
-import jsonargparse
 
 from visem_tf.config import Config, read_fields
-from visem_tf.config.presets import PRESETS, preset
-from visem_tf.config.settings import Settings, expectation, field_types, nearest
+from visem_tf.config.presets import preset
+from visem_tf.config.settings import Settings, dotted_name, expectation, field_types, nearest
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, reason_of
 
@@ -45,156 +44,143 @@ DISK_PROBLEMS = (
 )
 
 
-class Parser(jsonargparse.ArgumentParser):
-    """A parser that raises `UserError` with the nearest valid option, and prints no usage."""
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are `UserError`s that name the nearest valid option."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises a `UserError` that says in the user's terms what the parser found."""
-        text = re.sub(r"\s+", " ", message)
-        options = [name for action in self._actions for name in action.option_strings]
-        if match := re.match(r"unrecognized arguments: (.*)", text):
-            name = match[1].split(" ")[0].split("=")[0]
+    def error(self, message: str) -> NoReturn:
+        """Raises a `UserError` with the message of argparse."""
+        raise UserError(f"{message}; see --help")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Returns the options of a command line; it has only those fields that are given."""
+        options, unknown = self.parse_known_args(spelled_as_declared(arguments))
+        if unknown:
+            name = unknown[0].split("=")[0]
             what = "option" if name.startswith("-") else "argument"
-            hint = (what == "option" and nearest(name, options)) or "; --help lists them all"
+            known = [option for action in self._actions for option in action.option_strings]
+            hint = (what == "option" and nearest(name, known)) or "; --help lists them all"
             raise UserError(f"unknown {what} {name}{hint}")
-        if match := re.match(r'Parser key "(.*?)": .*Got value: (.*)', text):
-            cls, name = owner(match[1])
-            if name in field_types(cls):
-                choices = typing.get_args(field_types(cls)[name])
-                hint = nearest(match[2], [c for c in choices if isinstance(c, str)])
-                raise UserError(
-                    f"--{match[1]} must be {expectation(cls, name)}, not {match[2]!r}{hint}"
-                )
-            raise UserError(f"--{match[1]} cannot be {match[2]!r}; see --help")
-        raise UserError(f"{text[0].lower()}{text[1:].rstrip('.')}; see --help")
-
-
-def owner(dotted: str) -> tuple[type[Settings], str]:
-    """Returns the settings class that has a dotted field, and the field's own name.
-
-    Example:
-        >>> owner("align.margin")[0].__name__, owner("align.margin")[1]
-        ('AlignConfig', 'margin')
-    """
-    section, _, name = dotted.rpartition(".")
-    return (field_types(Config)[section], name) if section else (Config, name)
+        return options
 
 
 def make_parser(command: str, description: str, *, arguments: str = "") -> Parser:
     """Returns a parser with the options that every command takes; a command adds its own.
 
     Args:
-        command: the name after `python -m visem_tf.`.
-        description: what the command does, for `--help`.
-        arguments: further arguments for the usage line, as in "IMAGE…".
+        command: Name after `python -m visem_tf.`.
+        description: What the command does, for `--help`.
+        arguments: Further arguments for the usage line, as in "IMAGE…".
     """
     parser = Parser(
         prog=f"python -m visem_tf.{command}",
-        usage=f"python -m visem_tf.{command} [options]{' ' * bool(arguments)}{arguments}",
+        usage=f"python -m visem_tf.{command} [options] {arguments}".rstrip(),
         description=description,
         allow_abbrev=False,
-        formatter_class=argparse.HelpFormatter,
-        epilog="A value on the command line wins over --config, and that over --preset. A run "
-        "directory that has a config.json takes the place of --preset when none is given.",
+        epilog="Values on the command line override --config, which overrides --preset. Without "
+        "--preset, the config.json of an existing run directory takes its place.",
     )
     common = parser.add_argument_group("common options")
     common.add_argument(
-        "--config", metavar="FILE", default="", help="a JSON file of fields, all or some"
+        "--config", metavar="FILE", default="", help="a JSON file that sets all or some fields"
     )
-    common.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
-    add_fields(common, Config)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    _add_fields(common, Config)
     for cls in field_types(Config).values():
-        if isinstance(cls, type) and issubclass(cls, Settings):
-            title = (cls.__doc__ or "").strip().split("\n")[0]
-            add_fields(parser.add_argument_group(f"--{cls.section}.*", title), cls)
+        if _is_section(cls):
+            title = (cls.__doc__ or "").split("\n")[0]
+            _add_fields(parser.add_argument_group(f"--{cls.section}.*", title), cls)
     return parser
 
 
-def add_fields(group: Any, cls: type[Settings]) -> None:
+def _add_fields(group: Any, cls: type[Settings]) -> None:
     """Adds an option for each field of a settings class, explained by the field's docstring."""
     documented = docstring_parser.parse_from_object(cls).params
-    explanations = {p.arg_name: " ".join((p.description or "").split()) for p in documented}
-    default = preset("default") if cls is Config else cls()
-    for name, hint in field_types(cls).items():
-        if isinstance(hint, type) and issubclass(hint, Settings):
+    help_texts = {p.arg_name: " ".join((p.description or "").split()) for p in documented}
+    for name, kind in field_types(cls).items():
+        if _is_section(kind):
             continue
-        value = getattr(default, name)
-        explanation = explanations[name].rstrip(".")
-        if cls is Config and hint is bool:
-            group.add_argument(f"--{name}", action="store_true", help=explanation)
+        option = f"--{dotted_name(cls, name) if cls.section else name.replace('_', '-')}"
+        help_text = help_texts[name].rstrip(".").replace("%", "%%")
+        if cls is Config and kind is bool:
+            group.add_argument(
+                option, action="store_true", default=argparse.SUPPRESS, help=help_text
+            )
             continue
-        if typing.get_origin(hint) is tuple:
-            hint, value = str, ",".join(value)
-            expected = ""
-        elif cls is Config and name == "preset":
-            expected = f"one of {', '.join(PRESETS)}; "
-        else:
-            expected = "" if hint is str else f"{expectation(cls, name)}; "
-        shown = (
-            {True: "true", False: "false", "": "empty"}.get(value, value)
-            if (isinstance(value, (bool, str)))
-            else f"{value:g}"
-        )
-        dotted = f"{cls.section}.{name}" if cls.section else name.replace("_", "-")
+        value = getattr(cls(), name)
+        default = ",".join(value) if isinstance(value, tuple) else str(value).lower()
+        accepted = expectation(cls, name)
+        shown = "" if accepted in ("a string", "a list of names") else f"{accepted}; "
         group.add_argument(
-            f"--{dotted}",
-            type=hint,
-            default=value,
+            option,
+            dest=dotted_name(cls, name),
+            type=functools.partial(_value_of, kind),
+            default=argparse.SUPPRESS,
             metavar=name.upper(),
-            help=f"{explanation} ({expected}default: {shown})".replace("%", "%%"),
+            help=f"{help_text} ({shown}default: {default or 'empty'})",
         )
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
+
+
+def _value_of(kind: Any, text: str) -> Any:
+    """Returns an option's text in a field's type, or unchanged for `Config` to refuse it."""
+    if typing.get_origin(kind) is tuple:
+        return [name.strip() for name in text.split(",") if name.strip()]
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return kind(text) if kind in (int, float) else text
+    except ValueError:
+        return text
 
 
 def parse_arguments(
-    parser: Parser, argv: Sequence[str] | None = None, *, finished_run: bool = False
-) -> tuple[Config, jsonargparse.Namespace]:
-    """Returns the resolved configuration and all the options that were parsed.
+    parser: Parser,
+    argv: Sequence[str] | None = None,
+    *,
+    finished_run: bool = False,
+    unless: Collection[str] = (),
+) -> tuple[Config, argparse.Namespace]:
+    """Returns the resolved configuration and the options of a command.
 
-    A value on the command line wins over `--config`, that over `--preset`; without `--preset` the
-    config.json of an existing run directory stands in for it.
+    Values on the command line override `--config`, which overrides `--preset`. Without `--preset`,
+    the config.json of an existing run directory takes its place.
 
     Args:
-        parser: from `make_parser`, with the command's own arguments added.
-        argv: the arguments; None takes those of this process.
-        finished_run: whether the command works on an existing run, and so must be given one.
+        parser: Parser from `make_parser`, with the command's own arguments.
+        argv: Arguments; None takes those of this process.
+        finished_run: Whether the command needs an existing run directory.
+        unless: Options of which each replaces the run directory.
 
     Raises:
-        UserError: an unknown option, field or preset, a bad value, or a missing file.
+        UserError: An option, a field or a value is invalid, or a file is missing.
     """
-    arguments = spelled_as_declared(sys.argv[1:] if argv is None else list(argv))
-    if {"-h", "--help"} & set(arguments):
-        parser.parse_args(arguments)
-    given = first_look(arguments)
-    if finished_run and not given.run_dir:
-        raise UserError("--run-dir is missing; give the folder that visem_tf.fit wrote")
-    overlay: dict[str, Any] = {}
-    if given.config:
-        overlay = fields_of_file(as_path(given.config))
-    recorded = as_path(given.run_dir or overlay.get("run_dir") or "") / "config.json"
-    if finished_run and not recorded.is_file():
-        raise UserError(f"{recorded.parent} is no run directory (it has no config.json)")
-    name = given.preset or overlay.get("preset")
-    if not name and given.run_dir and recorded.is_file():
-        # Which stages to run, and where, is of this call and not of the run.
-        kept = fields_of_file(recorded)
-        base = Config().updated({k: v for k, v in kept.items() if k not in ("stages", "run_dir")})
+    options = parser.parse(sys.argv[1:] if argv is None else argv)
+    given = {name: value for name, value in vars(options).items() if name in dict(Config().flat())}
+    overlay = fields_of_file(as_path(options.config)) if options.config else {}
+    run_dir = given.get("run_dir") or overlay.get("run_dir")
+    recorded = as_path(run_dir) / "config.json" if run_dir else None
+    if finished_run and (run_dir or not any(getattr(options, name) for name in unless)):
+        if recorded is None:
+            raise UserError("--run-dir is missing; give the folder that visem_tf.fit wrote")
+        if not recorded.is_file():
+            raise UserError(f"{recorded.parent} is no run directory (it has no config.json)")
+    name = given.get("preset") or overlay.get("preset")
+    if not name and recorded is not None and recorded.is_file():
+        fields = fields_of_file(recorded)
+        # Which stages to run, and where, belongs to this call and not to the run.
+        base = Config().updated({k: v for k, v in fields.items() if k not in ("stages", "run_dir")})
     else:
-        base = preset(str(name or "default"))
-    base = base.updated(overlay)
-    lists = {key for key, value in base.flat() if isinstance(value, tuple)}
-    defaults = {k: ",".join(v) if k in lists else v for k, v in base.flat()}
-    parser.set_defaults(defaults)
-    options = parser.parse_args(arguments)
-    values = {key: options[key] for key, _ in base.flat()}
-    for key in lists:
-        values[key] = [name.strip() for name in values[key].split(",") if name.strip()]
-    values["generate.ensemble"] = [absolute(path) for path in values["generate.ensemble"]]
-    config = base.updated(values)
+        base = preset(name or "default")
+    config = base.updated(overlay).updated(given)
     run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
-    # Absolute, since config.json is read again from elsewhere.
-    resolved = {k: absolute(path) for k, path in paths.items() if path}
-    return config.updated(resolved), options
+    # Absolute, because config.json is read again from other folders.
+    absolute_paths: dict[str, Any] = {name: absolute(path) for name, path in paths.items() if path}
+    absolute_paths["generate.ensemble"] = [absolute(path) for path in config.generate.ensemble]
+    return config.updated(absolute_paths), options
 
 
 def spelled_as_declared(arguments: Sequence[str]) -> list[str]:
@@ -216,22 +202,11 @@ def spelled_as_declared(arguments: Sequence[str]) -> list[str]:
     return spelled
 
 
-def first_look(arguments: Sequence[str]) -> argparse.Namespace:
-    """Returns the options that decide what the other options' defaults are."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--run-dir"):
-        parser.add_argument(name, default="")
-    try:
-        return parser.parse_known_args(arguments)[0]
-    except argparse.ArgumentError as error:
-        raise UserError(f"{error}; see --help") from error
-
-
 def fields_of_file(path: AnyPath) -> dict[str, Any]:
     """Returns the fields that a JSON file sets.
 
     Raises:
-        UserError: the file is missing, unreadable or no JSON object.
+        UserError: The file is missing or unreadable, or is not a JSON object.
     """
     try:
         return read_fields(path.read_text(encoding="utf-8"))
@@ -242,20 +217,21 @@ def fields_of_file(path: AnyPath) -> dict[str, Any]:
 
 
 def run_command(main: Callable[[], object]) -> NoReturn:
-    """Runs a command and ends the process: status 0, 2 for the user's mistakes, 130 for Ctrl-C.
+    """Runs a command and exits: status 0, 2 for mistakes of the user, 130 for Ctrl-C.
 
-    A `UserError`, or a disk that is full or may not be written, is told in a line or two; `--debug`
-    shows the traceback as well. Anything else is a defect of the program and keeps its traceback.
+    A `UserError`, or a disk that is full or not writable, is reported in one or two lines, and with
+    `--debug` also by its traceback. Any other exception is a defect of the program and keeps its
+    traceback.
 
     Args:
-        main: the command, without arguments.
+        main: Command to call, without arguments.
     """
     try:
         main()
         sys.stdout.flush()
     except (UserError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in DISK_PROBLEMS:
-            if isinstance(error, BrokenPipeError):  # the reader of our output has left
+            if isinstance(error, BrokenPipeError):  # the program that reads the output has ended
                 sys.stderr.close()
                 raise SystemExit(1) from error
             raise
@@ -268,6 +244,6 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         print(f"visem_tf: error: {message}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("visem_tf: interrupted; the same command goes on from here", file=sys.stderr)
+        print("visem_tf: interrupted; run the same command again to resume", file=sys.stderr)
         raise SystemExit(130) from None
     raise SystemExit(0)

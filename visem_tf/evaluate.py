@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from visem_tf.cli import first_look, make_parser, parse_arguments, run_command, spelled_as_declared
+from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
@@ -64,11 +64,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
     ):
         parser.add_argument(f"--{name}", default="", metavar=metavar, help=explanation)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    without_run = not first_look(spelled_as_declared(arguments)).run_dir and any(
-        argument.split("=")[0] in ("--references", "--against") for argument in arguments
+    config, options = parse_arguments(
+        parser, argv, finished_run=True, unless=("references", "against")
     )
-    config, options = parse_arguments(parser, arguments, finished_run=not without_run)
+    without_run = not getattr(options, "run_dir", "")
     if options.split:
         config = config.updated({"evaluate.split": options.split})
     captions = read_captions(options.captions) if options.captions else None

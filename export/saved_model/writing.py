@@ -17,29 +17,17 @@ from typing import Any
 import tensorflow as tf
 
 from visem_tf.config import Config, differences
-from visem_tf.config.registry import proposer_names
+from visem_tf.config.recorded import EXPORT_FIELDS, affects_training
+from visem_tf.config.registry import PROPOSERS
 from visem_tf.errors import UserError
 from visem_tf.export.parity import check_saved_model
 from visem_tf.export.saved_model.serving import inputs_of, write_warm_up
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.versions import new_version
 from visem_tf.regions import proposers
-from visem_tf.runs.run_directory import matters, versions
+from visem_tf.runs.run_directory import versions
 from visem_tf.runs.trained import TrainedRun
 from visem_tf.runtime.files import write_atomically
-
-CHANGEABLE = (
-    "generate.beam_size",
-    "generate.max_length",
-    "generate.length_normalisation",
-    "generate.allow_unknown",
-    "generate.block_ngrams",
-    "generate.ensemble",
-    "infer.beta",
-    "regions.num_regions",
-    "regions.batch_size",
-)
-"""Fields that an export may change; the others belong to the trained models."""
 
 
 def chosen(config: Config) -> dict[str, Any]:
@@ -50,8 +38,7 @@ def chosen(config: Config) -> dict[str, Any]:
     7
     """
     fields = {n: list(v) if isinstance(v, tuple) else v for n, v in config.flat()}
-    names = [name for name in CHANGEABLE if name != "regions.batch_size"]
-    return {name.rpartition(".")[2]: fields[name] for name in names}
+    return {name.rpartition(".")[2]: fields[name] for name in EXPORT_FIELDS}
 
 
 @dataclass(frozen=True)
@@ -135,7 +122,7 @@ def export_saved_model(
 def exportable_proposers() -> tuple[str, ...]:
     """The proposers that consist of TensorFlow operations alone."""
     found = []
-    for name in proposer_names():
+    for name in PROPOSERS:
         module = importlib.import_module(f"{proposers.__name__}.{name}")
         kinds = [kind for _, kind in inspect.getmembers(module, inspect.isclass)]
         if any(getattr(kind, "in_graph", False) is True for kind in kinds):
@@ -154,12 +141,12 @@ def check_exportable(run: TrainedRun) -> None:
     changed = [
         name
         for name in differences(recorded, run.config)
-        if matters(name) and name not in CHANGEABLE
+        if affects_training(name) and name not in EXPORT_FIELDS
     ]
     if changed:
         raise UserError(
             f"an export takes the models as they were trained, so {', '.join(changed)} cannot "
-            f"change; only {', '.join(CHANGEABLE)} can"
+            f"change; only {', '.join(EXPORT_FIELDS)} can"
         )
     proposer = run.config.regions.proposer
     if proposer not in exportable_proposers():

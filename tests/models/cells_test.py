@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.config.registry import cell_names
+from visem_tf.config.registry import CELLS
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.cells import get_cell
 
@@ -73,7 +73,7 @@ def make_batch():
     }
 
 
-@pytest.mark.parametrize("cell", cell_names())
+@pytest.mark.parametrize("cell", CELLS)
 def test_logits_and_steps_are_those_of_the_equations(cell):
     generator, batch = make_generator(cell), make_batch()
     logits = tf.nn.log_softmax(generator(batch))

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
-from visem_tf.config.registry import proposer_names
+from visem_tf.config.registry import PROPOSERS
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.proposers import build_proposer, kept_by_suppression
@@ -117,4 +117,4 @@ def test_none_proposes_nothing(backbone, pictures):
 def test_unknown_name_is_told_with_the_nearest_before_any_work():
     with pytest.raises(UserError, match="did you mean windows"):
         settings("window")
-    assert {"windows", "selective_search", "retinanet", "grid", "none"} <= set(proposer_names())
+    assert {"windows", "selective_search", "retinanet", "grid", "none"} <= set(PROPOSERS)

@@ -1,6 +1,7 @@
-"""The configuration of a run: its sections, presets, and the choices that options have by name."""
+"""The configuration of a run: its sections, its presets, and the registry of named choices."""
 
 from visem_tf.config.models import AlignConfig, GenerateConfig, InferConfig, JointConfig
+from visem_tf.config.recorded import differences, read_fields
 from visem_tf.config.sections import (
     STAGES,
     ComputeConfig,
@@ -11,8 +12,6 @@ from visem_tf.config.sections import (
     RegionsConfig,
     ReportConfig,
     TextConfig,
-    differences,
-    read_fields,
 )
 
 __all__ = [

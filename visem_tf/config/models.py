@@ -1,16 +1,16 @@
-"""The sections of the configuration that say what the models are and how they are trained.
+"""The sections of the configuration that define the models and their training.
 
-As in `visem_tf.config`, the defaults are the preset `default`.
+The defaults are the preset `default`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from visem_tf.config.registry import cell_names, check_name, loss_names, score_names
+from visem_tf.config.registry import CELLS, LOSSES, SCORES
 from visem_tf.config.settings import Settings, setting
-from visem_tf.errors import UserError
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "plateau"]
@@ -18,7 +18,7 @@ Schedule = Literal["constant", "cosine", "plateau"]
 
 @dataclass(frozen=True)
 class AlignConfig(Settings):
-    """The alignment model: regions and words in one space (section 3.1 of the paper)."""
+    """The alignment model: regions and words in one space (section 3.1)."""
 
     section: ClassVar[str] = "align"
 
@@ -29,42 +29,42 @@ class AlignConfig(Settings):
     word_dim: int = setting(300, at_least=1)
     """Size of the word vectors."""
     word_vectors: str = ""
-    """A file of word vectors: word2vec's binary format, or text of word2vec or GloVe; empty starts
-    at random, and so do words that the file lacks."""
+    """A file of word vectors in word2vec's binary format, or in the text format of word2vec or
+    GloVe; words without a vector, and all words if this is empty, start at random."""
     train_words: bool = True
-    """Whether the word vectors are trained, or stay as they started."""
+    """Whether the word vectors are trained."""
     dropout_regions: float = setting(0.2, at_least=0, below=1)
-    """Share of the CNN features that are dropped in training."""
+    """Dropout rate of the CNN features."""
     dropout_words: float = setting(0.2, at_least=0, below=1)
-    """Share of the word vectors' entries that are dropped in training."""
+    """Dropout rate of the word vectors."""
     dropout_hidden: float = setting(0.2, at_least=0, below=1)
-    """Share of the BRNN's outputs that are dropped in training; the recurrences never drop."""
+    """Dropout rate of the BRNN's outputs; the recurrences have no dropout."""
     encoder: Literal["brnn", "gru"] = "brnn"
-    """What puts words into the context of their sentence: the paper's bidirectional network, or
-    gated recurrent units in both directions."""
-    score: str = "best_region"
-    """How a picture and a sentence are scored, a module of `visem_tf.scores`: best_region (the
-    paper's), fragments (its earlier form, the sum over all regions of what is positive), cosine
-    (the mean over words of the best cosine) or attention (SCAN: every word attends to regions)."""
+    """The sentence encoder: the paper's bidirectional network, or bidirectional gated recurrent
+    units."""
+    score: str = setting("best_region", choices=SCORES)
+    """The image-sentence score: best_region (the paper's), fragments (its earlier form, the sum
+    over all regions of the positive products), cosine (the mean over words of the best cosine) or
+    attention (SCAN: every word attends to the regions)."""
     sharpness: float = setting(9.0, above=0)
-    """For the score attention: how much a word prefers the regions that are like it."""
+    """For the score attention: inverse temperature of the softmax over regions."""
     normalise_by_length: bool = False
     """Whether a score is divided by the number of words in the sentence; cosine and attention are
     means already."""
     feature_scale: float = setting(10.0, at_least=0)
-    """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
+    """CNN features are normalised to length 1 and multiplied by this; 0 leaves them unchanged."""
     centre_features: bool = True
-    """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
-    loss: str = "hinge_sum"
-    """What is descended, a module of `visem_tf.losses`: hinge_sum (the paper's), hinge_max (the
-    hardest negative only, as in VSE++) or infonce (cross-entropy over the batch)."""
+    """Whether the mean is subtracted from scaled CNN features, which are then scaled again."""
+    loss: str = setting("hinge_sum", choices=LOSSES)
+    """The training loss: hinge_sum (the paper's), hinge_max (the hardest negative only, as in
+    VSE++) or infonce (cross-entropy over the batch)."""
     hinge_warmup_epochs: int = setting(0, at_least=0)
-    """For hinge_max: epochs of hinge_sum that come first; without any it may learn nothing."""
+    """For hinge_max: first epochs, trained with hinge_sum; with 0 it may not learn anything."""
     margin: float = setting(1.0, above=0)
-    """By how much a true pair must outscore a false one; for the scores cosine and attention, which
-    lie between -1 and 1, take 0.2."""
+    """The margin by which a true pair should outscore a false one; 0.2 is better for the scores
+    cosine and attention, which lie between -1 and 1."""
     temperature: float = setting(0.1, above=0)
-    """For infonce: what scores are divided by."""
+    """For infonce: scores are divided by this."""
     optimizer: Optimizer = "adam"
     """The optimizer; the paper uses sgd."""
     learning_rate: float = setting(5e-4, above=0)
@@ -76,56 +76,53 @@ class AlignConfig(Settings):
     clip_value: float = setting(5.0, above=0)
     """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(100, at_least=2)
-    """Pairs of a picture and a sentence in a batch, over all devices together: each pair is ranked
+    """Pairs of an image and a sentence in a batch, over all devices together; each pair is ranked
     against the others of its batch."""
     epochs: int = setting(12, at_least=1)
-    """Passes over the training sentences, at most."""
+    """Maximum number of passes over the training sentences."""
     patience: int = setting(4, at_least=1)
-    """Training ends after this many epochs without a better validation figure."""
+    """Training stops after this many epochs without a better validation metric."""
     schedule: Schedule = "cosine"
-    """How the learning rate goes on: constant, a cosine down to zero at the last epoch, or a tenth
-    whenever the validation figure stands still (plateau)."""
+    """The schedule of the learning rate: constant, cosine (down to zero at the last epoch), or
+    plateau (divided by ten whenever the validation metric stops improving)."""
     warmup_steps: int = setting(0, at_least=0)
     """Steps in which the learning rate rises from zero."""
     finetune_epochs: int = setting(0, at_least=0)
-    """Passes over the training pictures, each with one of its sentences, in which the CNN is
-    trained too, after the alignment; features are then computed from pixels in every step, which
-    wants a GPU. 0 keeps the CNN as it is."""
+    """Passes over the training images, each with one of its sentences, in which the CNN is trained
+    too, after the alignment. Features are then computed from pixels in every step, which needs a
+    GPU. 0 does not train the CNN."""
     finetune_from: int = setting(7, at_least=1, at_most=8)
-    """The first block of the CNN that is then trained, with all that follow: 1 to 7, or 8 for its
-    last convolution alone. Batch norms stay as they are."""
+    """The first block of the CNN that is fine-tuned, with all that follow: 1 to 7, or 8 for its
+    last convolution only. Batch normalisation is not trained."""
     finetune_learning_rate: float = setting(1e-5, above=0)
-    """The learning rate of the CNN meanwhile, of Adam, falling to zero along a cosine."""
+    """The learning rate of the CNN in fine-tuning, for Adam with a cosine schedule down to zero."""
     finetune_align_rate: float = setting(1e-4, above=0)
-    """The learning rate of regions and words meanwhile."""
+    """The learning rate of the alignment model in fine-tuning."""
     finetune_batch_size: int = setting(16, at_least=2)
-    """Pairs of a picture and a sentence in a batch meanwhile."""
+    """Pairs of an image and a sentence in a batch in fine-tuning."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_name("align.score", self.score, score_names())
-        check_name("align.loss", self.loss, loss_names())
+    def _conflicts(self) -> Iterator[str]:
         if self.score in ("cosine", "attention"):
             if self.normalise_by_length:
-                raise UserError(
-                    "align.normalise_by_length is of sums over words, and align.score "
+                yield (
+                    "align.normalise_by_length applies to sums over words, and align.score "
                     f"{self.score} is a mean already; leave it false"
                 )
             if self.loss.startswith("hinge") and self.margin >= 2:
-                raise UserError(
-                    f"align.margin {self.margin:g} can never be met, for align.score {self.score} "
-                    "lies between -1 and 1; take 0.2"
+                yield (
+                    f"align.margin {self.margin:g} can never be reached, because align.score "
+                    f"{self.score} lies between -1 and 1; use 0.2"
                 )
         if self.hinge_warmup_epochs and self.loss != "hinge_max":
-            raise UserError(
-                f"align.hinge_warmup_epochs comes before align.loss hinge_max, not {self.loss}; "
+            yield (
+                f"align.hinge_warmup_epochs precedes align.loss hinge_max, not {self.loss}; "
                 "leave it at 0"
             )
 
 
 @dataclass(frozen=True)
 class InferConfig(Settings):
-    """From aligned words to text snippets: the MRF (section 3.1.4 of the paper)."""
+    """From aligned words to text snippets: the MRF (section 3.1.4)."""
 
     section: ClassVar[str] = "infer"
 
@@ -136,38 +133,36 @@ class InferConfig(Settings):
 
 @dataclass(frozen=True)
 class GenerateConfig(Settings):
-    """The caption generators: one for whole pictures, one for regions (section 3.2)."""
+    """The caption generators: one for whole images, one for regions (section 3.2)."""
 
     section: ClassVar[str] = "generate"
 
     full_frame: bool = True
-    """Whether the generator of whole-picture sentences is trained."""
+    """Whether the generator of whole-image sentences is trained."""
     regions: bool = True
     """Whether the generator of region snippets is trained."""
     model: Literal["mrnn", "attention"] = "mrnn"
-    """The generator of whole-picture sentences: the paper's multimodal RNN, which is told of the
-    picture at its first step, or one that looks at the regions before every word. The generator of
-    region snippets is always an mrnn."""
-    cell: str = "rnn"
-    """The recurrence of both generators, a module of `visem_tf.models.cells`: rnn (the paper's),
-    lstm or gru."""
+    """The generator of whole-image sentences: the paper's multimodal RNN, which reads the image at
+    its first step, or one that attends to the regions before every word. The generator of region
+    snippets is always an mrnn."""
+    cell: str = setting("rnn", choices=CELLS)
+    """The recurrent cell of both generators: rnn (the paper's), lstm or gru."""
     attend_to: Literal["features", "embeddings"] = "features"
-    """For attention: whether regions are seen as the CNN describes them, or as the alignment model
-    embeds them."""
+    """For attention: whether the generator reads the CNN features of the regions, or their
+    embeddings by the alignment model."""
     doubly_stochastic: float = setting(0.0, at_least=0)
-    """For attention: weight of the penalty on regions that a sentence never, or too often, looks
-    at; 1 in Show, Attend and Tell."""
+    """For attention: weight of the penalty on regions whose attention, summed over a sentence,
+    differs from 1; 1 in Show, Attend and Tell."""
     deep_output: bool = False
-    """For attention: whether the last word and what is looked at help to choose the next word."""
+    """For attention: whether the last word and the attended regions enter the output layer."""
     hidden_dim: int = setting(256, at_least=1)
     """Hidden units of the recurrent network."""
     word_dim: int = setting(256, at_least=1)
     """Size of the word vectors."""
     dropout: float = setting(0.3, at_least=0, below=1)
-    """Share of the word vectors' entries and of the outputs that are dropped in training; the
-    recurrence never drops."""
+    """Dropout rate of the word vectors and of the outputs; the recurrence has no dropout."""
     image_dropout: float = setting(0.2, at_least=0, below=1)
-    """Share of the picture's vector, or of its regions' vectors, that is dropped in training."""
+    """Dropout rate of the image's vector, or of its regions' vectors."""
     word_dropout: float = setting(0.0, at_least=0, below=1)
     """Share of the input words that are replaced by <unk> in training."""
     label_smoothing: float = setting(0.0, at_least=0, below=1)
@@ -185,52 +180,49 @@ class GenerateConfig(Settings):
     batch_size: int = setting(100, at_least=1)
     """Sentences or snippets in a batch, over all devices together."""
     bucket_batches: int = setting(0, at_least=0)
-    """Texts of like length are put into one batch, chosen among those of so many batches, so that
-    fewer steps are spent on padding; 0 leaves them mixed."""
+    """Texts of similar length are put into one batch, chosen among those of so many batches, so
+    that fewer steps are spent on padding; 0 leaves them mixed."""
     epochs: int = setting(12, at_least=1)
-    """Passes over the training sentences, at most."""
+    """Maximum number of passes over the training sentences."""
     patience: int = setting(3, at_least=1)
-    """Training ends after this many epochs without a better validation perplexity."""
+    """Training stops after this many epochs without a better validation perplexity."""
     schedule: Schedule = "cosine"
-    """How the learning rate goes on: constant, a cosine down to zero at the last epoch, or a tenth
-    whenever the validation perplexity stands still (plateau)."""
+    """The schedule of the learning rate: constant, cosine (down to zero at the last epoch), or
+    plateau (divided by ten whenever the validation perplexity stops improving)."""
     warmup_steps: int = setting(0, at_least=0)
     """Steps in which the learning rate rises from zero."""
     feature_scale: float = setting(10.0, at_least=0)
-    """CNN features are brought to length 1 and multiplied by this; 0 leaves them as they are."""
+    """CNN features are normalised to length 1 and multiplied by this; 0 leaves them unchanged."""
     centre_features: bool = True
-    """Whether scaled CNN features have their mean direction taken away, and are scaled again."""
+    """Whether the mean is subtracted from scaled CNN features, which are then scaled again."""
     cider_epochs: int = setting(0, at_least=0)
-    """Passes over the training pictures in which the trained generator of whole-picture sentences
-    goes on with CIDEr as its aim (self-critical training); 0 leaves it out."""
+    """Passes over the training images in which the trained generator of whole-image sentences is
+    trained further to maximise CIDEr (self-critical training); 0 leaves it out."""
     cider_samples: int = setting(5, at_least=1)
-    """Sentences drawn for a picture, each judged against the mean of the others; 1 judges it
-    against the greedy sentence."""
+    """Sentences sampled for an image in self-critical training; the baseline of each is the mean
+    reward of the others. With 1, it is the reward of the greedy sentence."""
     cider_batch_size: int = setting(25, at_least=1)
-    """Pictures in a batch of that training."""
+    """Images in a batch of self-critical training."""
     cider_learning_rate: float = setting(5e-5, above=0)
-    """The learning rate of that training, of Adam."""
+    """The learning rate of self-critical training, for Adam."""
     beam_size: int = setting(7, at_least=1)
-    """Beams of the search that describes pictures."""
+    """Beams of the search that describes images."""
     max_length: int = setting(20, at_least=1)
-    """Longest description, in words."""
+    """Maximum length of a description in words."""
     length_normalisation: float = setting(0.0, at_least=0)
     """Beams are ranked by log probability / length ** this; 0 ranks by log probability."""
     allow_unknown: bool = False
-    """Whether a description may hold <unk>."""
+    """Whether a description may contain <unk>."""
     block_ngrams: int = setting(0, at_least=0)
-    """No description says this many words in a row twice; 0 allows it."""
+    """No description repeats a sequence of this many words; 0 allows repetition."""
     members: int = setting(1, at_least=1, at_most=16)
-    """Generators of whole-picture sentences that this run trains, each from a start of its own, and
-    that write together: the probabilities of a word are averaged. Training takes so many times as
-    long."""
+    """Generators of whole-image sentences that are trained, from different random initialisations.
+    Decoding averages their word probabilities. Training takes so many times as long."""
     ensemble: tuple[str, ...] = ()
-    """Run directories, separated by commas, whose generators of whole-picture sentences write
-    together with this run's: the probabilities of a word are averaged."""
+    """Run directories, separated by commas, whose generators of whole-image sentences are averaged
+    with that of this run in decoding."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_name("generate.cell", self.cell, cell_names())
+    def _conflicts(self) -> Iterator[str]:
         if self.model == "mrnn":
             for name, off in (
                 ("attend_to", "features"),
@@ -239,42 +231,38 @@ class GenerateConfig(Settings):
             ):
                 value = getattr(self, name)
                 if value != off:
-                    raise UserError(
-                        f"generate.{name} {value!r} is of attention over regions, which "
+                    yield (
+                        f"generate.{name} {value!r} applies to attention over regions, which "
                         "generate.model mrnn does not have; choose generate.model attention"
                     )
-        if self.cider_epochs and not self.full_frame:
-            raise UserError(
-                "generate.cider_epochs is for the generator of whole-picture sentences, which "
-                "generate.full_frame false leaves out"
-            )
-        if self.members > 1 and not self.full_frame:
-            raise UserError(
-                f"generate.members {self.members} are generators of whole-picture sentences, which "
-                "generate.full_frame false leaves out"
-            )
-        if self.model == "attention" and not self.full_frame:
-            raise UserError(
-                "generate.model attention is the generator of whole-picture sentences, which "
-                "generate.full_frame false leaves out"
-            )
+        if not self.full_frame:
+            for name, needs_it in (
+                ("cider_epochs", self.cider_epochs > 0),
+                ("members", self.members > 1),
+                ("model", self.model == "attention"),
+            ):
+                if needs_it:
+                    yield (
+                        f"generate.{name} {getattr(self, name)} applies to the generator of "
+                        "whole-image sentences, which generate.full_frame false leaves out"
+                    )
 
 
 @dataclass(frozen=True)
 class JointConfig(Settings):
-    """Alignment and generators as one model; off, they are trained one after the other."""
+    """Alignment model and generators trained together instead of one after the other."""
 
     section: ClassVar[str] = "joint"
 
     train: bool = False
-    """Whether the stage align trains the generators too, on the alignment's region encoder and word
-    vectors; optimizer, batches and epochs are those of align."""
+    """Whether the stage align trains the generators too, with the region encoder and word vectors
+    of the alignment model; optimizer, batches and epochs are those of align."""
     reinfer_every: int = setting(2, at_least=1)
-    """Epochs between two alignments of all training sentences, which cut the snippets anew; before
-    the first there are none."""
+    """Epochs between two alignments of all training sentences, from which new snippets are made;
+    there are no snippets before the first."""
     sentences_weight: float = setting(1.0, above=0)
-    """What the loss of a word of the sentences counts, beside the alignment's loss of a pair."""
+    """Weight of the loss of a word of the sentences, relative to the alignment's loss of a pair."""
     snippets_weight: float = setting(1.0, above=0)
-    """What the loss of a word of the snippets counts."""
+    """Weight of the loss of a word of the snippets."""
     monitor: Literal["recall_sum", "val_perplexity"] = "recall_sum"
-    """The validation figure whose best epoch is kept: of the alignment, or of the sentences."""
+    """The validation metric whose best epoch is kept: of the alignment, or of the sentences."""

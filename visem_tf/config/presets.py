@@ -1,25 +1,22 @@
-"""Named configurations: what differs from the defaults of `visem_tf.config`.
+"""Named configurations: how they differ from the defaults of `visem_tf.config`.
 
-- `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in under a minute
-  on two cores, to see that an installation works. Its numbers mean nothing.
+- `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in less than a
+  minute on two cores, to check an installation. Its metrics have no meaning.
 - `default`: the defaults, chosen for good results in minutes on two cores.
-- `best`: what does best here on Flickr8K, by validation data: the alignment of `paper` at half its
-  width, trained by cross-entropy with Adam, and two LSTMs that write whole-picture sentences
-  together, attend to the regions before every word, and are trained on likelihood and then on
-  CIDEr.
+- `best`: the best on Flickr8K by validation data: the alignment model of `paper` at half its width,
+  trained by cross-entropy with Adam, and an ensemble of two LSTMs for whole-image sentences that
+  attend to the regions before every word and are trained on likelihood and then on CIDEr.
 - `paper`: the paper's models and training: embeddings and BRNN of 1,000 units, SGD with momentum
-  0.9 on 100 pairs, generators of 512 units with RMSProp. What the paper leaves open is our choice:
-  learning rates, their schedule, weight decay, rates of dropout, and CNN features that are centred
-  and brought to one length.
+  0.9 on 100 pairs, generators of 512 units with RMSProp. The paper does not give the learning
+  rates and their schedule, the weight decay, the dropout rates and the normalisation of the CNN
+  features; the values here are our choice.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from visem_tf.config import Config
-from visem_tf.config.settings import nearest
-from visem_tf.errors import UserError
+from visem_tf.config.sections import Config
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
@@ -121,17 +118,13 @@ def preset(name: str) -> Config:
     """Returns a named configuration.
 
     Args:
-        name: a key of `PRESETS`.
+        name: Key of `PRESETS`.
 
     Raises:
-        UserError: there is no such preset; the nearest one is named.
+        UserError: There is no such preset.
 
     Example:
         >>> preset("paper").align.embedding_dim
         1000
     """
-    if name not in PRESETS:
-        raise UserError(
-            f"preset must be one of {', '.join(PRESETS)}, not {name!r}{nearest(name, PRESETS)}"
-        )
-    return Config().updated({**PRESETS[name], "preset": name})
+    return Config().updated({"preset": name}).updated(PRESETS[name])

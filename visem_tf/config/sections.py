@@ -1,20 +1,21 @@
 """The whole configuration of a run: frozen dataclasses, a section for each part of the method.
 
-The defaults below are the preset `default`; the others are in `visem_tf.config.presets`. Every
-field has a docstring, which `--help` shows, and is given on the command line by its dotted name, as
-in `--align.batch_size 200`.
+The defaults are the preset `default`; `visem_tf.config.presets` has the others. Every field has a
+docstring, which `--help` shows, and is set on the command line by its dotted name, as in
+`--align.batch_size 200`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from visem_tf.config.models import AlignConfig, GenerateConfig, InferConfig, JointConfig
-from visem_tf.config.registry import check_name, proposer_names
+from visem_tf.config.recorded import read_fields
+from visem_tf.config.registry import PROPOSERS
 from visem_tf.config.settings import Settings, nearest, setting
-from visem_tf.errors import UserError
 
 STAGES = ("features", "align", "infer", "generate", "evaluate", "report", "export")
 """The stages of `visem_tf.fit`, in the order in which they run."""
@@ -22,33 +23,34 @@ STAGES = ("features", "align", "infer", "generate", "evaluate", "report", "expor
 
 @dataclass(frozen=True)
 class DataConfig(Settings):
-    """How a data set's own files are read, where they leave that open."""
+    """How the files of a data set are read."""
 
     section: ClassVar[str] = "data"
 
     pictures: str = ""
-    """The folder of the pictures, below data_dir or anywhere; empty takes the data set's usual
-    one."""
+    """The folder of the images, absolute or relative to data_dir; empty takes the data set's usual
+    folder."""
     captions: str = ""
-    """The file of the captions, below data_dir or anywhere; empty takes the data set's usual
-    one."""
+    """The file of the captions, absolute or relative to data_dir; empty takes the data set's usual
+    file."""
     features: str = ""
     """For precomputed: the name of a .mat or .tsv file, or ims for {train,dev,test}_ims.npy, or
-    cache for our own; empty takes those that are there, if only one kind is."""
+    cache for the format of this package; empty takes the kind of file that is there, if there is
+    only one kind."""
     splits: Literal["auto", "given", "entities", "random"] = "auto"
-    """Where the splits come from: given with the data, from Flickr30k Entities' own lists, or made
-    at random from split_seed; auto takes the given ones, and makes them where none are given."""
+    """Which splits are used: those given with the data, those of Flickr30k Entities, or random
+    ones drawn with split_seed; auto takes given splits where there are any, and random ones
+    otherwise."""
     val_share: float = setting(0.1, above=0, below=1)
-    """Share of the pictures that splits made at random put into val."""
+    """Share of the images that random splits put into val."""
     test_share: float = setting(0.1, above=0, below=1)
-    """Share of the pictures that splits made at random put into test."""
+    """Share of the images that random splits put into test."""
     split_seed: int = setting(0, at_least=0)
-    """The seed of splits made at random; a picture's sentences always stay together."""
+    """The seed of random splits; all sentences of an image are in one split."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _conflicts(self) -> Iterator[str]:
         if self.val_share + self.test_share >= 1:
-            raise UserError(
+            yield (
                 f"data.val_share {self.val_share:g} and data.test_share {self.test_share:g} leave "
                 "nothing to train on; their sum must be below 1"
             )
@@ -56,19 +58,19 @@ class DataConfig(Settings):
 
 @dataclass(frozen=True)
 class TextConfig(Settings):
-    """Words: what counts as one, and how long a sentence may be."""
+    """The vocabulary, and the length of sentences."""
 
     section: ClassVar[str] = "text"
 
     min_count: int = setting(5, at_least=1)
-    """A word is kept when the training split has it at least this often; others become <unk>."""
+    """Words that occur at least this often in the training split are kept; others become <unk>."""
     max_words: int = setting(30, at_least=1)
     """Longer sentences are cut to this many words for training."""
 
 
 @dataclass(frozen=True)
 class RegionsConfig(Settings):
-    """Regions of a picture, and the pretrained CNN that describes them."""
+    """Regions of an image, and the pretrained CNN that computes their features (section 3.1.1)."""
 
     section: ClassVar[str] = "regions"
 
@@ -76,53 +78,52 @@ class RegionsConfig(Settings):
         "efficientnet_lite0"
     )
     """The CNN pretrained on ImageNet; all but efficientnet_lite0 need the extra `backbones`."""
-    proposer: str = "windows"
-    """What proposes the boxes, a module of `visem_tf.regions.proposers`: windows (of several sizes,
-    scored by the classifier), selective_search (needs the extra `selective-search`), retinanet
-    (KerasCV's detector; fetches its weights from Kaggle), grid (the same boxes in every picture),
-    or none (the whole frame is the only region)."""
+    proposer: str = setting("windows", choices=PROPOSERS)
+    """What proposes the boxes: windows (of several sizes, scored by the classifier),
+    selective_search (needs the extra `selective-search`), retinanet (KerasCV's detector; downloads
+    its weights from Kaggle), grid (the same boxes in every image), or none (the whole frame is the
+    only region)."""
     num_regions: int = setting(20, at_least=1, at_most=1000)
-    """Regions of a picture, the whole frame among them: 19 boxes and the frame in the paper."""
+    """Regions of an image, including the whole frame; 19 boxes and the frame in the paper."""
     picture_size: int = setting(384, at_least=32, at_most=2048)
-    """Side in pixels of the square that a picture is resized to first: where the proposer looks,
-    and what regions are cut out of."""
+    """Side in pixels of the square to which an image is resized first. The proposer reads this
+    square, and regions are cropped from it."""
     frame_size: int = setting(224, at_least=32, at_most=2048)
-    """Side in pixels at which the CNN sees the whole frame, when regions are described as crops."""
+    """Side in pixels at which the CNN reads the whole frame, if features are those of crops."""
     features: Literal["crops", "pooled"] = "crops"
-    """How a region is described: the CNN on its own crop (better), or pooled from one pass over the
-    picture (some thirty times faster)."""
+    """How the features of a region are computed: by the CNN on its own crop (better), or pooled
+    from one pass over the image (about thirty times faster)."""
     crop_size: int = setting(96, at_least=32, at_most=2048)
-    """Side in pixels that the crop of a region is resized to."""
+    """Side in pixels to which the crop of a region is resized."""
     resolution: Literal["square", "own"] = "square"
-    """Whether a picture is warped to the square first, or keeps its aspect ratio, and its own
-    pixels as far as its longer side fits into picture_size; each region is then described in about
-    its own aspect ratio too. The proposer looks at the square in any case."""
+    """square warps an image to the square first. own keeps its aspect ratio, and its own pixels as
+    far as its longer side fits into picture_size; the crop of each region then keeps about its own
+    aspect ratio too. The proposer reads the square in either case."""
     scales: int = setting(1, at_least=1, at_most=4)
-    """Sizes at which the CNN sees every region: crop_size (frame_size) times 1, 1.5, 2 and 3, so
-    many of them; the vectors are averaged."""
+    """How many sizes the CNN reads every region at: the first of crop_size (frame_size) times 1,
+    1.5, 2 and 3; the vectors are averaged."""
     nms_iou: float = setting(0.4, above=0, at_most=1)
     """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all."""
     edge_weight: float = setting(2.0, at_least=0)
-    """For windows: what it counts that things begin and end at a window's borders, beside how much
-    more the classifier sees inside than around; drawn scenes want more of it than photographs."""
+    """For windows: weight of edges at a window's borders, beside the contrast between the
+    classifier's activations inside and around it; drawn scenes need more of it than photographs."""
     batch_size: int = setting(8, at_least=1)
-    """Pictures in one pass of the CNN; changes speed and memory only."""
+    """Images in one pass of the CNN; changes speed and memory only."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_name("regions.proposer", self.proposer, proposer_names())
+    def _conflicts(self) -> Iterator[str]:
         if self.features == "pooled":
             for name, off in (("resolution", "square"), ("scales", 1)):
                 if getattr(self, name) != off:
-                    raise UserError(
-                        f"regions.{name} {getattr(self, name)} is of crops, and regions.features "
-                        "pooled has one pass over the square; choose regions.features crops"
+                    yield (
+                        f"regions.{name} {getattr(self, name)} applies to crops, and "
+                        "regions.features pooled has one pass over the square; choose "
+                        "regions.features crops"
                     )
 
 
 @dataclass(frozen=True)
 class EvaluateConfig(Settings):
-    """The three experiments on a finished run."""
+    """The three experiments on a finished run (section 4)."""
 
     section: ClassVar[str] = "evaluate"
 
@@ -131,52 +132,51 @@ class EvaluateConfig(Settings):
     beam_size: int = setting(7, at_least=1)
     """Beams of the search whose captions are scored beside the greedy ones."""
     resamples: int = setting(1000, at_least=0)
-    """Drawings of the bootstrap over pictures behind 95 % intervals and paired tests; 0 leaves
-    intervals out."""
+    """Bootstrap resamples over images for 95 % intervals and paired tests; 0 leaves intervals
+    out."""
     fold_size: int = setting(1000, at_least=1)
-    """Pictures in a fold; a split of two folds or more is ranked in folds as well (COCO's 1K)."""
+    """Images in a fold; a split of two folds or more is also ranked in folds (COCO's 1K)."""
 
 
 @dataclass(frozen=True)
 class ReportConfig(Settings):
-    """What people look at: `report.html`, and TensorBoard."""
+    """The report page `report.html`, and TensorBoard."""
 
     section: ClassVar[str] = "report"
 
     pictures: int = setting(24, at_least=1)
-    """Pictures in `report.html`, a third each of the best, of any and of the worst."""
+    """Images in `report.html`, in thirds: the best ranked, random ones, and the worst ranked."""
     every: int = setting(2, at_least=0)
-    """Pictures and sentences are written for TensorBoard every so many epochs; 0: never."""
+    """Epochs between two sets of images and sentences for TensorBoard; 0 writes none."""
     profile: bool = False
-    """Whether a few steps of each training are profiled for TensorBoard (to look at them needs the
+    """Whether a few steps of each training are profiled for TensorBoard (viewing them needs the
     package tensorboard-plugin-profile)."""
 
 
 @dataclass(frozen=True)
 class DistributeConfig(Settings):
-    """Training on several devices; the objective does not depend on how many there are."""
+    """Training on several devices; the objective does not depend on their number."""
 
     section: ClassVar[str] = "distribute"
 
     strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
-    """auto takes every GPU of this machine, and the machines of TF_CONFIG where it names several;
-    none takes one device; mirrored copies the model to each device of this machine, even when there
-    is one; multi_worker is for the machines of TF_CONFIG."""
+    """auto uses every GPU of this machine, and the machines of TF_CONFIG if it names several; none
+    uses one device; mirrored copies the model to each device of this machine, even if there is
+    only one; multi_worker uses the machines of TF_CONFIG."""
     replicas: int = setting(0, at_least=0, at_most=64)
-    """Devices to train on; 0 takes every one. More than 1 without a GPU splits the CPU into as many
+    """Devices to train on; 0 uses all. More than 1 without a GPU splits the CPU into as many
     logical devices."""
     wait_seconds: int = setting(300, at_least=1)
-    """How long a worker waits for the others of TF_CONFIG to start."""
+    """Seconds that a worker waits for the others of TF_CONFIG to start."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _conflicts(self) -> Iterator[str]:
         if self.strategy == "multi_worker" and self.replicas:
-            raise UserError(
-                f"distribute.strategy multi_worker takes every GPU of every worker, not "
+            yield (
+                f"distribute.strategy multi_worker uses every GPU of every worker, not "
                 f"distribute.replicas {self.replicas}; leave it 0"
             )
         if self.strategy == "none" and self.replicas > 1:
-            raise UserError(
+            yield (
                 f"distribute.strategy none uses one device, not distribute.replicas "
                 f"{self.replicas}; choose auto or mirrored"
             )
@@ -189,13 +189,13 @@ class ComputeConfig(Settings):
     section: ClassVar[str] = "compute"
 
     threads: int = setting(0, at_least=0, at_most=1024)
-    """Threads of a matrix product on the CPU; 0 takes every core."""
+    """Threads of a matrix product on the CPU; 0 uses every core."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    """In what the models are trained: mixed_bfloat16 multiplies in 16 bits, where the processor or
-    GPU can, and keeps the weights in 32; afterwards all models compute in 32."""
+    """The numbers that training computes with: mixed_bfloat16 multiplies in 16 bits, where the
+    processor or GPU can, and keeps the weights in 32; trained models compute in 32."""
     save_seconds: int = setting(300, at_least=0)
-    """Seconds of training after which all numbers are saved within an epoch, so that a kill loses
-    no more; 0 saves after whole epochs only."""
+    """Seconds of training between two checkpoints within an epoch; 0 saves after whole epochs
+    only."""
 
 
 @dataclass(frozen=True)
@@ -208,27 +208,25 @@ class Config(Settings):
         200
         >>> Config.from_json(config.to_json()) == config
         True
-        >>> differences(Config(), config)
-        ['seed', 'align.batch_size']
     """
 
     dataset: str = "scenes"
-    """The data set, or NAME/VARIANT; scenes is drawn on the spot and needs no files."""
+    """The data set, or NAME/VARIANT; scenes is drawn when it is needed and has no files."""
     data_dir: str = ""
-    """The folder with the data set's own files, where it needs any."""
-    preset: str = "default"
+    """The folder with the data set's files, if it has any."""
+    preset: Literal["smoke", "default", "paper", "best"] = "default"
     """The named configuration that all other fields start from."""
     stages: tuple[str, ...] = STAGES
     """The stages to run, separated by commas; finished ones are skipped."""
     run_dir: str = ""
-    """The folder of all results; running again with the same one resumes. Empty stands for
+    """The folder of all results; running again with the same folder resumes. Empty stands for
     runs/DATASET-PRESET."""
     cache_dir: str = "~/.cache/visem_tf"
-    """The folder for prepared data sets and CNN features, which runs share."""
+    """The folder for prepared data sets and CNN features, shared by all runs."""
     seed: int = setting(0, at_least=0, at_most=2**32 - 1)
-    """The seed of everything random."""
+    """The seed of all random numbers."""
     strict: bool = False
-    """Whether an unreadable picture ends the command; otherwise it is listed and skipped."""
+    """Whether an unreadable image ends the command; otherwise it is listed and skipped."""
     data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)
@@ -241,50 +239,47 @@ class Config(Settings):
     distribute: DistributeConfig = field(default_factory=DistributeConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _conflicts(self) -> Iterator[str]:
         if not self.stages:
-            raise UserError(f"stages must name at least one of {', '.join(STAGES)}")
+            yield f"stages must name at least one of {', '.join(STAGES)}"
         for stage in self.stages:
             if stage not in STAGES:
-                raise UserError(
-                    f"stages must be among {', '.join(STAGES)}, not {stage!r}"
-                    f"{nearest(stage, STAGES)}"
-                )
+                hint = nearest(stage, STAGES)
+                yield f"stages must be among {', '.join(STAGES)}, not {stage!r}{hint}"
         if self.joint.train:
-            self._check_joint()
+            yield from self._joint_conflicts()
 
-    def _check_joint(self) -> None:
+    def _joint_conflicts(self) -> Iterator[str]:
         align, generate = self.align, self.generate
         if not (generate.full_frame or generate.regions):
-            raise UserError(
-                "joint.train trains generators with the alignment, and generate.full_frame and "
-                "generate.regions are both false"
+            yield (
+                "joint.train trains generators with the alignment model, and generate.full_frame "
+                "and generate.regions are both false"
             )
         if generate.members > 1:
-            raise UserError(
-                f"joint.train has one generator of whole-picture sentences, not generate.members "
+            yield (
+                f"joint.train has one generator of whole-image sentences, not generate.members "
                 f"{generate.members}; leave it at 1"
             )
         if align.finetune_epochs:
-            raise UserError(
-                "align.finetune_epochs changes what regions look like after generators have "
-                "learned from them, which joint.train does at once; choose one of the two"
+            yield (
+                "align.finetune_epochs changes the region features after the alignment, while "
+                "joint.train trains generators on them at the same time; choose one of the two"
             )
         if align.word_dim != generate.word_dim:
-            raise UserError(
+            yield (
                 "joint.train has one set of word vectors, so that align.word_dim "
                 f"{align.word_dim} and generate.word_dim {generate.word_dim} must be equal"
             )
         if self.compute.precision != "float32":
-            raise UserError(
+            yield (
                 f"joint.train computes in float32, not in compute.precision "
                 f"{self.compute.precision}; leave one of them out"
             )
         if self.joint.monitor == "val_perplexity" and not generate.full_frame:
-            raise UserError(
-                "joint.monitor val_perplexity is of whole-picture sentences, which "
-                "generate.full_frame false leaves out"
+            yield (
+                "joint.monitor val_perplexity is the perplexity of whole-image sentences, whose "
+                "generator generate.full_frame false leaves out"
             )
 
     def to_json(self, **extra: Any) -> str:
@@ -296,33 +291,9 @@ class Config(Settings):
         """Returns the configuration in a JSON text; fields that it leaves out have their defaults.
 
         Args:
-            text: what `to_json` gave; the entry "versions" of a run's config.json is skipped.
+            text: Output of `to_json`, of this version or an earlier one.
 
         Raises:
-            UserError: the text is no JSON object, a field is unknown or a value is bad.
+            UserError: The text is not a JSON object, a field is unknown or a value is invalid.
         """
         return cls().updated(read_fields(text))
-
-
-def read_fields(text: str) -> dict[str, Any]:
-    """Returns the fields that a JSON text sets, without checking them.
-
-    Args:
-        text: a JSON object; the entry "versions" of a run's config.json is left out.
-
-    Raises:
-        UserError: the text is no JSON object.
-    """
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"a configuration must be valid JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"a configuration must be a JSON object, not {type(values).__name__}")
-    return {key: value for key, value in values.items() if key != "versions"}
-
-
-def differences(a: Config, b: Config) -> list[str]:
-    """Returns the dotted names of the fields in which two configurations differ."""
-    there = dict(b.flat())
-    return [name for name, value in a.flat() if value != there[name]]

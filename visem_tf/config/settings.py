@@ -1,6 +1,6 @@
-"""Frozen dataclasses that check themselves, name the nearest valid field and explain every field.
+"""The base class of the configuration: frozen dataclasses that check and explain their fields.
 
-`visem_tf.config` declares the fields; this module knows nothing of what they mean.
+`visem_tf.config.sections` and `visem_tf.config.models` declare the fields.
 """
 
 from __future__ import annotations
@@ -9,40 +9,37 @@ import dataclasses
 import difflib
 import functools
 import math
+import operator
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from visem_tf.errors import UserError
 
 S = typing.TypeVar("S", bound="Settings")
 
+_BOUNDS = {
+    "at_least": operator.ge,
+    "at_most": operator.le,
+    "above": operator.gt,
+    "below": operator.lt,
+}
+_NOUNS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 
-def setting(
-    default: Any,
-    *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """A dataclass field with a default and the range that its number must lie in.
+
+def setting(default: Any, *, choices: Collection[str] = (), **bounds: float) -> Any:
+    """Declares a dataclass field with a default and the values that it accepts.
 
     Args:
-        default: the default, itself in the range.
-        at_least: the smallest value.
-        at_most: the largest value.
-        above: a bound that is itself not allowed.
-        below: a bound that is itself not allowed.
+        default: Default value.
+        choices: Accepted texts; empty accepts every value of the field's type.
+        **bounds: Bounds of a number: `at_least`, `at_most`, `above` or `below`.
     """
-    bounds = {"at least": at_least, "at most": at_most, "above": above, "below": below}
-    return dataclasses.field(
-        default=default, metadata={word: b for word, b in bounds.items() if b is not None}
-    )
+    return dataclasses.field(default=default, metadata={"choices": choices, "bounds": bounds})
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns a suggestion to append to a message, or "" when nothing comes close.
+    """Returns a suggestion to append to a message, or "" if no name is similar.
 
     Example:
         >>> nearest("batchsize", ["batch_size", "epochs"])
@@ -56,145 +53,151 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The base of every configuration dataclass: checks types, ranges and choices when made.
+    """The base of every configuration dataclass: checks its fields when it is made.
 
     A field is a `bool`, `int`, `float`, `str`, a `Literal` of strings, a `tuple[str, ...]`, or
-    another `Settings`. Its attribute docstring is its help.
+    another `Settings`. Its attribute docstring is its help text.
 
     Raises:
-        UserError: naming the dotted field, what it must be and what came.
+        UserError: A field has an invalid value, or two fields contradict each other.
     """
 
     section: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = check(type(self), field.name, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        for name in field_types(type(self)):
+            object.__setattr__(self, name, checked(type(self), name, getattr(self, name)))
+        for conflict in self._conflicts():
+            raise UserError(conflict)
+
+    def _conflicts(self) -> Iterator[str]:
+        """Yields a message for each combination of values that cannot be used."""
+        yield from ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as nested plain dictionaries, lists and numbers."""
         plain: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name in field_types(type(self)):
+            value = getattr(self, name)
             if isinstance(value, Settings):
                 value = value.to_dict()
-            plain[field.name] = list(value) if isinstance(value, tuple) else value
+            plain[name] = list(value) if isinstance(value, tuple) else value
         return plain
 
     def updated(self: S, values: Mapping[str, Any]) -> S:
-        """Returns a copy in which the given fields, nested or dotted, have other values.
+        """Returns a copy in which the given fields have other values.
 
         Args:
-            values: e.g. `{"seed": 3, "align": {"margin": 0.5}, "align.epochs": 2}`.
+            values: Values by field, nested or dotted, e.g.
+                `{"seed": 3, "align": {"margin": 0.5}, "align.epochs": 2}`.
 
         Raises:
-            UserError: an unknown field, with the nearest valid one, or a bad value.
+            UserError: A field is unknown, or a value is invalid.
         """
-        if not isinstance(values, Mapping):
-            raise UserError(
-                f"{self.section or 'a configuration'} must be an object of fields, not {values!r}"
-            )
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        nested: dict[str, dict[str, Any]] = {}
+        fields = {name: getattr(self, name) for name in field_types(type(self))}
+        sections: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             name, _, rest = str(key).partition(".")
-            dotted = f"{self.section}.{key}" if self.section else str(key)
-            if name not in fields or (rest and not isinstance(fields[name], Settings)):
-                raise UserError(f"unknown field {dotted}{nearest(dotted, self.names_for_hints())}")
-            if not isinstance(fields[name], Settings):
+            is_section = isinstance(fields.get(name), Settings)
+            if name not in fields or (rest and not is_section):
+                dotted = dotted_name(type(self), str(key))
+                hint = nearest(dotted, [known for known, _ in self.flat()])
+                raise UserError(f"unknown field {dotted}{hint}")
+            if not is_section:
                 fields[name] = value
-            elif rest or isinstance(value, Mapping):
-                nested.setdefault(name, {}).update({rest: value} if rest else value)
+            elif rest:
+                sections.setdefault(name, {})[rest] = value
+            elif isinstance(value, Mapping):
+                sections.setdefault(name, {}).update(value)
             else:
-                fields[name] = fields[name].updated(value)  # refuses it by name
-        # All of a section at once, since its fields are checked against each other.
-        for name, inner in nested.items():
+                raise UserError(f"{name} must be an object of fields, not {value!r}")
+        # All fields of a section at once, because they are checked against each other.
+        for name, inner in sections.items():
             fields[name] = fields[name].updated(inner)
         return type(self)(**fields)
 
     def flat(self) -> Iterator[tuple[str, Any]]:
         """Yields every field as its dotted name and its value."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name in field_types(type(self)):
+            value = getattr(self, name)
             if isinstance(value, Settings):
                 yield from value.flat()
             else:
-                yield f"{self.section}.{field.name}" if self.section else field.name, value
-
-    def names_for_hints(self) -> list[str]:
-        """Returns the dotted names that an unknown field is compared with."""
-        return [name for name, _ in self.flat()]
-
-
-def field_types(cls: Any) -> dict[str, Any]:
-    """Returns the type of each field of a settings class."""
-    return _field_types(cls)
+                yield dotted_name(type(self), name), value
 
 
 @functools.cache
-def _field_types(cls: Any) -> dict[str, Any]:
+def field_types(cls: type[Settings]) -> dict[str, Any]:
+    """Returns the type of each field of a settings class."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
+def dotted_name(cls: type[Settings], name: str) -> str:
+    """Returns the name of a field as users write it.
+
+    Example:
+        >>> from visem_tf.config import AlignConfig
+        >>> dotted_name(AlignConfig, "epochs")
+        'align.epochs'
+    """
+    return f"{cls.section}.{name}" if cls.section else name
+
+
+def _limits(cls: type[Settings], name: str) -> tuple[Collection[str], Mapping[str, float]]:
+    """Returns the choices and the bounds of a field; either may be empty."""
+    hint = field_types(cls)[name]
+    if typing.get_origin(hint) is Literal:
+        return typing.get_args(hint), {}
+    metadata = next(field.metadata for field in dataclasses.fields(cls) if field.name == name)
+    return metadata.get("choices", ()), metadata.get("bounds", {})
+
+
 def expectation(cls: type[Settings], name: str) -> str:
-    """Returns in words what a field may hold, for messages and for `--help`.
+    """Returns a description of the values that a field accepts, for messages and `--help`.
 
     Example:
         >>> from visem_tf.config import AlignConfig
         >>> expectation(AlignConfig, "epochs")
         'an integer, at least 1'
     """
-    hint = field_types(cls)[name]
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(typing.get_args(hint))
-    words = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
-    what = words.get(hint, "a list of names" if typing.get_origin(hint) is tuple else "a section")
-    metadata = next(f.metadata for f in dataclasses.fields(cls) if f.name == name)
-    limits = [
-        f"{word} {bound:{'d' if isinstance(bound, int) else 'g'}}"
-        for word, bound in metadata.items()
-    ]
-    return ", ".join([what, " and ".join(limits)]) if limits else what
+    choices, bounds = _limits(cls, name)
+    if choices:
+        return "one of " + ", ".join(choices)
+    noun = _NOUNS.get(field_types(cls)[name], "a list of names")
+    limits = [f"{word.replace('_', ' ')} {bound:.10g}" for word, bound in bounds.items()]
+    return ", ".join([noun, " and ".join(limits)]) if limits else noun
 
 
-def check(cls: type[Settings], name: str, value: Any) -> Any:
-    """Returns a field's value in the field's own type, or says what is wrong with it.
+def checked(cls: type[Settings], name: str, value: Any) -> Any:
+    """Returns a field's value in the field's own type.
 
     Args:
-        cls: the settings class.
-        name: a field of it.
-        value: the value that came; an integer is taken for a float, a list for a tuple.
+        cls: Settings class.
+        name: Field of the class.
+        value: Any value; an integer is accepted as a float, a list as a tuple.
 
     Raises:
-        UserError: naming the dotted field, what it must be, what came, and the nearest choice.
+        UserError: The value is invalid. The message names the dotted field, what it accepts, the
+            value, and the nearest choice.
     """
     hint = field_types(cls)[name]
-    metadata = next(f.metadata for f in dataclasses.fields(cls) if f.name == name)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    hints = ""
-    if typing.get_origin(hint) is Literal:
-        fits = value in typing.get_args(hint)
-        hints = nearest(str(value), typing.get_args(hint))
-    elif typing.get_origin(hint) is tuple:
+    choices, bounds = _limits(cls, name)
+    if typing.get_origin(hint) is tuple:
         fits = isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
-        value = tuple(value) if fits else value
-    elif hint is float:
-        fits = is_number and math.isfinite(value)
-        value = float(value) if fits else value
-    elif hint is int:
-        fits = isinstance(value, int) and is_number
+    elif choices:
+        fits = value in choices
+    elif hint in (int, float):
+        kinds = (int,) if hint is int else (int, float)
+        fits = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+        fits = fits and all(_BOUNDS[word](value, bound) for word, bound in bounds.items())
     else:
         fits = isinstance(value, hint)
-    if fits and metadata:
-        fits = (
-            value >= metadata.get("at least", value)
-            and value <= metadata.get("at most", value)
-            and ("above" not in metadata or value > metadata["above"])
-            and ("below" not in metadata or value < metadata["below"])
-        )
     if not fits:
-        dotted = f"{cls.section}.{name}" if cls.section else name
-        raise UserError(f"{dotted} must be {expectation(cls, name)}, not {value!r}{hints}")
-    return value
+        raise UserError(
+            f"{dotted_name(cls, name)} must be {expectation(cls, name)}, not {value!r}"
+            f"{nearest(str(value), choices)}"
+        )
+    if hint is float:
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from visem_tf.config.registry import loss_names
+from visem_tf.config.registry import LOSSES
 
 
 class Loss(Protocol):
@@ -38,8 +38,8 @@ def get_loss(name: str) -> Loss:
     Raises:
       ValueError: there is no such loss.
     """
-    if name not in loss_names():
-        raise ValueError(f"loss must be one of {', '.join(loss_names())}, not {name!r}")
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}")
     loss: Loss = importlib.import_module(f"{__name__}.{name}").loss
     return loss
 

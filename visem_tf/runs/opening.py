@@ -6,11 +6,12 @@ import sys
 import tensorflow as tf
 
 from visem_tf.config import Config
+from visem_tf.config.recorded import affects_training
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.loading import load_configured
 from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
-from visem_tf.runs.run_directory import RunDirectory, matters, versions
+from visem_tf.runs.run_directory import RunDirectory, versions
 from visem_tf.runtime.devices import make_strategy, set_seed, use_threads
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.startup import run_first_operation
@@ -96,7 +97,7 @@ def _check_workers(
     check_workers_agree(
         strategy,
         {
-            **{name: str(value) for name, value in config.flat() if matters(name)},
+            **{name: str(value) for name, value in config.flat() if affects_training(name)},
             **{f"the version of {name}": str(found) for name, found in versions().items()},
             "the data set's files": data.fingerprint,
             "--run-dir (all workers must see one folder)": seen,

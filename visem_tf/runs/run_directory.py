@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from visem_tf.config import Config, differences
+from visem_tf.config.recorded import affects_training
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import as_path, reason_of
@@ -24,36 +25,6 @@ PACKAGES = (
     "keras-cv",
     "numpy",
 )
-
-HARMLESS = (
-    "run_dir",
-    "cache_dir",
-    "data_dir",
-    "preset",
-    "stages",
-    "strict",
-    "compute.threads",
-    "compute.save_seconds",
-)
-"""Fields that change no result. Other data in `data_dir` are told by their fingerprint; a picture
-that `strict` refuses ends the command."""
-
-SEARCH = tuple(
-    f"generate.{name}"
-    for name in (
-        "beam_size",
-        "max_length",
-        "length_normalisation",
-        "allow_unknown",
-        "block_ngrams",
-        "ensemble",
-    )
-)
-"""Fields that change no model: how it is searched for sentences."""
-
-HARMLESS_SECTIONS = ("evaluate", "report", "distribute")
-"""Sections that change no model: how it is evaluated and shown, and on how many devices it was
-trained."""
 
 RESULTS = (
     "vocabulary.txt",
@@ -154,7 +125,7 @@ class RunDirectory:
         if recorded is None:
             write_atomically(self.path / "config.json", config.to_json(versions=versions()))
             return
-        changed = [name for name in differences(recorded, config) if matters(name)]
+        changed = [name for name in differences(recorded, config) if affects_training(name)]
         if changed:
             before, now = dict(recorded.flat()), dict(config.flat())
             shown = ", ".join(f"{n} ({before[n]!r}, now {now[n]!r})" for n in changed)
@@ -240,11 +211,6 @@ class RunDirectory:
 
     def _write(self, state: dict[str, Any]) -> None:
         write_atomically(self.path / "state.json", json.dumps(state, indent=2) + "\n")
-
-
-def matters(name: str) -> bool:
-    """Returns whether a dotted field can change what the models of a run become."""
-    return name not in (*HARMLESS, *SEARCH) and name.partition(".")[0] not in HARMLESS_SECTIONS
 
 
 def versions() -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from visem_tf.config.registry import score_names
+from visem_tf.config.registry import SCORES
 
 
 class Products(NamedTuple):
@@ -57,8 +57,8 @@ def get_score(name: str) -> Score:
         >>> get_score("best_region").mean
         False
     """
-    if name not in score_names():
-        raise ValueError(f"score must be one of {', '.join(score_names())}, not {name!r}")
+    if name not in SCORES:
+        raise ValueError(f"score must be one of {', '.join(SCORES)}, not {name!r}")
     score = importlib.import_module(f"{__name__}.{name}").SCORE
     assert isinstance(score, Score)
     return score

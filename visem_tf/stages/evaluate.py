@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from visem_tf.config import Config
+from visem_tf.config.recorded import SEARCH_FIELDS
 from visem_tf.metrics.bootstrap import intervals
 from visem_tf.metrics.caption_tokens import java_reason
 from visem_tf.metrics.captions import CaptionScorer
@@ -23,7 +24,6 @@ from visem_tf.metrics.ranking import chance_ranking, fold_metrics, ranking_summa
 from visem_tf.report.markdown import score_sheet
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
-from visem_tf.runs.run_directory import SEARCH
 from visem_tf.runs.scoring import Scorer, sentence_token_ids
 from visem_tf.runtime.files import write_atomically
 from visem_tf.stages.evaluate_captions import Experiment, evaluate_captions
@@ -90,7 +90,7 @@ def run(context: Context) -> dict[str, Any]:
 def asked_for(config: Config) -> dict[str, Any]:
     """What of a configuration decides what a finished run's figures are."""
     fields = dict(config.flat())
-    return {"evaluate": config.evaluate.to_dict(), "search": {n: fields[n] for n in SEARCH}}
+    return {"evaluate": config.evaluate.to_dict(), "search": {n: fields[n] for n in SEARCH_FIELDS}}
 
 
 def finished_metrics(context: Context) -> dict[str, Any] | None:

@@ -5,10 +5,10 @@ import sys
 from typing import Any
 
 from visem_tf.config import Config, differences
+from visem_tf.config.recorded import SEARCH_FIELDS, current_fields
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
 from visem_tf.runs.context import Context
-from visem_tf.runs.run_directory import SEARCH
 from visem_tf.runs.trained import TrainedRun
 
 
@@ -33,5 +33,7 @@ def is_outdated(context: Context) -> bool:
     path = context.run / "saved_model" / "1" / "export.json"
     if not path.is_file():
         return False
-    recorded = Config().updated(json.loads(path.read_text(encoding="utf-8"))["config"])
-    return any(name in SEARCH for name in differences(recorded, context.config))
+    recorded = Config().updated(
+        current_fields(json.loads(path.read_text(encoding="utf-8"))["config"])
+    )
+    return any(name in SEARCH_FIELDS for name in differences(recorded, context.config))

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.config.registry import cell_names
+from visem_tf.config.registry import CELLS
 
 Memory = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, tf.Tensor, Memory], tuple[tf.Tensor, Memory]]
@@ -63,8 +63,8 @@ def get_cell(name: str) -> Cell:
         >>> get_cell("lstm").gates
         4
     """
-    if name not in cell_names():
-        raise ValueError(f"cell must be one of {', '.join(cell_names())}, got {name!r}")
+    if name not in CELLS:
+        raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {name!r}")
     cell = importlib.import_module(f"{__name__}.{name}").CELL
     assert isinstance(cell, Cell)
     return cell

@@ -1,11 +1,19 @@
 import dataclasses
 import json
+import typing
 
 import docstring_parser
 import pytest
 
 from visem_tf.config import STAGES, AlignConfig, Config, DistributeConfig, differences
 from visem_tf.config.presets import PRESETS, preset
+from visem_tf.config.recorded import (
+    EXPORT_FIELDS,
+    RETIRED_FIELDS,
+    SEARCH_FIELDS,
+    UNRELATED_FIELDS,
+    UNTRAINED_SECTIONS,
+)
 from visem_tf.config.settings import Settings, field_types
 from visem_tf.errors import UserError
 
@@ -68,6 +76,11 @@ def test_configurations_are_frozen():
         ({"sead": 3}, "unknown field sead; did you mean seed?"),
         ({"seed.x": 3}, "unknown field seed.x"),
         ({"zzzzqqqq": 3}, "unknown field zzzzqqqq"),
+        (
+            {"generate": {"sampled_words": 8}},
+            "this version no longer has this field; only 0 can be",
+        ),
+        ({"align.bucket_batches": 2}, "align.bucket_batches is 2, but this version no longer has"),
         ({"align": 3}, "align must be an object of fields, not 3"),
         ({"align.batch_size": 1}, "align.batch_size must be an integer, at least 2, not 1"),
         ({"align.batch_size": 2.5}, "align.batch_size must be an integer, at least 2, not 2.5"),
@@ -83,7 +96,7 @@ def test_configurations_are_frozen():
             {"align.optimizer": "adm"},
             "one of adam, adamw, rmsprop, sgd, not 'adm'; did you mean adam?",
         ),
-        ({"data_dir": 3}, "data_dir must be a text, not 3"),
+        ({"data_dir": 3}, "data_dir must be a string, not 3"),
         ({"stages": "align"}, "stages must be a list of names, not 'align'"),
         ({"stages": ["algin"]}, "not 'algin'; did you mean align?"),
         ({"stages": []}, "stages must name at least one of features, align"),
@@ -96,25 +109,25 @@ def test_configurations_are_frozen():
         ),
         (
             {"align": {"score": "attention", "margin": 2}},
-            "align.margin 2 can never be met, for align.score attention lies between -1 and 1",
+            "can never be reached, because align.score attention lies between -1 and 1",
         ),
-        ({"align.hinge_warmup_epochs": 1}, "comes before align.loss hinge_max, not hinge_sum"),
+        ({"align.hinge_warmup_epochs": 1}, "precedes align.loss hinge_max, not hinge_sum"),
         ({"generate.cell": "lstmm"}, "one of gru, lstm, rnn, not 'lstmm'; did you mean lstm?"),
         ({"generate.model": "atention"}, "not 'atention'; did you mean attention?"),
         (
             {"generate.attend_to": "embeddings"},
-            "generate.attend_to 'embeddings' is of attention over regions, which generate.model "
-            "mrnn does not have; choose generate.model attention",
+            "'embeddings' applies to attention over regions, which generate.model mrnn does not "
+            "have; choose generate.model attention",
         ),
-        ({"generate.doubly_stochastic": 1}, "generate.doubly_stochastic 1.0 is of attention"),
-        ({"generate.deep_output": True}, "generate.deep_output True is of attention"),
+        ({"generate.doubly_stochastic": 1}, "generate.doubly_stochastic 1.0 applies to attention"),
+        ({"generate.deep_output": True}, "generate.deep_output True applies to attention"),
         (
             {"generate": {"model": "attention", "full_frame": False}},
             "generate.full_frame false leaves out",
         ),
         (
             {"generate": {"cider_epochs": 1, "full_frame": False}},
-            "generate.cider_epochs is for the generator of whole-picture sentences",
+            "generate.cider_epochs 1 applies to the generator of whole-image sentences",
         ),
         ({"distribute": {"strategy": "none", "replicas": 2}}, "choose auto or mirrored"),
     ],
@@ -154,3 +167,23 @@ def test_differences_are_dotted():
     changed = Config().updated({"seed": 1, "align.margin": 2.0, "generate.epochs": 1})
     assert differences(Config(), changed) == ["seed", "align.margin", "generate.epochs"]
     assert differences(changed, changed) == []
+
+
+def test_configurations_of_earlier_versions_are_read():
+    recorded = Config().to_dict()
+    for name, default in RETIRED_FIELDS.items():
+        section, _, field = name.partition(".")
+        recorded[section][field] = default
+    assert Config.from_json(json.dumps(recorded)) == Config()
+    assert not set(RETIRED_FIELDS) & {name for name, _ in Config().flat()}
+
+
+def test_fields_of_all_lists_exist():
+    names = {name for name, _ in Config().flat()}
+    assert {*UNRELATED_FIELDS, *EXPORT_FIELDS} <= names
+    assert set(UNTRAINED_SECTIONS) <= {name.partition(".")[0] for name in names}
+    assert set(SEARCH_FIELDS) < set(EXPORT_FIELDS)
+
+
+def test_presets_are_choices():
+    assert typing.get_args(field_types(Config)["preset"]) == tuple(PRESETS)

@@ -1,0 +1,114 @@
+"""Configurations that runs recorded: how they are read, and what may differ from them later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from visem_tf.errors import UserError
+
+if TYPE_CHECKING:
+    from visem_tf.config.sections import Config
+
+RETIRED_FIELDS: dict[str, Any] = {
+    "align.bucket_batches": 0,
+    "generate.sampled_words": 0,
+    "generate.scheduled_sampling": 0.0,
+}
+"""Fields that earlier versions had, with their defaults. A recorded configuration may still have
+them, with these values only."""
+
+UNRELATED_FIELDS = frozenset(
+    {
+        "run_dir",  # where files are, not what they contain
+        "cache_dir",
+        "data_dir",  # other data are detected by their fingerprint
+        "preset",  # its fields count, not its name
+        "stages",
+        "strict",  # an unreadable image ends the command, so no result depends on it
+        "compute.threads",
+        "compute.save_seconds",
+        "regions.batch_size",  # speed and memory only
+    }
+)
+"""Fields that change no result."""
+
+SEARCH_FIELDS = (
+    "generate.beam_size",
+    "generate.max_length",
+    "generate.length_normalisation",
+    "generate.allow_unknown",
+    "generate.block_ngrams",
+    "generate.ensemble",
+)
+"""Fields that change how trained generators are searched for sentences, but no trained model."""
+
+UNTRAINED_SECTIONS = ("evaluate", "report", "distribute")
+"""Sections that change no trained model: how it is evaluated and shown, and on how many devices it
+was trained."""
+
+EXPORT_FIELDS = (*SEARCH_FIELDS, "infer.beta", "regions.num_regions")
+"""Fields that an export may set differently from the training. The last two affect training, but
+trained models work with other values."""
+
+
+def affects_training(name: str) -> bool:
+    """Returns whether a dotted field can change the trained models, so that a run must keep it.
+
+    Example:
+        >>> affects_training("align.epochs"), affects_training("evaluate.beam_size")
+        (True, False)
+    """
+    section = name.partition(".")[0]
+    return name not in {*UNRELATED_FIELDS, *SEARCH_FIELDS} and section not in UNTRAINED_SECTIONS
+
+
+def differences(a: Config, b: Config) -> list[str]:
+    """Returns the dotted names of the fields in which two configurations differ."""
+    other = dict(b.flat())
+    return [name for name, value in a.flat() if value != other[name]]
+
+
+def read_fields(text: str) -> dict[str, Any]:
+    """Returns the fields that a JSON text sets, without checking their values.
+
+    Args:
+        text: JSON object, e.g. the content of a run's config.json.
+
+    Raises:
+        UserError: The text is not a JSON object, or sets a retired field.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"a configuration must be valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"a configuration must be a JSON object, not {type(values).__name__}")
+    return current_fields(values)
+
+
+def current_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns recorded fields without those of `RETIRED_FIELDS` and the entry "versions".
+
+    Raises:
+        UserError: A retired field has another value than its default.
+
+    Example:
+        >>> current_fields({"seed": 1, "align": {"bucket_batches": 0, "epochs": 2}, "versions": {}})
+        {'seed': 1, 'align': {'epochs': 2}}
+    """
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and name != "versions":
+            dotted = current_fields({f"{name}.{inner}": v for inner, v in value.items()})
+            kept[name] = {inner.removeprefix(f"{name}."): v for inner, v in dotted.items()}
+        elif name in RETIRED_FIELDS:
+            if value != RETIRED_FIELDS[name]:
+                raise UserError(
+                    f"{name} is {value!r}, but this version no longer has this field; only "
+                    f"{RETIRED_FIELDS[name]!r} can be read"
+                )
+        elif name != "versions":
+            kept[name] = value
+    return kept
