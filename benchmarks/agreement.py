@@ -75,9 +75,7 @@ def main() -> None:
         print(f"{name:8} ours {ours[name]!r:20} by hand {value!r:20} {notes.get(name, '')}")
     cache, vocabulary = open_cache(context, split.name), read_or_build_vocabulary(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
-    scores = Scorer(load_alignment_model(context), cache.num_regions, cache.feature_dim)(
-        cache, token_ids
-    )
+    scores = Scorer(load_alignment_model(context))(cache, token_ids)
     # First unchanged, then rounded so coarsely that most candidates are tied.
     for label, values in (("scores", scores), ("rounded scores", np.round(scores / 5))):
         figures = ranking_metrics(values, split.image_index)

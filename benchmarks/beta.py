@@ -29,11 +29,11 @@ def main() -> None:
     from visem_tf.metrics.phrases import one_box_a_phrase
     from visem_tf.metrics.regions import alignment_accuracy
     from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
+    from visem_tf.runs.grounding import Grounder
     from visem_tf.runs.opening import open_run
     from visem_tf.runs.scoring import sentence_token_ids
     from visem_tf.stages.evaluate_regions import all_regions
     from visem_tf.stages.features import open_cache
-    from visem_tf.stages.infer import align_split
 
     context = open_run(config)
     split, cache = context.data.splits["val"], open_cache(context, "val")
@@ -43,8 +43,9 @@ def main() -> None:
     rows = []
     print(f"{context.data.name}, validation split, {len(split.image_ids)} images")
     print(" beta  words a snippet  whole frame %  word accuracy %  phrase IoU>=0.5 %  pointing %")
+    grounder = Grounder(model, vocabulary, config)
     for beta in BETAS:
-        found = align_split(model, cache, token_ids, split.image_index, config, beta=beta)
+        found = grounder.ground_split(cache, token_ids, split.image_index, beta)
         _, first, last, region = find_segments(found.regions)
         row = [beta, np.mean(last - first + 1), 100 * np.mean(region == 0)]
         if phrases is not None:
@@ -54,7 +55,7 @@ def main() -> None:
                 split.image_index,
                 one_box_a_phrase(phrases),
                 region_mask=regions.region_mask,
-                similarities=found.similarities,
+                similarities=found.scores,
             )
             row += [accuracy[name] for name in ("word_accuracy", "phrase_iou50", "pointing")]
         rows.append(row)

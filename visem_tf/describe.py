@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
 from visem_tf.errors import UserError
@@ -23,7 +21,8 @@ if TYPE_CHECKING:
     from visem_tf.images.decode import PictureError
     from visem_tf.images.prepare import OwnPictures
     from visem_tf.regions.extractor import Regions
-    from visem_tf.runs.grounding import Looker, Query
+    from visem_tf.runs.grounding import Grounder
+    from visem_tf.runs.query import Query
     from visem_tf.runs.trained import TrainedRun
 
 
@@ -98,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     run_first_operation()
     from visem_tf.images.prepare import report_unreadable
-    from visem_tf.runs.grounding import Looker, warn_of
+    from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
@@ -110,11 +109,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             "of whole pictures are all there is",
             file=sys.stderr,
         )
-    looker = query = None
+    query = None
     if options.sentence:
-        looker = Looker(run)
-        query = looker.read(options.sentence)
-        warn_of([query])
+        query = run.grounder.read(options.sentence)
+        print_remarks([query])
     failures: list[PictureError] = []
     writer = Writer(
         as_path(options.picture) if options.picture else None,
@@ -123,10 +121,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         for pictures, regions in _regions(run, config, paths, options, failures):
             descriptions = run.describe(regions)
-            looks: list[dict[str, Any] | None] = [None] * len(descriptions)
-            if looker and query:
-                looks = _looks(looker, query, regions)
-            for each in zip(pictures.paths, pictures.encoded, descriptions, looks, strict=True):
+            grounded: list[dict[str, Any] | None] = [None] * len(descriptions)
+            if query:
+                grounded = _ground(run.grounder, query, regions)
+            for each in zip(pictures.paths, pictures.encoded, descriptions, grounded, strict=True):
                 writer.take(*each)
     finally:  # what was described before a mistake, or Ctrl-C, is not lost
         if options.json:
@@ -183,18 +181,22 @@ def _regions(
             bar.update(len(batch.paths))
 
 
-def _looks(looker: "Looker", query: "Query", regions: "Regions") -> list[dict[str, Any] | None]:
-    """Where the words of a sentence look in each picture of a batch."""
-    from visem_tf.runs.grounding import looks_as_json
+def _ground(
+    grounder: "Grounder", query: "Query", regions: "Regions"
+) -> list[dict[str, Any] | None]:
+    """The score and the regions of the words of a sentence in each image of a batch."""
+    from visem_tf.runs.grounding import grounding_as_json
 
-    embeddings, mask = looker.embed(regions), np.asarray(regions.region_mask)
-    looks = looker.look(embeddings, mask, query)
-    scores = looker.scores(embeddings, mask, query)
+    embeddings = grounder.embed(regions.region_features)
+    scores = grounder.scores(embeddings, regions.region_mask, [query])[:, 0]
+    found = grounder.ground(
+        embeddings, regions.region_mask, regions.boxes, [query] * len(embeddings)
+    )
     return [
         {
             "sentence": query.text,
             "score": round(float(score), 4),
-            **looks_as_json(query, looks.regions[row], looks.similarities[row], regions.boxes[row]),
+            **grounding_as_json(query, found, row),
         }
         for row, score in enumerate(scores)
     ]

@@ -21,7 +21,8 @@ _STORED_AT_A_TIME = 256
 if TYPE_CHECKING:
     from visem_tf.images.decode import PictureError
     from visem_tf.regions.extractor import Regions
-    from visem_tf.runs.grounding import Looker, Query
+    from visem_tf.runs.grounding import Grounder
+    from visem_tf.runs.query import Query
     from visem_tf.runs.trained import TrainedRun
 
 
@@ -75,18 +76,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     run_first_operation()
     from visem_tf.images.prepare import report_unreadable
-    from visem_tf.runs.grounding import Looker, warn_of
+    from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
-    looker = Looker(run)
-    queries = [looker.read(sentence) for sentence in options.sentences]
-    warn_of(queries)
+    queries = [run.grounder.read(sentence) for sentence in options.sentences]
+    print_remarks(queries)
     failures: list[PictureError] = []
     paths, regions = stored_regions(run, paths, failures)
     results = []
     if paths:
-        results = rank(looker, queries, paths, regions, options.top)
+        results = rank(run.grounder, queries, paths, regions, options.top)
         _print(results)
     if options.picture:
         _draw(as_path(options.picture), results)
@@ -159,7 +159,7 @@ def stored_regions(
 
 
 def rank(
-    looker: "Looker",
+    grounder: "Grounder",
     queries: Sequence["Query"],
     paths: Sequence[AnyPath],
     regions: "Regions",
@@ -168,7 +168,7 @@ def rank(
     """Ranks pictures by each sentence.
 
     Args:
-      looker: Scores.
+      grounder: Scores and grounds.
       queries: The sentences.
       paths: I pictures.
       regions: Of the I pictures.
@@ -177,24 +177,25 @@ def rank(
     Returns:
       A result a sentence, in JSON's types: "sentence", "unknown_words", "searched" and "pictures",
       the best first, each with "image", "rank", "score", "words" and "segments" as of
-      `visem_tf.runs.grounding.looks_as_json`.
+      `visem_tf.runs.grounding.grounding_as_json`.
     """
-    from visem_tf.runs.grounding import looks_as_json
+    from visem_tf.runs.grounding import grounding_as_json
 
-    embeddings, mask = looker.embed(regions), np.asarray(regions.region_mask)
+    embeddings, mask = grounder.embed(regions.region_features), regions.region_mask
+    scores = grounder.scores(embeddings, mask, queries)
+    order = np.argsort(-scores, axis=0, kind="stable")[:top]
     results = []
-    for query in queries:
-        scores = looker.scores(embeddings, mask, query)
-        best = np.argsort(-scores, kind="stable")[:top]
-        looks = looker.look(embeddings[best], mask[best], query)
+    for column, query in enumerate(queries):
+        best = order[:, column]
+        found = grounder.ground(
+            embeddings[best], mask[best], regions.boxes[best], [query] * len(best)
+        )
         pictures = [
             {
                 "image": str(paths[position]),
                 "rank": row + 1,
-                "score": round(float(scores[position]), 4),
-                **looks_as_json(
-                    query, looks.regions[row], looks.similarities[row], regions.boxes[position]
-                ),
+                "score": round(float(scores[position, column]), 4),
+                **grounding_as_json(query, found, row),
             }
             for row, position in enumerate(best.tolist())
         ]

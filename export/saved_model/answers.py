@@ -15,8 +15,8 @@ import tensorflow as tf
 from visem_tf.decoding import PictureModel
 from visem_tf.decoding.captioner import search_sentences
 from visem_tf.regions.extractor import Regions
+from visem_tf.runs.grounding import ground_words
 from visem_tf.runs.trained import TrainedRun
-from visem_tf.stages.infer import align_words
 from visem_tf.text import PAD_ID, tokenize
 
 Outputs = dict[str, tf.Tensor]
@@ -152,9 +152,10 @@ class Answers:
         """
         token_ids, tokens = self._token_ids(sentences)
         readable = tf.reduce_any(regions.region_mask, axis=1, keepdims=True)
-        chosen, _, boxes = align_words(
-            self.run.alignment_model,
-            regions.region_features,
+        model = self.run.alignment_model
+        chosen, _, boxes = ground_words(
+            model,
+            model.encode_regions(regions.region_features),
             regions.region_mask | ~readable,
             regions.boxes,
             token_ids,

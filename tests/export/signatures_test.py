@@ -16,8 +16,8 @@ from visem_tf.errors import UserError
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.saved_model.writing import Export
 from visem_tf.regions.extractor import Regions
+from visem_tf.runs.grounding import ground_words
 from visem_tf.runs.trained import TrainedRun
-from visem_tf.stages.infer import align_words
 
 IMAGES = {"image_bytes": ("string", [None])}
 SENTENCES = {"sentences": ("string", [None])}
@@ -189,8 +189,13 @@ def test_scores_and_alignments_are_those_of_python(
     np.testing.assert_array_equal(text["mask"], token_ids != 0)
 
     pairs = TEXTS[1:4]
-    chosen, _, boxes = align_words(
-        model, features, mask, tf.constant(regions.boxes), token_ids[1:4, :3], 0.1
+    chosen, _, boxes = ground_words(
+        model,
+        model.encode_regions(features),
+        mask,
+        tf.constant(regions.boxes),
+        token_ids[1:4, :3],
+        0.1,
     )
     found = served("align", image_bytes=pictures, sentences=pairs)
     np.testing.assert_array_equal(found["regions"], chosen)

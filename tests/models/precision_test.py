@@ -78,7 +78,7 @@ def test_a_model_in_training_ranks_in_16_bits():
     with training_precision("mixed_bfloat16"):
         model = build()
     scores = model(batch)
-    found = Scorer(model, 4, 16)(Cache(), tf.RaggedTensor.from_tensor(batch["token_ids"]))
+    found = Scorer(model)(Cache(), tf.RaggedTensor.from_tensor(batch["token_ids"]))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, scores, rtol=0.02, atol=0.02)
 

@@ -31,12 +31,18 @@ def command(folder):
 @pytest.fixture(scope="module")
 def run_dir(folder, command):
     inferred = []
-    before = joint.align_split
-    joint.align_split = lambda *arguments: inferred.append(before(*arguments)) or inferred[-1]
+    before = joint.Grounder.ground_split
+
+    def ground_split(self, *arguments):
+        inferred.append(before(self, *arguments))
+        return inferred[-1]
+
+    joint.Grounder.ground_split = ground_split
     try:
-        fit.main([*command, "--stages", "features,align,infer,generate,evaluate"])
+        fit.main([*command, "--stages", "features,align"])
     finally:
-        joint.align_split = before
+        joint.Grounder.ground_split = before
+    fit.main([*command, "--stages", "features,align,infer,generate,evaluate"])
     assert len(inferred) == 2  # before the second epoch and the third
     assert (inferred[0].regions != inferred[1].regions).any()
     return folder / "run"

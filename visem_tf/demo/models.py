@@ -19,7 +19,6 @@ from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
 from visem_tf.regions.given_boxes import BoxDescriber
 from visem_tf.report.attention import LookedCaption, looked_caption
 from visem_tf.report.descriptions import chosen_regions, word_probabilities
-from visem_tf.runs.grounding import Looker, Query
 from visem_tf.runs.trained import TrainedRun
 
 _LONGEST_SIDE = 1024
@@ -108,7 +107,7 @@ class DemoModels:
         self._lock = threading.Lock()
         without_proposer = run.config.regions.updated({"proposer": "none"})
         self._boxes = BoxDescriber(RegionExtractor(without_proposer, run.run.tuned_cnn))
-        self._looker = Looker(run) if run.has("align") else None
+        self._grounder = run.grounder if run.has("align") else None
         blank = io.BytesIO()
         Image.new("RGB", (64, 64), "white").save(blank, "PNG")
         picture = self.open(blank.getvalue())  # traces the graphs, before anybody waits for it
@@ -119,7 +118,7 @@ class DemoModels:
     @property
     def can_look(self) -> bool:
         """Whether sentences can be looked for."""
-        return self._looker is not None
+        return self._grounder is not None
 
     @property
     def has_region_generator(self) -> bool:
@@ -143,7 +142,7 @@ class DemoModels:
             found = self._run.extractor.compiled(pixels[tf.newaxis])
             regions = Regions(*(part.numpy() for part in found))
             description = self._run.describe(regions)[0]
-            embeddings = self._looker.embed(regions) if self._looker else None
+            embeddings = self._grounder.embed(regions.region_features) if self._grounder else None
         if embeddings is not None:
             embeddings = embeddings[:, regions.region_mask[0]]
         sureness = word_probabilities(description)
@@ -209,23 +208,24 @@ class DemoModels:
         Raises:
           UserError: The sentence has no word that is known, or the run has no alignment model.
         """
-        if self._looker is None or picture.embeddings is None:
+        if self._grounder is None or picture.embeddings is None:
             raise UserError("the run has no alignment model")
         with self._lock:
-            query: Query = self._looker.read(sentence)
+            query = self._grounder.read(sentence)
             mask = np.ones(picture.embeddings.shape[:2], bool)
-            found = self._looker.look(picture.embeddings, mask, query)
+            boxes = picture.boxes[np.newaxis]
+            found = self._grounder.ground(picture.embeddings, mask, boxes, [query])
         unknown = set(query.unknown)
         return [
             Look(
                 word,
                 word not in unknown,
                 int(region),
-                _edges(picture.boxes[region]),
-                float(found.similarities[0, position, region]),
+                _edges(box),
+                float(score),
             )
-            for position, (word, region) in enumerate(
-                zip(query.words, found.regions[0], strict=True)
+            for word, region, score, box in zip(
+                query.words, *(part[0] for part in found), strict=True
             )
         ], query.remarks()
 

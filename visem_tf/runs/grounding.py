@@ -1,238 +1,264 @@
-"""Sentences that a user types: how well they fit pictures, and which words look where.
+"""From words to regions, for every caller: stages, commands, the demo, the report and the export.
 
-What `search`, `describe --sentence` and the demo have in common. Scores are S_kl of the paper
-(section 3.1.3), the regions of the words those of the chain MRF (3.1.4).
+Words and regions are compared as the trained score compares them (section 3.1.3): by v_i . s_t, or
+by the cosine for scores of vectors of length 1. The chain MRF of section 3.1.4 then chooses a
+region for every word.
 """
 
-import sys
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tqdm
 
 from visem_tf.alignment.mrf import find_segments, smooth_alignment
+from visem_tf.alignment.scores import word_region_similarities
 from visem_tf.alignment.segments import box_as_json, snippet_as_json
-from visem_tf.errors import UserError
-from visem_tf.regions.extractor import Regions
-from visem_tf.runs.trained import TrainedRun
-from visem_tf.runtime.terminal import printable
-from visem_tf.text import PAD_ID, UNK_ID, Vocabulary, tokenize
+from visem_tf.config import Config
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runs.query import Query, read_query
+from visem_tf.runs.scoring import Scorer
+from visem_tf.text import PAD_ID, UNK_ID, Vocabulary
 
-_IMAGES_AT_A_TIME = 100
-
-
-@dataclass(frozen=True)
-class Query:
-    """A sentence, read.
-
-    Attributes:
-      text: As it was typed.
-      words: T words.
-      token_ids: int32 [T].
-      dropped: How many words at its end were too many.
-    """
-
-    text: str
-    words: list[str]
-    token_ids: np.ndarray
-    dropped: int
-
-    @property
-    def unknown(self) -> list[str]:
-        """Words that the training sentences did not have, each once."""
-        pairs = zip(self.words, self.token_ids.tolist(), strict=True)
-        return list(dict.fromkeys(word for word, token_id in pairs if token_id == UNK_ID))
-
-    def remarks(self) -> list[str]:
-        """What the user should know of how the sentence was read."""
-        found = []
-        if self.unknown:
-            were = "was" if len(self.unknown) == 1 else "were"
-            found.append(f"{', '.join(self.unknown)} {were} not among the training words")
-        if self.dropped:
-            found.append(f"only the first {len(self.words)} words are read")
-        return found
+_PAIRS_AT_A_TIME = 200
 
 
-def read_query(text: str, vocabulary: Vocabulary, max_words: int) -> Query:
-    """Reads a sentence.
-
-    Args:
-      text: The sentence.
-      vocabulary: The words of the run.
-      max_words: It is cut after this many.
-
-    Raises:
-      UserError: It has no word, or none that is known.
-
-    Example:
-      >>> vocabulary = Vocabulary.build(["a dog", "a cat"], min_count=1)
-      >>> read_query("A dog, a bird!", vocabulary, 30).unknown
-      ['bird']
-    """
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    tokens = tokenize(tf.constant([text]))
-    words = [word.decode() for word in tokens.to_list()[0]]
-    token_ids = vocabulary.lookup(tokens[:, :max_words]).numpy()[0].astype(np.int32)
-    shown = text if len(text) < 60 else text[:57] + "…"
-    if not words:
-        raise UserError(f"there is no word in the sentence {shown!r}")
-    query = Query(text, words[:max_words], token_ids, max(0, len(words) - max_words))
-    if set(token_ids.tolist()) == {UNK_ID}:
-        raise UserError(
-            f"no word of the sentence {shown!r} was among the training words; "
-            "vocabulary.txt in the run directory lists them"
-        )
-    return query
-
-
-class Looks(NamedTuple):
-    """Where the words of a sentence look, in B pictures.
+class Grounding(NamedTuple):
+    """The region of every word of B sentences, each in its own image.
 
     Attributes:
-      regions: int32 [B, T], the region of every word by the chain MRF.
-      similarities: float32 [B, T, R], v_i . s_t; minus infinity at padded regions.
+        regions: Region of every word, int32 [B, T]; -1 in the padding.
+        scores: v_i . s_t of every word with its region, float32 [B, T]; 0 in the padding.
+        boxes: Box of that region, float32 [B, T, 4], `rel_yxyx`; 0 in the padding.
     """
 
-    regions: np.ndarray
-    similarities: np.ndarray
+    regions: Any
+    scores: Any
+    boxes: Any
 
 
-class Looker:
-    """Compares sentences with pictures by the alignment model of a run.
+def ground_words(
+    model: AlignmentModel,
+    region_embeddings: tf.Tensor,
+    region_mask: tf.Tensor,
+    boxes: tf.Tensor,
+    token_ids: tf.Tensor,
+    beta: float | tf.Tensor,
+) -> Grounding:
+    """Chooses a region for every word of B sentences, each in its own image, in graph.
 
     Args:
-      run: Has an alignment model.
+        model: Model that encodes the words.
+        region_embeddings: Output of `model.encode_regions`, float [B, R, D].
+        region_mask: Boolean tensor [B, R], True for real regions.
+        boxes: Boxes of the regions, float [B, R, 4], `rel_yxyx`.
+        token_ids: Words of the sentences, int32 [B, T], `PAD_ID` after the last word.
+        beta: Reward for neighbouring words that share a region, at least 0.
 
-    Raises:
-      UserError: It has none.
+    Returns:
+        The regions of the words, as tensors.
+    """
+    similarities = word_region_similarities(
+        region_embeddings, model.encode_sentences(token_ids), region_mask, score=model.score
+    )
+    word_mask = tf.not_equal(token_ids, PAD_ID)
+    regions = smooth_alignment(similarities, word_mask, region_mask, beta=beta)
+    chosen = tf.maximum(regions, 0)
+    scores = tf.gather(similarities, chosen, axis=2, batch_dims=2)
+    boxes = tf.gather(boxes, chosen, axis=1, batch_dims=1)
+    return Grounding(
+        regions,
+        tf.where(word_mask, scores, 0.0),
+        tf.where(word_mask[..., tf.newaxis], boxes, 0.0),
+    )
+
+
+def score_texts(
+    model: AlignmentModel, region_embeddings: tf.Tensor, token_ids: tf.Tensor
+) -> tf.Tensor:
+    """How well N texts fit N regions: v_i . s_t, summed over the words of each text.
+
+    Args:
+        model: Model that encodes the words.
+        region_embeddings: Output of `model.encode_regions`, float [N, D].
+        token_ids: Words of the texts, int32 [N, T], `PAD_ID` after the last word.
+
+    Returns:
+        Sums, float [N].
+    """
+    similarities = word_region_similarities(
+        region_embeddings[:, tf.newaxis], model.encode_sentences(token_ids), score=model.score
+    )
+    return tf.reduce_sum(similarities, axis=[1, 2])  # padded words have embedding 0
+
+
+class Grounder:
+    """Scores sentences with images, and finds the region of every word.
+
+    Args:
+        model: Built alignment model; its weights may change between calls.
+        vocabulary: Vocabulary of the run.
+        config: Configuration of the run.
     """
 
-    def __init__(self, run: TrainedRun) -> None:
-        self.model = run.alignment_model
-        self.vocabulary = run.vocabulary
-        self.config = run.config
-        dim = self.model.region_encoder.embedding_dim
-        embeddings = tf.TensorSpec([None, None, dim])
-        mask = tf.TensorSpec([None, None], tf.bool)
-        token_ids = tf.TensorSpec([None, None], tf.int32)
-        self._embed = tf.function(self.model.encode_regions, reduce_retracing=True)
-        self._score = tf.function(
-            self._score_in_graph, input_signature=[embeddings, mask, token_ids]
-        )
-        self._look = tf.function(
-            self._look_in_graph,
-            input_signature=[embeddings, mask, token_ids, tf.TensorSpec([], tf.float32)],
+    def __init__(self, model: AlignmentModel, vocabulary: Vocabulary, config: Config) -> None:
+        self.model = model
+        self.vocabulary = vocabulary
+        self.config = config
+        self.scorer = Scorer(model)
+        self._ground = tf.function(functools.partial(ground_words, model), reduce_retracing=True)
+        self._score_texts = tf.function(
+            functools.partial(score_texts, model), reduce_retracing=True
         )
 
     def read(self, text: str) -> Query:
-        """Reads a sentence, see `read_query`; it may be as long as those of the training."""
+        """Reads a sentence with `read_query`; it is cut at the length of training sentences."""
         return read_query(text, self.vocabulary, self.config.text.max_words)
 
-    def embed(self, regions: Regions) -> np.ndarray:
-        """The embeddings v of the regions of B pictures, float32 [B, R, D]."""
-        features = np.asarray(regions.region_features, np.float32)
-        blocks = [
-            self._embed(tf.constant(features[start : start + _IMAGES_AT_A_TIME])).numpy()
-            for start in range(0, len(features), _IMAGES_AT_A_TIME)
-        ]
-        return np.concatenate(blocks)
+    def embed(self, region_features: np.ndarray) -> np.ndarray:
+        """Embeds regions: CNN features [B, R, F] to v, float [B, R, D]."""
+        return self.scorer.embed(region_features)
 
-    def scores(self, embeddings: np.ndarray, mask: np.ndarray, query: Query) -> np.ndarray:
-        """The score S_kl of every picture with a sentence.
+    def scores(
+        self, embeddings: np.ndarray, mask: np.ndarray, queries: Sequence[Query]
+    ) -> np.ndarray:
+        """Scores every image with every sentence.
 
         Args:
-          embeddings: float [B, R, D], of `embed`.
-          mask: bool [B, R], True = real.
-          query: The sentence.
+            embeddings: Region embeddings of B images, float [B, R, D].
+            mask: Boolean array [B, R], True for real regions.
+            queries: N sentences.
 
         Returns:
-          float32 [B].
+            S_kl of section 3.1.3, float32 [B, N].
         """
-        token_ids = tf.constant(query.token_ids[np.newaxis])
-        blocks = [
-            self._score(
-                tf.constant(embeddings[start : start + _IMAGES_AT_A_TIME]),
-                tf.constant(mask[start : start + _IMAGES_AT_A_TIME]),
-                token_ids,
-            ).numpy()
-            for start in range(0, len(embeddings), _IMAGES_AT_A_TIME)
-        ]
-        return np.concatenate(blocks)[:, 0]
+        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        return self.scorer.of_embeddings(embeddings, mask, words)
 
-    def look(
-        self, embeddings: np.ndarray, mask: np.ndarray, query: Query, beta: float | None = None
-    ) -> Looks:
-        """Finds the region of every word, in each of B pictures.
+    def ground(
+        self,
+        embeddings: np.ndarray,
+        mask: np.ndarray,
+        boxes: np.ndarray,
+        queries: Sequence[Query],
+        beta: float | None = None,
+    ) -> Grounding:
+        """Finds the regions of the words of B sentences, each in its own image.
 
         Args:
-          embeddings: float [B, R, D], of `embed`.
-          mask: bool [B, R], True = real.
-          query: The sentence, of T words.
-          beta: What neighbouring words gain by sharing a region; None: as the run has it.
+            embeddings: Region embeddings of B images, float [B, R, D].
+            mask: Boolean array [B, R], True for real regions.
+            boxes: Boxes of the regions, float [B, R, 4], `rel_yxyx`.
+            queries: B sentences, one an image.
+            beta: Reward for neighbouring words that share a region; None uses `infer.beta`.
+
+        Returns:
+            The regions of the words, as NumPy arrays.
         """
-        beta = self.config.infer.beta if beta is None else beta
-        found = self._look(
-            tf.constant(embeddings),
-            tf.constant(mask),
-            tf.constant(query.token_ids[np.newaxis]),
-            tf.constant(beta, tf.float32),
+        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        images = np.arange(len(queries))
+        return self._in_blocks(
+            lambda rows: (embeddings[rows], mask[rows], boxes[rows]), images, words, beta
         )
-        return Looks(*(part.numpy() for part in found))
 
-    def _score_in_graph(self, embeddings, mask, token_ids):
-        words = self.model.encode_sentences(token_ids)
-        real = tf.not_equal(token_ids, PAD_ID)
-        return self.model.score_embeddings(embeddings, words, mask, real)
+    def ground_split(
+        self,
+        cache: FeatureCache,
+        token_ids: tf.RaggedTensor,
+        image_index: np.ndarray,
+        beta: float | None = None,
+    ) -> Grounding:
+        """Finds the regions of the words of S sentences in the images of a split.
 
-    def _look_in_graph(self, embeddings, mask, token_ids, beta):
-        words = self.model.encode_sentences(token_ids)[0]
-        similarities = tf.einsum("td,brd->btr", words, embeddings)
-        lowest = tf.constant(float("-inf"), similarities.dtype)
-        similarities = tf.where(mask[:, tf.newaxis], similarities, lowest)
-        return smooth_alignment(similarities, None, mask, beta=beta), similarities
+        Args:
+            cache: Regions of the split.
+            token_ids: Words of the sentences, int32 [S, (T)].
+            image_index: Position of the image of every sentence, int [S].
+            beta: Reward for neighbouring words that share a region; None uses `infer.beta`.
+
+        Returns:
+            The regions of the words, as NumPy arrays.
+        """
+
+        def read(positions: np.ndarray) -> tuple[tf.Tensor, np.ndarray, np.ndarray]:
+            regions = cache.gather(positions)
+            features = tf.constant(regions.region_features)
+            return self.scorer.encode_regions(features), regions.region_mask, regions.boxes
+
+        return self._in_blocks(read, image_index, token_ids, beta)
+
+    def fits(self, region_features: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """Scores each region with its own text, see `score_texts`.
+
+        Args:
+            region_features: CNN features of the regions of B images, float [B, R, F].
+            texts: B * R texts.
+
+        Returns:
+            Sums of v_i . s_t over the words, float32 [B, R].
+        """
+        count, num_regions, feature_dim = region_features.shape
+        vectors = tf.reshape(tf.constant(region_features), [-1, 1, feature_dim])
+        words = self.vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID)
+        embeddings = self.scorer.encode_regions(vectors)[:, 0]
+        return self._score_texts(embeddings, words).numpy().reshape(count, num_regions)
+
+    def _in_blocks(self, read, image_index, token_ids, beta) -> Grounding:
+        """Grounds pairs of an image and a sentence, a block at a time."""
+        beta = tf.constant(self.config.infer.beta if beta is None else beta, tf.float32)
+        count, longest = len(image_index), int(token_ids.bounding_shape()[1])
+        found = Grounding(
+            np.full([count, longest], -1, np.int32),
+            np.zeros([count, longest], np.float32),
+            np.zeros([count, longest, 4], np.float32),
+        )
+        with tqdm.tqdm(
+            total=count, desc="align", unit=" sentences", disable=None, leave=False, delay=1
+        ) as bar:
+            for start in range(0, count, _PAIRS_AT_A_TIME):
+                rows = slice(start, start + _PAIRS_AT_A_TIME)
+                block = self._ground(
+                    *map(tf.convert_to_tensor, read(image_index[rows])),
+                    token_ids[rows].to_tensor(PAD_ID),
+                    beta,
+                )
+                for whole, part in zip(found, block, strict=True):
+                    whole[rows, : part.shape[1]] = part
+                bar.update(len(image_index[rows]))
+        return found
 
 
-def looks_as_json(
-    query: Query, regions: np.ndarray, similarities: np.ndarray, boxes: np.ndarray
-) -> dict[str, Any]:
-    """Where the words of a sentence look in one picture, in JSON's types.
+def grounding_as_json(query: Query, grounding: Grounding, row: int) -> dict[str, Any]:
+    """The regions of the words of a sentence in one image, in JSON's types.
 
     Args:
-      query: The sentence, of T words.
-      regions: int [T].
-      similarities: float [T, R].
-      boxes: float [R, 4], `rel_yxyx`.
+        query: The sentence.
+        grounding: Regions of the words of B sentences, as NumPy arrays.
+        row: Position of the sentence among the B.
 
     Returns:
-      "words", a list of each word with its region, box and score (None for an unknown word's
-      `known`), and "segments", the snippets as in `alignments.jsonl`.
+        "words", a list of each word with its region, box and score, and with "known", whether it
+        is in the vocabulary; and "segments", the snippets as in `alignments.jsonl`.
     """
-    scores = similarities[np.arange(len(regions)), regions]
+    regions, scores, boxes = (part[row, : len(query.words)] for part in grounding)
     words = [
         {
             "word": word,
             "known": int(token_id) != UNK_ID,
             "region": int(region),
-            "box": box_as_json(boxes[region]),
+            "box": box_as_json(box),
             "score": round(float(score), 4),
         }
-        for word, token_id, region, score in zip(
-            query.words, query.token_ids, regions, scores, strict=True
+        for word, token_id, region, score, box in zip(
+            query.words, query.token_ids, regions, scores, boxes, strict=True
         )
     ]
     _, first, last, region = find_segments(regions[np.newaxis])
     segments = [
-        snippet_as_json(query.words, a, b, i, boxes[i], np.mean(scores[a : b + 1]))
+        snippet_as_json(query.words, a, b, i, boxes[a], np.mean(scores[a : b + 1]))
         for a, b, i in zip(first, last, region, strict=True)
     ]
     return {"words": words, "segments": segments}
-
-
-def warn_of(queries: Sequence[Query]) -> None:
-    """Prints the remarks on sentences as warnings."""
-    for query in queries:
-        for remark in query.remarks():
-            print(f"visem_tf: warning: {printable(remark)}", file=sys.stderr)

@@ -65,28 +65,19 @@ def score_blocks(
 
 
 class Scorer:
-    """Scores every picture of a split with every sentence, a block at a time.
+    """Scores every image of a split with every sentence, a block at a time.
 
     Args:
-      model: Embeds and scores; its weights may change between calls.
-      num_regions: R of the caches to come.
-      feature_dim: F of the caches to come.
-      whole_frame: Whether the frame, region 0, is all that is looked at.
+        model: Built alignment model; its weights may change between calls.
+        whole_frame: Whether only region 0, the whole frame, of every image is used.
     """
 
-    def __init__(
-        self,
-        model: AlignmentModel,
-        num_regions: int,
-        feature_dim: int,
-        *,
-        whole_frame: bool = False,
-    ) -> None:
+    def __init__(self, model: AlignmentModel, *, whole_frame: bool = False) -> None:
         dim = model.region_encoder.embedding_dim
-        self._num_regions = 1 if whole_frame else num_regions
-        self._encode_regions = tf.function(
-            model.encode_regions,
-            input_signature=[tf.TensorSpec([None, self._num_regions, feature_dim])],
+        features = model.region_encoder.projection.kernel.shape[0]
+        self._used = slice(0, 1) if whole_frame else slice(None)
+        self.encode_regions = tf.function(
+            model.encode_regions, input_signature=[tf.TensorSpec([None, None, features])]
         )
         self._encode_sentences = tf.function(
             model.encode_sentences, input_signature=[tf.TensorSpec([None, None], tf.int32)]
@@ -94,70 +85,88 @@ class Scorer:
         self._score = tf.function(
             model.score_embeddings,
             input_signature=[
-                tf.TensorSpec([None, self._num_regions, dim], model.region_encoder.compute_dtype),
+                tf.TensorSpec([None, None, dim], model.region_encoder.compute_dtype),
                 tf.TensorSpec([None, None, dim], model.sentence_encoder.compute_dtype),
-                tf.TensorSpec([None, self._num_regions], tf.bool),
+                tf.TensorSpec([None, None], tf.bool),
                 tf.TensorSpec([None, None], tf.bool),
             ],
         )
 
     def __call__(self, cache: FeatureCache, token_ids: tf.RaggedTensor) -> np.ndarray:
-        """Scores the I pictures of a cache with S sentences.
+        """Scores the I images of a cache with S sentences.
 
         Args:
-          cache: The pictures' regions.
-          token_ids: int32 [S, (T)].
+            cache: Regions of the images.
+            token_ids: Words of the sentences, int32 [S, (T)].
 
         Returns:
-          float32 [I, S].
+            Scores, float32 [I, S].
         """
         images = [
             (
-                self._encode_regions(tf.constant(regions.region_features[:, : self._num_regions])),
-                tf.constant(regions.region_mask[:, : self._num_regions]),
+                self.encode_regions(tf.constant(regions.region_features[:, self._used])),
+                tf.constant(regions.region_mask[:, self._used]),
             )
             for _, regions in cache.batches(_IMAGES_AT_A_TIME)
         ]
         return self.of_blocks(images, token_ids)
 
+    def embed(self, region_features: np.ndarray) -> np.ndarray:
+        """Embeds regions: CNN features [I, R, F] to v, float [I, R, D]."""
+        features = np.asarray(region_features, np.float32)
+        blocks = [
+            self.encode_regions(tf.constant(features[rows])).numpy()
+            for rows in _slices(len(features), _IMAGES_AT_A_TIME)
+        ]
+        return np.concatenate(blocks)
+
+    def of_embeddings(
+        self, embeddings: np.ndarray, mask: np.ndarray, token_ids: tf.RaggedTensor
+    ) -> np.ndarray:
+        """Scores images whose region embeddings [I, R, D] and mask [I, R] are known."""
+        return self.of_blocks(list(_blocks(embeddings, mask, _IMAGES_AT_A_TIME)), token_ids)
+
     def of_blocks(self, images: Sequence[Block], token_ids: tf.RaggedTensor) -> np.ndarray:
-        """As the call, of pictures whose region embeddings are known, in blocks."""
+        """Scores images whose region embeddings and masks are known, in blocks."""
         count = int(token_ids.shape[0])
         return score_blocks(self._score, images, self._sentences(token_ids, count), count)
 
     def _sentences(self, token_ids: tf.RaggedTensor, count: int) -> Iterable[Block]:
-        for start in range(0, count, _SENTENCES_AT_A_TIME):
-            block = token_ids[start : start + _SENTENCES_AT_A_TIME].to_tensor(PAD_ID)
+        for rows in _slices(count, _SENTENCES_AT_A_TIME):
+            block = token_ids[rows].to_tensor(PAD_ID)
             yield self._encode_sentences(block), tf.not_equal(block, PAD_ID)
 
 
 def score_vectors(vectors: Vectors) -> np.ndarray:
-    """Scores the embeddings of a file as the alignment model scores its own.
+    """Scores the embeddings of a file by the score of section 3.1.3.
 
     Args:
-      vectors: checked, with embeddings or with scores.
+        vectors: Checked contents of the file: embeddings, or scores.
 
     Returns:
-      float [I, S].
+        Scores, float [I, S].
     """
     if vectors.scores is not None:
         return vectors.scores
-    assert vectors.region_embeddings is not None
-    assert vectors.word_embeddings is not None
-    score = tf.function(alignment_scores, reduce_retracing=True)
-
-    def blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Iterable[Block]:
-        assert mask is not None
-        for start in range(0, len(embeddings), size):
-            rows = slice(start, start + size)
-            yield tf.constant(embeddings[rows]), tf.constant(mask[rows])
-
+    regions, words = vectors.region_embeddings, vectors.word_embeddings
+    assert regions is not None
+    assert words is not None
     return score_blocks(
-        score,
-        list(blocks(vectors.region_embeddings, vectors.region_mask, _IMAGES_AT_A_TIME)),
-        blocks(vectors.word_embeddings, vectors.word_mask, _SENTENCES_AT_A_TIME),
-        len(vectors.word_embeddings),
+        tf.function(alignment_scores, reduce_retracing=True),
+        list(_blocks(regions, vectors.region_mask, _IMAGES_AT_A_TIME)),
+        _blocks(words, vectors.word_mask, _SENTENCES_AT_A_TIME),
+        len(words),
     )
+
+
+def _slices(count: int, size: int) -> Iterable[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Iterable[Block]:
+    assert mask is not None
+    for rows in _slices(len(embeddings), size):
+        yield tf.constant(embeddings[rows]), tf.constant(mask[rows])
 
 
 def recalls(scores: np.ndarray, image_index: np.ndarray) -> dict[str, float]:

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from visem_tf.alignment.scores import unit_vectors
 from visem_tf.config import Config
 from visem_tf.datasets import PRECOMPUTED
 from visem_tf.decoding import PictureModel
@@ -19,10 +17,10 @@ from visem_tf.models.saving import load_model
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.runs.generators import checkpoint, read_generator, with_ensemble
+from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.storage import as_path
-from visem_tf.scores import get_score
-from visem_tf.text import PAD_ID, Vocabulary
+from visem_tf.text import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,11 @@ class TrainedRun:
         return load_model(self._existing("align", "align"), AlignmentModel)
 
     @functools.cached_property
+    def grounder(self) -> Grounder:
+        """Scores sentences with images, and finds the regions of their words."""
+        return Grounder(self.alignment_model, self.vocabulary, self.config)
+
+    @functools.cached_property
     def full_frame_generator(self) -> PictureModel:
         """The best generator of whole-picture sentences, with its ensemble if it has one."""
         return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary, self.run)
@@ -122,7 +125,7 @@ class TrainedRun:
         if self.has("generate/regions"):
             texts, flat = self._region_describer(features.reshape(-1, feature_dim))
             text_log_probs = flat.reshape(batch, num_regions)
-            fits = self._fits(features, texts) if self.has("align") else None
+            fits = self.grounder.fits(features, texts) if self.has("align") else None
         described = []
         for row in range(batch):
             real = np.flatnonzero(mask[row])
@@ -139,25 +142,6 @@ class TrainedRun:
                 )
             )
         return described
-
-    def _fits(self, features: np.ndarray, texts: list[str]) -> np.ndarray:
-        """How well B * R texts fit their regions [B, R, F]: float32 [B, R]."""
-        token_ids = self.vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID)
-        return self._fit(tf.constant(features), token_ids).numpy()
-
-    @functools.cached_property
-    def _fit(self) -> tf.types.experimental.PolymorphicFunction:
-        model = self.alignment_model
-
-        @tf.function(reduce_retracing=True)
-        def fit(features: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
-            words, regions = model.encode_sentences(token_ids), model.encode_regions(features)
-            if get_score(model.score).unit:
-                words, regions = unit_vectors(words), unit_vectors(regions)
-            words = tf.reduce_sum(words, axis=1)  # padding is 0
-            return tf.einsum("brd,brd->br", regions, tf.reshape(words, tf.shape(regions)))
-
-        return fit
 
     @functools.cached_property
     def _full_frame_describer(self) -> Describer:

@@ -43,7 +43,7 @@ def run(context: Context) -> dict[str, Any]:
         model = build_alignment_model(config, vocabulary, caches["train"], steps_per_epoch)
         coverage = load_word_vectors(model, config, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
-    scorer = Scorer(model, caches["val"].num_regions, caches["val"].feature_dim)
+    scorer = Scorer(model)
     progress = Progress(
         context.run / "checkpoints" / "align",
         config.align,

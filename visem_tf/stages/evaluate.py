@@ -24,6 +24,7 @@ from visem_tf.metrics.ranking import chance_ranking, fold_metrics, ranking_summa
 from visem_tf.report.markdown import score_sheet
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
+from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import Scorer, sentence_token_ids
 from visem_tf.runtime.files import write_atomically
 from visem_tf.stages.evaluate_captions import Experiment, evaluate_captions
@@ -50,19 +51,19 @@ def run(context: Context) -> dict[str, Any]:
         else None,
     }
     model = load_alignment_model(context)
-    shape = cache.num_regions, cache.feature_dim
     ranking = evaluate_ranking(
-        Scorer(model, *shape)(cache, token_ids), split.image_index, config.evaluate.fold_size
+        Scorer(model)(cache, token_ids), split.image_index, config.evaluate.fold_size
     )
     metrics |= ranking.figures or {}
     # Ours looks at the frame alone here; a model trained so is another run, see `--compare`.
-    scores = Scorer(model, *shape, whole_frame=True)(cache, token_ids)
+    scores = Scorer(model, whole_frame=True)(cache, token_ids)
     frame = evaluate_ranking(scores, split.image_index, config.evaluate.fold_size)
     metrics["ranking_whole_frame"] = (frame.figures or {})["ranking"]
     del scores
+    grounder = Grounder(model, vocabulary, config)
     with CaptionScorer() as scorer:
         captions = evaluate_captions(context, split, cache, vocabulary, scorer)
-        regions = evaluate_regions(context, model, split, cache, token_ids, vocabulary, scorer)
+        regions = evaluate_regions(context, grounder, split, cache, token_ids, vocabulary, scorer)
     metrics["captions"], metrics["regions"] = captions.figures, regions.figures
     metrics["out_of_vocabulary_percent"] = 100.0 * vocabulary.out_of_vocabulary_rate(
         split.sentences

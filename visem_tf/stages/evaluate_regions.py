@@ -12,13 +12,12 @@ from visem_tf.metrics.dense import DenseCaptions, dense_caption_map
 from visem_tf.metrics.evidence import Evidence
 from visem_tf.metrics.phrases import each_against_the_others, one_box_a_phrase
 from visem_tf.metrics.regions import ALIGNMENT_FIGURES, alignment_accuracy, alignment_hits
-from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.context import Context
+from visem_tf.runs.grounding import Grounder
 from visem_tf.stages.evaluate_captions import Experiment
-from visem_tf.stages.infer import align_split
 from visem_tf.stages.nearest import nearest_snippets
 from visem_tf.stages.region_descriptions import TrueRegions, box_features, true_regions
 from visem_tf.text import Vocabulary
@@ -26,7 +25,7 @@ from visem_tf.text import Vocabulary
 
 def evaluate_regions(
     context: Context,
-    model: AlignmentModel,
+    grounder: Grounder,
     split: Split,
     cache: FeatureCache,
     token_ids: tf.RaggedTensor,
@@ -39,7 +38,7 @@ def evaluate_regions(
         return Experiment(None, {"regions": "the data set has no boxes of phrases"}, {})
     if split.regions is not None and not split.regions.has_boxes:
         return Experiment(None, {"regions": "the features have no boxes"}, {})
-    figures, evidence = _alignment(context, model, split, cache, token_ids, phrases)
+    figures, evidence = _alignment(context, grounder, split, cache, token_ids, phrases)
     notes: dict[str, str] = {}
     regions = true_regions(split, phrases)
     for part in (
@@ -66,7 +65,7 @@ def all_regions(cache: FeatureCache) -> Regions:
 
 def _alignment(
     context: Context,
-    model: AlignmentModel,
+    grounder: Grounder,
     split: Split,
     cache: FeatureCache,
     token_ids: tf.RaggedTensor,
@@ -83,8 +82,7 @@ def _alignment(
     for name, (where, beta) in {**chosen, "whole_frame": (frame, 0.0)}.items():
         similarities = None
         if where is None:
-            found = align_split(model, cache, token_ids, image_index, context.config, beta=beta)
-            where, similarities = found.regions, found.similarities
+            where, similarities, _ = grounder.ground_split(cache, token_ids, image_index, beta)
         arguments = (where, regions.boxes, image_index, single)
         options = {"region_mask": regions.region_mask, "similarities": similarities}
         accuracy = alignment_accuracy(*arguments, **options)

@@ -191,7 +191,7 @@ class _Validation:
         regions = config.regions
         self.cache = cache
         self.token_ids = sentence_token_ids(vocabulary, self.split.sentences, config.text.max_words)
-        self.scorer = Scorer(model.alignment, cache.num_regions, cache.feature_dim)
+        self.scorer = Scorer(model.alignment)
         self.pictures = (
             self.split.pictures()
             .map(

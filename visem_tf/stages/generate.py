@@ -27,10 +27,10 @@ from visem_tf.runs.generators import (
     model_of,
     title_of,
 )
+from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.runtime.devices import set_seed
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.infer import align_split
 from visem_tf.stages.self_critical import fine_tune
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, train
@@ -108,9 +108,8 @@ def _snippets(context: Context, split: str, cache: FeatureCache, vocabulary: Voc
     """Snippets with the vectors of their regions, as the alignment model finds them."""
     data, config = context.data.splits[split], context.config
     sentences = sentence_token_ids(vocabulary, data.sentences, config.text.max_words)
-    alignment = align_split(
-        load_alignment_model(context), cache, sentences, data.image_index, config
-    )
+    grounder = Grounder(load_alignment_model(context), vocabulary, config)
+    alignment = grounder.ground_split(cache, sentences, data.image_index)
     sentence, first, last, region = find_segments(alignment.regions)
     starts = sentences.row_splits.numpy()[sentence]
     token_ids = tf.ragged.range(starts + first, starts + last + 1)

@@ -21,11 +21,11 @@ from visem_tf.report.previews import record
 from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import GENERATORS, build_generator
+from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
 from visem_tf.runtime.devices import set_seed
 from visem_tf.stages.align import load_word_vectors
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.infer import align_split
 from visem_tf.text import Vocabulary
 from visem_tf.training.loop import Progress, Validation, train
 from visem_tf.training.optimizers import make_optimizer
@@ -100,7 +100,7 @@ def run(context: Context) -> dict[str, Any]:
             shape=(num_pairs, int(token_ids["train"].bounding_shape()[1])),
         )
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
-    scorer = Scorer(alignment, caches["val"].num_regions, caches["val"].feature_dim)
+    scorer = Scorer(alignment)
     sentences = attention_examples(
         ordered_batches(len(val_split.sentences), config.align.batch_size),
         caches["val"],
@@ -113,12 +113,13 @@ def run(context: Context) -> dict[str, Any]:
         scores = scorer(caches["val"], token_ids["val"])
         return {**recalls(scores, val_split.image_index), **perplexity()}
 
+    grounder = Grounder(alignment, vocabulary, config)
     progress = _JointProgress(
         context,
         validate,
         lambda: (
-            align_split(
-                alignment, caches["train"], token_ids["train"], train_split.image_index, config
+            grounder.ground_split(
+                caches["train"], token_ids["train"], train_split.image_index
             ).regions
         ),
     )

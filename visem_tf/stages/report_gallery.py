@@ -20,8 +20,8 @@ from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import GalleryPicture, align_picture, choose_pictures
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.context import Context
+from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import Scorer, sentence_token_ids
-from visem_tf.stages.infer import align_split
 from visem_tf.stages.word_index import word_embeddings
 from visem_tf.text import PAD_ID, Vocabulary, tokenize
 
@@ -79,14 +79,13 @@ def make_gallery(
     """
     config = context.config
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
-    annotation, search = ranks(
-        Scorer(model, cache.num_regions, cache.feature_dim)(cache, token_ids), split.image_index
-    )
+    annotation, search = ranks(Scorer(model)(cache, token_ids), split.image_index)
     with_sentences = np.unique(split.image_index)
     chosen = choose_pictures(annotation, config.report.pictures, config.seed)
     positions = with_sentences[[position for position, _ in chosen]]
     regions = cache.gather(positions)
-    described = _describe(context, model, vocabulary, regions.region_features)
+    grounder = Grounder(model, vocabulary, config)
+    described = _describe(context, grounder, vocabulary, regions.region_features)
     if described is None:
         absences.append("Descriptions of regions: the region generator has not been trained.")
     jpegs = _small_pictures(split, positions)
@@ -95,7 +94,7 @@ def make_gallery(
         np.flatnonzero(split.image_index == position)[:_SENTENCES_OF_A_PICTURE]
         for position in positions
     ]
-    aligned = _align(context, model, cache, token_ids, split, rows)
+    aligned = _align(context, grounder, cache, token_ids, split, rows)
     written = [captions.get(split.image_ids[position]) for position in positions]
     looked = _looked(context, vocabulary, written, regions)
     pictures = []
@@ -161,7 +160,7 @@ def _sample(sentences: Sequence[str]) -> Sequence[str]:
 
 def _align(
     context: Context,
-    model: AlignmentModel,
+    grounder: Grounder,
     cache: FeatureCache,
     token_ids: tf.RaggedTensor,
     split: Split,
@@ -169,10 +168,9 @@ def _align(
 ) -> list[tuple[list[list[str]], np.ndarray, np.ndarray]]:
     """Of some sentences of each picture: the words, their regions, and their scores with all."""
     flat = np.concatenate(rows)
-    found = align_split(
-        model, cache, tf.gather(token_ids, flat), split.image_index[flat], context.config
-    )
-    similarities = _similarities(model, cache, tf.gather(token_ids, flat), split.image_index[flat])
+    chosen, image_index = tf.gather(token_ids, flat), split.image_index[flat]
+    found = grounder.ground_split(cache, chosen, image_index)
+    similarities = _similarities(grounder.model, cache, chosen, image_index)
     words = tokenize(tf.constant([split.sentences[row] for row in flat]))
     tokens = words[:, : context.config.text.max_words].to_list()
     text = [[word.decode() for word in sentence] for sentence in tokens]
@@ -204,7 +202,7 @@ def _similarities(
 
 def _describe(
     context: Context,
-    model: AlignmentModel,
+    grounder: Grounder,
     vocabulary: Vocabulary,
     region_features: np.ndarray,
 ) -> _Descriptions | None:
@@ -212,13 +210,11 @@ def _describe(
     generator = load_generator(context, "regions")
     if generator is None:
         return None
-    count, num_regions, feature_dim = region_features.shape
+    _, num_regions, feature_dim = region_features.shape
     beam_size = context.config.evaluate.beam_size
     describer = Describer(generator, vocabulary, context.config.generate, beam_size)
     texts, _ = describer(region_features.reshape(-1, feature_dim))
-    words = model.encode_sentences(vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID))
-    meanings = tf.reshape(tf.reduce_sum(words, axis=1), [count, num_regions, -1])
-    worth = tf.reduce_sum(meanings * model.encode_regions(region_features), axis=2).numpy()
+    worth = grounder.fits(region_features, texts)
     by_picture = [texts[start : start + num_regions] for start in range(0, len(texts), num_regions)]
     return _Descriptions(by_picture, worth)
 

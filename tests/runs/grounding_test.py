@@ -1,0 +1,200 @@
+"""Words and regions, against NumPy; and all commands and stages against each other."""
+
+import io
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from untrained import make_run
+
+from visem_tf import describe, search
+from visem_tf.config.registry import score_names
+from visem_tf.export.saved_model.signatures import Signatures
+from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.runs.grounding import Grounding, grounding_as_json
+from visem_tf.runs.opening import open_run
+from visem_tf.runs.query import read_query
+from visem_tf.stages import run_stages
+from visem_tf.text import Vocabulary
+
+SENTENCE = "a red dog runs"
+
+
+@pytest.fixture(scope="module", params=score_names())
+def run(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    changes = {
+        "align.score": request.param,
+        "cache_dir": str(folder / "cache"),
+        "dataset": "sidecar_txt",
+        "data_dir": str(folder / "data"),
+        "stages": ("features", "infer"),
+    }
+    return make_run(folder / "run", "align", "generate/full_frame", **changes)
+
+
+def reference_similarities(v, s, mask, score):
+    """v_i . s_t [B, T, R], or their cosines for the scores that compare vectors of length 1."""
+    if score in ("cosine", "attention"):
+        v, s = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (v, s))
+    return np.where(mask[:, np.newaxis], np.einsum("td,brd->btr", s, v), -np.inf)
+
+
+def reference_score(v, s, score, sharpness):
+    """The score of an image with a sentence, from v [R, D] without padding and s [T, D]."""
+    if score in ("best_region", "fragments"):
+        products = s @ v.T
+        return products.max(axis=1).sum() if score == "best_region" else products.clip(0).sum()
+    v, s = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (v, s))
+    cosines = s @ v.T
+    if score == "cosine":
+        return cosines.max(axis=1).mean()
+    positive = cosines.clip(0)
+    weights = np.exp(sharpness * positive / np.sqrt((positive**2).sum(axis=0) + 1e-8))
+    attended = weights / weights.sum(axis=1, keepdims=True) @ v
+    return np.mean((attended * s).sum(axis=1) / np.linalg.norm(attended, axis=1))
+
+
+def best_chain(similarities, beta):
+    """The largest value of -E of section 3.1.4, over all assignments."""
+    words, regions = similarities.shape
+    return max(
+        sum(similarities[t, a] for t, a in enumerate(chain))
+        + beta * sum(a == b for a, b in itertools.pairwise(chain))
+        for chain in itertools.product(range(regions), repeat=words)
+    )
+
+
+def test_scores_and_regions_agree_with_the_definitions(run):
+    grounder, settings = run.grounder, run.config.align
+    random = np.random.default_rng(0)
+    features = random.uniform(size=(3, 4, FEATURE_DIM)) * random.uniform(0.2, 3, size=(3, 4, 1))
+    features = features.astype(np.float32)
+    mask = np.array([[True] * 4, [True, True, False, False], [True] * 4])
+    boxes = random.uniform(size=(3, 4, 4)).astype(np.float32)
+    queries = [grounder.read(SENTENCE), grounder.read("dog ball")]
+    v = np.asarray(grounder.model.encode_regions(features))
+    embeddings = grounder.embed(features)
+    np.testing.assert_allclose(embeddings, v, rtol=1e-4, atol=1e-5)
+    scores = grounder.scores(embeddings, mask, queries)
+    for column, query in enumerate(queries):
+        s = np.asarray(grounder.model.encode_sentences(query.token_ids[np.newaxis]))[0]
+        for row in range(3):
+            expected = reference_score(v[row][mask[row]], s, settings.score, settings.sharpness)
+            assert scores[row, column] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        similarities = reference_similarities(v, s, mask, settings.score)
+        words = np.arange(len(s))
+        for beta in (0.0, 0.01, 0.7):
+            found = grounder.ground(embeddings, mask, boxes, [query] * 3, beta=beta)
+            for row, chain in enumerate(found.regions):
+                chosen = similarities[row, words, chain]
+                np.testing.assert_allclose(found.scores[row], chosen, rtol=1e-4, atol=1e-5)
+                np.testing.assert_array_equal(found.boxes[row], boxes[row, chain])
+                value = chosen.sum() + beta * np.count_nonzero(chain[1:] == chain[:-1])
+                best = best_chain(similarities[row][:, mask[row]], beta)
+                assert value == pytest.approx(best, abs=1e-4)
+
+
+def test_texts_of_regions_are_scored_by_the_same_similarities(run):
+    random = np.random.default_rng(1)
+    features = random.uniform(size=(2, 2, FEATURE_DIM)).astype(np.float32)
+    texts = ["a dog", "", "red ball runs", "unheard"]
+    found = run.grounder.fits(features, texts)
+    model = run.alignment_model
+    for n, text in enumerate(texts):
+        vector = np.asarray(model.encode_regions(features.reshape(4, 1, -1)))[n]
+        expected = 0.0
+        if text:
+            s = np.asarray(model.encode_sentences(run.vocabulary.encode([text]).to_tensor()))[0]
+            expected = reference_similarities(
+                vector[np.newaxis], s, np.ones([1, 1], bool), model.score
+            ).sum()
+        assert found.flat[n] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_padding_and_the_company_of_other_sentences_change_nothing(run):
+    grounder, random = run.grounder, np.random.default_rng(2)
+    embeddings = random.normal(size=(2, 4, 8)).astype(np.float32)
+    mask, boxes = np.ones([2, 4], bool), random.uniform(size=(2, 4, 4)).astype(np.float32)
+    queries = [grounder.read("dog"), grounder.read(SENTENCE)]
+    together = grounder.ground(embeddings, mask, boxes, queries)
+    alone = grounder.ground(embeddings[:1], mask[:1], boxes[:1], queries[:1])
+    for whole, part in zip(together, alone, strict=True):
+        np.testing.assert_allclose(whole[:1, :1], part, rtol=1e-5)
+    assert (together.regions[0, 1:] == -1).all()
+    assert (together.scores[0, 1:] == 0).all()
+    assert (together.boxes[0, 1:] == 0).all()
+
+
+def test_stage_commands_and_export_choose_the_same_regions(run, tmp_path):
+    random, data = np.random.default_rng(3), Path(run.config.data_dir)
+    data.mkdir()
+    encoded = {}
+    for number in range(10):
+        buffer = io.BytesIO()
+        patches = random.integers(0, 256, [3, 4, 3], dtype=np.uint8)
+        Image.fromarray(patches).resize((64, 64), Image.Resampling.NEAREST).save(buffer, "PNG")
+        encoded[f"{number}.png"] = buffer.getvalue()
+        (data / f"{number}.png").write_bytes(buffer.getvalue())
+        (data / f"{number}.txt").write_text(SENTENCE + "\n")
+    run.run.mark_done("align", 0.0, {})
+    context = open_run(run.config)
+    run_stages(context, progress=lambda line: None)
+    train = context.data.splits["train"]
+    lines = map(json.loads, (run.run / "alignments.jsonl").read_text().splitlines())
+    names = dict(zip(train.image_ids, train.file_names, strict=True))
+    inferred = {Path(names[line["image_id"]]).name: line for line in lines}
+
+    options = ["--run-dir", str(run.run.path), "--cache-dir", run.config.cache_dir]
+    found = tmp_path / "found.json"
+    search.main([*options, "--images", str(data), SENTENCE, "--json", str(found)])
+    searched = {
+        Path(picture["image"]).name: picture
+        for picture in json.loads(found.read_text())[0]["pictures"]
+    }
+    describe.main([*options, str(data), "--sentence", SENTENCE, "--json", str(found)])
+    described = {
+        Path(result["image"]).name: result["looks"] for result in json.loads(found.read_text())
+    }
+    align = Signatures(run, names=["align"]).trace()["align"]
+    assert len(inferred) >= 4
+    exported = align(
+        image_bytes=tf.constant([encoded[name] for name in inferred]),
+        sentences=tf.constant([SENTENCE] * len(inferred)),
+    )
+    for row, (name, line) in enumerate(inferred.items()):
+        assert exported["regions"][row].numpy().tolist() == line["regions"]
+        for answer in (searched[name], described[name]):
+            assert [word["region"] for word in answer["words"]] == line["regions"]
+            assert answer["segments"] == [
+                {**segment, "score": pytest.approx(segment["score"], abs=2e-3)}
+                for segment in line["segments"]
+            ]
+        assert described[name]["score"] == pytest.approx(searched[name]["score"], abs=2e-3)
+
+
+def test_json_names_every_word_and_its_snippet():
+    vocabulary = Vocabulary.build(["a dog runs", "a cat"], min_count=1)
+    query = read_query("a dog runs zebra", vocabulary, 9)
+    regions = np.array([[1, 1, 0, 2]])
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]])
+    grounding = Grounding(regions, np.array([[1, 4, 6, 11]]), boxes[regions])
+    found = grounding_as_json(query, grounding, 0)
+    assert [word["score"] for word in found["words"]] == [1, 4, 6, 11]
+    assert [word["known"] for word in found["words"]] == [True, True, True, False]
+    assert found["segments"] == [
+        {
+            "text": "a dog",
+            "first": 0,
+            "last": 1,
+            "region": 1,
+            "box": [0, 0, 0.5, 0.5],
+            "score": 2.5,
+        },
+        {"text": "runs", "first": 2, "last": 2, "region": 0, "box": [0, 0, 1, 1], "score": 6},
+        {"text": "zebra", "first": 3, "last": 3, "region": 2, "box": [0.5, 0.5, 1, 1], "score": 11},
+    ]

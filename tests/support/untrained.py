@@ -1,0 +1,70 @@
+"""Untrained runs: all files that a finished run leaves, with random weights, made in a second."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from visem_tf.config import Config
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.saving import save_model
+from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.runs.generators import build_generator
+from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runs.trained import TrainedRun
+from visem_tf.text import SPECIAL_WORDS, Vocabulary
+
+WORDS = (*SPECIAL_WORDS, "a", "dog", "naïve", "red", "ball", "runs")
+SETTINGS = {
+    "text": {"max_words": 5},
+    "regions": {
+        "num_regions": 4,
+        "picture_size": 64,
+        "frame_size": 64,
+        "crop_size": 32,
+        "features": "crops",
+    },
+    "infer": {"beta": 0.1},
+    "generate": {
+        "beam_size": 3,
+        "max_length": 6,
+        "hidden_dim": 8,
+        "word_dim": 6,
+        "feature_scale": 10.0,
+        "centre_features": False,
+    },
+}
+
+
+def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> TrainedRun:
+    """Writes the configuration, the vocabulary and the models that `visem_tf.fit` leaves behind.
+
+    Args:
+        folder: The run directory to make.
+        models: Names of models: "align", "generate/full_frame", "generate/regions".
+        seed: Seed of the random weights.
+        changes: Fields of the configuration that differ from `SETTINGS`.
+    """
+    keras.utils.set_random_seed(seed)
+    run = RunDirectory(folder)
+    config = Config(run_dir=str(folder)).updated(SETTINGS).updated(changes)
+    run.claim(config)
+    Vocabulary(WORDS).save(run / "vocabulary.txt")
+    sample = np.zeros([2, FEATURE_DIM], np.float32)
+    for name in models:
+        model: keras.Model
+        if name == "align":
+            words = SentenceEncoder(len(WORDS), 8, 7, word_dim=6)
+            encoder = RegionEncoder(8, feature_scale=10.0)
+            model = AlignmentModel(encoder, words, score=config.align.score)
+            model.build({"region_features": (None, None, FEATURE_DIM), "token_ids": (None, None)})
+        else:
+            kind = name.removeprefix("generate/")
+            model = build_generator(config, kind, Vocabulary(WORDS), sample)
+        path = run / "checkpoints" / name / "best.keras"
+        path.parent.mkdir(parents=True)
+        save_model(model, path)
+    return TrainedRun(folder)
