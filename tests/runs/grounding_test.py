@@ -130,6 +130,14 @@ def test_padding_and_the_company_of_other_sentences_change_nothing(run):
     assert (together.boxes[0, 1:] == 0).all()
 
 
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(name, marks=[] if name == "cosine" else [pytest.mark.slow])
+        for name in score_names()
+    ],
+    indirect=True,
+)
 def test_stage_commands_and_export_choose_the_same_regions(run, tmp_path):
     random, data = np.random.default_rng(3), Path(run.config.data_dir)
     data.mkdir()
