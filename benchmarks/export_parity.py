@@ -24,7 +24,7 @@ from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.writing import texts_of_file
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.regions.extractor import FRAME, Regions, prepare_picture
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 TOGETHER = 32
 CAPTIONS = ("greedy", "beam")

@@ -27,7 +27,7 @@ from visem_tf.export.parity import SessionModel
 from visem_tf.export.samples import sample_pictures
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.images.decode_in_graph import decode_pictures
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 Ask = Callable[[list[bytes]], object]
 

@@ -93,7 +93,7 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
     from visem_tf.export.samples import sample_pictures
     from visem_tf.export.saved_model.serving import docker_command, write_configuration
     from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
-    from visem_tf.runs.trained import TrainedRun
+    from visem_tf.runs.trained_run import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
     check_exportable(run)
@@ -121,7 +121,7 @@ def _tflite(config: Any, options: Any, to: Path) -> None:
     from visem_tf.errors import UserError
     from visem_tf.export.samples import sample_pictures
     from visem_tf.export.tflite.writing import export_tflite
-    from visem_tf.runs.trained import TrainedRun
+    from visem_tf.runs.trained_run import TrainedRun
 
     variants = _names(options.variants)
     for name in variants:

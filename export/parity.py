@@ -10,7 +10,7 @@ from tensorflow.python.util import deprecation
 
 from visem_tf.decoding.captioner import Describer
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 Texts = dict[str, list[list[str]]]
 """Texts by what was asked (`QUESTIONS`), then by picture."""

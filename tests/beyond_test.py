@@ -12,7 +12,7 @@ from visem_tf import evaluate, fit
 from visem_tf.decoding.captioner import word_attention
 from visem_tf.errors import UserError
 from visem_tf.runs.generators import checkpoint
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 TINY = (
     "--preset smoke --regions.picture_size 96 --regions.num_regions 4 --align.epochs 2 "

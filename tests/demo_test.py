@@ -32,7 +32,7 @@ def encoded(seed: int = 0, size: tuple[int, int] = (60, 90), form: str = "PNG") 
 @pytest.fixture(scope="module")
 def models(tiny_run):
     from visem_tf.demo.models import DemoModels
-    from visem_tf.runs.trained import TrainedRun
+    from visem_tf.runs.trained_run import TrainedRun
 
     return DemoModels(TrainedRun(tiny_run.path))
 
@@ -96,7 +96,7 @@ def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_
 ):
     from visem_tf.demo.marks import attention_marks
     from visem_tf.demo.models import DemoModels
-    from visem_tf.runs.trained import TrainedRun
+    from visem_tf.runs.trained_run import TrainedRun
 
     attending = DemoModels(TrainedRun(attending_run.path))
     assert models.has_region_generator and not attending.has_region_generator

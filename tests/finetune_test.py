@@ -11,7 +11,7 @@ from visem_tf import fit
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.tuning import TrainableCNN, load_tuned
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import finetune
 from visem_tf.training.optimizers import TwoRatesAdam
 

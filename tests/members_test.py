@@ -12,7 +12,7 @@ from visem_tf.config import Config
 from visem_tf.decoding import EnsembleModel
 from visem_tf.errors import UserError
 from visem_tf.runs.generators import checkpoint
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 TINY = (
     "--preset smoke --regions.picture_size 96 --regions.num_regions 4 --generate.epochs 2 "

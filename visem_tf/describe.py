@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from visem_tf.regions.extractor import Regions
     from visem_tf.runs.grounding import Grounder
     from visem_tf.runs.query import Query
-    from visem_tf.runs.trained import TrainedRun
+    from visem_tf.runs.trained_run import TrainedRun
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_first_operation()
     from visem_tf.images.prepare import report_unreadable
     from visem_tf.runs.query import print_remarks
-    from visem_tf.runs.trained import TrainedRun
+    from visem_tf.runs.trained_run import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
     if options.boxes:

@@ -92,7 +92,7 @@ def _evaluate_run(
     from visem_tf.runs.opening import open_run
     from visem_tf.runs.run_directory import RunDirectory
     from visem_tf.stages import run_stages
-    from visem_tf.stages.comparing import (
+    from visem_tf.stages.compare_systems import (
         compare_runs,
         evaluate_caption_file,
         evaluate_vectors,
@@ -163,7 +163,7 @@ def _evaluate_files(
     start_tensorflow()
     from visem_tf.report.comparison import comparison_tables
     from visem_tf.report.markdown import table_as_text
-    from visem_tf.stages.comparing import evaluate_caption_file, evaluate_vectors
+    from visem_tf.stages.compare_systems import evaluate_caption_file, evaluate_vectors
 
     metrics: dict[str, Any] = {}
     if captions is not None:

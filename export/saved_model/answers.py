@@ -16,7 +16,7 @@ from visem_tf.decoding import PictureModel
 from visem_tf.decoding.captioner import search_sentences
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import PAD_ID, tokenize
 
 Outputs = dict[str, tf.Tensor]

@@ -4,7 +4,7 @@ Every question about pictures can be asked in three ways. `greedy` takes encoded
 `greedy_from_pixels` takes decoded ones, of any size; and `greedy_from_features` takes the vectors
 that a CNN of one's own made of their regions. The same for the others; `embed_text` takes sentences
 alone. All run wholly in graph, for batches of any size, empty ones too, on the code by which
-`visem_tf.runs.trained.TrainedRun` describes pictures, so that the texts are the same.
+`visem_tf.runs.trained_run.TrainedRun` describes pictures, so that the texts are the same.
 
 Parts that signatures share (decoding pictures, finding regions, searching for words) are functions
 that are traced once. `visem_tf.export.saved_model.answers` has the rest.
@@ -21,7 +21,7 @@ from visem_tf.errors import UserError
 from visem_tf.export.saved_model.answers import Answers
 from visem_tf.images.decode_in_graph import all_readable, decode_pictures
 from visem_tf.regions.extractor import Regions, place_pictures
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 Outputs = dict[str, tf.Tensor]
 

@@ -26,7 +26,7 @@ from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.versions import new_version
 from visem_tf.regions import proposers
 from visem_tf.runs.run_directory import versions
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.files import write_atomically
 
 

@@ -24,7 +24,7 @@ from visem_tf.models.words_in_context import WordsInContext
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.resample import crop_and_resize
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import PAD_ID
 
 Outputs = dict[str, tf.Tensor]

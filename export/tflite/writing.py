@@ -34,7 +34,7 @@ from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.versions import new_version
 from visem_tf.regions.extractor import Regions, prepare_picture
 from visem_tf.runs.run_directory import versions
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.startup import without_noise
 

@@ -13,7 +13,7 @@ from untrained import make_run
 
 from visem_tf.export.parity import SessionModel
 from visem_tf.export.saved_model.writing import Export, export_saved_model
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 
 def encoded(seed: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:

@@ -11,7 +11,7 @@ from visem_tf.errors import UserError
 from visem_tf.export.parity import SessionModel
 from visem_tf.export.saved_model.writing import export_saved_model
 from visem_tf.export.tflite.writing import export_tflite
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 MakeRun = Callable[..., TrainedRun]
 EVERYTHING = {"identical": 3, "texts": 3}

@@ -12,7 +12,7 @@ from visem_tf.export.tflite.writing import export_tflite
 from visem_tf.images.decode import read_picture
 from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.tuning import TrainableCNN
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
 from visem_tf.export.saved_model import writing as saved_model
 from visem_tf.export.saved_model.writing import Export, export_saved_model
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import export as stage
 
 MakeRun = Callable[..., TrainedRun]

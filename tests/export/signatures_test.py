@@ -17,7 +17,7 @@ from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.saved_model.writing import Export
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 IMAGES = {"image_bytes": ("string", [None])}
 SENTENCES = {"sentences": ("string", [None])}

@@ -10,7 +10,7 @@ from visem_tf.export.tflite.writing import convert
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
 TOKEN_IDS = np.array([[4, 5, 6, 7], [8, 0, 0, 0], [9, 5, 4, 0]], np.int32)

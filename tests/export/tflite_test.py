@@ -24,7 +24,7 @@ from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.writing import TfliteExport, convert, export_tflite
 from visem_tf.regions.extractor import prepare_picture
 from visem_tf.regions.resample import triangle_weights
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "describe_with_litert.py"

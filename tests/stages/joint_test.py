@@ -8,7 +8,7 @@ import pytest
 
 from visem_tf import fit
 from visem_tf.errors import UserError
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import joint
 
 TINY = (

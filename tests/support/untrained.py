@@ -14,7 +14,7 @@ from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.runs.generators import build_generator
 from visem_tf.runs.run_directory import RunDirectory
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 WORDS = (*SPECIAL_WORDS, "a", "dog", "naïve", "red", "ball", "runs")

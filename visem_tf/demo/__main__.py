@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run_first_operation()
         from visem_tf.demo.models import DemoModels
         from visem_tf.demo.page import make_app
-        from visem_tf.runs.trained import TrainedRun
+        from visem_tf.runs.trained_run import TrainedRun
 
         print("loading the models …", flush=True)
         app = make_app(DemoModels(TrainedRun(config.run_dir, config)))

@@ -19,7 +19,7 @@ from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
 from visem_tf.regions.given_boxes import BoxDescriber
 from visem_tf.report.attention import LookedCaption, looked_caption
 from visem_tf.report.descriptions import chosen_regions, word_probabilities
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 _LONGEST_SIDE = 1024
 

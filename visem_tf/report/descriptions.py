@@ -13,7 +13,7 @@ from visem_tf.images.find import unused_name
 from visem_tf.runtime.storage import AnyPath
 
 if TYPE_CHECKING:
-    from visem_tf.runs.trained import Description
+    from visem_tf.runs.trained_run import Description
 
 
 def chosen_regions(description: Description, count: int = 6) -> list[int]:

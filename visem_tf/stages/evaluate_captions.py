@@ -16,7 +16,7 @@ from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import with_ensemble
 from visem_tf.runs.scoring import sentence_token_ids
-from visem_tf.stages.nearest import nearest_captions
+from visem_tf.stages.nearest_neighbour import nearest_captions
 from visem_tf.text import Vocabulary
 from visem_tf.training.pipeline import attention_examples, caption_examples, ordered_batches
 

@@ -18,8 +18,8 @@ from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.stages.evaluate_captions import Experiment
-from visem_tf.stages.nearest import nearest_snippets
-from visem_tf.stages.region_descriptions import TrueRegions, box_features, true_regions
+from visem_tf.stages.nearest_neighbour import nearest_snippets
+from visem_tf.stages.true_regions import TrueRegions, box_features, true_regions
 from visem_tf.text import Vocabulary
 
 

@@ -9,7 +9,7 @@ from visem_tf.config.recorded import SEARCH_FIELDS, current_fields
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
 from visem_tf.runs.context import Context
-from visem_tf.runs.trained import TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 
 def run(context: Context) -> dict[str, Any]:
