@@ -170,8 +170,8 @@ def test_a_good_data_set_passes_with_its_sums(flickr8k, capsys):
         for s in p.sentences
         for word in s.lower().replace(".", "").replace(",", "").split()
     }
-    assert f"vocabulary: {len(words)} of {len(words)} words stand 1 times" in out
-    assert "pictures: width 224, 224, 224, height 224, 224, 224" in out
+    assert f"vocabulary: {len(words)} of {len(words)} words occur 1 times" in out
+    assert "images: width 224, 224, 224, height 224, 224, 224" in out
 
 
 def test_every_one_of_twenty_damages_is_named(flickr8k, capsys, tmp_path):
@@ -230,7 +230,7 @@ def test_precomputed_features_are_read_in_the_place_of_pictures(tmp_path, capsys
     command = ("--dataset", "precomputed", "--data-dir", folder)
     status, out = run(capsys, *command)
     assert status == 0 and "remark: the features have no boxes" in out
-    assert "read 26 pictures" in out
+    assert "read 26 images" in out
     vectors = np.load(folder / "dev_ims.npy")
     vectors[1, 2, 3] = np.nan
     vectors[2, 0, 0] = 1e6

@@ -2,9 +2,9 @@
 
     python -m visem_tf.convert --dataset flickr8k --data-dir Flickr8k --format scan --to precomp/
 
-- coco: pictures, `captions.json` and boxes of phrases, as `--dataset coco_json` reads them.
-- scan: our features as `{train,dev,test}_ims.npy` with `_caps.txt`, for VSE++ and SCAN.
-- cache: our features with sentences and boxes, as `--dataset precomputed` reads them.
+- coco: images, `captions.json` and boxes of phrases, as `--dataset coco_json` reads them.
+- scan: region features as `{train,dev,test}_ims.npy` with `_caps.txt`, for VSE++ and SCAN.
+- cache: region features with sentences and boxes, as `--dataset precomputed` reads them.
 """
 
 import sys
@@ -14,28 +14,22 @@ from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
 from visem_tf.runtime.startup import start_tensorflow
 
-FORMATS = ("coco", "scan", "cache")
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Converts the data set that the command line names.
 
     Args:
-      argv: The arguments; None takes those of this process.
+        argv: Arguments; None takes those of this process.
 
     Raises:
-      UserError: A mistake of the user.
+        UserError: A mistake of the user.
     """
     parser = make_parser("convert", "Writes a data set or its features for other programs.")
-    parser.add_argument("--to", default="", metavar="DIR", help="the folder to write, new or empty")
+    parser.add_argument("--to", required=True, metavar="DIR", help="a new or empty output folder")
     parser.add_argument(
-        "--format", default="", metavar="FORMAT", help=f"one of {', '.join(FORMATS)}"
+        "--format", required=True, choices=("coco", "scan", "cache"), help="the output format"
     )
     config, options = parse_arguments(parser, argv)
-    if options.format not in FORMATS:
-        raise UserError(f"--format must be one of {', '.join(FORMATS)}, not {options.format!r}")
-    if not options.to:
-        raise UserError("--to is missing; give the folder to write")
     from visem_tf.runtime.storage import as_path
 
     folder = as_path(options.to)
@@ -56,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 write_cache(data.splits[split], cache, folder)
             elif others := write_scan(data.splits[split], cache, folder):
                 print(
-                    f"visem_tf: warning: {others} pictures of {split} do not have five sentences: "
-                    "more were cut, fewer repeated",
+                    f"visem_tf: warning: {others} images of {split} do not have five sentences; "
+                    "further sentences were left out, missing ones repeated",
                     file=sys.stderr,
                 )
-    pictures = sum(len(split.image_ids) for split in data.splits.values())
-    print(f"wrote {pictures:,} pictures as {options.format} to {folder}")
+    count = sum(len(split.image_ids) for split in data.splits.values())
+    print(f"wrote {count:,} images as {options.format} to {folder}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""The one exception that stands for a mistake of the user, not of the program."""
+"""The exception for mistakes of the user."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake of the user: a missing path, an unknown option, an unreadable picture.
+    """A mistake of the user: a missing path, an unknown option, an unreadable image.
 
     The message says in one line what is wrong and what to do. Commands print it without a
-    traceback and end with exit status 2; programming errors are `ValueError` and keep theirs.
+    traceback and end with exit status 2. Mistakes in calls of functions are `ValueError`.
 
     Args:
-        message: what is wrong; what to do.
+        message: What is wrong; what to do.
 
     Example:
         >>> raise UserError("data_dir /data/flickr is missing; give --data-dir")

@@ -1,8 +1,8 @@
-"""Trains and evaluates everything: features, align, infer, generate, evaluate, report, export.
+"""Trains and evaluates all models: features, align, infer, generate, evaluate, report, export.
 
     python -m visem_tf.fit --dataset flickr8k --data-dir Flickr8k --preset paper --run-dir runs/f8k
 
-The same command again goes on where it was interrupted.
+The same command resumes an interrupted run.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from visem_tf.runtime.startup import start_tensorflow
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the stages that the command line asks for.
+    """Runs the stages that the command line names.
 
     Args:
-      argv: The arguments; None takes those of this process.
+        argv: Arguments; None takes those of this process.
 
     Raises:
-      UserError: A mistake of the user.
+        UserError: A mistake of the user.
     """
-    parser = make_parser("fit", "Learns alignments and descriptions from pictures with sentences.")
+    parser = make_parser("fit", "Learns alignments and descriptions from images with sentences.")
     config, _ = parse_arguments(parser, argv)
     start_tensorflow()
     from visem_tf.runs.opening import open_run

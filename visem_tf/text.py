@@ -1,8 +1,8 @@
-"""Sentences to words to token ids and back, all in graph.
+"""From sentences to words to token ids and back, in graph.
 
-The rules of the paper (section 4): lower case, drop characters that are not letters or digits, keep
-the words seen at least 5 times in the training split; others become <unk>. Ids 0 to 3 are fixed:
-<pad>, <start>, <end>, <unk>. A vocabulary file holds one word a line; line number = id.
+The rules of the paper (section 4): lower case, remove characters that are not letters or digits,
+keep the words that occur at least 5 times in the training split; others become <unk>. Ids 0 to 3
+are <pad>, <start>, <end> and <unk>. A vocabulary file holds one word a line; line number = id.
 """
 
 import collections
@@ -25,19 +25,19 @@ _SENTENCES_AT_A_TIME = 10_000
 def tokenize(sentences: tf.Tensor) -> tf.RaggedTensor:
     """Splits sentences into words.
 
-    Text in any script is handled: Unicode is brought into one form (NFKC, case folded; bytes that
-    are not UTF-8 are dropped), then everything but letters, marks, digits and white space is
-    removed, and what remains is split on white space. "don't" becomes "dont".
+    Text in any script is accepted: Unicode is normalised (NFKC, case folded; bytes that are not
+    UTF-8 are removed), then everything but letters, marks, digits and white space is removed, and
+    the rest is split at white space. "don't" becomes "dont".
 
     Args:
-      sentences: string [N].
+        sentences: Texts, string [N].
 
     Returns:
-      Words, ragged string [N, (T)]. A sentence without a letter or digit has none.
+        Words, ragged string [N, (T)]; a sentence without a letter or digit has none.
 
     Example:
-      >>> tokenize(["Two dogs, playing!"]).to_list()
-      [[b'two', b'dogs', b'playing']]
+        >>> tokenize(["Two dogs, playing!"]).to_list()
+        [[b'two', b'dogs', b'playing']]
     """
     sentences = tf.convert_to_tensor(sentences, tf.string)
     text = tf.strings.unicode_transcode(
@@ -50,31 +50,32 @@ def tokenize(sentences: tf.Tensor) -> tf.RaggedTensor:
 
 
 def with_start_and_end(token_ids: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Puts START before and END behind every row; int32 [N, (T)] to [N, (T + 2)]."""
+    """Adds START before and END after every row; int32 [N, (T)] to [N, (T + 2)]."""
     ends = tf.ones([token_ids.nrows(), 1], tf.int32)
     return tf.concat([ends * START_ID, token_ids, ends * END_ID], axis=1)
 
 
 class Vocabulary(tf.Module):
-    """The words a model knows, and their ids.
+    """The words of a model and their ids.
 
-    A `tf.Module`, so that its lookup table is saved with a SavedModel that it is an attribute of.
+    It is a `tf.Module`, so that its lookup table is saved with a SavedModel that has it as an
+    attribute.
 
     Args:
-      words: all words by id; the first four are `SPECIAL_WORDS`.
+        words: All words in the order of their ids; the first four are `SPECIAL_WORDS`.
 
     Raises:
-      ValueError: if `words` does not begin with the special ones, has a word twice, or has one
-        that is empty or contains white space.
+        ValueError: `words` does not begin with `SPECIAL_WORDS`, or has a word that is repeated,
+            empty or contains white space.
 
     Example:
-      >>> vocabulary = Vocabulary.build(["a dog", "a cat", "a dog"], min_count=2)
-      >>> vocabulary.words
-      ('<pad>', '<start>', '<end>', '<unk>', 'a', 'dog')
-      >>> vocabulary.encode(["A cat."]).to_list()
-      [[4, 3]]
-      >>> vocabulary.decode([[1, 4, 5, 2, 0]]).numpy()
-      array([b'a dog'], dtype=object)
+        >>> vocabulary = Vocabulary.build(["a dog", "a cat", "a dog"], min_count=2)
+        >>> vocabulary.words
+        ('<pad>', '<start>', '<end>', '<unk>', 'a', 'dog')
+        >>> vocabulary.encode(["A cat."]).to_list()
+        [[4, 3]]
+        >>> vocabulary.decode([[1, 4, 5, 2, 0]]).numpy()
+        array([b'a dog'], dtype=object)
     """
 
     def __init__(self, words: Iterable[str]):
@@ -85,9 +86,9 @@ class Vocabulary(tf.Module):
         for word, count in collections.Counter(words).items():
             if count > 1:
                 raise ValueError(f"words must be unique, but {word!r} comes {count} times")
-            if not word or word.split() != [word]:
-                raise ValueError(f"words must not be empty or hold white space, as {word!r} does")
-        # Not tracked: TensorFlow would wrap the tuple.
+            if word.split() != [word]:
+                raise ValueError(f"words must not be empty or contain white space, but {word!r} is")
+        # Not tracked, because TensorFlow would wrap the tuple.
         object.__setattr__(self, "_words", words)
         with tf.init_scope():
             self._table = tf.lookup.StaticHashTable(
@@ -99,32 +100,33 @@ class Vocabulary(tf.Module):
 
     @classmethod
     def build(cls, sentences: Iterable[str], min_count: int = 5) -> "Vocabulary":
-        """The vocabulary of the sentences of a training split.
+        """Returns the vocabulary of the sentences of a training split.
 
         Args:
-          sentences: the texts; never those of a validation or test split.
-          min_count: a word is kept if it is seen at least that often.
+            sentences: Texts of the training split only.
+            min_count: How often a word must occur to be kept.
 
         Returns:
-          Words by falling count, equally frequent ones in alphabetical order.
+            Words by decreasing count, equally frequent ones in alphabetical order.
         """
         if min_count < 1:
             raise ValueError(f"min_count must be at least 1, not {min_count!r}")
         counts: collections.Counter[bytes] = collections.Counter()
         for tokens in _tokenized(sentences):
             counts.update(tokens.flat_values.numpy().tolist())
-        kept = ((word.decode(), count) for word, count in counts.items() if count >= min_count)
-        return cls((*SPECIAL_WORDS, *(word for word, _ in sorted(kept, key=_by_falling_count))))
+        kept = ((-count, word.decode()) for word, count in counts.items() if count >= min_count)
+        return cls((*SPECIAL_WORDS, *(word for _, word in sorted(kept))))
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """Reads what `save` wrote.
+        """Reads the file that `save` wrote.
 
         Raises:
-          UserError: if the file cannot be read or is no vocabulary.
+            UserError: The file cannot be read or is not a vocabulary.
         """
         try:
             text = Path(path).read_bytes().decode()
+            return cls(text.removesuffix("\n").split("\n"))
         except OSError as error:
             raise UserError(
                 f"cannot read the vocabulary {path}: {error.strerror or error}; check the path"
@@ -133,55 +135,53 @@ class Vocabulary(tf.Module):
             raise UserError(
                 f"the vocabulary {path} is not UTF-8 text; it must hold one word a line"
             ) from error
-        try:
-            return cls(text.removesuffix("\n").split("\n"))
         except ValueError as error:
             raise UserError(
                 f"{path} is no vocabulary: {error}; it must hold one word a line"
             ) from error
 
     def save(self, path: str | Path) -> None:
-        """Writes one word a line; line number (from 0) = id."""
+        """Writes one word a line; the line number, from 0, is the id."""
         write_atomically(path, "\n".join(self.words) + "\n")
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All words by id."""
+        """All words in the order of their ids."""
         return self._words
 
     def __len__(self) -> int:
         return len(self._words)
 
     def encode(self, sentences: tf.Tensor) -> tf.RaggedTensor:
-        """The token ids of sentences, without START and END.
+        """Returns the token ids of sentences, without START and END.
 
         Args:
-          sentences: string [N].
+            sentences: Texts, string [N].
 
         Returns:
-          Ragged int32 [N, (T)]; `UNK_ID` for words outside the vocabulary.
+            Token ids, ragged int32 [N, (T)]; `UNK_ID` for words outside the vocabulary.
         """
         return self.lookup(tokenize(sentences))
 
     def lookup(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """The ids of words.
+        """Returns the ids of words.
 
         Args:
-          tokens: ragged string [N, (T)], as of `tokenize`.
+            tokens: Words from `tokenize`, ragged string [N, (T)].
 
         Returns:
-          Ragged int32 [N, (T)]; `UNK_ID` for words outside the vocabulary.
+            Token ids, ragged int32 [N, (T)]; `UNK_ID` for words outside the vocabulary.
         """
         return tf.ragged.map_flat_values(self._table.lookup, tokens)
 
     def decode(self, token_ids: tf.Tensor) -> tf.Tensor:
-        """The texts of token ids: the words before the first END, without PAD and START.
+        """Returns the texts of token ids: the words before the first END, without PAD and START.
 
         Args:
-          token_ids: int [..., T].
+            token_ids: Token ids, int [..., T].
 
         Returns:
-          string [...]; words are separated by one blank.
+            Texts, string [...]; words are separated by one space.
         """
         token_ids = tf.convert_to_tensor(token_ids)
         ends = tf.cast(tf.equal(token_ids, END_ID), tf.int32)
@@ -192,22 +192,17 @@ class Vocabulary(tf.Module):
         return tf.strings.strip(text)
 
     def out_of_vocabulary_rate(self, sentences: Iterable[str]) -> float:
-        """The share of the words of `sentences` that are not in the vocabulary (0 of 0 is 0)."""
+        """Returns the share of the words that are not in the vocabulary; 0 without words."""
         words, unknown = 0, 0
         for tokens in _tokenized(sentences):
-            token_ids = self._table.lookup(tokens.flat_values).numpy()
+            token_ids = self.lookup(tokens).flat_values.numpy()
             words += token_ids.size
             unknown += int(np.count_nonzero(token_ids == UNK_ID))
         return unknown / words if words else 0.0
 
 
 def _tokenized(sentences: Iterable[str]) -> Iterator[tf.RaggedTensor]:
-    """The words of many sentences, a large batch at a time."""
+    """Yields the words of many sentences, a large batch at a time."""
     sentences = list(sentences)
     for first in range(0, len(sentences), _SENTENCES_AT_A_TIME):
         yield tokenize(sentences[first : first + _SENTENCES_AT_A_TIME])
-
-
-def _by_falling_count(word_and_count: tuple[str, int]) -> tuple[int, str]:
-    word, count = word_and_count
-    return -count, word

@@ -2,9 +2,9 @@
 
     python -m visem_tf.validate --dataset flickr8k --data-dir Flickr8k
 
-Ends with status 0 where nothing is wrong, with 1 where something is, and with 2 where the command
-itself is mistaken. Nothing is written, but for data sets that are drawn or fetched, which are
-prepared in the cache folder as for `fit`.
+The exit status is 0 if nothing is wrong, 1 if something is wrong with the data, and 2 if the
+command itself is mistaken. Nothing is written, except that data sets that are drawn or downloaded
+are prepared in the cache folder, as for `fit`.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Checks the data set that the command line names.
 
     Args:
-      argv: The arguments; None takes those of this process.
+        argv: Arguments; None takes those of this process.
 
     Raises:
-      UserError: A mistake in the command: no such data set, or no such folder.
-      SystemExit: With status 1, where something is wrong with the data.
+        UserError: A mistake in the command: no such data set, or no such folder.
+        SystemExit: Something is wrong with the data; the status is 1.
     """
     parser = make_parser("validate", "Reads a data set once and lists everything wrong with it.")
-    parser.add_argument("--json", default="", metavar="FILE", help="write all of it here, too")
+    parser.add_argument("--json", default="", metavar="FILE", help="also write the report here")
     config, options = parse_arguments(parser, argv)
     start_tensorflow()
     from visem_tf.datasets.validation import check_dataset
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options=config.data,
         min_count=config.text.min_count,
     )
-    print(as_text(report, config.text.min_count))
+    print_report(report, config.text.min_count)
     if options.json:
         text = json.dumps(dataclasses.asdict(report), indent=1, ensure_ascii=False) + "\n"
         write_atomically(as_path(options.json), text.encode("utf-8", "replace"))
@@ -54,46 +54,50 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1)
 
 
-def as_text(report: "Report", min_count: int) -> str:
-    """What is printed.
+def print_report(report: "Report", min_count: int) -> None:
+    """Prints problems, remarks and statistics.
 
     Args:
-      report: What was found.
-      min_count: How often a word of the vocabulary stands in training, at least.
-
-    Returns:
-      Problems, remarks and sums, in lines.
+        report: Result of the check.
+        min_count: How often a word of the vocabulary occurs in training, at least.
     """
-    lines = [f"problem: {line}" for line in report.problems]
-    lines += [f"remark: {line}" for line in report.remarks]
+    from visem_tf.runtime.terminal import print_table
+
+    for kind, lines in (("problem", report.problems), ("remark", report.remarks)):
+        for line in lines:
+            print(f"{kind}: {line}")
     if report.splits:
-        lines.append(
-            "split  pictures  sentences  a picture     words        boxes  out of vocabulary"
-        )
-    for name, split in report.splits.items():
-        lines.append(
-            f"{name:<6} {split.pictures:>8,}  {split.sentences:>9,}  "
-            f"{_spread(split.sentences_of_a_picture):<12}  {_spread(split.words_of_a_sentence):<11}"
-            f"  {split.phrases:>5,}  {split.out_of_vocabulary_percent:.2f} %"
-        )
+        columns = ["split", "images>", "sentences>", "per image", "words", "boxes>", "unknown>"]
+        rows = [
+            [
+                name,
+                f"{split.pictures:,}",
+                f"{split.sentences:,}",
+                _spread(split.sentences_of_a_picture),
+                _spread(split.words_of_a_sentence),
+                f"{split.phrases:,}",
+                f"{split.out_of_vocabulary_percent:.2f} %",
+            ]
+            for name, split in report.splits.items()
+        ]
+        print_table(columns, rows)
     if report.width and report.height:
-        lines.append(
-            f"pictures: width {_spread(report.width)}, height {_spread(report.height)} "
-            "(least, median, most)"
+        print(
+            f"images: width {_spread(report.width)}, height {_spread(report.height)} "
+            "(minimum, median, maximum)"
         )
     if report.splits:
-        lines.append(
-            f"vocabulary: {report.vocabulary_size:,} of {report.distinct_words:,} words stand "
+        print(
+            f"vocabulary: {report.vocabulary_size:,} of {report.distinct_words:,} words occur "
             f"{min_count} times or more in train"
         )
     if report.seconds:
-        lines.append(
-            f"read {report.pictures_read:,} pictures in {report.seconds:.1f} s, "
+        print(
+            f"read {report.pictures_read:,} images in {report.seconds:.1f} s, "
             f"{report.pictures_read / report.seconds:,.0f} a second"
         )
     count = len(report.problems)
-    lines.append("nothing is wrong" if not count else f"{count} problem{'s' if count > 1 else ''}")
-    return "\n".join(lines)
+    print("nothing is wrong" if not count else f"{count} problem{'s' * (count > 1)}")
 
 
 def _spread(values: tuple[float, float, float]) -> str:

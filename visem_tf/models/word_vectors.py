@@ -1,10 +1,10 @@
-"""Word vectors that others have trained: word2vec's binary format, text of word2vec or GloVe.
+"""Pretrained word vectors (section 3.1.2): word2vec's binary format, text of word2vec or GloVe.
 
-    binary   the line "COUNT DIM", then for each word: the word, a blank, DIM float32, and with some
-             writers a line end
+    binary   the line "COUNT DIM", then for each word: the word, a space, DIM float32, and in some
+             files a line break
     text     a word and DIM numbers in each line; word2vec's text starts with the line "COUNT DIM"
 
-Files have millions of words, so they are read once and only words of the vocabulary are kept.
+Files have millions of words; they are read once, and only words of the vocabulary are kept.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class WordVectors(NamedTuple):
     """Vectors of the words of a vocabulary.
 
     Attributes:
-        matrix: float32 [V, D]; rows of words without a vector are zeros.
-        known: bool [V], which words have one.
+        matrix: Vectors, float32 [V, D]; zeros for words without a vector.
+        known: Boolean array [V], True for words with a vector.
     """
 
     matrix: np.ndarray
@@ -36,7 +36,7 @@ class WordVectors(NamedTuple):
 
     @property
     def coverage_percent(self) -> float:
-        """Share of the words that have a vector, the four special ones not counted."""
+        """Share of the words that have a vector, without the four special words."""
         words = self.known[len(SPECIAL_WORDS) :]
         return 100.0 * float(np.mean(words)) if len(words) else 0.0
 
@@ -44,63 +44,62 @@ class WordVectors(NamedTuple):
 def read_word_vectors(path: str, vocabulary: Vocabulary) -> WordVectors:
     """Reads the vectors of the words of a vocabulary.
 
-    A word of the file is taken as it stands, or else as the tokenizer makes it ("Dog" is "dog"),
-    the first of several; one that becomes several words or none is left out.
+    A word of the vocabulary gets the vector of the same word in the file, or else that of the first
+    word that the tokenizer turns into it ("Dog" becomes "dog").
 
     Args:
-        path: the file, on any storage.
-        vocabulary: whose words are wanted.
+        path: File on any storage.
+        vocabulary: Vocabulary of V words.
 
     Raises:
-        UserError: the file cannot be read, is of another form, or has none of the words.
+        UserError: The file cannot be read, has another format, or has none of the words.
     """
     file = as_path(path)
-    wanted = {
-        word.encode(): token_id
-        for token_id, word in enumerate(vocabulary.words)
-        if token_id >= len(SPECIAL_WORDS)
-    }
-    exact: dict[int, np.ndarray] = {}
-    folded: dict[bytes, np.ndarray] = {}
-    lower = {_folded(word) for word in wanted}
+    ids = {word.encode(): token_id for token_id, word in enumerate(vocabulary.words)}
+    for special in SPECIAL_WORDS:
+        del ids[special.encode()]
+    folded = {_folded(word) for word in ids}
+    candidates: dict[bytes, np.ndarray] = {}
     try:
         for word, vector in _read(file):
-            if word in wanted:
-                exact.setdefault(wanted[word], vector)
-            elif _folded(word) in lower:
-                folded.setdefault(word, vector)
+            if _folded(word) in folded:
+                candidates.setdefault(word, vector)
     except OSError as error:
         raise UserError(f"cannot read the word vectors {file} ({reason_of(error)})") from error
-    _add_folded(exact, folded, wanted)
-    if not exact:
+    found = {ids[word]: vector for word, vector in candidates.items() if word in ids}
+    if candidates:
+        for word, tokens in zip(candidates, tokenize(list(candidates)).to_list(), strict=True):
+            if len(tokens) == 1 and tokens[0] in ids:
+                found.setdefault(ids[tokens[0]], candidates[word])
+    if not found:
         raise UserError(
-            f"{file} has none of the {len(wanted)} words of the vocabulary; give vectors of the "
+            f"{file} has none of the {len(ids)} words of the vocabulary; give vectors of the "
             "language of the sentences"
         )
-    dim = len(next(iter(exact.values())))
+    dim = len(next(iter(found.values())))
     matrix, known = np.zeros((len(vocabulary), dim), np.float32), np.zeros(len(vocabulary), bool)
-    for token_id, vector in exact.items():
+    for token_id, vector in found.items():
         matrix[token_id], known[token_id] = vector, True
     if not np.isfinite(matrix).all():
-        raise UserError(f"{file} holds vectors with what is no number; mend or replace it")
+        raise UserError(f"{file} has vectors that contain NaN or infinity; fix or replace it")
     return WordVectors(matrix, known)
 
 
 def fill_in(vectors: WordVectors, start: np.ndarray) -> np.ndarray:
-    """Puts the vectors in the place of those that training would start from.
+    """Replaces initial word vectors by pretrained ones.
 
-    They are brought to the mean length of the start's, which the encoder's initial values are made
-    for; their directions and relative lengths stay.
+    Pretrained vectors are scaled to the mean length of the initial ones, for which the encoder is
+    initialised; their directions and relative lengths stay.
 
     Args:
-        vectors: of V words.
-        start: float [V, D], kept for words without a vector.
+        vectors: Pretrained vectors of V words.
+        start: Initial vectors, float [V, D], kept for words without a pretrained one.
 
     Returns:
-        float32 [V, D].
+        Array of float32 [V, D].
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: The shapes differ.
     """
     if vectors.matrix.shape != start.shape:
         raise ValueError(f"start must have shape {vectors.matrix.shape}, not {start.shape}")
@@ -111,109 +110,78 @@ def fill_in(vectors: WordVectors, start: np.ndarray) -> np.ndarray:
     return np.where(known, vectors.matrix * scale, start).astype(np.float32)
 
 
+def _folded(word: bytes) -> str:
+    """Returns roughly what the tokenizer makes of a word, to select candidates quickly."""
+    text = word.decode("utf-8", "ignore").casefold()
+    return "".join(character for character in text if character.isalnum())
+
+
 def _read(path: AnyPath) -> Iterator[tuple[bytes, np.ndarray]]:
-    """Yields the words of a file with their vectors, in either form."""
+    """Yields the words of a file with their vectors."""
     with path.open("rb") as file:
         first = file.readline()
-        header = first.split()
-        has_header = len(header) == 2 and all(part.isdigit() for part in header)
-        rest = file.read(_BLOCK)
         if not first.strip():
             raise UserError(f"{path} is empty; give a file of word vectors")
-        if has_header and _is_binary(rest, int(header[1])):
-            yield from _read_binary(path, file, rest, int(header[0]), int(header[1]))
+        header = first.split()
+        has_header = len(header) == 2 and all(part.isdigit() for part in header)
+        if has_header and not _is_line(file.read(_BLOCK).split(b"\n", 1)[0], int(header[1])):
+            file.seek(len(first))
+            yield from _read_binary(path, file, int(header[0]), int(header[1]))
         else:
-            yield from _read_text(path, file, first, rest, has_header)
+            file.seek(len(first) if has_header else 0)
+            yield from _read_text(path, file, first_line=2 if has_header else 1)
 
 
-def _is_binary(start: bytes, dim: int) -> bool:
-    """Whether what follows the header is no line of a word and numbers."""
-    line = start.split(b"\n", 1)[0].rstrip()
-    fields = line.split(b" ")
-    return len(fields) != dim + 1 or any(_number(field) is None for field in fields[1:])
+def _is_line(line: bytes, dim: int) -> bool:
+    """Returns whether a line has the text format: a word and DIM numbers."""
+    fields = line.rstrip().split(b" ")
+    return len(fields) == dim + 1 and all(map(_is_number, fields[1:]))
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False
 
 
 def _read_binary(
-    path: AnyPath, file: Any, start: bytes, count: int, dim: int
+    path: AnyPath, file: Any, count: int, dim: int
 ) -> Iterator[tuple[bytes, np.ndarray]]:
-    buffer, size = start, 4 * dim
-    for number in range(count):
-        while True:
-            blank = buffer.find(b" ", 0, _LONGEST_WORD)
-            if blank >= 0 and len(buffer) >= blank + 1 + size:
-                break
+    buffer, size = b"", 4 * dim
+    for number in range(1, count + 1):
+        space = buffer.find(b" ", 0, _LONGEST_WORD)
+        while space < 0 or len(buffer) < space + 1 + size:
             more = file.read(_BLOCK)
-            if not more or (blank < 0 and len(buffer) > _LONGEST_WORD):
+            if not more or (space < 0 and len(buffer) > _LONGEST_WORD):
                 raise UserError(
-                    f"{path} is cut short or broken: it promises {count} words of {dim} numbers, "
-                    f"and ends in word {number + 1}"
+                    f"{path} is incomplete or damaged: its first line announces {count} words of "
+                    f"{dim} numbers, and it ends in word {number}"
                 )
             buffer += more
-        # Some writers end every vector with a line end, some do not.
-        word = buffer[:blank].lstrip(b"\n")
-        yield word, np.frombuffer(buffer, "<f4", dim, blank + 1).copy()
-        buffer = buffer[blank + 1 + size :]
+            space = buffer.find(b" ", 0, _LONGEST_WORD)
+        word = buffer[:space].lstrip(b"\n")  # some files have a line break after every vector
+        yield word, np.frombuffer(buffer, "<f4", dim, space + 1).copy()
+        buffer = buffer[space + 1 + size :]
 
 
-def _read_text(
-    path: AnyPath, file: Any, first: bytes, start: bytes, has_header: bool
-) -> Iterator[tuple[bytes, np.ndarray]]:
+def _read_text(path: AnyPath, file: Any, first_line: int) -> Iterator[tuple[bytes, np.ndarray]]:
     dim = 0
-    for number, line in enumerate(_lines(file, first + start), start=1):
-        if (number == 1 and has_header) or not line.strip():
+    for number, line in enumerate(file, start=first_line):
+        if not line.strip():
             continue
         fields = line.rstrip().split(b" ")
         if not dim:
-            # A word of GloVe may hold blanks, so the dimension is the longest tail of numbers.
             dim = len(fields) - 1
-            if dim < 2 or any(_number(field) is None for field in fields[1:]):
+            if dim < 2 or not _is_line(line, dim):
                 raise UserError(
-                    f"{path} line {number} is no word with its numbers; give the binary format of "
-                    "word2vec, or text of word2vec or GloVe"
+                    f"{path} line {number} is not a word with its numbers; give the binary format "
+                    "of word2vec, or text of word2vec or GloVe"
                 )
         try:
             vector = np.array(fields[-dim:], np.float32)
         except ValueError as error:
-            raise UserError(f"{path} line {number} is no word with {dim} numbers") from error
+            raise UserError(f"{path} line {number} is not a word with {dim} numbers") from error
         if len(fields) <= dim:
-            raise UserError(f"{path} line {number} has fewer than {dim} numbers; it is cut short")
-        yield b" ".join(fields[:-dim]), vector
-
-
-def _lines(file: Any, start: bytes) -> Iterator[bytes]:
-    rest = start
-    while True:
-        *lines, rest = rest.split(b"\n")
-        yield from lines
-        more = file.read(_BLOCK)
-        if not more:
-            if rest:
-                yield rest
-            return
-        rest += more
-
-
-def _number(field: bytes) -> float | None:
-    try:
-        value = float(field)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _folded(word: bytes) -> str:
-    """Roughly the token of a word; what might be in the vocabulary is tokenized afterwards."""
-    text = word.decode("utf-8", "ignore").casefold()
-    return "".join(sign for sign in text if sign.isalnum())
-
-
-def _add_folded(
-    exact: dict[int, np.ndarray], folded: dict[bytes, np.ndarray], wanted: dict[bytes, int]
-) -> None:
-    """Adds words that are in the vocabulary once the tokenizer has brought them into its form."""
-    words = list(folded)
-    if not words:
-        return
-    for word, tokens in zip(words, tokenize(words).to_list(), strict=True):
-        if len(tokens) == 1 and tokens[0] in wanted:
-            exact.setdefault(wanted[tokens[0]], folded[word])
+            raise UserError(f"{path} line {number} has fewer than {dim} numbers; it is incomplete")
+        yield b" ".join(fields[:-dim]), vector  # words of GloVe may contain spaces

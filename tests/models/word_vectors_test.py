@@ -86,12 +86,15 @@ def test_files_longer_than_a_block_are_read_whole(tmp_path, monkeypatch):
     ("data", "message"),
     [
         (b"", "is empty"),
-        (binary(b"\n")[:-40], "is cut short or broken: it promises 8 words of 7 numbers"),
-        (b"dog 1 2\ncat 1\n", "line 2 (has fewer than|is no word with) 2 numbers"),
-        (b"dog 1 2\ncat 1 two\n", "line 2 is no word with 2 numbers"),
-        (b"just some words here\n", "line 1 is no word with its numbers"),
+        (
+            binary(b"\n")[:-40],
+            "is incomplete or damaged: its first line announces 8 words of 7 numbers",
+        ),
+        (b"dog 1 2\ncat 1\n", "line 2 (has fewer than|is not a word with) 2 numbers"),
+        (b"dog 1 2\ncat 1 two\n", "line 2 is not a word with 2 numbers"),
+        (b"just some words here\n", "line 1 is not a word with its numbers"),
         (b"haus 1 2\nbaum 1 2\n", "has none of the 5 words"),
-        (f"1 {DIM}\n".encode() + b"dog " + np.full(DIM, np.nan, "f4").tobytes(), "no number"),
+        (f"1 {DIM}\n".encode() + b"dog " + np.full(DIM, np.nan, "f4").tobytes(), "NaN or infinity"),
     ],
 )
 def test_broken_files_are_said(tmp_path, data, message):
