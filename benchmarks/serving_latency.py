@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.decoding.captioner import Describer
+from visem_tf.decoding.captioner import Captioner
 from visem_tf.export.parity import SessionModel
 from visem_tf.export.samples import sample_pictures
 from visem_tf.export.tflite.model import TfliteModel
@@ -88,7 +88,7 @@ def report(
 def in_python(run: TrainedRun, beam: bool) -> Ask:
     """Returns the run itself, with the decoding graph of the export."""
     generator, settings = run.full_frame_generator, run.config.generate
-    describe = Describer(generator, run.vocabulary, settings, settings.beam_size if beam else 1)
+    describe = Captioner(generator, run.vocabulary, settings, settings.beam_size if beam else 1)
     decode, frames, _ = graphs(run)
 
     def ask(pictures: list[bytes]) -> list[str]:
@@ -96,7 +96,9 @@ def in_python(run: TrainedRun, beam: bool) -> Ask:
         if not generator.reads_regions:
             return describe(frames(pixels).numpy())[0]
         regions = run.extractor.compiled(pixels)
-        return describe.of_pictures(regions.region_features.numpy(), regions.region_mask.numpy())[0]
+        return describe.describe_images(
+            regions.region_features.numpy(), regions.region_mask.numpy()
+        )[0]
 
     return ask
 
@@ -144,7 +146,7 @@ def parts(run: TrainedRun, pictures: list[bytes]) -> dict[str, Ask]:
     features, mask = regions.region_features.numpy(), regions.region_mask.numpy()
     settings = run.config.generate
     greedy, beam = (
-        Describer(run.full_frame_generator, run.vocabulary, settings, beams)
+        Captioner(run.full_frame_generator, run.vocabulary, settings, beams)
         for beams in (1, settings.beam_size)
     )
     count = regions.boxes.shape[1]
@@ -153,8 +155,8 @@ def parts(run: TrainedRun, pictures: list[bytes]) -> dict[str, Ask]:
         "CNN on the frame": lambda _: frames(pixels),
         "proposals": lambda _: propose(pixels),
         f"CNN on {count} regions": lambda _: describe_boxes(pixels, regions.boxes),
-        "words, greedy": lambda _: greedy.of_pictures(features, mask),
-        f"words, beam {settings.beam_size}": lambda _: beam.of_pictures(features, mask),
+        "words, greedy": lambda _: greedy.describe_images(features, mask),
+        f"words, beam {settings.beam_size}": lambda _: beam.describe_images(features, mask),
     }
 
 

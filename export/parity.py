@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.util import deprecation
 
-from visem_tf.decoding.captioner import Describer
+from visem_tf.decoding.captioner import Captioner
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 
@@ -75,7 +75,7 @@ def texts_in_python(
         beam_size = run.config.generate.beam_size if question.endswith("beam") else 1
         of_regions = question.startswith("describe")
         generator = run.region_generator if of_regions else run.full_frame_generator
-        describe = Describer(generator, run.vocabulary, run.config.generate, beam_size)
+        describe = Captioner(generator, run.vocabulary, run.config.generate, beam_size)
         if of_regions:
             texts, _ = describe(features.reshape(-1, feature_dim))
             said[question] = [
@@ -83,7 +83,7 @@ def texts_in_python(
                 for row in range(batch)
             ]
         else:
-            said[question] = [[text] for text in describe.of_pictures(features, real)[0]]
+            said[question] = [[text] for text in describe.describe_images(features, real)[0]]
     return said
 
 

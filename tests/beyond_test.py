@@ -133,7 +133,7 @@ def test_descriptions_say_what_every_word_looked_at(run_dir):
     Image.fromarray(pixels).save(encoded, "png")
     regions = run.extractor.extract([encoded.getvalue()])
     features, mask = np.asarray(regions.region_features), np.asarray(regions.region_mask)
-    [caption], _ = run._full_frame_describer.of_pictures(features, mask)
+    [caption], _ = run._full_frame_captioner.describe_images(features, mask)
     [attention] = word_attention(
         run.full_frame_generator, run.vocabulary, [caption], features, mask
     )

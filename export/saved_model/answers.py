@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from visem_tf.decoding import PictureModel
+from visem_tf.decoding import CaptioningModel
 from visem_tf.decoding.captioner import search_sentences
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
@@ -176,7 +176,7 @@ class Answers:
             )
         return self._searches[name, beam]
 
-    def _generator(self, name: str) -> PictureModel:
+    def _generator(self, name: str) -> CaptioningModel:
         return self.run.full_frame_generator if name == "full_frame" else self.run.region_generator
 
     def _token_ids(self, sentences: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

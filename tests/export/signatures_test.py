@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.decoding.captioner import Describer
+from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.saved_model.writing import Export
@@ -156,7 +156,7 @@ def test_greedy_texts_are_those_of_python(
     pictures: list[bytes], trained: TrainedRun, served: Ask, regions: Regions
 ):
     def greedily(generator, features) -> tuple:
-        return Describer(generator, trained.vocabulary, trained.config.generate, 1)(features)
+        return Captioner(generator, trained.vocabulary, trained.config.generate, 1)(features)
 
     features = regions.region_features
     texts, log_probs = greedily(trained.full_frame_generator, features[:, 0])

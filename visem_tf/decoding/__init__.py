@@ -1,12 +1,12 @@
-"""From a model that gives the next word to whole sentences: greedy and beam search.
+"""From a model that gives the next word to whole sentences: greedy search, beam search, sampling.
 
-Both are one batched loop in graph, and generic: whatever has `initial_state` and `step` (see
-`visem_tf.decoding.state.StepwiseModel`) can be decoded.
+Each is one batched loop in graph that works with any `StepwiseModel`: whatever has `initial_state`
+and `step`.
 """
 
 from visem_tf.decoding.beam import beam_search
+from visem_tf.decoding.common import CaptioningModel, StepwiseModel
 from visem_tf.decoding.ensemble import EnsembleModel
 from visem_tf.decoding.greedy import greedy_search
-from visem_tf.decoding.state import PictureModel, StepwiseModel
 
-__all__ = ["EnsembleModel", "PictureModel", "StepwiseModel", "beam_search", "greedy_search"]
+__all__ = ["CaptioningModel", "EnsembleModel", "StepwiseModel", "beam_search", "greedy_search"]

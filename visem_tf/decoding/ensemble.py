@@ -1,4 +1,4 @@
-"""Several models that write one sentence together."""
+"""Ensemble of captioning models that write one sentence together."""
 
 import math
 from collections.abc import Sequence
@@ -6,20 +6,20 @@ from typing import Any
 
 import tensorflow as tf
 
-from visem_tf.decoding.state import PictureModel, split_state
+from visem_tf.decoding.common import CaptioningModel, split_state
 from visem_tf.models.picture_state import PictureState
 
 
 class EnsembleModel:
-    """Gives the mean of the probabilities that its members give to a word, at every step.
+    """Model whose word probabilities are the means of those of its members, at every step.
 
-    The members may differ in everything but the vocabulary and the features of a picture.
+    The members may differ in everything but the vocabulary and the region features.
 
     Args:
-      members: generators, or other models of this kind.
+        members: Generators, or other captioning models.
 
     Raises:
-      ValueError: there is no member.
+        ValueError: If `members` is empty.
 
     Example:
         >>> from visem_tf.decoding import greedy_search
@@ -29,40 +29,40 @@ class EnsembleModel:
         (2, 7)
     """
 
-    def __init__(self, members: Sequence[PictureModel]) -> None:
+    def __init__(self, members: Sequence[CaptioningModel]) -> None:
         if not members:
             raise ValueError("members must hold at least one model, got none")
         self.members = list(members)
-        regions_first = sorted(self.members, key=lambda member: not member.reads_regions)
-        self._reader = regions_first[0]  # what it takes, all members take
+        # Members that read one vector also accept regions, so a reader of regions goes first.
+        self._reader = max(self.members, key=lambda member: member.reads_regions)
         self.reads_regions = self._reader.reads_regions
 
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
-        """The regions of pictures if a member reads them, the whole frames otherwise."""
+        """Returns the regions of images if a member reads them, else the whole frames."""
         return self._reader.inputs_of_pictures(region_features, region_mask)
 
     def input_specs(self) -> Any:
-        """The types of what `inputs_of_pictures` gives."""
+        """Returns the `tf.TensorSpec`s of what `inputs_of_pictures` returns."""
         return self._reader.input_specs()
 
     def initial_state(self, image_features: Any) -> PictureState:
-        """The states of all members."""
+        """Returns the initial states of all members."""
         return _joined([member.initial_state(image_features) for member in self.members])
 
     def step(self, token_ids: tf.Tensor, state: PictureState) -> tuple[tf.Tensor, PictureState]:
-        """The log of the mean probability of every word, float [B, V], and the next states."""
+        """Returns the log of the mean probability of every word, [B, V], and the next state."""
         log_probs, states = [], []
         for member, rows, pictures in zip(self.members, *state, strict=True):
-            whole = rows if pictures is None else PictureState(rows, pictures)
-            of_member, after = member.step(token_ids, whole)
-            log_probs.append(tf.cast(of_member, tf.float32))
-            states.append(after)
+            member_state = rows if pictures is None else PictureState(rows, pictures)
+            member_log_probs, next_state = member.step(token_ids, member_state)
+            log_probs.append(tf.cast(member_log_probs, tf.float32))
+            states.append(next_state)
         mean = tf.reduce_logsumexp(tf.stack(log_probs), axis=0) - math.log(len(log_probs))
         return mean, _joined(states)
 
 
 def _joined(states: Sequence[Any]) -> PictureState:
-    """One state of many; a member without a part of its own for pictures has None there."""
+    """Joins the states of the members; `pictures` is None for members without such a part."""
     return PictureState(
         tuple(split_state(state)[0] for state in states),
         tuple(s.pictures if isinstance(s, PictureState) else None for s in states),

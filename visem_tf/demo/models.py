@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.alignment.mrf import find_segments
-from visem_tf.decoding.captioner import Describer
+from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
 from visem_tf.images.decode import read_picture
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
@@ -98,10 +98,10 @@ class DemoModels:
 
     def __init__(self, run: TrainedRun) -> None:
         self._run = run
-        self._crop_describer: Describer | None = None
+        self._crop_captioner: Captioner | None = None
         if not run.has("generate/regions"):
             settings = run.config.generate
-            self._crop_describer = Describer(
+            self._crop_captioner = Captioner(
                 run.full_frame_generator, run.vocabulary, settings, settings.beam_size
             )
         self._lock = threading.Lock()
@@ -123,7 +123,7 @@ class DemoModels:
     @property
     def has_region_generator(self) -> bool:
         """Whether a generator was trained to describe regions."""
-        return self._crop_describer is None
+        return self._crop_captioner is None
 
     def open(self, data: bytes, name: str = "picture") -> OpenPicture:
         """Reads and describes a picture.
@@ -186,8 +186,8 @@ class DemoModels:
         edges = np.array([[top, left, bottom, right]], np.float32)
         with self._lock:
             regions = self._boxes(picture.pixels[tf.newaxis], [edges])
-            if self._crop_describer:
-                texts, log_probs = self._crop_describer(regions.region_features[0, 1:])
+            if self._crop_captioner:
+                texts, log_probs = self._crop_captioner(regions.region_features[0, 1:])
                 text, probability = texts[0], np.exp(log_probs[0] / (len(texts[0].split()) + 1))
             else:
                 description = self._run.describe(regions)[0]

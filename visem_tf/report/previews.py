@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.alignment.mrf import find_segments, smooth_alignment
-from visem_tf.decoding.captioner import Describer
+from visem_tf.decoding.captioner import Captioner
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.tensorboard import AlignedPicture, write_alignment_pictures, write_captions
 from visem_tf.runs.context import Context
@@ -132,7 +132,7 @@ class SentenceWatch(_Watch):
         self._regions = cache.gather(self._images)
         self._name = name
         self._vocabulary = vocabulary
-        self._describer: Describer | None = None
+        self._captioner: Captioner | None = None
         written = split.references()
         self._names = [split.file_names[image] for image in self._images]
         self._references = {
@@ -143,18 +143,18 @@ class SentenceWatch(_Watch):
     def write(self, epoch: int) -> None:
         """Describes greedily."""
         settings = self.context.config.generate
-        if self._describer is None:
-            self._describer = Describer(self.model, self._vocabulary, settings, beam_size=1)
+        if self._captioner is None:
+            self._captioner = Captioner(self.model, self._vocabulary, settings, beam_size=1)
         features, mask = self._regions.region_features, self._regions.region_mask
         if self._name != "regions":
-            texts, _ = self._describer.of_pictures(features, mask)
+            texts, _ = self._captioner.describe_images(features, mask)
             said = dict(zip(self._names, texts, strict=True))
             whose = "" if self._name == "full_frame" else f" of {title_of(self._name)}"
             tag = f"sentences{whose} while training"
             write_captions(self.log_dir, epoch, said, self._references, tag=tag)
             return
         rows, columns = np.nonzero(mask)
-        texts, _ = self._describer(features[rows, columns])
+        texts, _ = self._captioner(features[rows, columns])
         by_picture: dict[str, str] = {}
         for row, name in enumerate(self._names):
             own = [text for text, of in zip(texts, rows, strict=True) if of == row]

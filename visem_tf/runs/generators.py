@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from visem_tf.config import Config, GenerateConfig
-from visem_tf.decoding import EnsembleModel, PictureModel
+from visem_tf.decoding import CaptioningModel, EnsembleModel
 from visem_tf.errors import UserError
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
@@ -149,7 +149,7 @@ def _digest(run: RunDirectory) -> str:
 
 def with_ensemble(
     generator: SentenceGenerator, config: Config, vocabulary: Vocabulary, run: RunDirectory
-) -> PictureModel:
+) -> CaptioningModel:
     """The full-frame generators of this run and of the runs in `generate.ensemble` together.
 
     Args:

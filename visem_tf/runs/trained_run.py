@@ -9,8 +9,8 @@ import numpy as np
 
 from visem_tf.config import Config
 from visem_tf.datasets import PRECOMPUTED
-from visem_tf.decoding import PictureModel
-from visem_tf.decoding.captioner import Describer, word_attention
+from visem_tf.decoding import CaptioningModel
+from visem_tf.decoding.captioner import Captioner, word_attention
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model
@@ -95,12 +95,12 @@ class TrainedRun:
         return Grounder(self.alignment_model, self.vocabulary, self.config)
 
     @functools.cached_property
-    def full_frame_generator(self) -> PictureModel:
+    def full_frame_generator(self) -> CaptioningModel:
         """The best generator of whole-picture sentences, with its ensemble if it has one."""
         return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary, self.run)
 
     @functools.cached_property
-    def region_generator(self) -> PictureModel:
+    def region_generator(self) -> CaptioningModel:
         """The best generator of region snippets."""
         return self._generator("regions")
 
@@ -115,7 +115,7 @@ class TrainedRun:
         """
         features = np.asarray(regions.region_features)
         mask = np.asarray(regions.region_mask)
-        captions, log_probs = self._full_frame_describer.of_pictures(features, mask)
+        captions, log_probs = self._full_frame_captioner.describe_images(features, mask)
         attention = word_attention(
             self.full_frame_generator, self.vocabulary, captions, features, mask
         )
@@ -123,7 +123,7 @@ class TrainedRun:
         texts, text_log_probs = [""] * (batch * num_regions), np.zeros([batch, num_regions])
         fits = None
         if self.has("generate/regions"):
-            texts, flat = self._region_describer(features.reshape(-1, feature_dim))
+            texts, flat = self._region_captioner(features.reshape(-1, feature_dim))
             text_log_probs = flat.reshape(batch, num_regions)
             fits = self.grounder.fits(features, texts) if self.has("align") else None
         described = []
@@ -144,16 +144,16 @@ class TrainedRun:
         return described
 
     @functools.cached_property
-    def _full_frame_describer(self) -> Describer:
-        return self._describer(self.full_frame_generator)
+    def _full_frame_captioner(self) -> Captioner:
+        return self._captioner(self.full_frame_generator)
 
     @functools.cached_property
-    def _region_describer(self) -> Describer:
-        return self._describer(self.region_generator)
+    def _region_captioner(self) -> Captioner:
+        return self._captioner(self.region_generator)
 
-    def _describer(self, generator: PictureModel) -> Describer:
+    def _captioner(self, generator: CaptioningModel) -> Captioner:
         settings = self.config.generate
-        return Describer(generator, self.vocabulary, settings, settings.beam_size)
+        return Captioner(generator, self.vocabulary, settings, settings.beam_size)
 
     def has(self, name: str) -> bool:
         """Whether a model was trained: "align", "generate/full_frame" or "generate/regions"."""

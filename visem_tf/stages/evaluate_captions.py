@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.datasets.caption_dataset import Split
-from visem_tf.decoding.captioner import Describer
+from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.evidence import Evidence
@@ -58,7 +58,7 @@ def evaluate_captions(
     systems: dict[str, dict[str, str]] = {}
     log_probs = np.zeros(0)
     for search, beams in (("greedy", 1), ("beam", beam_size)):
-        texts, log_probs = Describer(model, vocabulary, settings, beams).of_cache(cache)
+        texts, log_probs = Captioner(model, vocabulary, settings, beams).describe_cache(cache)
         systems[search] = dict(zip(split.image_ids, texts, strict=True))
         suffix = "" if search == "beam" else "_greedy"
         write_coco_results(context.run / f"captions_{split.name}{suffix}.json", systems[search])

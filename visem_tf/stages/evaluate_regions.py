@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.datasets.caption_dataset import Phrases, Split
-from visem_tf.decoding.captioner import Describer
+from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.captions import BLEU, CaptionScorer
 from visem_tf.metrics.dense import DenseCaptions, dense_caption_map
 from visem_tf.metrics.evidence import Evidence
@@ -117,7 +117,7 @@ def _descriptions(
         if generator is None:
             notes[f"bleu.{generator_name}"] = "this generator was not trained"
             continue
-        search = Describer(generator, vocabulary, config.generate, config.evaluate.beam_size)
+        search = Captioner(generator, vocabulary, config.generate, config.evaluate.beam_size)
         systems[name] = dict(zip(regions.keys, search(features)[0], strict=True))
     if (context.run / "alignments.jsonl").exists():
         copies = nearest_snippets(context, features)
@@ -164,13 +164,13 @@ def _dense(
     generator = load_generator(context, "regions")
     if generator is None:
         return Experiment({"map": None}, {"map": "the region generator was not trained"}, {})
-    describer = Describer(generator, vocabulary, context.config.generate, 1)
+    captioner = Captioner(generator, vocabulary, context.config.generate, 1)
     regions = all_regions(cache)
     mask = regions.region_mask.copy()
     mask[mask.sum(axis=1) > 1, 0] = False
     said: list[str] = []
     for pictures, block in cache.batches(256):
-        said += describer(block.region_features[mask[pictures]])[0]
+        said += captioner(block.region_features[mask[pictures]])[0]
     said = scorer.tokens(said)
     stops = np.cumsum(mask.sum(axis=1))
     predictions = [

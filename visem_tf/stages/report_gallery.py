@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.datasets.caption_dataset import Split
-from visem_tf.decoding.captioner import Describer, word_attention
+from visem_tf.decoding.captioner import Captioner, word_attention
 from visem_tf.metrics.ranking import ranks
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
@@ -212,8 +212,8 @@ def _describe(
         return None
     _, num_regions, feature_dim = region_features.shape
     beam_size = context.config.evaluate.beam_size
-    describer = Describer(generator, vocabulary, context.config.generate, beam_size)
-    texts, _ = describer(region_features.reshape(-1, feature_dim))
+    captioner = Captioner(generator, vocabulary, context.config.generate, beam_size)
+    texts, _ = captioner(region_features.reshape(-1, feature_dim))
     worth = grounder.fits(region_features, texts)
     by_picture = [texts[start : start + num_regions] for start in range(0, len(texts), num_regions)]
     return _Descriptions(by_picture, worth)

@@ -1,13 +1,32 @@
-"""No words in a row twice."""
+"""The best words of a vocabulary, and n-grams that a sentence may not repeat."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from visem_tf.decoding import beam_search, greedy_search
-from visem_tf.decoding.ngrams import forbid_repeated
+from visem_tf.decoding.common import best_words, forbid_repeated
 
-PICTURES = np.array([[0.0], [1.0], [2.0]], np.float32)
+IMAGES = np.array([[0.0], [1.0], [2.0]], np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 100, 2538])
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_it_is_top_k_with_the_first_of_equals(size, count):
+    count = min(count, size)
+    random = np.random.default_rng(size)
+    # Few different values: nearly all are tied.
+    values = random.integers(0, 5, (20, size)).astype(np.float32)
+    values[:, : size // 3] = -np.inf
+    best, places = best_words(tf.constant(values), count)
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(places, expected)
+    np.testing.assert_array_equal(best, np.take_along_axis(values, expected, axis=1))
+
+
+def test_no_rows_in_graph():
+    found = tf.function(best_words)(tf.zeros([0, 50]), 3)
+    assert tuple(found[0].shape) == tuple(found[1].shape) == (0, 3)
 
 
 def repeats(sentence, n):
@@ -36,9 +55,9 @@ def test_exactly_the_words_that_would_repeat_are_forbidden(n, length):
 def test_searches_repeat_nothing(table_model, n):
     model = table_model(spread=0.3)
     model.table[:, :, 2] = -6.0  # END comes late
-    free, _ = greedy_search(model, PICTURES, 12)
-    greedy_ids, _ = greedy_search(model, PICTURES, 12, block_ngrams=n)
-    beam_ids, _ = beam_search(model, PICTURES, 4, 12, block_ngrams=n)
+    free, _ = greedy_search(model, IMAGES, 12)
+    greedy_ids, _ = greedy_search(model, IMAGES, 12, block_ngrams=n)
+    beam_ids, _ = beam_search(model, IMAGES, 4, 12, block_ngrams=n)
     assert any(repeats(row[row > 2].tolist(), n) for row in free.numpy())
     for row in [*greedy_ids.numpy(), *beam_ids.numpy().reshape(-1, 12)]:
         assert not repeats(row[row > 2].tolist(), n)
@@ -48,7 +67,7 @@ def test_a_wide_beam_finds_the_best_of_what_is_allowed(table_model):
     model = table_model()
     finished, _ = model.sentences(1, 4, (4, 5, 6))
     allowed = [(p, s) for p, s in finished if not repeats(s, 1)]
-    token_ids, log_probs = beam_search(model, PICTURES, 200, 4, block_ngrams=1)
+    token_ids, log_probs = beam_search(model, IMAGES, 200, 4, block_ngrams=1)
     best = token_ids[1, 0].numpy().tolist()
     assert tuple(word for word in best if word) == allowed[0][1]
     np.testing.assert_allclose(log_probs[1, 0], allowed[0][0], atol=1e-5)
@@ -57,4 +76,4 @@ def test_a_wide_beam_finds_the_best_of_what_is_allowed(table_model):
 def test_a_negative_number_is_refused(table_model):
     for search in (greedy_search, beam_search):
         with pytest.raises(ValueError, match="block_ngrams must be at least 0, got -1"):
-            search(table_model(), PICTURES, block_ngrams=-1)
+            search(table_model(), IMAGES, block_ngrams=-1)
