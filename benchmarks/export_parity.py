@@ -87,8 +87,8 @@ def main() -> None:
         system: dict(zip(image_ids, (texts[0] for texts in said["beam"]), strict=True))
         for system, said in systems.items()
     }
-    with CaptionScorer(with_meteor=False) as scorer:
-        for system, found in scorer.score(references, captions).items():
+    with CaptionScorer() as scorer:
+        for system, found in scorer.score(references, captions, with_meteor=False).items():
             print(f"{system:<32}B-4 {found.scores['bleu4']:.2f}")
 
 

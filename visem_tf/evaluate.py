@@ -18,8 +18,8 @@ from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
-from visem_tf.metrics.caption_tokens import java_reason
 from visem_tf.metrics.embedding_files import Vectors, read_vectors
+from visem_tf.metrics.java import java_reason
 from visem_tf.runtime.startup import start_tensorflow
 
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     captions = read_captions(options.captions) if options.captions else None
     vectors = read_vectors(options.against) if options.against else None
     if options.captions and (reason := java_reason()):
-        print(f"visem_tf: warning: METEOR and SPICE are left out: {reason}", file=sys.stderr)
+        print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
     if without_run:
         _evaluate_files(options, captions, vectors, config)
     elif options.references:

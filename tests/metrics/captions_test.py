@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from visem_tf.metrics import caption_scores, caption_tokens, captions, meteor
+from visem_tf.metrics import caption_scores, captions, java, meteor
 from visem_tf.metrics.meteor import Meteor, MeteorScores
 
 REFERENCES = {
@@ -27,9 +27,7 @@ CAPTIONS = {
 needs_scorer = pytest.mark.skipif(
     not __import__("importlib").util.find_spec("pycocoevalcap"), reason="extra `eval`"
 )
-needs_java = pytest.mark.skipif(
-    caption_tokens.java_reason() is not None, reason=str(caption_tokens.java_reason())
-)
+needs_java = pytest.mark.skipif(java.java_reason() is not None, reason=str(java.java_reason()))
 
 
 @pytest.fixture
@@ -78,6 +76,7 @@ def test_what_betrays_a_collapsed_model(no_meteor):
 
 
 @needs_scorer
+@needs_java
 def test_unknown_words_never_match(no_meteor):
     references = {
         "1": ["a <unk> dog unk", "zqxunknown zqxunknownq runs"],
@@ -89,6 +88,7 @@ def test_unknown_words_never_match(no_meteor):
         assert scores[name] == pytest.approx(0, abs=1e-3), name
 
 
+@pytest.mark.slow
 @needs_scorer
 @needs_java
 def test_meteor_of_empty_captions_and_unknown_words():
@@ -99,6 +99,7 @@ def test_meteor_of_empty_captions_and_unknown_words():
 
 
 @needs_scorer
+@needs_java
 def test_empty_captions_count_and_empty_references_do_not(no_meteor):
     full, _ = caption_scores(REFERENCES, CAPTIONS)
     empty, notes = caption_scores(REFERENCES, {**CAPTIONS, "1": "", "3": " \n"})
@@ -111,7 +112,7 @@ def test_empty_captions_count_and_empty_references_do_not(no_meteor):
     assert {name: scores[name] for name in captions.SCORED} == {
         name: full[name] for name in captions.SCORED
     }
-    assert notes["references"].startswith("2 pictures left out")
+    assert notes["references"].startswith("2 images left out")
 
     scores, notes = caption_scores({"1": ["."]}, {"1": "a dog"})
     assert scores["bleu1"] is None
@@ -119,6 +120,7 @@ def test_empty_captions_count_and_empty_references_do_not(no_meteor):
 
 
 @needs_scorer
+@needs_java
 def test_all_captions_empty(no_meteor):
     scores, _ = caption_scores(REFERENCES, dict.fromkeys(CAPTIONS, ""))
     assert scores["bleu4"] == pytest.approx(0, abs=1e-6)
@@ -126,42 +128,44 @@ def test_all_captions_empty(no_meteor):
 
 
 @needs_scorer
+@needs_java
 def test_line_breaks_do_not_shift_captions(no_meteor):
     odd = {key: text.replace(" ", "\u2028\r\n\x85 ") for key, text in CAPTIONS.items()}
     assert caption_scores(REFERENCES, odd) == caption_scores(REFERENCES, CAPTIONS)
 
 
 @needs_scorer
-def test_cider_of_one_picture_is_zero_and_says_so(no_meteor):
+@needs_java
+def test_cider_of_one_image_is_zero_and_says_so(no_meteor):
     scores, notes = caption_scores({"1": REFERENCES["1"]}, {"1": REFERENCES["1"][0]})
     assert scores["cider"] == 0
-    assert "single picture" in notes["cider"]
+    assert "single image" in notes["cider"]
     assert scores["bleu4"] == pytest.approx(100)
+
+
+def assert_nothing_is_scored(scores, notes, reason):
+    for name in captions.SCORED:
+        assert scores[name] is None
+        assert reason in notes[name]
+    assert scores["distinct_captions"] == 3
 
 
 @needs_scorer
 def test_without_java(monkeypatch):
-    expected, _ = caption_scores(REFERENCES, CAPTIONS, with_meteor=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    scores, notes = caption_scores(REFERENCES, CAPTIONS)
-    assert scores["meteor"] is None
-    assert "no `java` on the PATH" in notes["meteor"]
-    assert "PTB tokenizer replaced" in notes["tokenizer"]
-    if caption_tokens.java_reason() is None:
-        for name in ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"):
-            assert scores[name] == expected[name]
+    found = caption_scores(REFERENCES, CAPTIONS)
+    assert_nothing_is_scored(*found, "PTB tokenizer needs Java: no `java` on the PATH")
+    with captions.CaptionScorer() as scorer, pytest.raises(java.JavaError, match="no `java`"):
+        scorer.meteor(["a dog"], [["a dog"]])
 
 
 @needs_scorer
 def test_a_java_that_only_exists(monkeypatch, tmp_path):
-    java = tmp_path / "java"
-    java.write_text("#!/bin/sh\necho no runtime present >&2\nexit 1\n")
-    java.chmod(0o755)
+    program = tmp_path / "java"
+    program.write_text("#!/bin/sh\necho no runtime present >&2\nexit 1\n")
+    program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    scores, notes = caption_scores(REFERENCES, CAPTIONS)
-    assert scores["meteor"] is None
-    assert "no runtime present" in notes["meteor"]
-    assert scores["bleu1"] > 0
+    assert_nothing_is_scored(*caption_scores(REFERENCES, CAPTIONS), "no runtime present")
 
 
 @needs_scorer
@@ -171,7 +175,7 @@ def test_a_java_that_only_exists(monkeypatch, tmp_path):
 )
 def test_a_meteor_that_fails_gives_none_and_goes_away(monkeypatch, tmp_path, script):
     """At once, with words, or by never answering; and nothing hangs when it is freed."""
-    monkeypatch.setattr(meteor, "_METEOR_SECONDS", 1)
+    monkeypatch.setattr(meteor, "_TIMEOUT_S", 1)
     monkeypatch.setattr(meteor, "java_reason", lambda: None)
     started = []
     popen = subprocess.Popen
@@ -204,16 +208,13 @@ def test_without_pycocoevalcap(monkeypatch):
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", fail)
-    scores, notes = caption_scores(REFERENCES, CAPTIONS)
-    for name in ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider"):
-        assert scores[name] is None
-        assert "pip install 'visem_tf[eval]'" in notes[name]
-    assert scores["distinct_captions"] == 3
+    found = caption_scores(REFERENCES, CAPTIONS)
+    assert_nothing_is_scored(*found, "pip install 'visem_tf[eval]'")
 
 
 @pytest.mark.parametrize("said", [{}, {"1": "a dog"}, {**CAPTIONS, "9": "a dog"}])
-def test_other_pictures_are_refused(said):
-    with pytest.raises(ValueError, match="of the same pictures"):
+def test_other_images_are_refused(said):
+    with pytest.raises(ValueError, match="of the same images"):
         caption_scores(REFERENCES, said)
 
 
@@ -227,14 +228,7 @@ SENTENCES = {
 }
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_the_tokenizer_in_python(sentence):
-    assert caption_tokens.tokenize_without_java(sentence) == SENTENCES[sentence]
-
-
 @needs_scorer
 @needs_java
-def test_both_tokenizers_agree():
-    java, note = caption_tokens.tokenize_for_scoring(list(SENTENCES))
-    assert note is None
-    assert java == list(SENTENCES.values())
+def test_the_tokenizer_drops_punctuation_and_splits_clitics():
+    assert java.ptb_tokenize(list(SENTENCES)) == list(SENTENCES.values())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from visem_tf.metrics import spice
-from visem_tf.metrics.caption_tokens import JavaError
+from visem_tf.metrics.java import JavaError
 
 pytest.importorskip("pycocoevalcap")
 

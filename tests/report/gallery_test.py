@@ -65,10 +65,10 @@ def test_numbers_of_boxes_with_a_common_corner_stand_apart():
 @pytest.mark.parametrize(
     ("edges", "place"),
     [
-        ((0, 0, 1, 1), "the whole picture"),
-        ((0.4, 0.4, 0.6, 0.6), "centre, 4 % of the picture"),
-        ((0.8, 0.8, 1, 1), "bottom right, 4 % of the picture"),
-        ((0, 0.4, 0.2, 0.6), "top, 4 % of the picture"),
+        ((0, 0, 1, 1), "the whole image"),
+        ((0.4, 0.4, 0.6, 0.6), "centre, 4 % of the image"),
+        ((0.8, 0.8, 1, 1), "bottom right, 4 % of the image"),
+        ((0, 0.4, 0.2, 0.6), "top, 4 % of the image"),
     ],
 )
 def test_places_in_words(edges: tuple[float, float, float, float], place: str):

@@ -130,8 +130,8 @@ def test_the_picture_is_in_the_page_with_a_text_for_those_who_cannot_see_it():
 
 
 def test_absent_numbers_show_their_reason_and_no_zero():
-    table = Table("Scores", columns=["METEOR"])
-    table.add("Beam", {"meteor": None}, {"meteor": "METEOR"}, {"meteor": "there is no Java"})
+    table = Table("Scores", names={"meteor": "METEOR"})
+    table.add("Beam", {"meteor": None}, {"meteor": "there is no Java"})
     parsed = Parsed(render(page(tables=[table], pictures=[], curves=[])))
     assert "there is no Java" in parsed.text
     cells = re.sub(r"\s+", " ", parsed.text)
@@ -140,8 +140,8 @@ def test_absent_numbers_show_their_reason_and_no_zero():
 
 
 def test_intervals_stand_under_their_numbers():
-    table = Table("Scores", columns=["R@1"])
-    table.add("Image search", {"r1": 22.24}, {"r1": "R@1"}, None, {"r1": [19.6, 24.8]})
+    table = Table("Scores", names={"r1": "R@1"})
+    table.add("Image search", {"r1": 22.24}, intervals={"r1": [19.6, 24.8]})
     parsed = Parsed(render(page(tables=[table])))
     assert "22.295 % interval 19.6 to 24.8" in parsed.text  # on a line of its own
     assert "95 % interval" not in Parsed(render(page(tables=[Table("Scores")]))).text
@@ -154,7 +154,7 @@ def test_absent_trainings_and_captions_say_why():
     text = Parsed(render(page(curves=curves, pictures=[without], absences=["No captions."]))).text
     assert "the configuration leaves it out" in text
     assert "No captions." in text
-    assert "Generated for the whole picture" not in text
+    assert "Generated for the whole image" not in text
 
 
 def test_curves_name_the_best_epoch_and_live_with_missing_figures():

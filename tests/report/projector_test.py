@@ -31,5 +31,5 @@ def test_every_point_has_its_embedding_its_name_and_its_tile(tmp_path: Path):
 
 
 def test_a_mismatch_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match="as many, not 1 and 2"):
+    with pytest.raises(ValueError, match="longer"):
         write_projector(tmp_path, [Point("word", "a")], np.zeros([2, 3]))

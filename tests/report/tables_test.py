@@ -31,7 +31,7 @@ def metrics(**changed: Any) -> dict[str, Any]:
         "notes": {
             "captions.greedy.meteor": NO_JAVA,
             "captions.beam.meteor": NO_JAVA,
-            "captions.greedy.tokenizer": "a tokenizer in Python stood in",
+            "captions.greedy.references": "2 images left out",
             "regions.bleu.regions": "this generator was not trained",
         },
         **changed,
@@ -60,7 +60,7 @@ def test_an_absent_number_is_never_zero_and_says_why():
         assert meteor.text == "", label
         assert meteor.note == 1
     assert table.notes == [NO_JAVA]
-    assert table.remarks == ["tokenizer: a tokenizer in Python stood in"]
+    assert table.remarks == ["references: 2 images left out"]
     assert texts(table, "Beam search, 7 beams")[3] == "0.0"  # A real zero stays one.
 
 

@@ -46,7 +46,7 @@ def test_captions_of_nothing_that_people_wrote_have_no_column_for_it(tmp_path: P
     write_captions(tmp_path, 1, {"one.jpg": "a; b"}, tag="regions")
     [event] = read(tmp_path).Tensors("regions")
     text = tf.make_ndarray(event.tensor_proto).item().decode()
-    assert text.splitlines() == ["| picture | generated |", "|---|---|", "| one.jpg | a; b |"]
+    assert text.splitlines() == ["| image | generated |", "|---|---|", "| one.jpg | a; b |"]
 
 
 def test_hyperparameters_stand_with_their_figures_in_a_file_of_their_own(tmp_path: Path):

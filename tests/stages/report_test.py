@@ -112,7 +112,7 @@ def test_a_run_that_has_only_been_aligned(context: Context):
     ):
         assert absence in html
     assert html.count("<script>") == 1
-    assert "pictures that cannot be read" in html
+    assert "images that cannot be read" in html
     assert "(a sentence without words)" in html
     assert html.count('class="snippet"') >= 6  # Six sentences with words.
     assert 'width="400" height="133"' in html

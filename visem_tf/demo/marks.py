@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import jinja2
 
-from visem_tf.report.attention import LookedCaption, LookedWord
 from visem_tf.report.drawing import COLOURS
-from visem_tf.report.templating import make_environment
+from visem_tf.report.gallery import AttendedCaption, AttendedWord
+from visem_tf.report.page import make_environment
 
 Edges = tuple[float, float, float, float]
 
@@ -45,7 +45,7 @@ def draw_marks(marks: Sequence[Mark], size: tuple[int, int]) -> str:
     return _template().render(marks=marks, width=width, height=height, unit=max(size) / 560)
 
 
-def attention_marks(looked: LookedCaption, word: LookedWord) -> list[Mark]:
+def attention_marks(looked: AttendedCaption, word: AttendedWord) -> list[Mark]:
     """Proposed regions that a word looked at more than at the mean one; the frame is left out.
 
     Args:

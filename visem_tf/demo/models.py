@@ -17,8 +17,8 @@ from visem_tf.errors import UserError
 from visem_tf.images.decode import read_picture
 from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
 from visem_tf.regions.given_boxes import BoxDescriber
-from visem_tf.report.attention import LookedCaption, looked_caption
 from visem_tf.report.descriptions import chosen_regions, word_probabilities
+from visem_tf.report.gallery import AttendedCaption, attended_caption
 from visem_tf.runs.trained_run import TrainedRun
 
 _LONGEST_SIDE = 1024
@@ -60,7 +60,7 @@ class OpenPicture:
     boxes: np.ndarray
     embeddings: np.ndarray | None
     caption: str
-    looked: LookedCaption | None
+    looked: AttendedCaption | None
     regions: list[DescribedRegion]
 
 
@@ -148,7 +148,7 @@ class DemoModels:
         sureness = word_probabilities(description)
         looked = None
         if description.attention is not None:
-            looked = looked_caption(description.caption, description.attention, description.boxes)
+            looked = attended_caption(description.caption, description.attention, description.boxes)
         shown, size = _small(encoded)
         return OpenPicture(
             shown,

@@ -14,8 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from visem_tf.demo.marks import Edges, Mark, attention_marks, colour_of, draw_marks
 from visem_tf.demo.models import DemoModels, DescribedRegion, Look, OpenPicture, snippets
 from visem_tf.errors import UserError
-from visem_tf.report.attention import LookedWord
 from visem_tf.report.drawing import place_in_words
+from visem_tf.report.gallery import AttendedWord
 
 MAX_UPLOAD = 60 * 1024**2
 """Bytes of a picture file, at most."""
@@ -59,7 +59,7 @@ class _Visit:
         self.looks: list[Look] = []
         self.selected: int | None = None
         self.pointed: list[Look] = []
-        self.word: LookedWord | None = None
+        self.word: AttendedWord | None = None
         self.drag: tuple[float, float] | None = None
 
     def build(self) -> None:
@@ -234,11 +234,11 @@ class _Visit:
         self.pointed, self.selected = looks, None
         self._draw()
 
-    def _look_for_word(self, word: LookedWord | None) -> None:
+    def _look_for_word(self, word: AttendedWord | None) -> None:
         self.word = word
         self._draw()
         if word:
-            self._tell(f"“{word.text}” looked at: {word.said}")
+            self._tell(f"“{word.text}” looked at: {word.spoken}")
 
     def _show_caption_words(self) -> None:
         """The words of the caption, where the generator looked at regions for each."""

@@ -1,81 +1,68 @@
-"""BLEU, METEOR, ROUGE-L, CIDEr and SPICE of captions, by the scorer that the field uses."""
+"""Scores of captions: BLEU, METEOR, ROUGE-L, CIDEr and SPICE by pycocoevalcap, and diversity."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 
-from visem_tf.metrics.caption_tokens import JavaError, tokenize_for_scoring
-from visem_tf.metrics.dense import TextScorer, exact_meteor
-from visem_tf.metrics.diversity import caption_diversity
-from visem_tf.metrics.evidence import Evidence
+from visem_tf.metrics.java import JavaError, java_reason, ptb_tokenize
 from visem_tf.metrics.meteor import Meteor
-from visem_tf.metrics.spice import spice_reason, spice_scores
+from visem_tf.metrics.resampling import Evidence
+from visem_tf.metrics.spice import spice_scores
 
 BLEU = ("bleu1", "bleu2", "bleu3", "bleu4")
 SCORED = (*BLEU, "meteor", "rouge_l", "cider", "spice")
-"""The scores of captions, all in percent."""
+"""Names of the scores of captions, all of them in percent."""
 
 _UNKNOWN_WORD = "<unk>"
+_NOT_IN_WORDS = re.compile(r"[^\w\s]|_")
+
+Scores = dict[str, float | int | None]
 
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """The scores of one system's captions.
+    """Scores of the captions of one system.
 
     Attributes:
-      scores: `SCORED` in percent, or None where one could not be computed, and the figures of
-        `visem_tf.metrics.diversity`.
-      notes: why a score is None, or what to know about it, by its name.
-      evidence: what the scores rest on, by name, picture by picture in the order of the captions.
+        scores: `SCORED` in percent, None for those that could not be computed, and the measures
+            of `caption_diversity`.
+        notes: Why a score is None, or what to know about it, by its name.
+        evidence: Per-image evidence of the scores by name, in the order of the captions.
     """
 
-    scores: dict[str, float | int | None]
+    scores: Scores
     notes: dict[str, str]
     evidence: dict[str, Evidence]
 
 
 class CaptionScorer:
-    """Scores captions; sentences are tokenized once, and METEOR is started once.
+    """Scores captions. Each sentence is tokenized once, and METEOR is started once.
 
-    Args:
-      with_meteor: whether METEOR, which takes a Java process and seconds, is wanted.
-      with_spice: whether SPICE, which takes minutes, is wanted where its files are.
+    The scores are those of the COCO caption scorer, pycocoevalcap, on raw sentences that its PTB
+    tokenizer splits. CIDEr weighs words by the number of images whose references have them, so
+    that its values for different sets of images do not compare. `<unk>` in a caption matches
+    nothing. References without words are left out, and so are images without other references.
+
+    Without pycocoevalcap or without Java, all scores are None, with the reason in the notes.
 
     Example:
-        >>> with CaptionScorer(with_meteor=False) as scorer:
-        ...     found = scorer.score({"1": ["A dog."]}, {"copy": {"1": "a dog"}})
+        >>> with CaptionScorer() as scorer:
+        ...     found = scorer.score({"1": ["A dog."]}, {"copy": {"1": "a dog"}}, with_meteor=False)
         >>> found["copy"].scores["distinct_captions"]
         1
     """
 
-    def __init__(self, *, with_meteor: bool = True, with_spice: bool = True) -> None:
-        self._meteor = Meteor() if with_meteor else None
-        self._with_spice = with_spice
-        self._known: dict[str, str] = {}
-        self._note: str | None = None
+    def __init__(self) -> None:
+        self._meteor = Meteor()
+        self._tokenized: dict[str, str] = {}
 
     def __enter__(self) -> "CaptionScorer":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._meteor is not None:
-            self._meteor.close()
-
-    def tokens(self, sentences: Sequence[str]) -> list[str]:
-        """Tokenizes sentences, those that were not seen before in one call of Java."""
-        new = [text for text in dict.fromkeys(sentences) if text not in self._known]
-        if new:
-            tokenized, self._note = tokenize_for_scoring(new)
-            self._known.update(zip(new, tokenized, strict=True))
-        return [self._known[sentence] for sentence in sentences]
+    def __exit__(self, *error: object) -> None:
+        self._meteor.close()
 
     def score(
         self,
@@ -85,56 +72,65 @@ class CaptionScorer:
         *,
         with_meteor: bool = True,
     ) -> dict[str, CaptionScores]:
-        """Scores the captions of several systems; see `caption_scores`.
+        """Scores the captions of several systems.
 
         Args:
-          references: sentences by image id.
-          systems: for each system one caption by image id, of the same pictures.
-          training_sentences: raw, to tell which captions copy one; None where they are not known.
-          with_meteor: whether METEOR and SPICE are wanted of these.
+            references: Sentences by image id.
+            systems: One caption by image id for each system, of the same images.
+            training_sentences: Raw sentences, to find captions that copy one; None if unknown.
+            with_meteor: Whether to compute METEOR and SPICE, which take time.
 
         Raises:
-          ValueError: references and captions are not of the same pictures, or there are none.
+            ValueError: If references and captions are not of the same images, or there are none.
         """
         for captions in systems.values():
-            _check_same_pictures(references, captions)
-        never = _word_not_in([sentence for group in references.values() for sentence in group])
+            _check_same_images(references, captions)
+        texts = [text for group in references.values() for text in group]
+        unknown = _word_not_in(texts)
         said = {
-            name: {i: text.replace(_UNKNOWN_WORD, f" {never} ") for i, text in captions.items()}
+            name: {i: text.replace(_UNKNOWN_WORD, f" {unknown} ") for i, text in captions.items()}
             for name, captions in systems.items()
         }
-        if _missing_scorer() is None:
-            self.tokens([text for group in references.values() for text in group])
-            self.tokens([text for captions in said.values() for text in captions.values()])
+        reason = ""
+        try:
+            self._tokenize([*texts, *(t for captions in said.values() for t in captions.values())])
+        except JavaError as error:
+            reason = str(error)
         known = None if training_sentences is None else list(training_sentences)
         found = {}
-        for name, captions in said.items():
-            scores: dict[str, float | int | None] = dict.fromkeys(SCORED)
-            scores.update(caption_diversity(systems[name], known))
-            scored = self._score(references, captions, with_meteor)
-            found[name] = CaptionScores({**scores, **scored.scores}, scored.notes, scored.evidence)
+        for name, captions in systems.items():
+            scored = CaptionScores({}, dict.fromkeys(SCORED, reason), {})
+            if not reason:
+                scored = self._score(references, said[name], with_meteor)
+            diversity = caption_diversity(captions, known)
+            scores = {**dict.fromkeys(SCORED), **diversity, **scored.scores}
+            found[name] = CaptionScores(scores, scored.notes, scored.evidence)
         return found
 
-    def text_scorer(self, notes: dict[str, str]) -> TextScorer:
-        """METEOR of single tokenized texts, or its substitute without Java, which is noted.
+    def meteor(self, captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+        """Computes METEOR of single texts.
 
         Args:
-          notes: gets why the substitute stood in, when it did.
+            captions: N texts.
+            references: N lists of at least one text.
+
+        Returns:
+            Float array [N], 0 to 1.
+
+        Raises:
+            JavaError: If pycocoevalcap or Java is missing, or fails.
         """
+        self._tokenize([*captions, *(text for group in references for text in group)])
+        gold = [[self._tokenized[text] for text in group] for group in references]
+        return self._meteor.score([self._tokenized[text] for text in captions], gold).single
 
-        def scores(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-            reason = _missing_scorer() or "METEOR was not asked for"
-            if self._meteor is not None and _missing_scorer() is None:
-                try:
-                    return self._meteor.score(texts, references).single
-                except JavaError as error:
-                    reason = str(error)
-            notes["meteor"] = (
-                f"METEOR over equal words alone stood in, figures do not compare: {reason}"
-            )
-            return exact_meteor(texts, references)
-
-        return scores
+    def _tokenize(self, texts: Iterable[str]) -> None:
+        """Tokenizes new texts in one call of Java."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._tokenized]
+        if new:
+            if reason := _missing():
+                raise JavaError(reason)
+            self._tokenized.update(zip(new, ptb_tokenize(new), strict=True))
 
     def _score(
         self,
@@ -142,59 +138,40 @@ class CaptionScorer:
         captions: Mapping[str, str],
         with_meteor: bool,
     ) -> CaptionScores:
-        if reason := _missing_scorer():
-            return CaptionScores({}, dict.fromkeys(SCORED, reason), {})
-        notes = {"tokenizer": self._note} if self._note else {}
-        gold = {i: [text for text in self.tokens(references[i]) if text] for i in captions}
-        rows = np.array([bool(gold[i]) for i in captions])
-        gold = {i: texts for i, texts in gold.items() if texts}
-        if missing := len(captions) - len(gold):
-            notes["references"] = f"{missing} pictures left out: no reference of theirs has a word"
+        tokenized = {i: [self._tokenized[text] for text in references[i]] for i in captions}
+        gold = {i: list(filter(None, texts)) for i, texts in tokenized.items() if any(texts)}
+        said = {i: self._tokenized[captions[i]] for i in gold}
         if not gold:
             return CaptionScores({}, dict.fromkeys(SCORED, "no reference has a word"), {})
-        said = {i: self.tokens([captions[i]])[0] for i in gold}
-        scores, single = _without_java(gold, said)
+        notes = {}
+        if missing := len(captions) - len(gold):
+            notes["references"] = f"{missing} images left out: none of their references has a word"
         if len(gold) == 1:
             notes["cider"] = (
-                "CIDEr of a single picture is always 0: its word weights come from the number of "
-                "pictures whose references hold a word"
+                "CIDEr of a single image is always 0: its word weights come from the number of "
+                "images whose references have a word"
             )
-        if with_meteor and self._meteor is not None:
+        scores, evidence = _word_scores(gold, said)
+        if with_meteor:
             try:
                 meteor = self._meteor.score(list(said.values()), list(gold.values()))
                 scores["meteor"] = 100.0 * meteor.corpus
-                single["meteor"] = Evidence("meteor", meteor.statistics)
+                evidence["meteor"] = Evidence("meteor", meteor.statistics)
             except JavaError as error:
                 notes["meteor"] = str(error)
-            self._add_spice(gold, said, scores, single, notes)
-        evidence = {}
-        for name, figure in single.items():
-            parts = np.zeros([len(rows), figure.parts.shape[1]])
-            parts[rows] = figure.parts
-            evidence[name] = Evidence(figure.kind, parts)
+            try:
+                spice = spice_scores(said, gold)
+                real = np.isfinite(spice)
+                scores["spice"] = 100.0 * float(np.mean(spice[real]))
+                evidence["spice"] = Evidence("ratio", np.stack([np.where(real, spice, 0), real], 1))
+            except JavaError as error:
+                notes["spice"] = str(error)
+        rows = np.array([i in gold for i in captions])
+        for name, found in evidence.items():
+            parts = np.zeros([len(rows), found.parts.shape[1]])
+            parts[rows] = found.parts
+            evidence[name] = Evidence(found.kind, parts)
         return CaptionScores(scores, notes, evidence)
-
-    def _add_spice(
-        self,
-        gold: dict[str, list[str]],
-        said: dict[str, str],
-        scores: dict[str, float | int | None],
-        single: dict[str, Evidence],
-        notes: dict[str, str],
-    ) -> None:
-        """SPICE, where its files are; its absence is a note."""
-        reason = spice_reason() if self._with_spice else "SPICE was not asked for"
-        if reason:
-            notes["spice"] = reason
-            return
-        try:
-            values = spice_scores(said, gold)
-        except JavaError as error:
-            notes["spice"] = str(error)
-            return
-        real = np.isfinite(values)
-        single["spice"] = Evidence("ratio", np.stack([np.where(real, values, 0), real], axis=1))
-        scores["spice"] = 100.0 * float(np.mean(values[real]))
 
 
 def caption_scores(
@@ -202,49 +179,78 @@ def caption_scores(
     captions: Mapping[str, str],
     *,
     with_meteor: bool = True,
-) -> tuple[dict[str, float | int | None], dict[str, str]]:
-    """Scores one caption a picture against the sentences that people wrote for it.
-
-    The scores are those of the COCO caption scorer, pycocoevalcap, on raw sentences split by its
-    own PTB tokenizer; scores of a model's own tokens would be other numbers. CIDEr weighs words by
-    how many of *these* pictures have them in their references, so figures of different sets of
-    pictures do not compare. `<unk>` in a caption matches nothing. A reference without any word is
-    left out, and so is a picture without any other.
-
-    Without Java there is neither the PTB tokenizer nor METEOR nor SPICE: a tokenizer in Python
-    stands in (`visem_tf.metrics.caption_tokens`) and the other two are None. Without pycocoevalcap
-    all scores are.
+) -> tuple[Scores, dict[str, str]]:
+    """Scores one caption per image against its references; see `CaptionScorer`.
 
     Args:
-      references: sentences by image_id.
-      captions: one caption by image_id, of the same pictures.
-      with_meteor: whether METEOR and SPICE, which take Java and time, are wanted.
+        references: Sentences by image id.
+        captions: One caption by image id, of the same images.
+        with_meteor: Whether to compute METEOR and SPICE, which take time.
 
     Returns:
-      The `scores` and the `notes` of `CaptionScores`.
+        The `scores` and the `notes` of `CaptionScores`.
 
     Raises:
-      ValueError: if the two do not hold the same pictures, or there are none.
+        ValueError: If the two are not of the same images, or there are none.
     """
-    with CaptionScorer(with_meteor=with_meteor) as scorer:
-        found = scorer.score(references, {"captions": captions})["captions"]
+    with CaptionScorer() as scorer:
+        found = scorer.score(references, {"": captions}, with_meteor=with_meteor)[""]
     return found.scores, found.notes
 
 
-def _missing_scorer() -> str | None:
+def caption_diversity(
+    captions: Mapping[str, str], training_sentences: Iterable[str] | None = None
+) -> Scores:
+    """Measures how varied captions are; BLEU is high for a model that repeats one sentence.
+
+    Words are compared in lower case and without punctuation, as the models read them: "don't" is
+    "dont".
+
+    Args:
+        captions: One caption by image id.
+        training_sentences: Raw sentences; None if unknown.
+
+    Returns:
+        `distinct_captions`; `vocabulary_used`, the number of different words; `mean_length`, in
+        words; `copied`, the percentage of captions that equal a training sentence word by word
+        (None without `training_sentences`).
+
+    Example:
+        >>> measures = caption_diversity({"1": "a dog", "2": "a cat"}, ["A dog.", "Two dogs."])
+        >>> measures["distinct_captions"], measures["vocabulary_used"], measures["copied"]
+        (2, 3, 50.0)
+    """
+    said = [_words(caption) for caption in captions.values()]
+    copied = None
+    if training_sentences is not None:
+        known = {_words(sentence) for sentence in training_sentences}
+        copied = 100.0 * float(np.mean([caption in known for caption in said]))
+    return {
+        "distinct_captions": len(set(said)),
+        "vocabulary_used": len({word for caption in said for word in caption}),
+        "mean_length": float(np.mean([len(caption) for caption in said])),
+        "copied": copied,
+    }
+
+
+def _words(sentence: str) -> tuple[str, ...]:
+    return tuple(_NOT_IN_WORDS.sub("", sentence.lower()).split())
+
+
+def _missing() -> str | None:
+    """Returns what the scores lack; None if nothing."""
     try:
-        import pycocoevalcap.bleu.bleu
-        import pycocoevalcap.cider.cider
-        import pycocoevalcap.rouge.rouge  # noqa: F401
+        import pycocoevalcap.bleu.bleu  # noqa: F401
     except ImportError as error:
         return f"pycocoevalcap is missing ({error}); pip install 'visem_tf[eval]'"
-    return None
+    reason = java_reason()
+    return f"the PTB tokenizer needs Java: {reason}" if reason else None
 
 
-def _without_java(
+def _word_scores(
     gold: dict[str, list[str]], said: dict[str, str]
-) -> tuple[dict[str, float | int | None], dict[str, Evidence]]:
-    """BLEU, ROUGE-L and CIDEr in percent, and what they rest on."""
+) -> tuple[Scores, dict[str, Evidence]]:
+    """BLEU, ROUGE-L and CIDEr in percent, and their evidence."""
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
@@ -258,33 +264,29 @@ def _without_java(
         counts.append([*c["guess"], *c["correct"], c["testlen"], closest])
     parts = np.array(counts, np.float64)
     bleu, _ = scorer.compute_score(option="closest")
-    scores: dict[str, float | int | None] = {
-        name: 100.0 * float(value) for name, value in zip(BLEU, bleu, strict=True)
-    }
+    scores: Scores = {n: 100.0 * float(value) for n, value in zip(BLEU, bleu, strict=True)}
     evidence = {name: Evidence(name, parts) for name in BLEU}
     listed = {image_id: [text] for image_id, text in said.items()}
-    scorers: list[tuple[str, Any]] = [("rouge_l", Rouge()), ("cider", Cider())]
-    for name, other in scorers:
-        value, single = other.compute_score(gold, listed)
+    for name, measure in (("rouge_l", Rouge()), ("cider", Cider())):
+        value, single = measure.compute_score(gold, listed)
         scores[name] = 100.0 * float(value)
         evidence[name] = Evidence("ratio", np.stack([single, np.ones(len(single))], axis=1))
     return scores, evidence
 
 
-def _check_same_pictures(
+def _check_same_images(
     references: Mapping[str, Sequence[str]], captions: Mapping[str, str]
 ) -> None:
-    if captions and set(references) == set(captions):
-        return
-    strangers = sorted(set(references) ^ set(captions))[:3]
-    raise ValueError(
-        f"references and captions must be of the same pictures, got {len(references)} and "
-        f"{len(captions)}; in one of them only: {strangers}"
-    )
+    if not captions or set(references) != set(captions):
+        differing = sorted(set(references) ^ set(captions))[:3]
+        raise ValueError(
+            f"references and captions must be of the same images, got {len(references)} and "
+            f"{len(captions)}; in one of them only: {differing}"
+        )
 
 
 def _word_not_in(sentences: Sequence[str]) -> str:
-    """A word that no reference has, nor a form of it."""
+    """Returns a word that occurs in no reference, not even as a part of another word."""
     everything, word = " ".join(sentences).lower(), "zqxunknown"
     while word in everything:
         word += "q"

@@ -3,15 +3,16 @@
 J. Johnson, A. Karpathy and L. Fei-Fei, "DenseCap" (CVPR 2016), section 4.3, as their Lua program
 computes it:
 
-1. True boxes of a picture that overlap with an IoU of at least 0.7 become one, their mean, with the
-   texts of all of them as references.
-2. In order of falling confidence, each predicted box goes to the true box that it overlaps most. A
-   true box can be found once: later ones for it are false, however good.
-3. A prediction is right at a pair of thresholds when its IoU is at least 0.3 … 0.7 and the METEOR
-   of its text is above 0 … 0.25. Over all pictures, precision at 101 levels of recall gives an
-   average precision; the figure is the mean over the 5 × 6 pairs.
+1. True boxes of an image that overlap with an IoU of at least 0.7 become one box, their mean, with
+   the texts of all of them as references.
+2. In order of descending confidence, each predicted box is assigned to the true box that it
+   overlaps most. The first prediction that is assigned to a true box can be correct; later ones are
+   false.
+3. A prediction is correct at a pair of thresholds if its IoU is at least 0.3 … 0.7 and the METEOR
+   of its text is above 0 … 0.25. Over all images, precision at 101 levels of recall gives an
+   average precision; the result is the mean over the 5 × 6 pairs.
 
-Beside it stands the mean over the IoU thresholds alone, texts ignored.
+The mean over the IoU thresholds alone, which ignores texts, is given as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,29 +20,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visem_tf.metrics.meteor import exact_statistics, meteor_of_statistics
 from visem_tf.metrics.regions import box_iou
 
 IOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
-"""A box must overlap its true box by at least one of these."""
+"""Thresholds that the IoU of a prediction must reach."""
 METEOR_THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
-"""A text must be better than one of these."""
+"""Thresholds that the METEOR of a text must exceed."""
 
 _MERGE_IOU = 0.7
 _RECALL_LEVELS = np.linspace(0, 1, 101)
 
 TextScorer = Callable[[Sequence[str], Sequence[Sequence[str]]], np.ndarray]
-"""Texts, N lists of references -> METEOR of each, float [N], 0 to 1."""
+"""N texts and N lists of references to the METEOR of each text, float [N], 0 to 1."""
 
 
 @dataclass(frozen=True)
 class DenseCaptions:
-    """Boxes of one picture with a text each, true or predicted.
+    """Boxes of one image with a text each, true or predicted.
 
     Attributes:
-      boxes: float [P, 4], `rel_yxyx`.
-      texts: P tokenized texts.
-      scores: float [P], confidence of predictions; None for the truth.
+        boxes: Float array [P, 4], `rel_yxyx`.
+        texts: P texts.
+        scores: Float array [P], the confidence of predictions; None for true boxes.
     """
 
     boxes: np.ndarray
@@ -54,32 +54,32 @@ def dense_caption_map(
     truths: Sequence[DenseCaptions],
     text_scorer: TextScorer | None = None,
 ) -> dict[str, float | int | None]:
-    """The mean average precision of predicted boxes and texts.
+    """Computes the mean average precision of predicted boxes and texts.
 
     Args:
-      predictions: of I pictures, with scores.
-      truths: of the same pictures; one without boxes only has false predictions.
-      text_scorer: METEOR of single texts; None takes the substitute without Java, METEOR's
-        formula over equal words alone (`visem_tf.metrics.meteor.exact_statistics`), whose figures
-        do not compare with published ones.
+        predictions: Predicted boxes of I images, with scores.
+        truths: True boxes of the same images. All predictions of an image without any are false.
+        text_scorer: METEOR of single texts; None where it cannot be computed.
 
     Returns:
-      "map" and "detection_map" in percent, None where no picture has a true box; "true_boxes", how
-      many there are after merging; "predicted_boxes".
+        "map" in percent, None without `text_scorer`; "detection_map" in percent, which ignores
+        texts; "true_boxes", their number after merging; "predicted_boxes". Both precisions are
+        None if there is no true box.
 
     Raises:
-      ValueError: the numbers of pictures differ, or predictions lack scores.
+        ValueError: If the numbers of images differ, or predictions have no scores.
 
     Example:
         >>> box = np.array([[0.0, 0.0, 0.5, 0.5]])
         >>> found = dense_caption_map(
         ...     [DenseCaptions(box, ["a red ball"], np.array([0.9]))],
-        ...     [DenseCaptions(box, ["a red ball"])])
+        ...     [DenseCaptions(box, ["a red ball"])],
+        ...     lambda texts, references: np.ones(len(texts)))
         >>> found["map"], found["detection_map"]
         (100.0, 100.0)
     """
     if len(predictions) != len(truths):
-        raise ValueError(f"predictions are of {len(predictions)} pictures, truths of {len(truths)}")
+        raise ValueError(f"predictions are of {len(predictions)} images, truths of {len(truths)}")
     confidence, overlap, first = [], [], []
     said: list[str] = []
     gold: list[list[str]] = []
@@ -98,32 +98,32 @@ def dense_caption_map(
     counts = {"true_boxes": true_boxes, "predicted_boxes": len(said)}
     if not true_boxes:
         return {"map": None, "detection_map": None, **counts}
-    if not said:
-        return {"map": 0.0, "detection_map": 0.0, **counts}
     order = np.argsort(-np.concatenate(confidence), kind="stable")
     ious = np.concatenate(overlap)[order]
-    countable = np.concatenate(first)[order]
-    meteor = _text_scores(said, gold, text_scorer or exact_meteor)[order]
-    detected = np.stack([countable & (ious >= least) for least in IOU_THRESHOLDS])  # [5, P]
-    described = np.stack([meteor > least for least in METEOR_THRESHOLDS])  # [6, P]
-    return {
-        "map": 100.0 * float(np.mean(_precision(detected[:, None] & described, true_boxes))),
-        "detection_map": 100.0 * float(np.mean(_precision(detected, true_boxes))),
-        **counts,
-    }
+    is_first = np.concatenate(first)[order]
+    detected = np.stack([is_first & (ious >= least) for least in IOU_THRESHOLDS])  # [5, P]
+    found: dict[str, float | None] = {"map": None}
+    if text_scorer is not None:
+        meteor = _text_scores(said, gold, text_scorer)[order]
+        described = np.stack([meteor > least for least in METEOR_THRESHOLDS])  # [6, P]
+        found["map"] = _mean_precision(detected[:, np.newaxis] & described, true_boxes)
+    found["detection_map"] = _mean_precision(detected, true_boxes)
+    return {**found, **counts}
 
 
 def merge_boxes(truth: DenseCaptions) -> tuple[np.ndarray, list[list[str]]]:
-    """True boxes of one thing as one: the mean of those that overlap by 0.7, and all their texts.
+    """Merges true boxes of one thing: those that overlap with an IoU of at least 0.7.
 
-    Greedy, as DenseCap's: the box that overlaps most others goes first, with all of them.
+    The merging is greedy, as in DenseCap: the box that overlaps most others is merged first, with
+    all of them.
 
     Returns:
-      float [Q, 4], and Q lists of texts.
+        boxes: Float array [Q, 4], the means of merged boxes.
+        texts: Q lists of texts.
     """
     boxes = np.asarray(truth.boxes, np.float64).reshape(-1, 4)
     together = box_iou(boxes[:, np.newaxis], boxes) >= _MERGE_IOU
-    np.fill_diagonal(together, True)  # an empty box overlaps nothing, itself neither
+    np.fill_diagonal(together, True)  # the IoU of an empty box with itself is 0
     merged: list[np.ndarray] = []
     texts: list[list[str]] = []
     while together.any():
@@ -135,18 +135,16 @@ def merge_boxes(truth: DenseCaptions) -> tuple[np.ndarray, list[list[str]]]:
     return np.array(merged).reshape(-1, 4), texts
 
 
-def exact_meteor(captions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """METEOR's formula over equal words alone, which needs no Java: float [N], 0 to 1."""
-    rows = [exact_statistics(c, r) for c, r in zip(captions, references, strict=True)]
-    return meteor_of_statistics(np.array(rows))
-
-
 def _assign(
     predicted: DenseCaptions, boxes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For every prediction its true box (-1: none), their IoU, and whether it is the first there.
+    """Assigns every prediction to a true box.
 
-    "First" is by falling confidence; equal ones keep their order.
+    Returns:
+        best: Integer array [P], the true box of every prediction; -1 for none.
+        iou: Float array [P], their IoU.
+        is_first: Boolean array [P], whether the prediction has the highest confidence of those of
+            its true box. Of equal ones the first counts.
     """
     count = len(predicted.boxes)
     if not count or not len(boxes):
@@ -164,7 +162,7 @@ def _assign(
 def _text_scores(
     said: Sequence[str], gold: Sequence[Sequence[str]], scorer: TextScorer
 ) -> np.ndarray:
-    """METEOR of every text; 0 where there is nothing to compare with."""
+    """Returns the METEOR of every text; 0 for texts without references."""
     rows = [n for n, references in enumerate(gold) if references]
     scores = np.zeros(len(said))
     if rows:
@@ -172,21 +170,22 @@ def _text_scores(
     return scores
 
 
-def _precision(right: np.ndarray, true_boxes: int) -> np.ndarray:
-    """Average precision, float [...]: the best precision at or beyond each of 101 recalls.
+def _mean_precision(correct: np.ndarray, true_boxes: int) -> float:
+    """Computes the mean of average precisions, in percent.
 
     Args:
-      right: bool [..., P], predictions in order of falling confidence.
-      true_boxes: how many there are to be found.
+        correct: Boolean array [..., P], for every pair of thresholds the predictions in order of
+            descending confidence.
+        true_boxes: Number of true boxes.
     """
-    hits = np.cumsum(right, axis=-1)
-    precision = hits / np.arange(1, right.shape[-1] + 1)
-    beyond = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
-    nothing = np.zeros([*right.shape[:-1], 1])  # for the recalls that are never reached
-    beyond = np.concatenate([beyond, nothing], axis=-1).reshape(-1, right.shape[-1] + 1)
-    recall = (hits / true_boxes).reshape(-1, right.shape[-1])  # rises along a row
+    correct = correct.reshape(np.prod(correct.shape[:-1], dtype=int), correct.shape[-1])
+    hits = np.cumsum(correct, axis=1)
+    precision = hits / np.arange(1, correct.shape[1] + 1)
+    beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]  # the best from here on
+    beyond = np.pad(beyond, [(0, 0), (0, 1)])  # for recalls that are not reached
+    recall = hits / true_boxes  # rises along a row
     found = [
         np.mean(row[np.searchsorted(reached, _RECALL_LEVELS)])
-        for row, reached in zip(beyond, recall, strict=True)  # a row a pair of thresholds
+        for row, reached in zip(beyond, recall, strict=True)
     ]
-    return np.array(found).reshape(right.shape[:-1])
+    return 100.0 * float(np.mean(found))

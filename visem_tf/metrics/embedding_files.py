@@ -1,17 +1,17 @@
-"""Embeddings from elsewhere, to be ranked by the same code: `evaluate --against FILE.npz`.
+"""Embeddings of other programs, ranked by the same code: `evaluate --against FILE.npz`.
 
-The file holds NumPy arrays, all of them plain numbers or texts:
+The file holds plain NumPy arrays:
 
 | array | shape | |
 |---|---|---|
-| `region_embeddings` or `image_embeddings` | [I, R, D] or [I, D] | several a picture, or one |
-| `word_embeddings` or `sentence_embeddings` | [S, T, D] or [S, D] | one a word, or a sentence |
-| `region_mask`, `word_mask` | bool [I, R], [S, T] | True = real; by default all are |
-| `image_index` | int [S] | the picture of every sentence; by default that of the run's split |
+| `region_embeddings` or `image_embeddings` | [I, R, D] or [I, D] | several per image, or one |
+| `word_embeddings` or `sentence_embeddings` | [S, T, D] or [S, D] | one per word, or per sentence |
+| `region_mask`, `word_mask` | bool [I, R], [S, T] | True for real ones; by default all are |
+| `image_index` | int [S] | the image of every sentence; by default that of the run's split |
 | `scores` | [I, S] | instead of embeddings: any scores, the higher the better |
 
-A picture and a sentence score the sum over words of the largest dot product with a region, which
-for one vector each is their dot product. Who means the cosine divides by the lengths first.
+The score of an image and a sentence is the sum over words of the largest dot product with a region,
+which is their dot product if each has one vector. For the cosine, divide vectors by their norms.
 """
 
 import os
@@ -37,15 +37,15 @@ _ARRAYS = (
 
 @dataclass(frozen=True)
 class Vectors:
-    """What such a file holds, checked: either `scores` or the other arrays.
+    """Checked content of a file: either `scores`, or embeddings and their masks.
 
     Attributes:
-      region_embeddings: float32 [I, R, D].
-      word_embeddings: float32 [S, T, D].
-      region_mask: bool [I, R].
-      word_mask: bool [S, T].
-      scores: float [I, S].
-      image_index: int [S], or None where the file has none.
+        region_embeddings: Float32 array [I, R, D].
+        word_embeddings: Float32 array [S, T, D].
+        region_mask: Boolean array [I, R].
+        word_mask: Boolean array [S, T].
+        scores: Float array [I, S].
+        image_index: Integer array [S]; None if the file has none.
     """
 
     region_embeddings: np.ndarray | None = None
@@ -57,7 +57,7 @@ class Vectors:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """I and S."""
+        """Numbers of images and sentences, I and S."""
         if self.scores is not None:
             return self.scores.shape[0], self.scores.shape[1]
         assert self.region_embeddings is not None
@@ -66,11 +66,14 @@ class Vectors:
 
 
 def read_vectors(path: str | os.PathLike[str]) -> Vectors:
-    """Reads and checks such a file.
+    """Reads and checks a file of embeddings.
+
+    Args:
+        path: Path of an `.npz` file.
 
     Raises:
-      UserError: it is missing or no `.npz` file, an array is missing, unknown, not of numbers, has
-        NaN, or a shape that does not fit the others.
+        UserError: If the file is missing or is not an `.npz` file; if an array is missing, has an
+            unknown name, does not contain numbers, contains NaN, or does not fit the others.
     """
     arrays = _read(path)
     unknown = sorted(set(arrays) - set(_ARRAYS))
@@ -78,43 +81,37 @@ def read_vectors(path: str | os.PathLike[str]) -> Vectors:
         raise UserError(f"{path} has an unknown array {unknown[0]!r}; known: {', '.join(_ARRAYS)}")
     image_index = arrays.get("image_index")
     if "scores" in arrays:
-        scores = _numbers(path, "scores", arrays["scores"], (2,))
-        vectors = Vectors(scores=scores)
+        vectors = Vectors(
+            scores=_numbers(path, "scores", arrays["scores"], 2), image_index=image_index
+        )
     else:
         regions = _embeddings(path, arrays, "region_embeddings", "image_embeddings")
         words = _embeddings(path, arrays, "word_embeddings", "sentence_embeddings")
         if regions.shape[2] != words.shape[2]:
             raise UserError(
-                f"{path}: pictures have vectors of {regions.shape[2]} numbers and sentences of "
+                f"{path}: image vectors have length {regions.shape[2]} and sentence vectors "
                 f"{words.shape[2]}; they must be in one space"
             )
         region_mask = _mask(path, "region_mask", arrays, regions)
         word_mask = _mask(path, "word_mask", arrays, words)
         if not region_mask.any(axis=1).all():
             row = int(np.argmin(region_mask.any(axis=1)))
-            raise UserError(f"{path}: region_mask leaves picture {row} without a region")
-        vectors = Vectors(regions, words, region_mask, word_mask)
-    if image_index is None:
-        return vectors
-    images, sentences = vectors.shape
-    check_image_index(path, image_index, images, sentences)
-    return Vectors(**{**vectors.__dict__, "image_index": image_index})
+            raise UserError(f"{path}: region_mask leaves image {row} without a region")
+        vectors = Vectors(regions, words, region_mask, word_mask, None, image_index)
+    if image_index is not None:
+        _check_image_index(path, image_index, *vectors.shape)
+    return vectors
 
 
-def check_image_index(path: object, image_index: np.ndarray, images: int, sentences: int) -> None:
-    """Refuses an index that does not lead from every sentence to a picture.
-
-    Raises:
-      UserError: see above.
-    """
+def _check_image_index(path: object, image_index: np.ndarray, images: int, sentences: int) -> None:
     if image_index.shape != (sentences,) or image_index.dtype.kind not in "iu":
         raise UserError(
-            f"{path}: image_index must be {sentences} integers, one a sentence, not "
+            f"{path}: image_index must be {sentences} integers, one per sentence, not "
             f"{image_index.dtype} of shape {image_index.shape}"
         )
     if image_index.min() < 0 or image_index.max() >= images:
         raise UserError(
-            f"{path}: image_index must be from 0 to {images - 1}, as there are {images} pictures, "
+            f"{path}: image_index must be from 0 to {images - 1}, as there are {images} images, "
             f"not {image_index.min()} to {image_index.max()}"
         )
 
@@ -129,33 +126,32 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no .npz file of plain arrays: {error}") from error
+        raise UserError(f"{path} is not an .npz file of plain arrays: {error}") from error
 
 
 def _embeddings(
     path: object, arrays: dict[str, np.ndarray], several: str, single: str
 ) -> np.ndarray:
-    """Vectors as [N, vectors, D], whichever of the two names they have."""
+    """Returns vectors as float32 [N, vectors, D], under whichever of the two names they are."""
     given = [name for name in (several, single) if name in arrays]
     if len(given) != 1:
         raise UserError(f"{path} must have one of {several} and {single}, it has {len(given)}")
-    array = _numbers(path, given[0], arrays[given[0]], (3,) if given[0] == several else (2,))
+    array = _numbers(path, given[0], arrays[given[0]], 3 if given[0] == several else 2)
     array = array.astype(np.float32, copy=False)
     return array if array.ndim == 3 else array[:, np.newaxis]
 
 
-def _numbers(path: object, name: str, array: np.ndarray, dims: tuple[int, ...]) -> np.ndarray:
+def _numbers(path: object, name: str, array: np.ndarray, axes: int) -> np.ndarray:
     if array.dtype.kind not in "fiu":
         raise UserError(f"{path}: {name} must be numbers, not {array.dtype}")
-    if array.ndim not in dims or not array.size:
+    if array.ndim != axes or not array.size:
         raise UserError(
-            f"{path}: {name} must have {dims[0]} axes, none of them empty, not shape {array.shape}"
+            f"{path}: {name} must have {axes} axes, none of them empty, not shape {array.shape}"
         )
-    flat = array.reshape(len(array), -1)
     # Scores may be infinite: they are only compared.
-    bad = (np.isnan(flat) if name == "scores" else ~np.isfinite(flat)).any(axis=1)
+    bad = np.isnan(array) if name == "scores" else ~np.isfinite(array)
     if bad.any():
-        row = int(np.argmax(bad))
+        row = int(np.argmax(bad.reshape(len(array), -1).any(axis=1)))
         raise UserError(f"{path}: {name} has NaN or infinite numbers, the first in row {row}")
     return array
 
@@ -163,12 +159,10 @@ def _numbers(path: object, name: str, array: np.ndarray, dims: tuple[int, ...]) 
 def _mask(
     path: object, name: str, arrays: dict[str, np.ndarray], vectors: np.ndarray
 ) -> np.ndarray:
-    mask = arrays.get(name)
-    if mask is None:
-        return np.ones(vectors.shape[:2], bool)
+    mask = arrays.get(name, np.ones(vectors.shape[:2], bool))
     if mask.shape != vectors.shape[:2] or mask.dtype != bool:
+        expected = list(vectors.shape[:2])
         raise UserError(
-            f"{path}: {name} must be bool {list(vectors.shape[:2])}, not {mask.dtype} "
-            f"{list(mask.shape)}"
+            f"{path}: {name} must be bool {expected}, not {mask.dtype} {list(mask.shape)}"
         )
     return mask

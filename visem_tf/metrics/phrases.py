@@ -1,35 +1,27 @@
 """Phrases whose boxes are known, and what people call the things in them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from visem_tf.datasets.caption_dataset import Phrases
 from visem_tf.metrics.regions import PhraseBoxes
 
 
-@dataclass(frozen=True)
-class OneBoxPhrases:
-    """P phrases, each with one box; see `PhraseBoxes`."""
+def one_box_a_phrase(phrases: Phrases | PhraseBoxes) -> PhraseBoxes:
+    """Gives phrases of several things ("two dogs") the one box around all of them.
 
-    sentence_index: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    boxes: np.ndarray
-
-
-def one_box_a_phrase(phrases: PhraseBoxes) -> OneBoxPhrases:
-    """Phrases of several things ("two dogs") with the box around all of them.
-
-    So does the protocol of Flickr30k Entities (Plummer et al., ICCV 2015), whose phrases have a box
-    a thing.
+    This is the protocol of Flickr30k Entities (Plummer et al., ICCV 2015), which has one box per
+    thing.
 
     Args:
-      phrases: rows of one phrase, of the same words, may lie anywhere.
+        phrases: Phrases in any order; rows with the same words of a sentence are one phrase.
+
+    Returns:
+        Phrases sorted by sentence, first and last token.
 
     Example:
-        >>> import types
-        >>> two = types.SimpleNamespace(
+        >>> two = PhraseBoxes(
         ...     sentence_index=np.array([0, 0]), first=np.array([1, 1]), last=np.array([2, 2]),
         ...     boxes=np.array([[0.0, 0.0, 0.5, 0.5], [0.2, 0.4, 0.9, 0.8]]))
         >>> one_box_a_phrase(two).boxes.tolist()
@@ -43,28 +35,28 @@ def one_box_a_phrase(phrases: PhraseBoxes) -> OneBoxPhrases:
     np.minimum.at(low, phrase, boxes[:, :2])
     np.maximum.at(high, phrase, boxes[:, 2:])
     sentence_index, first, last = unique.T
-    return OneBoxPhrases(sentence_index, first, last, np.concatenate([low, high], axis=1))
+    return PhraseBoxes(sentence_index, first, last, np.concatenate([low, high], axis=1))
 
 
 def each_against_the_others(
     texts: Mapping[str, Sequence[str]],
 ) -> tuple[dict[str, list[str]], dict[str, str], list[str]]:
-    """Every text of a thing as a caption whose references are the other texts of the thing.
+    """Makes every text of a thing a caption whose references are the other texts of the thing.
 
-    What people reach against each other, the paper's "human agreement". Their references are one
-    fewer than a model's.
+    Its score is the paper's "human agreement". It has one reference fewer than the score of a
+    model.
 
     Args:
-      texts: by thing; things with one text are left out.
+        texts: Texts by thing; things with a single text are left out.
 
     Returns:
-      References and captions by a key of their own, and the thing of every key.
+        references: References by a key of their own.
+        captions: Captions by the same keys.
+        things: The thing of every key.
     """
     references, captions, things = {}, {}, []
     for thing, said in texts.items():
-        if len(said) < 2:
-            continue
-        for n, text in enumerate(said):
+        for n, text in enumerate(said if len(said) > 1 else []):
             key = f"{thing}/{n}"
             references[key] = [*said[:n], *said[n + 1 :]]
             captions[key] = text

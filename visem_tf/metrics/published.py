@@ -1,4 +1,4 @@
-"""Published figures, to stand beside ours where data set and split are the same, and only there.
+"""Published results, to be shown beside ours where data set and split are the same, and only there.
 
 From A. Karpathy and L. Fei-Fei, "Deep Visual-Semantic Alignments for Generating Image
 Descriptions" (CVPR 2015), unless a row says otherwise.
@@ -15,15 +15,15 @@ _Row = tuple[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Published:
-    """Figures of one test split.
+    """Published results on one test split.
 
     Attributes:
-      images: pictures of the split; another number is another split.
-      witnesses: some pictures that lie in it, parts of their files' names. Splits cut otherwise
-        may be as large, but hardly hold all of these.
-      ranking: label, direction -> figures.
-      folds: the same, as means over folds of 1,000 pictures.
-      captions: label, figures.
+        images: Number of images of the split; another number is another split.
+        witnesses: Parts of the file names of some images of the split. Another split of the same
+            size is unlikely to hold all of them.
+        ranking: Labels and metrics by direction.
+        folds: The same, as means over folds of 1,000 images.
+        captions: Labels and metrics.
     """
 
     images: int
@@ -34,14 +34,15 @@ class Published:
 
 
 def recognise_split(file_names: Sequence[str], num_sentences: int) -> str | None:
-    """Which published test split these pictures are, whatever reader they came through.
+    """Recognises a published test split by its images, whichever data set module has read them.
 
     Args:
-      file_names: of the pictures of a split.
-      num_sentences: in the split; at least five a picture.
+        file_names: File names of the images of a split.
+        num_sentences: Number of sentences of the split; published splits have at least five per
+            image.
 
     Returns:
-      A key for `published`; None for any other split, such as Flickr8K's cut otherwise.
+        Key for `published`; None for any other split.
 
     Example:
         >>> recognise_split(["3385593926_d3e9c21170.jpg"], 5)
@@ -54,17 +55,17 @@ def recognise_split(file_names: Sequence[str], num_sentences: int) -> str | None
     return None
 
 
-def published(metrics: Mapping[str, Any]) -> Published | None:
-    """The published figures of the split that was evaluated; None where there are none.
+def published(metrics: Mapping[str, Any]) -> Published:
+    """Returns the published results on the evaluated split; empty ones if there are none.
 
     Args:
-      metrics: what `metrics.json` holds; its "published_split" is from `recognise_split`.
+        metrics: Content of `metrics.json`; its "published_split" is from `recognise_split`.
     """
-    return _PUBLISHED.get(metrics.get("published_split") or "")
+    return _PUBLISHED.get(metrics.get("published_split") or "", Published(0, ()))
 
 
 def _ranking(*rows: tuple[str, tuple[float, ...], tuple[float, ...]]) -> dict[str, list[_Row]]:
-    """Rows of R@1, R@5, R@10 and perhaps Med r, of both directions."""
+    """Makes rows of R@1, R@5, R@10 and, where it is published, Med r, of both directions."""
     names = ("r1", "r5", "r10", "median_rank")
     found: dict[str, list[_Row]] = {"image_annotation": [], "image_search": []}
     for label, annotation, search in rows:

@@ -1,43 +1,90 @@
-"""How often words and phrases were aligned with the right part of the picture."""
+"""How often words and phrases are aligned with the right part of the image (paper, section 4.1)."""
 
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from visem_tf.metrics.evidence import Evidence, ratio
+from visem_tf.metrics.resampling import Evidence, ratio
 
 ALIGNMENT_FIGURES = ("word_accuracy", "phrase_iou50", "pointing")
-"""What is counted of an alignment, all in percent."""
+"""Names of the metrics of an alignment, all of them in percent."""
 
-_ENOUGH_OVERLAP = 0.5
+_MIN_IOU = 0.5
 
 
-class PhraseBoxes(Protocol):
-    """P phrases whose boxes are known, such as `visem_tf.datasets.caption_dataset.Phrases`."""
+@dataclass(frozen=True)
+class PhraseBoxes:
+    """P phrases whose boxes are known.
 
-    @property
-    def sentence_index(self) -> np.ndarray:
-        """int [P]."""
+    Attributes:
+        sentence_index: Integer array [P], the sentence of every phrase.
+        first: Integer array [P], the first token of the phrase in its sentence.
+        last: Integer array [P], the last token, inclusive.
+        boxes: Float array [P, 4], `rel_yxyx`.
+    """
 
-    @property
-    def first(self) -> np.ndarray:
-        """int [P], first token of the phrase in its sentence."""
+    sentence_index: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    boxes: np.ndarray
 
-    @property
-    def last(self) -> np.ndarray:
-        """int [P], last token, inclusive."""
 
-    @property
-    def boxes(self) -> np.ndarray:
-        """float [P, 4], rel_yxyx."""
+class AlignmentHits(NamedTuple):
+    """Which of W words and P phrases are aligned correctly; see `alignment_accuracy`.
+
+    Attributes:
+        word: Boolean array [W], for the words of all phrases.
+        word_phrase: Integer array [W], the phrase of every word.
+        phrase: Boolean array [P], whether the IoU is at least 0.5.
+        pointing: Boolean array [P].
+        phrase_image: Integer array [P], the image of every phrase.
+        chance_overlap: Float array [P], the share of the regions of the image that would be
+            correct for a phrase.
+        chance_pointing: Float array [P], the same for pointing.
+    """
+
+    word: np.ndarray
+    word_phrase: np.ndarray
+    phrase: np.ndarray
+    pointing: np.ndarray
+    phrase_image: np.ndarray
+    chance_overlap: np.ndarray
+    chance_pointing: np.ndarray
+
+    def accuracy(self) -> dict[str, Any]:
+        """Returns the result of `alignment_accuracy`."""
+        overlap, pointing = self.chance_overlap, self.chance_pointing
+        chance = (overlap[self.word_phrase], overlap, pointing)
+        return {
+            **_percentages(self.word, self.phrase, self.pointing),
+            "chance": _percentages(*chance),
+            "words": len(self.word),
+            "phrases": len(self.phrase),
+        }
+
+    def evidence(self, images: int) -> dict[str, Evidence]:
+        """Returns the per-image evidence of `ALIGNMENT_FIGURES`.
+
+        Args:
+            images: Number of images.
+        """
+        return {
+            "word_accuracy": ratio(self.word, self.phrase_image[self.word_phrase], images),
+            "phrase_iou50": ratio(self.phrase, self.phrase_image, images),
+            "pointing": ratio(self.pointing, self.phrase_image, images),
+        }
 
 
 def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (ymin, xmin, ymax, xmax); 0 where both are empty.
+    """Computes the intersection over union of boxes; 0 where both are empty.
 
     Args:
-      boxes: float [..., 4].
-      others: float [..., 4]; the leading axes broadcast.
+        boxes: Float array [..., 4], (ymin, xmin, ymax, xmax).
+        others: Float array [..., 4]; the leading axes are broadcast.
+
+    Returns:
+        Float array [...].
 
     Example:
         >>> float(box_iou(np.array([0, 0, 1, 1]), np.array([0, 0, 0.5, 1])))
@@ -60,45 +107,46 @@ def alignment_accuracy(
     region_mask: np.ndarray | None = None,
     similarities: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Compares the regions that words were aligned with against the true boxes of phrases.
+    """Compares the regions that words are aligned with to the true boxes of phrases.
 
-    The region of a phrase is the one that most of its words chose; among equals the one with the
-    larger sum of similarities to these words, and without `similarities` the first one.
+    The region of a phrase is the one that most of its words are aligned with. Of several such
+    regions it is the one with the largest sum of similarities to these words, and without
+    `similarities` the first one.
 
-    * `word_accuracy`: share of the words of phrases whose region overlaps the true box of the
+    * `word_accuracy`: the share of the words of phrases whose region overlaps the true box of the
       phrase with an IoU of at least 0.5.
-    * `phrase_iou50`: share of phrases whose region does.
-    * `pointing`: the pointing game: share of phrases for which the centre of their region lies
-      inside the true box, borders included. Regions that are far too large can win it (the centre
-      of the whole frame lies in any object in the middle), so read it beside `phrase_iou50`.
+    * `phrase_iou50`: the share of phrases whose region does.
+    * `pointing`: the pointing game, the share of phrases for which the centre of their region
+      lies inside the true box, borders included. Regions that are far too large can succeed (the
+      centre of the whole frame lies in every object in the middle), so read it together with
+      `phrase_iou50`.
 
     A word without a region (-1, or cut off) is wrong, and so is a phrase without any.
 
     Args:
-      regions: int [S, T], the region of every token, -1 in the padding.
-      region_boxes: float [I, R, 4], rel_yxyx.
-      image_index: int [S], the picture that each sentence describes.
-      phrases: P phrases with their boxes. A phrase with several boxes is several phrases.
-      region_mask: bool [I, R], which regions are real; all by default.
-      similarities: float [S, T], of every token with its region.
+        regions: Integer array [S, T], the region of every token, -1 in the padding.
+        region_boxes: Float array [I, R, 4], `rel_yxyx`.
+        image_index: Integer array [S], the image of every sentence.
+        phrases: P phrases with their boxes. A phrase with several boxes is several phrases.
+        region_mask: Boolean array [I, R], True for real regions; by default all are real.
+        similarities: Float array [S, T], of every token with its region.
 
     Returns:
-      `word_accuracy`, `phrase_iou50` and `pointing` in percent; `chance`, what the same figures
-      are expected to be when every word picks one of the regions of its picture at random, all
-      alike; and the numbers of `words` and `phrases`. Figures are None where there are no phrases.
+        `word_accuracy`, `phrase_iou50` and `pointing` in percent; `chance`, the expected values of
+        the same metrics when every word picks one of the regions of its image uniformly at random;
+        and the numbers of `words` and `phrases`. Metrics are None if there are no phrases.
 
     Raises:
-      ValueError: if a shape does not fit, or an index points at nothing.
+        ValueError: If a shape does not fit, or an index is out of range.
 
     Example:
-        >>> import types
-        >>> phrases = types.SimpleNamespace(
+        >>> phrases = PhraseBoxes(
         ...     sentence_index=np.array([0]), first=np.array([1]), last=np.array([2]),
         ...     boxes=np.array([[0.0, 0.0, 0.5, 0.5]]))
         >>> region_boxes = np.array([[[0, 0, 1, 1], [0.0, 0.1, 0.5, 0.6]]])
-        >>> figures = alignment_accuracy(
+        >>> accuracy = alignment_accuracy(
         ...     np.array([[0, 1, 1, 0]]), region_boxes, np.array([0]), phrases)
-        >>> figures["word_accuracy"], figures["chance"]["word_accuracy"]
+        >>> accuracy["word_accuracy"], accuracy["chance"]["word_accuracy"]
         (100.0, 50.0)
     """
     hits = alignment_hits(
@@ -109,55 +157,7 @@ def alignment_accuracy(
         region_mask=region_mask,
         similarities=similarities,
     )
-    if not len(hits.phrase_image):
-        nothing = dict.fromkeys(ALIGNMENT_FIGURES)
-        return {**nothing, "chance": dict(nothing), "words": 0, "phrases": 0}
-    return {
-        "word_accuracy": _percent(hits.word),
-        "phrase_iou50": _percent(hits.phrase),
-        "pointing": _percent(hits.pointing),
-        "chance": {
-            "word_accuracy": _percent(hits.chance_overlap[hits.word_phrase]),
-            "phrase_iou50": _percent(hits.chance_overlap),
-            "pointing": _percent(hits.chance_pointing),
-        },
-        "words": len(hits.word),
-        "phrases": len(hits.phrase),
-    }
-
-
-class AlignmentHits(NamedTuple):
-    """Which of W words and P phrases were aligned rightly; see `alignment_accuracy`.
-
-    Attributes:
-      word: bool [W], all words of all phrases in a row.
-      word_phrase: int [W], the phrase of every word.
-      phrase: bool [P], IoU of at least 0.5.
-      pointing: bool [P].
-      phrase_image: int [P], the picture of every phrase.
-      chance_overlap: float [P], share of the picture's regions that would be right for a phrase.
-      chance_pointing: float [P], the same of pointing.
-    """
-
-    word: np.ndarray
-    word_phrase: np.ndarray
-    phrase: np.ndarray
-    pointing: np.ndarray
-    phrase_image: np.ndarray
-    chance_overlap: np.ndarray
-    chance_pointing: np.ndarray
-
-    def evidence(self, images: int) -> dict[str, Evidence]:
-        """What the three figures rest on, picture by picture.
-
-        Args:
-          images: I.
-        """
-        return {
-            "word_accuracy": ratio(self.word, self.phrase_image[self.word_phrase], images),
-            "phrase_iou50": ratio(self.phrase, self.phrase_image, images),
-            "pointing": ratio(self.pointing, self.phrase_image, images),
-        }
+    return hits.accuracy()
 
 
 def alignment_hits(
@@ -169,10 +169,12 @@ def alignment_hits(
     region_mask: np.ndarray | None = None,
     similarities: np.ndarray | None = None,
 ) -> AlignmentHits:
-    """What `alignment_accuracy` counts, for the same arguments.
+    """Finds the words and phrases that are aligned correctly.
+
+    Takes the arguments of `alignment_accuracy`.
 
     Raises:
-      ValueError: if a shape does not fit, or an index points at nothing.
+        ValueError: If a shape does not fit, or an index is out of range.
     """
     regions, region_boxes = np.asarray(regions), np.asarray(region_boxes)
     if region_mask is None:
@@ -180,61 +182,51 @@ def alignment_hits(
     if similarities is None:
         similarities = np.zeros(regions.shape)
     _check(regions, region_boxes, image_index, phrases, region_mask, similarities)
-    phrase_count, region_count = len(phrases.boxes), region_boxes.shape[1]
-    if phrase_count == 0:
-        none, nowhere = np.zeros(0, bool), np.zeros(0, np.int64)
-        return AlignmentHits(none, nowhere, none, none, nowhere, np.zeros(0), np.zeros(0))
-
     image = np.asarray(image_index)[phrases.sentence_index]  # [P]
     candidates, real = region_boxes[image], np.asarray(region_mask)[image]  # [P, R, 4], [P, R]
-    overlaps = box_iou(candidates, phrases.boxes[:, np.newaxis]) >= _ENOUGH_OVERLAP  # [P, R]
-    contains_centre = _contains_centre(phrases.boxes[:, np.newaxis], candidates)  # [P, R]
+    true_boxes = np.reshape(phrases.boxes, [-1, 1, 4])
+    overlaps = box_iou(candidates, true_boxes) >= _MIN_IOU  # [P, R]
+    contains_centre = _contains_centre(true_boxes, candidates)  # [P, R]
 
-    phrase, region, similarity = _chosen(regions, similarities, phrases)  # each [W], all words
-    chose = region >= 0
-    word_hits = chose & overlaps[phrase, np.maximum(region, 0)]
-
-    votes = np.zeros([phrase_count, region_count], np.int64)
-    np.add.at(votes, (phrase[chose], region[chose]), 1)
-    support = np.zeros([phrase_count, region_count])
-    np.add.at(support, (phrase[chose], region[chose]), similarity[chose])
+    phrase, region, similarity = _words_of_phrases(regions, similarities, phrases)  # each [W]
+    aligned = region >= 0
+    votes = np.zeros(real.shape, np.int64)
+    np.add.at(votes, (phrase[aligned], region[aligned]), 1)
+    support = np.zeros(real.shape)
+    np.add.at(support, (phrase[aligned], region[aligned]), similarity[aligned])
     most = votes == votes.max(axis=1, keepdims=True)
     winner = np.argmax(np.where(most, support, -np.inf), axis=1)  # [P]
     has_region = votes.any(axis=1)
-    rows = np.arange(phrase_count)
-
+    rows = np.arange(len(image))
     return AlignmentHits(
-        word_hits,
+        aligned & overlaps[phrase, np.maximum(region, 0)],
         phrase,
         has_region & overlaps[rows, winner],
         has_region & contains_centre[rows, winner],
         image,
-        # Regions are alike by chance, so the winner of a vote is any of them, like a single choice.
+        # At random all regions are equally likely to win the vote, as for a single word.
         _share(overlaps, real),
         _share(contains_centre, real),
     )
 
 
-def _chosen(
+def _words_of_phrases(
     regions: np.ndarray, similarities: np.ndarray, phrases: PhraseBoxes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All words of all phrases in a row: number of the phrase, region (or -1), similarity."""
+    """Returns the phrase, the region (or -1) and the similarity of every word of all phrases."""
     lengths = phrases.last - phrases.first + 1
     phrase = np.repeat(np.arange(len(lengths)), lengths)
     offset = np.arange(len(phrase)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     token = phrases.first[phrase] + offset
     sentence = phrases.sentence_index[phrase]
-    there = token < regions.shape[1]  # sentences may have been cut
-    token = np.where(there, token, 0)
-    return (
-        phrase,
-        np.where(there, regions[sentence, token], -1),
-        np.asarray(similarities)[sentence, token],
-    )
+    exists = token < regions.shape[1]  # sentences may have been cut
+    token = np.where(exists, token, 0)
+    region = np.where(exists, regions[sentence, token], -1)
+    return phrase, region, np.asarray(similarities)[sentence, token]
 
 
 def _contains_centre(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether `boxes` contain the centres of `others`, bool [...]."""
+    """Returns whether `boxes` contain the centres of `others`, bool [...]."""
     centre = (others[..., :2] + others[..., 2:]) / 2
     return np.all((centre >= boxes[..., :2]) & (centre <= boxes[..., 2:]), axis=-1)
 
@@ -244,12 +236,14 @@ def _area(boxes: np.ndarray) -> np.ndarray:
 
 
 def _share(hits: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Share of the real regions that hit, [P]."""
+    """Returns the share of the real regions that are hits, [P]."""
     return np.sum(hits & real, axis=1) / np.maximum(real.sum(axis=1), 1)
 
 
-def _percent(hits: np.ndarray) -> float:
-    return 100.0 * float(np.mean(hits))
+def _percentages(*hits: np.ndarray) -> dict[str, float | None]:
+    """Returns the means of the hits in percent, by the names of `ALIGNMENT_FIGURES`."""
+    values = (100.0 * float(np.mean(found)) if len(found) else None for found in hits)
+    return dict(zip(ALIGNMENT_FIGURES, values, strict=True))
 
 
 def _check(
@@ -264,21 +258,17 @@ def _check(
         raise ValueError(f"region_boxes must be [I, R, 4], got shape {region_boxes.shape}")
     if regions.ndim != 2 or not np.issubdtype(regions.dtype, np.integer):
         raise ValueError(f"regions must be int [S, T], got {regions.dtype} {regions.shape}")
-    count = len(phrases.boxes)
-    for name, shape, expected in (
-        ("image_index", np.shape(image_index), regions.shape[:1]),
-        ("region_mask", np.shape(region_mask), region_boxes.shape[:2]),
-        ("similarities", np.shape(similarities), regions.shape),
-        ("phrases.sentence_index", np.shape(phrases.sentence_index), (count,)),
-        ("phrases.first", np.shape(phrases.first), (count,)),
-        ("phrases.last", np.shape(phrases.last), (count,)),
+    for name, array, expected in (
+        ("image_index", image_index, regions.shape[:1]),
+        ("region_mask", region_mask, region_boxes.shape[:2]),
+        ("similarities", similarities, regions.shape),
     ):
-        if shape != expected:
-            raise ValueError(f"{name} must have shape {expected}, got {shape}")
+        if np.shape(array) != expected:
+            raise ValueError(f"{name} must have shape {expected}, got {np.shape(array)}")
     if regions.size and regions.max() >= region_boxes.shape[1]:
         raise ValueError(
             f"regions must be below {region_boxes.shape[1]}, the number of region_boxes, "
             f"got {regions.max()}"
         )
-    if count and (np.min(phrases.first) < 0 or np.any(phrases.last < phrases.first)):
+    if np.any(phrases.first < 0) or np.any(phrases.last < phrases.first):
         raise ValueError("phrases must have 0 <= first <= last")

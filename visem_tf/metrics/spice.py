@@ -1,8 +1,8 @@
-"""SPICE by pycocoevalcap, where its files are: it never fetches them.
+"""SPICE by pycocoevalcap, where its files are; they are never downloaded.
 
 P. Anderson et al., "SPICE: Semantic Propositional Image Caption Evaluation" (ECCV 2016). The wheel
 of pycocoevalcap holds the program but not the two files of Stanford CoreNLP 3.6.0 (half a gigabyte)
-that it parses with, and its own wrapper fetches them unasked and writes beside its code.
+that it parses with. The wrapper of pycocoevalcap downloads them and writes beside its code.
 """
 
 import json
@@ -13,35 +13,38 @@ from pathlib import Path
 
 import numpy as np
 
-from visem_tf.metrics.caption_tokens import JavaError, java_reason
+from visem_tf.metrics.java import JavaError, java_reason, last_line
 
 _FILES = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
-_SECONDS = 7200
+_TIMEOUT_S = 7200
 
 
 def spice_reason() -> str | None:
-    """Why SPICE cannot be computed; None where it can."""
-    folder = _folder() / "lib"
-    missing = [name for name in _FILES if not (folder / name).is_file()]
+    """Returns why SPICE cannot be computed; None where it can."""
+    missing = [name for name in _FILES if not (_folder() / "lib" / name).is_file()]
     if missing:
         return (
             f"SPICE needs {' and '.join(missing)} in the folder spice/lib of pycocoevalcap; "
             "`python -m pycocoevalcap.spice.get_stanford_models`, run in its folder, fetches them"
         )
-    return (reason := java_reason()) and f"SPICE needs Java: {reason}"
+    reason = java_reason()
+    return f"SPICE needs Java: {reason}" if reason else None
 
 
 def spice_scores(
     captions: Mapping[str, str], references: Mapping[str, Sequence[str]]
 ) -> np.ndarray:
-    """SPICE of every caption, 0 to 1, in the order of `captions`; NaN where it has no tuple.
+    """Computes SPICE of every caption.
 
     Args:
-      captions: tokenized, by image id.
-      references: tokenized, by image id.
+        captions: Tokenized captions by image id.
+        references: Tokenized references by image id.
+
+    Returns:
+        Float array in the order of `captions`, 0 to 1; NaN where a caption has no tuple.
 
     Raises:
-      JavaError: a file or Java is missing, or the program fails.
+        JavaError: If a file or Java is missing, or the program fails.
     """
     if reason := spice_reason():
         raise JavaError(reason)
@@ -60,14 +63,13 @@ def spice_scores(
                 cwd=_folder(),
                 check=True,
                 capture_output=True,
-                timeout=_SECONDS,
+                timeout=_TIMEOUT_S,
             )
             results = json.loads(found.read_text(encoding="utf-8"))
             scores = {item["image_id"]: item["scores"]["All"]["f"] for item in results}
             return np.array([float(scores[image_id]) for image_id in captions])
         except subprocess.CalledProcessError as error:
-            last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise JavaError(f"SPICE failed: {' '.join(last) or error}") from error
+            raise JavaError(f"SPICE failed: {last_line(error.stderr) or error}") from error
         except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
             raise JavaError(f"SPICE failed: {error}") from error
 

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from visem_tf.report.tables import Cell, Table
+from visem_tf.report.tables import RANKING, Cell, Table, below
 
-_COLUMNS = ["This run", "The other", "Difference", "95 % interval", "p"]
+_DIFFERENCES = {
+    "first": "This run",
+    "second": "The other",
+    "difference": "Difference",
+    "interval": "95 % interval",
+    "p": "p",
+}
 _NAMES = {
     "ranking": "",
     "r1": "R@1",
     "r5": "R@5",
     "r10": "R@10",
-    "bleu1": "B-1",
-    "bleu2": "B-2",
-    "bleu3": "B-3",
-    "bleu4": "B-4",
+    **{f"bleu{n}": f"B-{n}" for n in (1, 2, 3, 4)},
     "meteor": "METEOR",
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
@@ -24,80 +27,67 @@ _NAMES = {
 
 
 def comparison_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Tables of what a run was compared with; none where it was not.
+    """Makes the tables of the systems that a run was compared with; none without any.
 
     Args:
-      metrics: What `metrics.json` holds.
+        metrics: Content of `metrics.json`.
     """
     tables = []
+    if against := metrics.get("against"):
+        tables.append(_ranking(against))
+    if captions := metrics.get("captions_file"):
+        tables.append(_captions(captions))
     for part in ("comparison", "against", "captions_file"):
-        if found := metrics.get(part):
-            tables += _TABLES[part](found)
+        found = metrics.get(part) or {}
+        if found.get("figures"):
+            tables.append(_differences(f"Compared with {found['with']}", found["figures"]))
     return tables
 
 
-def _comparison(found: Mapping[str, Any]) -> list[Table]:
-    return [_differences(f"Compared with {found['with']}", found["figures"])]
+def _ranking(found: Mapping[str, Any]) -> Table:
+    table = Table(f"Ranking by {found['with']}", "", RANKING)
+    for direction, values in found["ranking"].items():
+        ends = below(found.get("intervals") or {}, f"ranking.{direction}")
+        table.add(direction.replace("_", " ").capitalize(), values, intervals=ends)
+        table.add("by chance", found["ranking_chance"][direction])
+    return table
 
 
-def _against(found: Mapping[str, Any]) -> list[Table]:
-    table = Table(f"Ranking by {found['with']}", "", ["R@1", "R@5", "R@10", "Median rank"])
-    names = dict(zip(("r1", "r5", "r10", "median_rank"), table.columns, strict=True))
-    for direction, figures in found["ranking"].items():
-        ends = {
-            name.rpartition(".")[2]: e
-            for name, e in (found.get("intervals") or {}).items()
-            if name.startswith(f"ranking.{direction}.")
-        }
-        table.add(direction.replace("_", " ").capitalize(), figures, names, None, ends)
-        table.add("by chance", found["ranking_chance"][direction], names)
-    return [table, *_beside(found)]
-
-
-def _captions_file(found: Mapping[str, Any]) -> list[Table]:
+def _captions(found: Mapping[str, Any]) -> Table:
     scores = found["scores"]
     names = {name: _NAMES.get(name, name.replace("_", " ").capitalize()) for name in scores}
-    table = Table(f"Captions of {found['with']}", "", list(names.values()))
-    ends = {n.rpartition(".")[2]: e for n, e in (found.get("intervals") or {}).items()}
-    table.add("score", scores, names, found["notes"], ends)
-    for name, note in found["notes"].items():
-        if scores.get(name) is not None or name not in scores:
-            table.remarks.append(f"{names.get(name, name)}: {note}")
-    return [table, *_beside(found)]
+    table = Table(f"Captions of {found['with']}", "", names)
+    table.add("score", scores, found["notes"], found.get("intervals"))
+    return table
 
 
-def _beside(found: Mapping[str, Any]) -> list[Table]:
-    if not found.get("figures"):
-        return []
-    return [_differences(f"Compared with {found['with']}", found["figures"])]
-
-
-_TABLES = {"comparison": _comparison, "against": _against, "captions_file": _captions_file}
-
-
-def _differences(title: str, figures: Mapping[str, Mapping[str, float]]) -> Table:
+def _differences(title: str, found: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table(
         title,
-        "Differences on the same pictures. The interval draws pictures with replacement; p is how "
-        "often exchanging the two systems' answers, picture by picture at random, gives a "
-        "difference as large.",
-        _COLUMNS,
+        "Differences on the same images. The interval is from a bootstrap over images; p is how "
+        "often a difference at least as large results when the answers of the two systems are "
+        "exchanged image by image at random.",
+        _DIFFERENCES,
     )
-    for name, row in figures.items():
-        numbers = [f"{row[key]:.1f}" for key in ("first", "second")]
-        # Rounded first, and no minus before a zero.
+    for name, row in found.items():
+        # Rounded first, so that no minus stands before a zero.
         difference, low, high = (round(row[key], 1) + 0.0 for key in ("difference", "low", "high"))
-        numbers += [f"{difference:+.1f}", f"{low:+.1f} to {high:+.1f}"]
-        table.rows.append((_label(name), [Cell(text) for text in [*numbers, f"{row['p']:.3f}"]]))
+        texts = [
+            *(f"{row[key]:.1f}" for key in ("first", "second")),
+            f"{difference:+.1f}",
+            f"{low:+.1f} to {high:+.1f}",
+            f"{row['p']:.3f}",
+        ]
+        table.rows.append((_label(name), [Cell(text) for text in texts]))
     return table
 
 
 def _label(name: str) -> str:
-    """A figure's dotted name for people.
+    """Formats the dotted name of a metric.
 
     Example:
-      >>> _label("ranking.image_search.r1"), _label("captions.beam.bleu4")
-      ('Image search R@1', 'Captions beam B-4')
+        >>> _label("ranking.image_search.r1"), _label("captions.beam.bleu4")
+        ('Image search R@1', 'Captions beam B-4')
     """
     words = [_NAMES.get(part, part.replace("_", " ")) for part in name.split(".")]
     text = " ".join(word for word in words if word)

@@ -1,4 +1,4 @@
-"""Curves of the trainings, as SVG that takes the colours of the page around it."""
+"""Training curves, as SVG in the colours of the page around it."""
 
 import io
 import re
@@ -9,20 +9,18 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-_PAGE_COLOUR = "#010203"  # Becomes "currentColor".
+_PAGE_COLOUR = "#010203"  # becomes "currentColor"
+_COLOURED = (
+    *("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "legend.labelcolor"),
+    *("xtick.color", "ytick.color"),
+)
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "visem_tf",
     "font.family": "sans-serif",
     "font.size": 9,
     "legend.fontsize": 8,
-    "legend.labelcolor": _PAGE_COLOUR,
-    "text.color": _PAGE_COLOUR,
-    "axes.edgecolor": _PAGE_COLOUR,
-    "axes.labelcolor": _PAGE_COLOUR,
-    "axes.titlecolor": _PAGE_COLOUR,
-    "xtick.color": _PAGE_COLOUR,
-    "ytick.color": _PAGE_COLOUR,
+    **dict.fromkeys(_COLOURED, _PAGE_COLOUR),
 }
 
 _PANELS = (
@@ -40,7 +38,7 @@ _PANELS = (
     ("CIDEr-D of greedy sentences, % of the validation split", {"val_cider": "validation"}),
 )
 _DECIDES = {"recall_sum": True, "val_perplexity": False, "val_cider": True}
-"""The figures that choose the best epoch, and whether the larger one is better."""
+"""Metrics that choose the best epoch, and whether larger values are better."""
 
 _LINES = (("#2f7fd6", "-"), ("#2f7fd6", "--"), ("#d9601a", "-"), ("#d9601a", "--"))
 _TWO_LINES = (("#2f7fd6", "--"), ("#d9601a", "-"))
@@ -48,15 +46,15 @@ _TWO_LINES = (("#2f7fd6", "--"), ("#d9601a", "-"))
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of one training.
+    """Curves of one training.
 
     Attributes:
-      title: Heading.
-      summary: How many epochs, which was best: what the curves show, in words.
-      panels: SVG markup to stand in a page; its texts are this module's own.
-      names: The figures of an epoch.
-      epochs: The values of every epoch, by `names`.
-      absent: Why there are none; empty if there are.
+        title: Heading.
+        summary: What the curves show in words: the number of epochs, and the best one.
+        panels: SVG markup for an HTML page; it contains no text from the data.
+        names: Names of the metrics of an epoch.
+        epochs: Values of every epoch, in the order of `names`.
+        absent: Why there are no curves; empty if there are.
     """
 
     title: str
@@ -71,9 +69,9 @@ def training_curves(title: str, history: Sequence[Mapping[str, float]], absent: 
     """Draws the curves of a training.
 
     Args:
-      title: Heading.
-      history: The figures of every epoch, as in `progress.json`.
-      absent: What to say if there are none.
+        title: Heading.
+        history: Metrics of every epoch, as in `progress.json`.
+        absent: Why there are no curves, if `history` is empty.
     """
     if not history:
         return Curves(title, absent=absent)
@@ -83,35 +81,30 @@ def training_curves(title: str, history: Sequence[Mapping[str, float]], absent: 
         _summary(history),
         _panels(history, title),
         [name.replace("_", " ") for name in names],
-        [[_shown(figures.get(name)) for name in names] for figures in history],
+        [[f"{row[name]:.4g}" if name in row else "" for name in names] for row in history],
     )
 
 
 def _summary(history: Sequence[Mapping[str, float]]) -> str:
     text = f"{len(history)} epoch{'s' if len(history) > 1 else ''}"
     for name, larger_is_better in _DECIDES.items():
-        values = [figures.get(name) for figures in history]
-        known = [value for value in values if value is not None]
-        if len(known) == len(values):
-            best = max(known) if larger_is_better else min(known)
+        if all(name in metrics for metrics in history):
+            values = [metrics[name] for metrics in history]
+            best = max(values) if larger_is_better else min(values)
             title = name.replace("val_", "validation ").replace("_", " ")
-            text += f"; the best is epoch {known.index(best) + 1}, with {title} {best:.4g}"
+            text += f"; the best is epoch {values.index(best) + 1}, with {title} {best:.4g}"
     return text
 
 
 def _panels(history: Sequence[Mapping[str, float]], title: str) -> list[str]:
-    known = history[0]
-    wanted = [
-        (heading, {name: label for name, label in lines.items() if name in known})
-        for heading, lines in _PANELS
-        if not (heading == "Loss" and "perplexity" in known)  # It is the logarithm of the other.
-    ]
-    owner = re.sub(r"\W+", "-", title)
-    return [
-        _inline(_svg(heading, lines, history), f"{owner}-{number}-")
-        for number, (heading, lines) in enumerate(wanted, start=1)
-        if lines
-    ]
+    known, panels = history[0], []
+    for number, (heading, names) in enumerate(_PANELS):
+        lines = {name: label for name, label in names.items() if name in known}
+        repeats = heading == "Loss" and "perplexity" in known  # the loss is its logarithm
+        if lines and not repeats:
+            prefix = re.sub(r"\W+", "-", f"{title}-{number}-")
+            panels.append(_inline(_svg(heading, lines, history), prefix))
+    return panels
 
 
 def _svg(heading: str, lines: Mapping[str, str], history: Sequence[Mapping[str, float]]) -> str:
@@ -120,7 +113,7 @@ def _svg(heading: str, lines: Mapping[str, str], history: Sequence[Mapping[str, 
         axes = figure.add_subplot()
         styles = _LINES if len(lines) > 2 else _TWO_LINES
         for (name, label), (colour, dashes) in zip(lines.items(), styles, strict=False):
-            values = [figures.get(name, float("nan")) for figures in history]
+            values = [metrics.get(name, float("nan")) for metrics in history]
             marker = "o" if len(values) < 12 else ""
             epochs = range(1, len(values) + 1)
             axes.plot(epochs, values, dashes, color=colour, label=label, marker=marker, ms=3)
@@ -140,18 +133,14 @@ def _svg(heading: str, lines: Mapping[str, str], history: Sequence[Mapping[str, 
 
 
 def _inline(markup: str, prefix: str) -> str:
-    """Turns a file of SVG into a part of an HTML page, with ids of its own."""
+    """Turns an SVG file into a part of an HTML page, with unique ids."""
     markup = markup[markup.index("<svg") :]
     markup = re.sub(r"<metadata>.*?</metadata>", "", markup, flags=re.DOTALL)
-    # In HTML these names of vocabularies say nothing, and look like links.
+    # HTML needs no namespaces, which would count as links.
     markup = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", markup)
-    # The page sets the size, and says in words what is seen.
+    # The page sets the size, and has the summary for screen readers.
     start, rest = markup.split(">", 1)
     start = re.sub(r'\s(width|height)="[^"]*"', "", start)
     markup = f'{start} aria-hidden="true">{rest}'
     markup = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{prefix}", markup)
     return markup.replace(_PAGE_COLOUR, "currentColor")
-
-
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Pictures with boxes and texts drawn on them."""
+"""Images with boxes and texts drawn on them."""
 
 import io
 from collections.abc import Sequence
@@ -12,44 +12,43 @@ COLOURS = (
 )  # fmt: skip
 """Colours of boxes, in order; white text on each has a contrast of 4.5 or more."""
 
-
 _PANEL = 240
 _PANELS_A_ROW = 4
 
 
 def place_in_words(box: Sequence[float]) -> str:
-    """Where a box lies.
+    """Says in words where a box is.
 
     Args:
-      box: (ymin, xmin, ymax, xmax), relative to the picture.
+        box: (ymin, xmin, ymax, xmax), relative to the image.
 
     Example:
-      >>> place_in_words((0.0, 0.0, 0.5, 0.2))
-      'top left, 10 % of the picture'
+        >>> place_in_words((0.0, 0.0, 0.5, 0.2))
+        'top left, 10 % of the image'
     """
     top, left, bottom, right = (float(edge) for edge in box)
     area = (bottom - top) * (right - left)
     if area > 0.999:
-        return "the whole picture"
+        return "the whole image"
     row = ("top", "", "bottom")[min(2, int(1.5 * (top + bottom)))]
     column = ("left", "", "right")[min(2, int(1.5 * (left + right)))]
     where = " ".join(part for part in (row, column) if part) or "centre"
-    return f"{where}, {100 * area:.0f} % of the picture"
+    return f"{where}, {100 * area:.0f} % of the image"
 
 
 def draw_regions(
     picture: Image.Image, boxes: np.ndarray, texts: Sequence[str], caption: str = ""
 ) -> Image.Image:
-    """Draws boxes with their texts, and a caption below the picture.
+    """Draws boxes with their texts, and a caption below the image.
 
     Args:
-      picture: Any picture; it is shown at 480 pixels a side or more.
-      boxes: float [N, 4], `rel_yxyx`.
-      texts: N texts; each stands at the top of its box, in the box's colour.
-      caption: Stands below.
+        picture: Any image; it is enlarged to 480 pixels on its shorter side.
+        boxes: Float array [N, 4], `rel_yxyx`.
+        texts: N texts, drawn at the top of their boxes in the colour of the box.
+        caption: Text below the image.
 
     Returns:
-      A new RGB picture.
+        A new RGB image.
     """
     scale = max(1.0, 480 / min(picture.size))
     size = (round(picture.width * scale), round(picture.height * scale))
@@ -79,17 +78,18 @@ def draw_regions(
 def draw_attention(
     picture: Image.Image, words: Sequence[str], attention: np.ndarray, boxes: np.ndarray
 ) -> Image.Image:
-    """Draws a picture once a word; the less the word looked at a place, the darker it is.
+    """Draws an image once for every word, dark where the word has little attention.
+
+    Where boxes overlap, the parts of their weights above the mean are added.
 
     Args:
-      picture: Any picture.
-      words: W words.
-      attention: float [W, R]; a word's weights sum to 1.
-      boxes: float [R, 4], `rel_yxyx`; where they overlap, what their weights are above the mean
-        adds up.
+        picture: Any image.
+        words: W words.
+        attention: Float array [W, R]; the weights of a word sum to 1.
+        boxes: Float array [R, 4], `rel_yxyx`.
 
     Returns:
-      A new RGB picture, of four panels a row.
+        A new RGB image with four panels in a row.
     """
     scale = _PANEL / max(picture.size)
     width, height = (max(1, round(scale * side)) for side in picture.size)
@@ -116,7 +116,7 @@ def draw_attention(
 
 
 def as_jpeg(picture: Image.Image, quality: int = 85) -> bytes:
-    """Encodes a picture."""
+    """Encodes an image as JPEG."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

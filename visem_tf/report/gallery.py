@@ -1,4 +1,4 @@
-"""What the report shows of single pictures: which ones, which of their boxes, which snippets."""
+"""What the report shows of single images: which images, which boxes, and the words of each box."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,49 +6,48 @@ from dataclasses import dataclass
 import numpy as np
 
 from visem_tf.alignment.mrf import find_segments
-from visem_tf.report.attention import LookedCaption
+from visem_tf.report.descriptions import best_regions
 from visem_tf.report.drawing import COLOURS, place_in_words
 
 GROUPS = ("best", "random", "worst")
-"""Pictures whose own sentence ranks first, any pictures, and those where it ranks last."""
+"""Images whose own sentence ranks first, random images, and images whose sentence ranks last."""
 
 _DESCRIBED_BOXES = 4
-_FUNCTION_WORDS = {
-    *("a", "an", "the", "its", "his", "her", "their", "and", "or", "is", "are", "of", "in", "on"),
-    *("at", "by", "to", "into", "onto", "with", "through", "from"),
-}
+_NAMED_REGIONS = 3
 _CORNERS = ("top-left", "top-right", "bottom-right", "bottom-left")
+
+Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box that is drawn.
+    """A box that is drawn on an image.
 
     Attributes:
-      number: Counts from 1 within a picture; stands on the box and on its snippets.
-      box: (ymin, xmin, ymax, xmax), relative to the picture.
-      corner: One of "top-left", "top-right", "bottom-right", "bottom-left": where the number
-        stands, so that numbers of boxes that share a corner do not hide each other.
-      description: What the region-level generator says of it; None if it was not asked.
+        number: Number from 1 within an image; it is shown on the box and on its snippets.
+        box: (ymin, xmin, ymax, xmax), relative to the image.
+        corner: "top-left", "top-right", "bottom-right" or "bottom-left": the place of the number.
+            Boxes with a common corner have their numbers in different places.
+        description: Text of the region-level generator; None without one.
     """
 
     number: int
-    box: tuple[float, float, float, float]
+    box: Edges
     corner: str
     description: str | None
 
     @property
     def colour(self) -> str:
-        """Repeats after `COLOURS`; the number does not."""
+        """Colour of the box; colours repeat after `COLOURS`."""
         return COLOURS[(self.number - 1) % len(COLOURS)]
 
     @property
     def place(self) -> str:
-        """Where the box lies, in words.
+        """Place of the box, in words.
 
         Example:
-          >>> Box(1, (0.0, 0.0, 0.5, 0.2), "top-left", None).place
-          'top left, 10 % of the picture'
+            >>> Box(1, (0.0, 0.0, 0.5, 0.2), "top-left", None).place
+            'top left, 10 % of the image'
         """
         return place_in_words(self.box)
 
@@ -58,8 +57,9 @@ class Word:
     """A word of a sentence.
 
     Attributes:
-      text: The word.
-      scores: Its score v_i . s_t with every box that is drawn, by number; empty if not known.
+        text: The word.
+        scores: Scores v_i . s_t of the word with every box that is drawn, by number; empty if
+            unknown.
     """
 
     text: str
@@ -68,14 +68,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Snippet:
-    """Words of a sentence that follow each other and belong to one box."""
+    """Consecutive words of a sentence that are aligned with one box."""
 
     words: tuple[Word, ...]
     box: Box
 
     @property
     def text(self) -> str:
-        """The words."""
+        """The words, joined by blanks."""
         return " ".join(word.text for word in self.words)
 
 
@@ -84,8 +84,8 @@ class AlignedSentence:
     """A sentence cut into snippets.
 
     Attributes:
-      snippets: In the order of the sentence.
-      rank: Of its own picture among all pictures, 1 is the first.
+        snippets: Snippets in the order of the sentence.
+        rank: Rank of the image of the sentence among all images, from 1.
     """
 
     snippets: list[Snippet]
@@ -93,21 +93,49 @@ class AlignedSentence:
 
 
 @dataclass(frozen=True)
-class GalleryPicture:
-    """A picture with all that is said of it.
+class AttendedWord:
+    """A generated word, with what the generator attended to.
 
     Attributes:
-      file_name: As the data set has it.
-      group: One of `GROUPS`.
-      rank: Of its own best sentence among all sentences, 1 is the first.
-      jpeg: The picture, small.
-      size: Width and height of `jpeg`.
-      boxes: By number.
-      sentences: Aligned ones.
-      caption: Generated from the whole frame; None if there is none.
-      references: All sentences that people wrote.
-      looked: The words of the caption with what the generator looked at; None where it does not
-        look at regions.
+        text: The word.
+        weights: Attention weights of the R regions, in percent.
+        spoken: The regions with the largest weights in words, for a screen reader.
+    """
+
+    text: str
+    weights: tuple[int, ...]
+    spoken: str
+
+
+@dataclass(frozen=True)
+class AttendedCaption:
+    """A generated sentence, with what the generator attended to.
+
+    Attributes:
+        boxes: Boxes of the R regions, (ymin, xmin, ymax, xmax) in percent of the image.
+        words: Words of the sentence.
+    """
+
+    boxes: list[tuple[float, ...]]
+    words: list[AttendedWord]
+
+
+@dataclass(frozen=True)
+class GalleryPicture:
+    """An image of the gallery with its texts.
+
+    Attributes:
+        file_name: File name in the data set.
+        group: One of `GROUPS`.
+        rank: Rank of its best sentence among all sentences, from 1.
+        jpeg: The image, reduced in size.
+        size: Width and height of `jpeg`.
+        boxes: Boxes by number.
+        sentences: Aligned sentences.
+        caption: Caption generated from the whole frame; None if there is none.
+        references: All sentences that people wrote.
+        attended: The words of the caption with what the generator attended to; None if it does
+            not attend to regions.
     """
 
     file_name: str
@@ -119,36 +147,35 @@ class GalleryPicture:
     sentences: list[AlignedSentence]
     caption: str | None
     references: list[str]
-    looked: LookedCaption | None = None
+    attended: AttendedCaption | None = None
 
 
 def choose_pictures(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int, str]]:
-    """Chooses a third each by `GROUPS`, none twice.
+    """Chooses images, a third for each of `GROUPS`, none twice.
 
     Args:
-      ranks: int [I], of every picture's own best sentence.
-      count: How many to choose in all; fewer if there are fewer.
-      seed: Decides between equal ranks, and the random third.
+        ranks: Integer array [I], the rank of the best sentence of every image.
+        count: Number of images to choose; fewer if there are fewer.
+        seed: Seed of the order of equal ranks, and of the random third.
 
     Returns:
-      Positions with their groups, in the order of `GROUPS`; the worst one stands last.
+        Positions with their groups, in the order of `GROUPS`; the worst image is last.
 
     Example:
-      >>> choose_pictures(np.array([5, 1, 9]), 3, seed=0)
-      [(1, 'best'), (0, 'random'), (2, 'worst')]
+        >>> choose_pictures(np.array([5, 1, 9]), 3, seed=0)
+        [(1, 'best'), (0, 'random'), (2, 'worst')]
     """
     shuffled = np.random.default_rng(seed).permutation(len(ranks))
     ordered = shuffled[np.argsort(ranks[shuffled], kind="stable")]
     count = min(count, len(ranks))
-    worst = count // len(GROUPS)
-    best = -(-count // len(GROUPS))
+    best, worst = -(-count // len(GROUPS)), count // len(GROUPS)
     between = ordered[best : len(ordered) - worst]
-    among = set(between.tolist())
-    middle = [position for position in shuffled.tolist() if position in among]
+    middle = shuffled[np.isin(shuffled, between)][: count - best - worst]
+    thirds = (ordered[:best], middle, ordered[len(ordered) - worst :])
     return [
-        *((int(position), "best") for position in ordered[:best]),
-        *((position, "random") for position in middle[: count - best - worst]),
-        *((int(position), "worst") for position in ordered[len(ordered) - worst :]),
+        (position, group)
+        for group, third in zip(GROUPS, thirds, strict=True)
+        for position in third.tolist()
     ]
 
 
@@ -158,83 +185,86 @@ def align_picture(
     sentence_ranks: Sequence[int],
     region_boxes: np.ndarray,
     descriptions: Sequence[str] | None = None,
-    worth: np.ndarray | None = None,
+    quality: np.ndarray | None = None,
     similarities: np.ndarray | None = None,
 ) -> tuple[list[Box], list[AlignedSentence]]:
-    """Numbers the boxes of a picture and cuts its sentences into snippets.
+    """Numbers the boxes of an image and cuts its sentences into snippets.
 
-    Boxes come in the order in which the sentences name them. Where regions were described and the
-    sentences name few boxes, those with the best descriptions are added, each text once.
+    Boxes are numbered in the order in which the sentences refer to them. If there are descriptions
+    of regions and the sentences refer to few boxes, those with the best descriptions are added.
 
     Args:
-      tokens: The words of N sentences.
-      word_regions: int [N, T], the region of every word, -1 in the padding.
-      sentence_ranks: N ranks of the picture for the sentences.
-      region_boxes: float [R, 4], `rel_yxyx`; row 0 is the whole frame.
-      descriptions: R texts; None if regions were not described.
-      worth: float [R], by which descriptions are chosen, the higher the better; minus infinity
-        for padded regions.
-      similarities: float [N, T, R], v_i . s_t; None if words shall have no scores.
+        tokens: Words of N sentences.
+        word_regions: Integer array [N, T], the region of every word, -1 in the padding.
+        sentence_ranks: N ranks of the image for the sentences.
+        region_boxes: Float array [R, 4], `rel_yxyx`; row 0 is the whole frame.
+        descriptions: R texts; None if regions were not described.
+        quality: Float array [R], how good each description is; see `best_regions`.
+        similarities: Float array [N, T, R], v_i . s_t; None if unknown.
 
     Returns:
-      The boxes and the sentences.
+        Boxes and sentences.
     """
     sentence, first, last, region = find_segments(word_regions)
     shown = list(dict.fromkeys(region.tolist()))
-    if descriptions is not None and worth is not None:
-        shown = _with_best(shown, descriptions, worth)
+    if descriptions is not None and quality is not None:
+        texts = {descriptions[position] for position in shown}
+        new = [n for n in best_regions(descriptions, quality) if descriptions[n] not in texts]
+        shown += new[: max(0, _DESCRIBED_BOXES - len(shown))]
     boxes: list[Box] = []
     for number, position in enumerate(shown, start=1):
-        top, left, bottom, right = (float(edge) for edge in region_boxes[position])
-        edges = (top, left, bottom, right)
+        edges = as_edges(region_boxes[position])
         text = None if descriptions is None else descriptions[position]
         boxes.append(Box(number, edges, _free_corner(edges, boxes), text))
     by_region = dict(zip(shown, boxes, strict=True))
+    scores = np.zeros([*word_regions.shape, 0])
+    if similarities is not None:
+        scores = similarities[:, :, shown]
     sentences = []
-    for row, words in enumerate(tokens):
-        scored = [
-            Word(
-                text,
-                ()
-                if similarities is None
-                else tuple(round(float(score), 2) for score in similarities[row, place, shown]),
-            )
-            for place, text in enumerate(words)
+    for row, (texts_of_words, rank) in enumerate(zip(tokens, sentence_ranks, strict=True)):
+        words = [
+            Word(text, tuple(round(score, 2) for score in scores[row, place].tolist()))
+            for place, text in enumerate(texts_of_words)
         ]
         snippets = [
-            Snippet(tuple(scored[first[n] : last[n] + 1]), by_region[int(region[n])])
+            Snippet(tuple(words[first[n] : last[n] + 1]), by_region[int(region[n])])
             for n in np.flatnonzero(sentence == row)
         ]
-        sentences.append(AlignedSentence(snippets, int(sentence_ranks[row])))
+        sentences.append(AlignedSentence(snippets, rank))
     return boxes, sentences
 
 
-def is_telling(text: str) -> bool:
-    """Whether a description says something: more than "a", "in the" and the like.
+def attended_caption(caption: str, attention: np.ndarray, boxes: np.ndarray) -> AttendedCaption:
+    """Prepares a caption and its attention weights for the page.
+
+    Args:
+        caption: Text of W words.
+        attention: Float array [W, R]; the weights of a word sum to 1.
+        boxes: Float array [R, 4], `rel_yxyx`.
 
     Example:
-      >>> is_telling("on the"), is_telling("a dog"), is_telling("")
-      (False, True, False)
+        >>> boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]])
+        >>> attended_caption("dog", np.array([[0.3, 0.7]]), boxes).words[0].spoken
+        '70 % top left, 25 % of the image; 30 % the whole image'
     """
-    return bool(set(text.split()) - _FUNCTION_WORDS)
+    words = []
+    for text, weights in zip(caption.split(), attention, strict=True):
+        largest = np.argsort(-weights, kind="stable")[:_NAMED_REGIONS]
+        spoken = "; ".join(f"{100 * weights[i]:.0f} % {place_in_words(boxes[i])}" for i in largest)
+        percent = tuple(round(100 * weight) for weight in weights.tolist())
+        words.append(AttendedWord(text, percent, spoken))
+    edges = [tuple(round(100 * edge, 1) for edge in as_edges(box)) for box in boxes]
+    return AttendedCaption(edges, words)
 
 
-def _with_best(shown: list[int], descriptions: Sequence[str], worth: np.ndarray) -> list[int]:
-    texts = {descriptions[region] for region in shown}
-    shown = list(shown)
-    for region in np.argsort(-worth, kind="stable").tolist():
-        if len(shown) >= _DESCRIBED_BOXES:
-            break
-        text = descriptions[region]
-        new = region > 0 and text not in texts and is_telling(text)
-        if new and region not in shown and np.isfinite(worth[region]):
-            shown.append(region)
-            texts.add(text)
-    return shown
+def as_edges(box: np.ndarray) -> Edges:
+    """Returns a box as four Python numbers."""
+    top, left, bottom, right = (float(edge) for edge in box)
+    return top, left, bottom, right
 
 
-def _free_corner(edges: tuple[float, float, float, float], others: Sequence[Box]) -> str:
-    """The corner that is farthest from the numbers of other boxes; the first of good ones."""
+def _free_corner(edges: Edges, others: Sequence[Box]) -> str:
+    """Returns the corner farthest from the numbers of other boxes; the first of good ones."""
     taken = [_corner_point(other.box, other.corner) for other in others]
 
     def room(corner: str) -> float:
@@ -245,6 +275,6 @@ def _free_corner(edges: tuple[float, float, float, float], others: Sequence[Box]
     return max(_CORNERS, key=room)
 
 
-def _corner_point(edges: tuple[float, float, float, float], corner: str) -> tuple[float, float]:
+def _corner_point(edges: Edges, corner: str) -> tuple[float, float]:
     top, left, bottom, right = edges
     return top if "top" in corner else bottom, left if "left" in corner else right

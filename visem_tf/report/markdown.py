@@ -1,4 +1,4 @@
-"""The numbers of a run as text: for the terminal, and in Markdown for where people paste them."""
+"""The metrics of a run as text: for the terminal, and in Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,22 +6,20 @@ from typing import Any
 from visem_tf.report.comparison import comparison_tables
 from visem_tf.report.tables import Cell, Table, metric_tables
 
-_ABSENT = "–"
-
 
 def score_sheet(metrics: Mapping[str, Any], *, markdown: bool = False) -> str:
-    """All tables of `metrics.json`, with 95 % intervals in brackets.
+    """Formats all tables of `metrics.json`, with 95 % intervals in brackets.
 
     Args:
-      metrics: What `metrics.json` holds.
-      markdown: Whether tables are drawn in Markdown, with what their numbers mean; otherwise in
-        columns.
+        metrics: Content of `metrics.json`.
+        markdown: Whether to write Markdown, which also says what the numbers mean; otherwise
+            tables are plain columns.
 
     Returns:
-      Text that ends with a line break.
+        Text that ends with a line break.
     """
     title = (
-        f"{metrics['dataset']}, split {metrics['split']}: {metrics['images']:,} pictures, "
+        f"{metrics['dataset']}, split {metrics['split']}: {metrics['images']:,} images, "
         f"{metrics['sentences']:,} sentences"
     )
     tables = [*metric_tables(metrics), *comparison_tables(metrics)]
@@ -31,40 +29,37 @@ def score_sheet(metrics: Mapping[str, Any], *, markdown: bool = False) -> str:
 
 
 def table_as_text(table: Table) -> str:
-    """A table in columns.
+    """Formats a table in columns.
 
     Example:
-      >>> table = Table("Scores", columns=["R@1"])
-      >>> table.add("ours", {"r1": 12.5}, {"r1": "R@1"}, None, {"r1": (10.0, 15.0)})
-      >>> table.add("by chance", {"r1": 1.0}, {"r1": "R@1"})
-      >>> print(table_as_text(table))
-      Scores
-                                   R@1
-        ours       12.5 [10.0 to 15.0]
-        by chance                  1.0
+        >>> table = Table("Scores", names={"r1": "R@1"})
+        >>> table.add("ours", {"r1": 12.5}, intervals={"r1": (10.0, 15.0)})
+        >>> table.add("by chance", {"r1": 1.0})
+        >>> print(table_as_text(table))
+        Scores
+                                     R@1
+          ours       12.5 [10.0 to 15.0]
+          by chance                  1.0
     """
     if table.absent:
         return f"{table.title}: {table.absent}"
     lines = [["", *table.columns]]
-    lines += [[f"  {label}", *(_text(cell) for cell in cells)] for label, cells in table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    lines += [[f"  {label}", *map(_text, cells)] for label, cells in table.rows]
+    label_width, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
     drawn = [
-        "  ".join(
-            [line[0].ljust(widths[0])]
-            + [text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True)]
-        )
-        for line in lines
+        "  ".join([label.ljust(label_width), *map(str.rjust, texts, widths)])
+        for label, *texts in lines
     ]
     return "\n".join([table.title, *drawn, *(f"  {line}" for line in _footnotes(table))])
 
 
 def table_as_markdown(table: Table) -> str:
-    """A table in GitHub's Markdown, under its heading."""
+    """Formats a table in GitHub's Markdown, under its heading."""
     heading = f"## {table.title}\n\n"
     if table.absent:
         return f"{heading}Not measured: {table.absent}."
     rows = [["", *table.columns], ["---", *["---:"] * len(table.columns)]]
-    rows += [[label, *(_text(cell) for cell in cells)] for label, cells in table.rows]
+    rows += [[label, *map(_text, cells)] for label, cells in table.rows]
     drawn = "\n".join(f"| {' | '.join(text.replace('|', '/') for text in row)} |" for row in rows)
     notes = "".join(f"\n- {line}" for line in _footnotes(table))
     about = f"{table.about}\n\n" if table.about else ""
@@ -73,7 +68,7 @@ def table_as_markdown(table: Table) -> str:
 
 def _text(cell: Cell) -> str:
     if cell.note is not None:
-        return f"{_ABSENT} ({cell.note})"
+        return f"– ({cell.note})"
     return f"{cell.text} [{cell.interval}]" if cell.interval else cell.text
 
 

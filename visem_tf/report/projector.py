@@ -1,4 +1,4 @@
-"""Words and regions in their shared space, for TensorBoard's embedding projector."""
+"""Words and regions in their shared embedding space, for TensorBoard's projector."""
 
 import io
 import math
@@ -18,12 +18,12 @@ _TILE = 48
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the space with what stands at it.
+    """A point of the embedding space.
 
     Attributes:
-      kind: "word" or "region".
-      name: The word, or the picture's file name.
-      picture: What shows the region; None for a word, which shows itself.
+        kind: "word" or "region".
+        name: The word, or the file name of the image of the region.
+        picture: Image of the region; None for a word, which is drawn as text.
     """
 
     kind: str
@@ -32,24 +32,20 @@ class Point:
 
 
 def write_projector(log_dir: Path, points: Sequence[Point], embeddings: np.ndarray) -> None:
-    """Writes what the projector shows: the embeddings, their names and their pictures.
+    """Writes embeddings, their names and their images for the projector.
 
     Args:
-      log_dir: Where event files stand.
-      points: N of them.
-      embeddings: float [N, D].
-
-    Raises:
-      ValueError: The two differ in length.
+        log_dir: Folder of the event files.
+        points: N points.
+        embeddings: Float array [N, D].
     """
-    if len(points) != len(embeddings):
-        raise ValueError(
-            f"points and embeddings must be as many, not {len(points)} and {len(embeddings)}"
-        )
     folder = log_dir / "projector"
     values = np.ascontiguousarray(embeddings, "<f4")
     write_atomically(folder / "embeddings.bytes", values.tobytes())
-    rows = [f"{' '.join(point.name.split())}\t{point.kind}" for point in points]
+    rows = [
+        f"{' '.join(point.name.split())}\t{point.kind}"
+        for point, _ in zip(points, embeddings, strict=True)
+    ]
     write_atomically(folder / "names.tsv", "\n".join(["name\tkind", *rows]) + "\n")
     buffer = io.BytesIO()
     _sprite(points).save(buffer, "PNG")
@@ -66,7 +62,7 @@ def write_projector(log_dir: Path, points: Sequence[Point], embeddings: np.ndarr
 
 
 def _sprite(points: Sequence[Point]) -> Image.Image:
-    """All pictures in rows, as the projector wants them: as many rows as columns, at most."""
+    """Arranges all images in a square, row by row, as the projector expects them."""
     columns = max(1, math.ceil(math.sqrt(len(points))))
     sprite = Image.new("RGB", (columns * _TILE, columns * _TILE), "white")
     for number, point in enumerate(points):
@@ -78,11 +74,8 @@ def _sprite(points: Sequence[Point]) -> Image.Image:
 
 def _word(text: str) -> Image.Image:
     tile = Image.new("RGB", (_TILE, _TILE), "#fff4c2")
-    draw = ImageDraw.Draw(tile)
-    size = 16
-    while size > 7 and ImageFont.load_default(size).getlength(text) > _TILE - 4:
-        size -= 1
-    draw.text(
-        (_TILE / 2, _TILE / 2), text, fill="black", font=ImageFont.load_default(size), anchor="mm"
-    )
+    fonts = [ImageFont.load_default(size) for size in range(16, 6, -1)]
+    font = next((font for font in fonts if font.getlength(text) <= _TILE - 4), fonts[-1])
+    centre = (_TILE / 2, _TILE / 2)
+    ImageDraw.Draw(tile).text(centre, text, fill="black", font=font, anchor="mm")
     return tile

@@ -1,4 +1,4 @@
-"""Pictures with their boxes, generated sentences and hyper-parameters, for TensorBoard."""
+"""Images with their boxes, generated sentences and hyper-parameters, for TensorBoard."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ from visem_tf.report.drawing import draw_regions
 
 @dataclass(frozen=True)
 class AlignedPicture:
-    """A picture to be drawn with the snippets of one of its sentences.
+    """An image to be drawn with the snippets of one of its sentences.
 
     Attributes:
-      name: Ends the tag; a file name, say.
-      picture: Any picture.
-      boxes: float [N, 4], `rel_yxyx`.
-      texts: N snippets.
-      sentence: Stands below.
+        name: End of the tag, such as a file name.
+        picture: Any image.
+        boxes: Float array [N, 4], `rel_yxyx`.
+        texts: N snippets.
+        sentence: Text below the image.
     """
 
     name: str
@@ -40,14 +40,14 @@ def write_alignment_pictures(
     tag: str = "alignment",
     suffix: str = "",
 ) -> None:
-    """Writes pictures with boxes and snippets as image summaries.
+    """Writes images with boxes and snippets as image summaries.
 
     Args:
-      log_dir: Where event files stand; made if missing.
-      step: The epoch.
-      pictures: Each becomes a summary of its own, `<tag>/<name>`.
-      tag: Begins the tags.
-      suffix: Ends the name of the event file.
+        log_dir: Folder of the event files; it is made if missing.
+        step: Epoch.
+        pictures: Images; each becomes a summary `<tag>/<name>`.
+        tag: Beginning of the tags.
+        suffix: End of the name of the event file.
     """
     with _writing(log_dir, step, suffix):
         for item in pictures:
@@ -64,23 +64,24 @@ def write_captions(
     tag: str = "captions",
     suffix: str = "",
 ) -> None:
-    """Writes generated sentences as one text summary, a table with a line a picture.
+    """Writes generated sentences as one text summary, a table with a row per image.
 
     Args:
-      log_dir: Where event files stand; made if missing.
-      step: The epoch.
-      captions: By the name of the picture.
-      references: What people wrote, by the same names; the first one is shown. None shows none.
-      tag: Name of the summary.
-      suffix: Ends the name of the event file.
+        log_dir: Folder of the event files; it is made if missing.
+        step: Epoch.
+        captions: Captions by the name of the image.
+        references: Sentences that people wrote, by the same names; the first one is shown. None
+            leaves their column out.
+        tag: Name of the summary.
+        suffix: End of the name of the event file.
     """
-    columns = ["picture", "generated", *([] if references is None else ["a person's"])]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for name, caption in captions.items():
-        cells = [name, caption]
-        if references is not None:
-            cells.append((references.get(name) or [""])[0])
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    rows = [["image", "generated"], *([name, text] for name, text in captions.items())]
+    if references is not None:
+        rows[0].append("reference")
+        for row in rows[1:]:
+            row.append((references.get(row[0]) or [""])[0])
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
     with _writing(log_dir, step, suffix):
         tf.summary.text(tag, "\n".join(lines))
 
@@ -88,31 +89,31 @@ def write_captions(
 def write_hyperparameters(
     log_dir: Path,
     hyperparameters: Mapping[str, bool | int | float | str],
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     *,
     suffix: str = "",
 ) -> None:
-    """Writes what a run was made with beside how good it became, to compare runs by.
+    """Writes the hyper-parameters of a run beside its metrics, to compare runs.
 
     Args:
-      log_dir: Where event files stand; made if missing.
-      hyperparameters: By their dotted names.
-      figures: By name; each becomes a scalar `metrics/<name>`.
-      suffix: Ends the name of the event file.
+        log_dir: Folder of the event files; it is made if missing.
+        hyperparameters: Values by dotted name.
+        metrics: Metrics by name; each becomes a scalar `metrics/<name>`.
+        suffix: End of the name of the event file.
     """
     with _writing(log_dir, 0, suffix):
-        # Which are the figures; otherwise the page lists every scalar of the run as one.
+        # Without the names of the metrics the page lists every scalar of the run as one.
         hp.hparams_config(
             hparams=[hp.HParam(name) for name in hyperparameters],
-            metrics=[hp.Metric(f"metrics/{name}", display_name=name) for name in figures],
+            metrics=[hp.Metric(f"metrics/{name}", display_name=name) for name in metrics],
         )
         hp.hparams(dict(hyperparameters))
-        for name, value in figures.items():
+        for name, value in metrics.items():
             tf.summary.scalar(f"metrics/{name}", value)
 
 
 @contextlib.contextmanager
-def _writing(log_dir: Path, step: int, suffix: str = "") -> Iterator[None]:
+def _writing(log_dir: Path, step: int, suffix: str) -> Iterator[None]:
     writer = tf.summary.create_file_writer(str(log_dir), filename_suffix=suffix)
     with writer.as_default(step):
         yield
@@ -120,6 +121,6 @@ def _writing(log_dir: Path, step: int, suffix: str = "") -> Iterator[None]:
 
 
 def _cell(text: str) -> str:
-    """A text that cannot end its cell of a Markdown table, nor be taken for markup."""
+    """Escapes a text so that it neither ends its cell of a Markdown table nor is markup."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return "".join("\\" + sign if sign in "\\`*_[]|" else sign for sign in text)

@@ -9,10 +9,9 @@ import numpy as np
 
 from visem_tf.config import EvaluateConfig
 from visem_tf.errors import UserError
-from visem_tf.metrics.bootstrap import differences
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.embedding_files import Vectors
-from visem_tf.metrics.evidence import MEDIAN, Evidence, load_evidence
+from visem_tf.metrics.resampling import MEDIAN, Evidence, differences, load_evidence
 from visem_tf.runs.scoring import score_vectors
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.working_copy import working_copy

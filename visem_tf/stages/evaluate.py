@@ -15,12 +15,17 @@ import numpy as np
 
 from visem_tf.config import Config
 from visem_tf.config.recorded import SEARCH_FIELDS
-from visem_tf.metrics.bootstrap import intervals
-from visem_tf.metrics.caption_tokens import java_reason
 from visem_tf.metrics.captions import CaptionScorer
-from visem_tf.metrics.evidence import Evidence, ranking_evidence, save_evidence
+from visem_tf.metrics.java import java_reason
 from visem_tf.metrics.published import recognise_split
-from visem_tf.metrics.ranking import chance_ranking, fold_metrics, ranking_summary, ranks
+from visem_tf.metrics.ranking import (
+    chance_ranking,
+    fold_metrics,
+    ranking_evidence,
+    ranking_summary,
+    ranks,
+)
+from visem_tf.metrics.resampling import Evidence, intervals, save_evidence
 from visem_tf.report.markdown import score_sheet
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
@@ -37,7 +42,7 @@ def run(context: Context) -> dict[str, Any]:
     started = time.perf_counter()
     config, name = context.config, context.config.evaluate.split
     if reason := java_reason():
-        print(f"visem_tf: warning: METEOR and SPICE are left out: {reason}", file=sys.stderr)
+        print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
     split, cache = context.data.splits[name], open_cache(context, name)
     vocabulary = read_or_build_vocabulary(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)

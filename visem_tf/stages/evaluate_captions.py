@@ -9,7 +9,7 @@ from visem_tf.datasets.caption_dataset import Split
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer
-from visem_tf.metrics.evidence import Evidence
+from visem_tf.metrics.resampling import Evidence
 from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.checkpoints import load_generator

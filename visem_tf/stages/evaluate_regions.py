@@ -9,9 +9,10 @@ from visem_tf.datasets.caption_dataset import Phrases, Split
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.captions import BLEU, CaptionScorer
 from visem_tf.metrics.dense import DenseCaptions, dense_caption_map
-from visem_tf.metrics.evidence import Evidence
+from visem_tf.metrics.java import JavaError
 from visem_tf.metrics.phrases import each_against_the_others, one_box_a_phrase
-from visem_tf.metrics.regions import ALIGNMENT_FIGURES, alignment_accuracy, alignment_hits
+from visem_tf.metrics.regions import ALIGNMENT_FIGURES, alignment_hits
+from visem_tf.metrics.resampling import Evidence
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.checkpoints import load_generator
@@ -83,15 +84,22 @@ def _alignment(
         similarities = None
         if where is None:
             where, similarities, _ = grounder.ground_split(cache, token_ids, image_index, beta)
-        arguments = (where, regions.boxes, image_index, single)
-        options = {"region_mask": regions.region_mask, "similarities": similarities}
-        accuracy = alignment_accuracy(*arguments, **options)
-        hits = alignment_hits(*arguments, **options).evidence(images)
+        hits = alignment_hits(
+            where,
+            regions.boxes,
+            image_index,
+            single,
+            region_mask=regions.region_mask,
+            similarities=similarities,
+        )
+        accuracy = hits.accuracy()
         if name:
             figures[name] = {figure: accuracy[figure] for figure in ALIGNMENT_FIGURES}
         else:
             figures |= accuracy
-        evidence |= {f"{name}.{figure}".lstrip("."): e for figure, e in hits.items()}
+        evidence |= {
+            f"{name}.{figure}".lstrip("."): e for figure, e in hits.evidence(images).items()
+        }
     return figures, evidence
 
 
@@ -171,7 +179,6 @@ def _dense(
     said: list[str] = []
     for pictures, block in cache.batches(256):
         said += captioner(block.region_features[mask[pictures]])[0]
-    said = scorer.tokens(said)
     stops = np.cumsum(mask.sum(axis=1))
     predictions = [
         DenseCaptions(regions.boxes[n][mask[n]], texts, regions.scores[n][mask[n]])
@@ -182,11 +189,12 @@ def _dense(
     texts = [text for key in truth.keys for text in truth.phrases[key]]
     counts = [len(truth.phrases[key]) for key in truth.keys]
     boxes, image = np.repeat(truth.boxes, counts, axis=0), np.repeat(truth.image, counts)
-    tokens = np.array(scorer.tokens(texts), object)
+    phrases = np.array(texts, object)
     truths = [
-        DenseCaptions(boxes[image == n], tokens[image == n].tolist())
+        DenseCaptions(boxes[image == n], phrases[image == n].tolist())
         for n in range(len(split.image_ids))
     ]
-    notes: dict[str, str] = {}
-    found = dense_caption_map(predictions, truths, scorer.text_scorer(notes))
-    return Experiment(dict(found), {f"map.{k}": v for k, v in notes.items()}, {})
+    try:
+        return Experiment(dict(dense_caption_map(predictions, truths, scorer.meteor)), {}, {})
+    except JavaError as error:
+        return Experiment(dict(dense_caption_map(predictions, truths)), {"map": str(error)}, {})

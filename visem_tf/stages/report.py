@@ -11,7 +11,7 @@ from visem_tf.config import ReportConfig
 from visem_tf.datasets.caption_dataset import Split
 from visem_tf.report.comparison import comparison_tables
 from visem_tf.report.curves import Curves, training_curves
-from visem_tf.report.page import Page, WordScores, headline, render
+from visem_tf.report.page import Page, headline, render
 from visem_tf.report.tables import metric_tables
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
@@ -20,8 +20,6 @@ from visem_tf.runtime.files import write_atomically
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.report_gallery import make_gallery
 from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
-from visem_tf.stages.word_index import word_scores
-from visem_tf.text import SPECIAL_WORDS
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -54,19 +52,13 @@ def run(context: Context) -> dict[str, Any]:
             indent=2,
             ensure_ascii=False,
         ),
-        word_scores=WordScores(
-            vocabulary.words[len(SPECIAL_WORDS) :],
-            word_scores(model, gallery.word_embeddings, gallery.regions),
-        )
-        if gallery
-        else None,
     )
     html = render(page)
     write_atomically(context.run / "report.html", html)
     write_examples(context, pictures)
     write_results(context, metrics)
     if gallery:
-        write_space(context, model, vocabulary, gallery.word_embeddings, gallery.regions, pictures)
+        write_space(context, model, vocabulary, gallery.regions, pictures)
     asked = context.config.report.pictures
     return {"pictures": len(pictures), "asked": asked, "bytes": len(html.encode())}
 
@@ -95,7 +87,7 @@ def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> d
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
     }
     if data.skipped:
-        facts["Skipped"] = f"{len(data.skipped):,} pictures that cannot be read"
+        facts["Skipped"] = f"{len(data.skipped):,} images that cannot be read"
     return facts
 
 

@@ -15,18 +15,20 @@ from visem_tf.metrics.ranking import ranks
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
-from visem_tf.report.attention import looked_caption
 from visem_tf.report.drawing import as_jpeg
-from visem_tf.report.gallery import GalleryPicture, align_picture, choose_pictures
+from visem_tf.report.gallery import (
+    GalleryPicture,
+    align_picture,
+    attended_caption,
+    choose_pictures,
+)
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import Scorer, sentence_token_ids
-from visem_tf.stages.word_index import word_embeddings
 from visem_tf.text import PAD_ID, Vocabulary, tokenize
 
 _SENTENCES_OF_A_PICTURE = 2
-_SENTENCES_READ = 5000
 _SENTENCES_AT_A_TIME = 200
 _LONGEST_SIDE = 400
 
@@ -49,12 +51,10 @@ class Gallery(NamedTuple):
     Attributes:
       pictures: P of them, with all that is said of them.
       regions: Of the P pictures.
-      word_embeddings: float [V - 4, D], of all words.
     """
 
     pictures: list[GalleryPicture]
     regions: Regions
-    word_embeddings: tf.Tensor
 
 
 def make_gallery(
@@ -126,12 +126,10 @@ def make_gallery(
                 references[image_id],
                 None
                 if looked is None
-                else looked_caption(written[number] or "", looked[number], regions.boxes[number]),
+                else attended_caption(written[number] or "", looked[number], regions.boxes[number]),
             )
         )
-    known = _sample(context.data.splits["train"].sentences)
-    words = word_embeddings(model, vocabulary, known, config.text.max_words)
-    return Gallery(pictures, regions, words)
+    return Gallery(pictures, regions)
 
 
 def _looked(
@@ -151,11 +149,6 @@ def _looked(
     return word_attention(
         generator, vocabulary, texts, regions.region_features, regions.region_mask
     )
-
-
-def _sample(sentences: Sequence[str]) -> Sequence[str]:
-    """Some of the sentences, evenly spread."""
-    return sentences[:: max(1, len(sentences) // _SENTENCES_READ)]
 
 
 def _align(

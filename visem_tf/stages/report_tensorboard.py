@@ -84,7 +84,6 @@ def write_space(
     context: Context,
     model: AlignmentModel,
     vocabulary: Vocabulary,
-    word_embeddings: tf.Tensor,
     regions: Regions,
     pictures: Sequence[GalleryPicture],
 ) -> None:
@@ -94,11 +93,12 @@ def write_space(
       context: Of the run.
       model: Embeds regions.
       vocabulary: The words, the most frequent first.
-      word_embeddings: float [V - 4, D].
       regions: Of the gallery's pictures.
       pictures: Of the gallery.
     """
-    words = vocabulary.words[len(SPECIAL_WORDS) :][:_WORDS]
+    first = len(SPECIAL_WORDS)
+    words = vocabulary.words[first : first + _WORDS]
+    token_ids = tf.range(first, first + len(words))[:, tf.newaxis]  # a sentence per word
     points = [Point("word", word) for word in words]
     for row, picture in enumerate(pictures[:_PICTURES]):
         whole = Image.open(io.BytesIO(picture.jpeg))
@@ -110,11 +110,8 @@ def write_space(
             points.append(Point("region", picture.file_name, crop))
     embedded = model.encode_regions(regions.region_features[:_PICTURES]).numpy()
     chosen = embedded[np.asarray(regions.region_mask[:_PICTURES])]
-    write_projector(
-        _log_dir(context),
-        points,
-        np.concatenate([np.asarray(word_embeddings)[: len(words)], chosen]),
-    )
+    alone = model.encode_sentences(token_ids)[:, 0].numpy()
+    write_projector(_log_dir(context), points, np.concatenate([alone, chosen]))
 
 
 def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -1,4 +1,4 @@
-// Point at words and boxes; filter and rank the pictures. Everything stays in this page.
+// Point at words and boxes; filter the images. Everything stays in this page.
 "use strict";
 const articles = [...document.querySelectorAll("article")];
 
@@ -44,17 +44,17 @@ for (const article of articles) {
   });
 }
 
-// Shades the proposed regions that the generator looked at for the word that is pointed at or focused,
-// those above the mean alone: the most looked at is the reddest.
-for (const caption of document.querySelectorAll(".looked")) {
+// Shades the proposed regions that the generator attended to for the word that is pointed at or focused.
+// Only weights above the mean are shown, the largest in the strongest red.
+for (const caption of document.querySelectorAll(".attended")) {
   const picture = caption.closest("article").querySelector(".picture");
   const hint = caption.nextElementSibling;
   const general = hint.textContent;
   const boxes = caption.dataset.boxes.split(";").filter(Boolean).map((box) => box.split(" ").map(Number));
-  const look = (word) => {
+  const shade = (word) => {
     for (const old of picture.querySelectorAll(".heat")) old.remove();
     for (const other of caption.children) other.classList.toggle("on", other === word);
-    hint.textContent = word ? `“${word.textContent}”: ${word.dataset.said}` : general;
+    hint.textContent = word ? `“${word.textContent}”: ${word.dataset.spoken}` : general;
     if (!word) return;
     const weights = word.dataset.weights.split(" ").map(Number);
     const mean = 100 / weights.length;
@@ -74,12 +74,12 @@ for (const caption of document.querySelectorAll(".looked")) {
   };
   hint.hidden = false;
   hint.setAttribute("role", "status");
-  for (const word of caption.querySelectorAll(".look")) {
+  for (const word of caption.querySelectorAll(".generated")) {
     word.tabIndex = 0;
-    word.addEventListener("mouseenter", () => look(word));
-    word.addEventListener("focus", () => look(word));
-    word.addEventListener("mouseleave", () => look(null));
-    word.addEventListener("blur", () => look(null));
+    word.addEventListener("mouseenter", () => shade(word));
+    word.addEventListener("focus", () => shade(word));
+    word.addEventListener("mouseleave", () => shade(null));
+    word.addEventListener("blur", () => shade(null));
   }
 }
 
@@ -89,54 +89,28 @@ const tokenize = (text) => text.normalize("NFKC").toLowerCase().normalize("NFKC"
 
 const form = document.querySelector(".finder");
 if (articles.length) {
-  const data = document.getElementById("word-scores");
-  const index = data && JSON.parse(data.textContent);
-  const bytes = index && Int8Array.from(atob(index.scores), (sign) => sign.charCodeAt(0));
-  const rows = index && new Map(index.words.map((word, row) => [word, row]));
-  const homes = articles.map((article) => article.parentNode);
-  const ranked = document.querySelector(".ranked");
   const groups = [...document.querySelectorAll(".group")];
-  let said = null;  // the words of every picture, when they are first asked for
+  let said = null;  // the words of every image, collected when they are first needed
 
-  const wordsOf = (article) => new Set(
-    [...article.querySelectorAll(".said")].flatMap((part) => tokenize(part.textContent)));
-  const matches = (number, wanted) => {
-    if (!wanted.length) return true;
-    said ??= articles.map(wordsOf);
-    const words = [...said[number]];
-    return wanted.every((start) => words.some((word) => word.startsWith(start)));
-  };
-  const scoreOf = (number, words) => words.reduce(
-    (sum, word) => sum + index.unit * bytes[rows.get(word) * articles.length + number], 0);
+  const wordsOf = (article) => [...new Set(
+    [...article.querySelectorAll(".said")].flatMap((part) => tokenize(part.textContent)))];
 
   const update = () => {
     const group = form.elements.group.value;
     const wanted = tokenize(form.elements.words.value);
-    const sentence = index ? tokenize(form.elements.sentence.value) : [];
-    const known = sentence.filter((word) => rows.has(word));
-    const unknown = [...new Set(sentence.filter((word) => !rows.has(word)))];
-    const order = articles.map((_, number) => number);
-    const scores = known.length ? order.map((number) => scoreOf(number, known)) : null;
-    if (scores) order.sort((a, b) => scores[b] - scores[a] || a - b);
+    if (wanted.length) said ??= new Map(articles.map((article) => [article, wordsOf(article)]));
     let count = 0;
-    for (const number of order) {
-      const article = articles[number];
-      const shown = (!group || article.dataset.group === group) && matches(number, wanted);
+    for (const article of articles) {
+      const shown = (!group || article.dataset.group === group) &&
+        wanted.every((start) => said.get(article).some((word) => word.startsWith(start)));
       article.hidden = !shown;
       count += shown;
-      const match = article.querySelector(".match");
-      match.hidden = !scores;
-      match.textContent = scores ? `${shown ? `${count}. ` : ""}score ${scores[number].toFixed(2)} above the mean` : "";
-      (scores ? ranked.querySelector(".cards") : homes[number]).append(article);
     }
-    ranked.hidden = !scores;
     for (const section of groups) {
-      section.hidden = Boolean(scores) || ![...section.querySelectorAll("article")].some((a) => !a.hidden);
+      section.hidden = ![...section.querySelectorAll("article")].some((article) => !article.hidden);
     }
-    let message = group || wanted.length || scores ? `${count} of ${articles.length} pictures` : "";
-    if (sentence.length && !known.length) message += `; no word of the sentence was among the training words`;
-    else if (unknown.length) message += `; not among the training words: ${unknown.join(", ")}`;
-    form.querySelector("output").textContent = message;
+    form.querySelector("output").textContent =
+      group || wanted.length ? `${count} of ${articles.length} images` : "";
   };
   form.hidden = false;
   form.addEventListener("input", update);

@@ -70,22 +70,21 @@ def test_folds_have_a_table_of_their_own():
     both = {"image_annotation": recalls, "image_search": recalls}
     folds = {"folds": 5, "fold_size": 1000, "mean": both, "first": both}
     sheet = score_sheet(metrics(ranking_folds=folds, published_split="coco"))
-    assert "Ranking in folds of 1,000 pictures" in sheet
+    assert "Ranking in folds of 1,000 images" in sheet
     assert "38.4" in sheet.split("Ranking in folds")[1].split("Full-frame")[0]
     assert "16.5" in sheet.split("Ranking in folds")[0]
 
 
-def test_a_substitute_for_meteor_is_told():
-    figures = {"map": 8.1, "detection_map": 17.7, "word_accuracy": 1.0}
-    found = metrics(regions=figures, notes={"regions.map.meteor": "equal words alone stood in"})
-    sheet = score_sheet(found)
-    assert "8.1" in line(sheet, "Proposed regions")
-    assert "mAP: equal words alone stood in" in sheet
+def test_mean_precision_without_meteor_says_why():
+    figures = {"map": None, "detection_map": 17.7, "word_accuracy": 1.0}
+    sheet = score_sheet(metrics(regions=figures, notes={"regions.map": "there is no Java"}))
+    assert line(sheet, "Proposed regions").split()[-3:] == ["–", "(1)", "17.7"]
+    assert "(1) there is no Java" in sheet
 
 
 def test_markdown_is_tables():
     sheet = score_sheet(metrics(), markdown=True)
-    assert sheet.startswith("# flickr8k, split test: 1,000 pictures, 5,000 sentences\n")
+    assert sheet.startswith("# flickr8k, split test: 1,000 images, 5,000 sentences\n")
     row = line(sheet, "Image search")
     assert row == "| Image search | 20.0 [18.0 to 22.0] | 50.0 | 60.0 | 5 |"
     assert "Not measured: the data set has no boxes of phrases." in sheet
@@ -103,7 +102,7 @@ def test_comparisons_are_shown():
     captions = {
         "with": "c.json",
         "scores": {"bleu1": 11.1, "meteor": None, "cider": 0.0},
-        "notes": {"meteor": "no java", "cider": "a single picture"},
+        "notes": {"meteor": "no java", "cider": "a single image"},
         "intervals": {"bleu1": [10.0, 12.0]},
     }
     other = {"with": "runs/b", "figures": {"captions.beam.bleu4": DIFFERENCE}}
@@ -113,4 +112,4 @@ def test_comparisons_are_shown():
     assert "Compared with runs/b" in sheet
     assert "20.0 [1.0 to 2.0]" in sheet.split("Ranking by v.npz")[1]
     assert "11.1 [10.0 to 12.0]" in sheet
-    assert "CIDEr: a single picture" in sheet
+    assert "CIDEr: a single image" in sheet

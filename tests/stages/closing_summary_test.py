@@ -1,4 +1,4 @@
-"""The words with which `fit` ends."""
+"""The text with which `fit` ends."""
 
 import json
 from pathlib import Path
@@ -63,11 +63,11 @@ def test_it_says_what_was_trained_how_good_it_is_and_what_to_type_next(context: 
     finish(context)
     text = closing_summary(context)
     for part in (
-        "preset default on scenes, 1 pictures and 2 sentences",
+        "preset default on scenes, 1 images and 2 sentences",
         "alignment 30 epochs (best 28); full-frame generator 20 epochs (best 19)",
         "alignment 30 min 31 s, generators 1 min 30 s",
         "skipped as unreadable: 1",
-        f"python -m visem_tf.describe --run-dir {context.run.path} PICTURE",
+        f"python -m visem_tf.describe --run-dir {context.run.path} IMAGE",
         f"python -m visem_tf.demo --run-dir {context.run.path}",
         "report.html in a browser",
     ):
@@ -99,3 +99,15 @@ def test_a_run_that_was_not_evaluated_has_no_figures(context: Context):
     lines = closing_summary(context).splitlines()
     assert lines[0] == f"run directory: {context.run.path}"
     assert not any("ranking" in line or "python -m" in line for line in lines)
+
+
+def test_captions_without_scores_say_why(context: Context):
+    finish(context)
+    note = "the PTB tokenizer needs Java"
+    metrics = {
+        **METRICS,
+        "captions": {"greedy": {"bleu1": None}},
+        "notes": {"captions.greedy.bleu1": note},
+    }
+    (context.run / "metrics.json").write_text(json.dumps(metrics))
+    assert f"captions, greedy:            not scored: {note}" in closing_summary(context)

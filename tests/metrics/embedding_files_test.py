@@ -61,7 +61,7 @@ NAN = np.where(np.arange(3)[:, np.newaxis] == 1, np.nan, IMAGES)
         ({"image_embeddings": IMAGES}, "must have one of word_embeddings and sentence_embeddings"),
         (
             {"image_embeddings": IMAGES, "sentence_embeddings": SENTENCES[:, :3]},
-            "pictures have vectors of 4 numbers and sentences of 3",
+            "image vectors have length 4 and sentence vectors 3",
         ),
         (
             {"image_embeddings": NAN, "sentence_embeddings": SENTENCES},
@@ -83,7 +83,7 @@ NAN = np.where(np.arange(3)[:, np.newaxis] == 1, np.nan, IMAGES)
                 "sentence_embeddings": SENTENCES,
                 "image_index": np.arange(6),
             },
-            "image_index must be from 0 to 2, as there are 3 pictures, not 0 to 5",
+            "image_index must be from 0 to 2, as there are 3 images, not 0 to 5",
         ),
         (
             {
@@ -91,7 +91,7 @@ NAN = np.where(np.arange(3)[:, np.newaxis] == 1, np.nan, IMAGES)
                 "sentence_embeddings": SENTENCES,
                 "image_index": np.zeros(5, int),
             },
-            r"image_index must be 6 integers, one a sentence, not int64 of shape \(5,\)",
+            r"image_index must be 6 integers, one per sentence, not int64 of shape \(5,\)",
         ),
         (
             {
@@ -99,7 +99,7 @@ NAN = np.where(np.arange(3)[:, np.newaxis] == 1, np.nan, IMAGES)
                 "sentence_embeddings": SENTENCES,
                 "region_mask": np.zeros([3, 1], bool),
             },
-            "region_mask leaves picture 0 without a region",
+            "region_mask leaves image 0 without a region",
         ),
         (
             {
@@ -109,7 +109,7 @@ NAN = np.where(np.arange(3)[:, np.newaxis] == 1, np.nan, IMAGES)
             },
             r"word_mask must be bool \[6, 1\], not bool \[6, 2\]",
         ),
-        ({"scores": np.array([[{}]], object)}, r"is no \.npz file of plain arrays"),
+        ({"scores": np.array([[{}]], object)}, r"is not an \.npz file of plain arrays"),
     ],
 )
 def test_what_does_not_fit(saved, arrays, message):
@@ -122,7 +122,7 @@ def test_what_is_no_file_of_vectors(tmp_path):
     with pytest.raises(UserError, match="is missing"):
         read_vectors(path)
     path.write_text("no zip file")
-    with pytest.raises(UserError, match=r"is no \.npz file"):
+    with pytest.raises(UserError, match=r"is not an \.npz file"):
         read_vectors(path)
     np.save(tmp_path / "v.npy", np.zeros(3))
     with pytest.raises(UserError, match="single array"):
