@@ -100,16 +100,15 @@ def _evaluate_run(
     )
     from visem_tf.stages.evaluate import finished_metrics, write_metrics
 
-    settings, seed = config.evaluate, config.seed
     run = RunDirectory(config.run_dir)
     for stage in ("features", "align", "generate"):
         if not run.is_done(stage):
             raise UserError(
                 f"stage {stage} is not finished in {run.path}; run python -m visem_tf.fit first"
             )
-    theirs = read_run_evidence(options.compare, settings.split) if options.compare else None
+    theirs = read_run_evidence(options.compare, config.evaluate.split) if options.compare else None
     context = open_run(config)
-    split = context.data.splits[settings.split]
+    split = context.data.splits[config.evaluate.split]
     if captions is not None:
         where = f"{options.captions}, split {split.name}"
         captions = match_captions(captions, split.image_ids, split.file_names, where)
@@ -121,21 +120,15 @@ def _evaluate_run(
         metrics = json.loads((context.run / "metrics.json").read_text(encoding="utf-8"))
     ours = read_run_evidence(run.path, split.name)
     if theirs is not None:
-        metrics["comparison"] = compare_runs(ours, theirs, options.compare, settings, seed)
+        metrics["comparison"] = compare_runs(ours, theirs, options.compare, config)
     if captions is not None:
         training = context.data.splits["train"].sentences
         metrics["captions_file"] = evaluate_caption_file(
-            captions, options.captions, split.references(), training, ours[0], settings, seed
+            captions, options.captions, split.references(), config, training, ours
         )
     if vectors is not None:
         metrics["against"] = evaluate_vectors(
-            vectors,
-            options.against,
-            split.image_index,
-            len(split.image_ids),
-            ours[0],
-            settings,
-            seed,
+            vectors, options.against, config, split.image_index, ours
         )
     write_metrics(context, metrics)
     print(score_sheet(metrics), end="")
@@ -168,12 +161,10 @@ def _evaluate_files(
     metrics: dict[str, Any] = {}
     if captions is not None:
         metrics["captions_file"] = evaluate_caption_file(
-            captions, options.captions, references, None, None, config.evaluate, config.seed
+            captions, options.captions, references, config
         )
     if vectors is not None:
-        metrics["against"] = evaluate_vectors(
-            vectors, options.against, None, None, None, config.evaluate, config.seed
-        )
+        metrics["against"] = evaluate_vectors(vectors, options.against, config)
     print("\n\n".join(table_as_text(table) for table in comparison_tables(metrics)))
 
 

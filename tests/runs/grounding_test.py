@@ -12,7 +12,7 @@ from PIL import Image
 from untrained import make_run
 
 from visem_tf import describe, search
-from visem_tf.config.registry import score_names
+from visem_tf.config.registry import SCORES
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.runs.grounding import Grounding, grounding_as_json
@@ -24,7 +24,7 @@ from visem_tf.text import Vocabulary
 SENTENCE = "a red dog runs"
 
 
-@pytest.fixture(scope="module", params=score_names())
+@pytest.fixture(scope="module", params=SCORES)
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     changes = {
@@ -132,10 +132,7 @@ def test_padding_and_the_company_of_other_sentences_change_nothing(run):
 
 @pytest.mark.parametrize(
     "run",
-    [
-        pytest.param(name, marks=[] if name == "cosine" else [pytest.mark.slow])
-        for name in score_names()
-    ],
+    [pytest.param(name, marks=[] if name == "cosine" else [pytest.mark.slow]) for name in SCORES],
     indirect=True,
 )
 def test_stage_commands_and_export_choose_the_same_regions(run, tmp_path):

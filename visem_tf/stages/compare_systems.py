@@ -1,13 +1,13 @@
-"""Other systems scored by the same code, beside a run: vectors, captions, or a second run."""
+"""Other systems beside a run, scored by the same code: a second run, captions, or embeddings."""
 
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from visem_tf.config import EvaluateConfig
+from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.embedding_files import Vectors
@@ -15,7 +15,8 @@ from visem_tf.metrics.resampling import MEDIAN, Evidence, differences, load_evid
 from visem_tf.runs.scoring import score_vectors
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.working_copy import working_copy
-from visem_tf.stages.evaluate import evaluate_ranking, figure_intervals
+from visem_tf.stages.evaluate import figure_intervals
+from visem_tf.stages.evaluate_ranking import evaluate_ranking
 
 _BASELINES = (
     "ranking_whole_frame.",
@@ -25,16 +26,30 @@ _BASELINES = (
     "regions.nearest_neighbour.",
     "regions.people.",
 )
-"""Figures that are of no use in a comparison of two runs."""
+"""Prefixes of figures that a comparison of two runs leaves out."""
 
 
-def read_run_evidence(
-    run_dir: str | os.PathLike[str], split: str
-) -> tuple[dict[str, Evidence], list[str]]:
-    """What the figures of an evaluated run rest on, and its pictures.
+class RunEvidence(NamedTuple):
+    """Contributions of the I images of a split to the figures of a run.
+
+    Attributes:
+        evidence: Contributions by dotted name of the figure.
+        image_ids: Names of the images.
+    """
+
+    evidence: dict[str, Evidence]
+    image_ids: list[str]
+
+
+def read_run_evidence(run_dir: str | os.PathLike[str], split: str) -> RunEvidence:
+    """Reads the evidence of an evaluated run.
+
+    Args:
+        run_dir: Run directory.
+        split: Name of the split.
 
     Raises:
-      UserError: it is no run directory, or that split of it was not evaluated.
+        UserError: It is no run directory, or this split was not evaluated.
     """
     if not (as_path(run_dir) / "config.json").is_file():
         raise UserError(f"{run_dir} is no run directory (it has no config.json)")
@@ -43,85 +58,86 @@ def read_run_evidence(
     if not path.is_file():
         raise UserError(f"{run_dir} has no {path.name}; run {command} first")
     try:
-        return load_evidence(path)
+        return RunEvidence(*load_evidence(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be used: {error}; run {command} again") from error
 
 
 def compare_runs(
-    ours: tuple[Mapping[str, Evidence], Sequence[str]],
-    theirs: tuple[Mapping[str, Evidence], Sequence[str]],
-    name: str,
-    settings: EvaluateConfig,
-    seed: int,
+    ours: RunEvidence, theirs: RunEvidence, name: str, config: Config
 ) -> dict[str, Any]:
-    """The paired comparison of two runs, for `metrics.json`.
+    """Compares two runs by paired tests.
 
     Args:
-      ours: evidence and pictures of the first run.
-      theirs: those of the second.
-      name: of the second run.
-      settings: how often to draw.
-      seed: of the drawings.
+        ours: Evidence of the first run.
+        theirs: Evidence of the second run, on the same images in any order.
+        name: Name of the second run.
+        config: Configuration, whose `evaluate.resamples` and `seed` are used.
+
+    Returns:
+        The entry "comparison" of `metrics.json`.
 
     Raises:
-      UserError: the runs were evaluated on other pictures, or sentences.
+        UserError: The runs were evaluated on other images or sentences.
     """
-    (first, image_ids), (second, other_ids) = ours, theirs
-    if set(image_ids) != set(other_ids):
-        strangers = len(set(image_ids) ^ set(other_ids))
+    if strangers := len(set(ours.image_ids) ^ set(theirs.image_ids)):
         raise UserError(
             f"{name} was evaluated on other pictures ({strangers} are in one of the two only); "
             "a paired test needs the same"
         )
-    place = {image_id: n for n, image_id in enumerate(image_ids)}
-    order = np.array([place[image_id] for image_id in other_ids])
-    names = [n for n in first if n in second and not n.startswith(_BASELINES)]
-    moved = {n: _reordered(second[n], order) for n in names}
-    _check_same_queries(first, moved, name)
-    return {"with": name, "figures": _paired(first, moved, names, len(image_ids), settings, seed)}
+    place = {image_id: n for n, image_id in enumerate(ours.image_ids)}
+    order = np.array([place[image_id] for image_id in theirs.image_ids])
+    first = {n: e for n, e in ours.evidence.items() if not n.startswith(_BASELINES)}
+    second = {n: _reordered(e, order) for n, e in theirs.evidence.items() if n in first}
+    key = "ranking.image_search.r1"
+    if key in second and not np.array_equal(first[key].parts[:, 1], second[key].parts[:, 1]):
+        raise UserError(f"{name} was evaluated on other sentences; a paired test needs the same")
+    return {"with": name, "figures": _paired(first, second, len(order), config)}
 
 
 def evaluate_vectors(
     vectors: Vectors,
     name: str,
-    image_index: np.ndarray | None,
-    images: int | None,
-    evidence: Mapping[str, Evidence] | None,
-    settings: EvaluateConfig,
-    seed: int,
+    config: Config,
+    image_index: np.ndarray | None = None,
+    ours: RunEvidence | None = None,
 ) -> dict[str, Any]:
-    """Ranks vectors from elsewhere, beside those of a run where they are of the same split.
+    """Ranks embeddings from a file, beside those of a run if they are of the same split.
 
     Args:
-      vectors: checked.
-      name: of their file.
-      image_index: int [S] of the run's split; None without a run.
-      images: I of the run's split; None without a run.
-      evidence: of the run; None without one.
-      settings: folds, and how often to draw.
-      seed: of the drawings.
+        vectors: Checked content of the file.
+        name: Name of the file.
+        config: Configuration, whose section `evaluate` and `seed` are used.
+        image_index: Position of the image of every sentence of the run's split, int [S].
+        ours: Evidence of the run.
+
+    Returns:
+        The entry "against" of `metrics.json`.
 
     Raises:
-      UserError: the file has no `image_index` and its sizes are not those of the split.
+        UserError: The file has no `image_index`, and its sizes are not those of the split.
     """
-    size = vectors.shape
-    index = vectors.image_index if vectors.image_index is not None else image_index
+    size, index = vectors.shape, vectors.image_index
+    images = len(ours.image_ids) if ours else 0
     if index is None:
-        raise UserError(f"{name} needs image_index, the picture of every sentence, or --run-dir")
-    if vectors.image_index is None and size != (images, len(index)):
-        raise UserError(
-            f"{name} has {size[0]} pictures and {size[1]} sentences, the split has {images} and "
-            f"{len(index)}; choose the right --split, or put image_index into the file"
-        )
-    found = evaluate_ranking(score_vectors(vectors), index, settings.fold_size)
+        if image_index is None:
+            raise UserError(
+                f"{name} needs image_index, the picture of every sentence, or --run-dir"
+            )
+        if size != (images, len(image_index)):
+            raise UserError(
+                f"{name} has {size[0]} pictures and {size[1]} sentences, the split has {images} "
+                f"and {len(image_index)}; choose the right --split, or put image_index into the "
+                "file"
+            )
+        index = image_index
+    found = evaluate_ranking(score_vectors(vectors), index, config.evaluate.fold_size)
     result: dict[str, Any] = {"with": name, "images": size[0], "sentences": size[1]}
     result |= found.figures or {}
-    result["intervals"] = _intervals(found.evidence, size[0], settings, seed)
-    same = image_index is not None and size[0] == images and np.array_equal(index, image_index)
-    if evidence is not None and same:
-        names = list(found.evidence)
-        result["figures"] = _paired(evidence, found.evidence, names, size[0], settings, seed)
+    result["intervals"] = figure_intervals(found.evidence, size[0], config)
+    same = image_index is not None and np.array_equal(index, image_index)
+    if ours and same and size[0] == images:
+        result["figures"] = _paired(ours.evidence, found.evidence, images, config)
     return result
 
 
@@ -129,75 +145,49 @@ def evaluate_caption_file(
     captions: Mapping[str, str],
     name: str,
     references: Mapping[str, Sequence[str]],
-    training_sentences: Sequence[str] | None,
-    evidence: Mapping[str, Evidence] | None,
-    settings: EvaluateConfig,
-    seed: int,
+    config: Config,
+    training_sentences: Sequence[str] | None = None,
+    ours: RunEvidence | None = None,
 ) -> dict[str, Any]:
-    """Scores captions that any program made, beside a run's beam search.
+    """Scores the captions of a file, beside those of a run's beam search.
 
     Args:
-      captions: one for each of `references`, in the same order.
-      name: of their file.
-      references: sentences by image id.
-      training_sentences: to tell which are copied; None where they are not known.
-      evidence: of a run on the same pictures in the same order; None without one.
-      settings: how often to draw.
-      seed: of the drawings.
+        captions: One caption for each image of `references`, in the same order.
+        name: Name of the file.
+        references: Sentences by image id.
+        config: Configuration, whose `evaluate.resamples` and `seed` are used.
+        training_sentences: Sentences of which captions may be copies, if they are known.
+        ours: Evidence of a run on the same images in the same order.
+
+    Returns:
+        The entry "captions_file" of `metrics.json`.
     """
     with CaptionScorer() as scorer:
         found = scorer.score(references, {name: captions}, training_sentences)[name]
     result: dict[str, Any] = {"with": name, "scores": found.scores, "notes": found.notes}
-    result["intervals"] = _intervals(found.evidence, len(captions), settings, seed)
-    if evidence is not None:
+    result["intervals"] = figure_intervals(found.evidence, len(captions), config)
+    if ours:
         theirs = {f"captions.beam.{score}": e for score, e in found.evidence.items()}
-        names = [n for n in theirs if n in evidence]
-        result["figures"] = _paired(evidence, theirs, names, len(captions), settings, seed)
+        result["figures"] = _paired(ours.evidence, theirs, len(captions), config)
     return result
 
 
 def _paired(
-    first: Mapping[str, Evidence],
-    second: Mapping[str, Evidence],
-    names: Sequence[str],
-    images: int,
-    settings: EvaluateConfig,
-    seed: int,
+    first: Mapping[str, Evidence], second: Mapping[str, Evidence], images: int, config: Config
 ) -> dict[str, dict[str, float]]:
-    if not settings.resamples:
+    """The differences of the figures that both systems have."""
+    resamples = config.evaluate.resamples
+    if not resamples:
         return {}
-    found = differences(
-        {name: first[name] for name in names},
-        second,
-        images,
-        resamples=settings.resamples,
-        seed=seed,
-    )
+    found = differences(first, second, images, resamples=resamples, seed=config.seed)
     return {name: dataclasses.asdict(difference) for name, difference in found.items()}
 
 
-def _intervals(
-    evidence: Mapping[str, Evidence], images: int, settings: EvaluateConfig, seed: int
-) -> dict[str, list[float]] | None:
-    if not settings.resamples:
-        return None
-    return figure_intervals(evidence, images, settings.resamples, seed)
-
-
 def _reordered(evidence: Evidence, order: np.ndarray) -> Evidence:
-    """The evidence with picture n at `order[n]`."""
+    """The evidence with image n at position `order[n]`."""
     parts = evidence.parts.copy()
     if evidence.kind == MEDIAN:
         parts[:, 0] = order[parts[:, 0].astype(np.int64)]
     else:
         parts[order] = evidence.parts
     return Evidence(evidence.kind, parts)
-
-
-def _check_same_queries(
-    first: Mapping[str, Evidence], second: Mapping[str, Evidence], name: str
-) -> None:
-    """Refuses runs whose pictures have other numbers of sentences."""
-    key = "ranking.image_search.r1"
-    if key in second and not np.array_equal(first[key].parts[:, 1], second[key].parts[:, 1]):
-        raise UserError(f"{name} was evaluated on other sentences; a paired test needs the same")

@@ -1,4 +1,4 @@
-"""The last stage: the models as a SavedModel, `saved_model/1/` in the run directory."""
+"""Last stage: exports the models as a SavedModel, `saved_model/1/` in the run directory."""
 
 import json
 import sys
@@ -13,7 +13,14 @@ from visem_tf.runs.trained_run import TrainedRun
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Exports the run; a run whose proposer cannot be exported goes without, with a warning."""
+    """Exports a run; if its proposer cannot be exported, prints a warning instead.
+
+    Args:
+        context: Context of a run with trained models.
+
+    Returns:
+        Names of the signatures, and the reasons for those that are missing.
+    """
     trained = TrainedRun(context.run.path, context.config)
     try:
         check_exportable(trained)
@@ -29,7 +36,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def is_outdated(context: Context) -> bool:
-    """Whether the export searches for captions in another way than is asked for now."""
+    """Returns whether the export searches for captions in another way than configured."""
     path = context.run / "saved_model" / "1" / "export.json"
     if not path.is_file():
         return False

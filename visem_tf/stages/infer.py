@@ -1,9 +1,9 @@
-"""The third stage: text snippets with a region each, for every training sentence (section 3.1.4).
+"""Third stage: text snippets with a region each, for every training sentence (section 3.1.4).
 
-    words -> regions by the chain MRF -> maximal runs of one region: snippets
+    words -> regions by the chain MRF -> maximal runs of words with one region: snippets
 
-Writes `alignments.jsonl`, a line a training sentence, which is both a result to look at and what
-the region-level generator learns from.
+Writes `alignments.jsonl`, a line a training sentence. The region-level generator learns from these
+snippets.
 """
 
 import json
@@ -24,15 +24,22 @@ from visem_tf.text import tokenize
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Aligns the training sentences and writes them with their snippets."""
+    """Finds the snippets of the training sentences and writes them.
+
+    Args:
+        context: Context of a run with an alignment model.
+
+    Returns:
+        Number and mean length of the snippets, and the share that chose the whole frame.
+    """
     config, split = context.config, context.data.splits["train"]
     vocabulary = read_or_build_vocabulary(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     grounder = Grounder(load_alignment_model(context), vocabulary, config)
-    alignment = grounder.ground_split(open_cache(context, "train"), token_ids, split.image_index)
+    found = grounder.ground_split(open_cache(context, "train"), token_ids, split.image_index)
     tokens = tokenize(tf.constant(split.sentences))[:, : config.text.max_words].to_list()
-    sentence, first, last, region = find_segments(alignment.regions)
-    totals = np.cumsum(np.pad(alignment.scores, [[0, 0], [1, 0]]), axis=1)
+    sentence, first, last, region = find_segments(found.regions)
+    totals = np.cumsum(np.pad(found.scores, [[0, 0], [1, 0]]), axis=1)
     scores = (totals[sentence, last + 1] - totals[sentence, first]) / (last + 1 - first)
     bounds = np.searchsorted(sentence, np.arange(len(tokens) + 1))
     has_boxes = split.regions is None or split.regions.has_boxes
@@ -40,24 +47,19 @@ def run(context: Context) -> dict[str, Any]:
         atomic_path(context.run / "alignments.jsonl") as temporary,
         temporary.open("w", encoding="utf-8") as file,
     ):
-        for row, words in enumerate(tokens):
-            text = [word.decode() for word in words]
-            segments = [
-                snippet_as_json(
-                    text,
-                    first[n],
-                    last[n],
-                    region[n],
-                    alignment.boxes[row, first[n]] if has_boxes else None,
-                    scores[n],
+        for row, encoded in enumerate(tokens):
+            words = [word.decode() for word in encoded]
+            segments = []
+            for n in range(bounds[row], bounds[row + 1]):
+                box = found.boxes[row, first[n]] if has_boxes else None
+                segments.append(
+                    snippet_as_json(words, first[n], last[n], region[n], box, scores[n])
                 )
-                for n in range(bounds[row], bounds[row + 1])
-            ]
             line = {
                 "image_id": split.image_ids[split.image_index[row]],
                 "sentence_id": split.sentence_ids[row],
-                "tokens": text,
-                "regions": alignment.regions[row, : len(text)].tolist(),
+                "tokens": words,
+                "regions": found.regions[row, : len(words)].tolist(),
                 "segments": segments,
             }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

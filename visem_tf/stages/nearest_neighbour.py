@@ -1,4 +1,4 @@
-"""Nearest neighbours in the space of CNN features: the paper's baseline that has no model."""
+"""Baseline without a model: the text of the nearest neighbour in the space of CNN features."""
 
 import json
 
@@ -8,36 +8,38 @@ from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.context import Context
 from visem_tf.stages.features import open_cache
 
-_PICTURES_AT_A_TIME = 256
+_IMAGES_AT_A_TIME = 256
 
 
 def nearest_captions(context: Context, frames: np.ndarray) -> list[str]:
-    """For each picture the first sentence of the training picture whose frame looks most alike.
+    """Returns the first sentence of the training image with the most similar whole frame.
 
     Args:
-      context: Of a run; its training features are cached.
-      frames: float [N, F], CNN vectors of whole pictures.
+        context: Context of a run whose training features are cached.
+        frames: CNN features of N whole images, float [N, F].
 
     Returns:
-      N raw sentences.
+        N sentences.
     """
-    split = context.data.splits["train"]
+    split, cache = context.data.splits["train"], open_cache(context, "train")
     first = np.unique(split.image_index, return_index=True)[1]
-    found = _nearest(frames, open_cache(context, "train"), frames_only=True)
-    return [split.sentences[first[image]] for image, _ in found]
+    candidates = np.zeros([len(cache), cache.num_regions], bool)
+    candidates[:, 0] = True
+    return [split.sentences[first[image]] for image, _ in _nearest(frames, cache, candidates)]
 
 
 def nearest_snippets(context: Context, features: np.ndarray) -> list[str]:
-    """For each region the snippet of the training region that looks most alike.
+    """Returns the snippet of the most similar training region.
 
-    Only training regions that the alignment gave a snippet are looked at; the first counts.
+    Candidates are the training regions to which the alignment has assigned a snippet; if it has
+    assigned several, the first one is used.
 
     Args:
-      context: Of a run with `alignments.jsonl`.
-      features: float [N, F], CNN vectors of regions.
+        context: Context of a run with `alignments.jsonl`.
+        features: CNN features of N regions, float [N, F].
 
     Returns:
-      N snippets.
+        N snippets.
     """
     cache = open_cache(context, "train")
     position = {image_id: n for n, image_id in enumerate(context.data.splits["train"].image_ids)}
@@ -48,44 +50,35 @@ def nearest_snippets(context: Context, features: np.ndarray) -> list[str]:
             image = position[sentence["image_id"]]
             for segment in sentence["segments"]:
                 snippets.setdefault((image, segment["region"]), segment["text"])
-    spoken = np.zeros([len(cache), cache.num_regions], bool)
-    spoken[tuple(np.array(list(snippets)).T)] = True
-    found = _nearest(features, cache, among=spoken)
-    return [snippets[int(image), int(region)] for image, region in found]
+    candidates = np.zeros([len(cache), cache.num_regions], bool)
+    candidates[tuple(np.array(list(snippets)).T)] = True
+    return [snippets[image, region] for image, region in _nearest(features, cache, candidates)]
 
 
 def _nearest(
-    features: np.ndarray,
-    cache: FeatureCache,
-    *,
-    frames_only: bool = False,
-    among: np.ndarray | None = None,
-) -> np.ndarray:
-    """Picture and region of the most similar vector (cosine), int [N, 2].
+    features: np.ndarray, cache: FeatureCache, candidates: np.ndarray
+) -> list[tuple[int, int]]:
+    """Finds the image and the region with the largest cosine to each of N vectors.
 
     Args:
-      features: float [N, F].
-      cache: The candidates.
-      frames_only: whether only the frames, region 0, are candidates.
-      among: bool [I, R], which regions are candidates; by default all.
+        features: Vectors, float [N, F].
+        cache: Regions of I images.
+        candidates: Boolean array [I, R], True for regions to choose from.
     """
     queries = _unit(features)
     best = np.full(len(queries), -np.inf)
     found = np.zeros([len(queries), 2], np.int64)
-    for pictures, regions in cache.batches(_PICTURES_AT_A_TIME):
-        mask = regions.region_mask if among is None else among[pictures]
-        if frames_only:
-            mask = mask & (np.arange(mask.shape[1]) == 0)
-        image, region = np.nonzero(mask)
-        if not len(image):
+    for images, regions in cache.batches(_IMAGES_AT_A_TIME):
+        row, region = np.nonzero(candidates[images])
+        if not len(row):
             continue
-        similarity = queries @ _unit(regions.region_features[image, region]).T
+        similarity = queries @ _unit(regions.region_features[row, region]).T
         winner = np.argmax(similarity, axis=1)
-        value = similarity[np.arange(len(queries)), winner]
+        value = similarity.max(axis=1)
         better = value > best
         best = np.where(better, value, best)
-        found[better] = np.stack([pictures[image], region], axis=1)[winner[better]]
-    return found
+        found[better] = np.stack([images[row], region], axis=1)[winner[better]]
+    return [(int(image), int(region)) for image, region in found]
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""Regions whose boxes and phrases are known: what to describe, and what people say of it."""
+"""Regions whose boxes and phrases are known: their CNN features and what people call them."""
 
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,19 +9,20 @@ import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import Phrases, Split
-from visem_tf.regions.extractor import FRAME, RegionExtractor, prepare_picture
+from visem_tf.regions.extractor import RegionExtractor, prepare_picture
+from visem_tf.regions.given_boxes import BoxDescriber
 
 _BOXES_AT_A_TIME = 20
 
 
 class TrueRegions(NamedTuple):
-    """O objects whose boxes are known, picture after picture.
+    """O objects whose boxes are known, ordered by image.
 
     Attributes:
-      keys: O names, unique.
-      image: int [O], the picture of every object.
-      boxes: float32 [O, 4], `rel_yxyx`.
-      phrases: all that people say of an object, by its key.
+        keys: O unique names.
+        image: Position of the image of every object, int [O], ascending.
+        boxes: Boxes, float32 [O, 4], `rel_yxyx`.
+        phrases: Phrases of an object by its key.
     """
 
     keys: list[str]
@@ -30,7 +32,7 @@ class TrueRegions(NamedTuple):
 
 
 def true_regions(split: Split, phrases: Phrases) -> TrueRegions:
-    """Gathers phrases by the objects that they speak of; an object has one box, its first."""
+    """Groups phrases by their objects; the box of the first phrase counts."""
     found: dict[tuple[int, int], tuple[np.ndarray, list[str]]] = {}
     images = split.image_index[phrases.sentence_index]
     for row, text in enumerate(phrases.text):
@@ -49,49 +51,39 @@ def true_regions(split: Split, phrases: Phrases) -> TrueRegions:
 def box_features(
     split: Split, regions: TrueRegions, config: Config, tuned: Path | None = None
 ) -> np.ndarray:
-    """CNN vectors of true regions, float32 [O, F].
+    """Extracts the CNN features of true regions.
 
     Args:
-      split: Its pictures are read once.
-      regions: Of this split.
-      config: Of the run.
-      tuned: The file of the run's own CNN, if it has trained one.
+        split: Split, whose images are read once.
+        regions: Regions of this split.
+        config: Configuration of the run.
+        tuned: File of the CNN that the run has trained further, if it has.
+
+    Returns:
+        Features, float32 [O, F].
     """
-    extractor = RegionExtractor(config.regions.updated({"proposer": "none"}), tuned)
-    size, images = config.regions.picture_size, len(split.image_ids)
-    count = np.bincount(regions.image, minlength=images)
-    column = np.arange(len(regions.image)) - (np.cumsum(count) - count)[regions.image]
-    # Frame and boxes in blocks of one width, so that pictures with hundreds of boxes take no more.
-    width = min(int(count.max()), _BOXES_AT_A_TIME)
-    block, place = column // width, 1 + column % width
-    padded = np.zeros([images, int(block.max()) + 1, 1 + width, 4], np.float32)
-    padded[:] = FRAME
-    padded[regions.image, block, place] = regions.boxes
+    settings = config.regions
+    describe = BoxDescriber(RegionExtractor(settings.updated({"proposer": "none"}), tuned))
+    bounds = np.searchsorted(regions.image, np.arange(len(split.image_ids) + 1))
     pictures = (
         split.pictures()
         .map(
-            lambda encoded: prepare_picture(encoded, size, config.regions.resolution),
+            lambda encoded: prepare_picture(encoded, settings.picture_size, settings.resolution),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        .batch(config.regions.batch_size)
+        .batch(settings.batch_size)
         .prefetch(2)
     )
-    describe = tf.function(
-        extractor.describe_boxes,
-        input_signature=[
-            tf.TensorSpec([None, size, size, 3]),
-            tf.TensorSpec([None, 1 + width, 4]),
-        ],
-    )
-    found = np.zeros([0, 0], np.float32)
-    start = 0
+    features, rows, start = [], [], 0
     for pixels in pictures:
-        stop = start + len(pixels)
-        for number in range(-(-int(count[start:stop].max()) // width)):
-            features = describe(pixels, tf.constant(padded[start:stop, number])).numpy()
-            if not len(found):
-                found = np.zeros([len(regions.image), features.shape[2]], np.float32)
-            mine = (regions.image >= start) & (regions.image < stop) & (block == number)
-            found[mine] = features[regions.image[mine] - start, place[mine]]
-        start = stop
-    return found
+        own = bounds[start : start + len(pixels) + 1]
+        boxes = [regions.boxes[first:last] for first, last in itertools.pairwise(own)]
+        # In blocks, so that images with hundreds of boxes do not need much memory.
+        for block in range(0, max(map(len, boxes)), _BOXES_AT_A_TIME):
+            some = [of_image[block : block + _BOXES_AT_A_TIME] for of_image in boxes]
+            found = describe(pixels, some)
+            image, place = np.nonzero(found.region_mask[:, 1:])
+            features.append(found.region_features[image, 1 + place])
+            rows.append(own[image] + block + place)
+        start += len(pixels)
+    return np.concatenate(features)[np.argsort(np.concatenate(rows))]
