@@ -19,9 +19,15 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.datasets.loading import load_dataset
-from visem_tf.export.parity import SessionModel, Texts, identical, texts_in_python, texts_of_export
+from visem_tf.export.parity import (
+    SessionModel,
+    Texts,
+    count_identical,
+    texts_in_python,
+    texts_of_export,
+)
 from visem_tf.export.tflite.model import TfliteModel
-from visem_tf.export.tflite.writing import texts_of_file
+from visem_tf.export.tflite.writer import texts_of_file
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.regions.extractor import FRAME, Regions, prepare_picture
 from visem_tf.runs.trained_run import TrainedRun
@@ -69,7 +75,7 @@ def main() -> None:
         alone = texts_of_export(model, pictures, CAPTIONS) | texts_of_export(model, some, REGIONS)
         systems["SavedModel"] = alone
         report("SavedModel", expected, alone, options.saved_model)
-        together = texts_of_export(model, pictures, CAPTIONS, together=TOGETHER)
+        together = texts_of_export(model, pictures, CAPTIONS, batch_size=TOGETHER)
         report(f"SavedModel, {TOGETHER} at a time", expected, together, options.saved_model)
         model.close()
     for path in sorted(options.tflite.glob("*.tflite")) if options.tflite else ():
@@ -118,7 +124,7 @@ def report(system: str, expected: Texts, said: Texts, path: Path) -> None:
     size = sum(file.stat().st_size for file in files if file.is_file())
     counts = [
         f"{question} {count['identical']}/{count['texts']}"
-        for question, count in identical(expected, said).items()
+        for question, count in count_identical(expected, said).items()
     ]
     print(f"{system:<32}{size / 1e6:7.2f} MB", *counts, sep="  ", flush=True)
 

@@ -23,8 +23,7 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.decoding.captioner import Captioner
-from visem_tf.export.parity import SessionModel
-from visem_tf.export.samples import sample_pictures
+from visem_tf.export.parity import SessionModel, sample_images
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.images.decode_in_graph import decode_pictures
 from visem_tf.runs.trained_run import TrainedRun
@@ -46,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
 
     run = TrainedRun(options.run_dir)
-    pictures, _ = sample_pictures(run.config, 64, folder=options.pictures)
+    pictures, _ = sample_images(run.config, 64, folder=options.pictures)
     session = SessionModel(options.saved_model)
     lite = TfliteModel(Path(options.tflite), threads=os.cpu_count() or 1)
     beams = run.config.generate.beam_size

@@ -1,17 +1,16 @@
-"""Many clients at once against the stand-in server: requests a second, errors, wrong answers.
+"""Many clients at once against a stand-in for TensorFlow Serving: throughput and errors.
 
     python benchmarks/serving_load.py --models to --pictures Flicker8k_Dataset
 
-Starts `python -m visem_tf.export.stand_in` on a folder of versions and lets 32 clients ask it for
-60 seconds, each for one picture at a time, drawn at random. What it must answer was found before,
-by the session loader, one picture at a time.
+Starts `tests/support/stand_in.py` on a folder of versions and lets 32 clients ask it for 60
+seconds, each for one randomly chosen image at a time. The expected answers come from the session
+loader, one image at a time.
 """
 
 import argparse
 import collections
 import os
 import random
-import re
 import subprocess
 import sys
 import threading
@@ -24,9 +23,10 @@ import numpy as np
 
 from visem_tf.config import Config
 from visem_tf.errors import UserError
-from visem_tf.export.asking import connect
-from visem_tf.export.parity import SessionModel
-from visem_tf.export.samples import sample_pictures
+from visem_tf.export.client import connect
+from visem_tf.export.parity import SessionModel, sample_images
+
+STAND_IN = Path(__file__).parents[1] / "tests" / "support" / "stand_in.py"
 
 
 def main() -> None:
@@ -40,16 +40,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
 
-    pictures, _ = sample_pictures(Config(), 64, folder=options.pictures)
+    pictures, _ = sample_images(Config(), 64, folder=options.pictures)
     expected = answers(options.models, options.signature, pictures)
     print(f"{len(pictures)} images, {len(set(expected))} different answers", flush=True)
-    command = [sys.executable, "-m", "visem_tf.export.stand_in", "--models", options.models]
-    command += ["--grpc-port", "0", "--rest-port", "0"]
+    command = [sys.executable, str(STAND_IN), options.models]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            grpc, rest = re.findall(r"127\.0\.0\.1:\d+", server.stdout.readline())
-            address = grpc if options.protocol == "grpc" else f"http://{rest}"
+            grpc, rest = server.stdout.readline().split()
+            address = grpc if options.protocol == "grpc" else rest
             seen, seconds, took = ask_all(address, options, pictures, expected)
         finally:
             server.terminate()

@@ -1,7 +1,7 @@
-"""The trained models as a SavedModel, which serves pictures in and text out without this package.
+"""Exports of trained models, which describe images without this package.
 
-`python -m visem_tf.export --run-dir R --to DIR` writes it; `signatures` says what can be asked of
-it and `saved_model` how it lies on disk.
+`python -m visem_tf.export --run-dir R --to DIR` writes them: `saved_model` for TensorFlow Serving,
+`tflite` for devices. `client` asks a server, and `parity` compares exports with Python.
 
 This package is `visem_tf.export`, although a check-out of the repository keeps it in `export/`.
 """

@@ -1,4 +1,4 @@
-"""Exports a finished run, to be served or to be put on a device.
+"""Exports a finished run as a SavedModel for servers or as TFLite files for devices.
 
 python -m visem_tf.export --run-dir runs/f8k --to served/captions
 python -m visem_tf.export --run-dir runs/f8k --to on_device --format tflite
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.config.settings import nearest
+from visem_tf.errors import UserError
 from visem_tf.runtime.startup import start_tensorflow
 
-_FORMATS = ("saved_model", "tflite")
-_UNREADABLE = ("empty", "fail")
 _VARIANTS = ("float32", "float16", "dynamic_range", "int8")
 
 
@@ -20,15 +20,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Exports the run that the command line names, and prints what was written.
 
     Args:
-      argv: The arguments; None takes those of this process.
+        argv: Arguments of the command, or None for those of this process.
 
     Raises:
-      UserError: A mistake of the user.
+        UserError: An argument is invalid, or the run cannot be exported.
     """
     parser = make_parser(
         "export",
-        "Writes a finished run as a SavedModel that TensorFlow Serving loads (pictures in, text "
-        "out), or as TFLite files for devices, and compares their texts with those of Python. "
+        "Writes a finished run as a SavedModel that TensorFlow Serving loads (images in, texts "
+        "out) or as TFLite files for devices, and compares the texts with those of Python. "
         "--generate.beam_size, --generate.max_length, --generate.length_normalisation, "
         "--generate.allow_unknown, --infer.beta and --regions.num_regions set how it answers.",
     )
@@ -36,48 +36,48 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--to",
         default="",
         metavar="DIR",
-        help="the folder of the versions; this export becomes its next one, DIR/1, DIR/2, … "
+        help="folder of the versions; this export becomes the next one, DIR/1, DIR/2, … "
         "(default: saved_model or tflite in the run directory)",
     )
     parser.add_argument(
         "--format",
         default="saved_model",
-        choices=_FORMATS,
-        help="the format (default: saved_model)",
+        choices=("saved_model", "tflite"),
+        help="format of the export (default: saved_model)",
     )
     parser.add_argument(
         "--signatures",
         default="",
         metavar="A,B",
-        help="for saved_model: the signatures to write, separated by commas (default: all)",
+        help="for saved_model: signatures to write, separated by commas (default: all)",
     )
     parser.add_argument(
         "--unreadable",
         default="empty",
-        choices=_UNREADABLE,
-        help="for saved_model: whether a picture that cannot be decoded leaves its own row empty "
-        "or fails the call (default: empty)",
+        choices=("empty", "fail"),
+        help="for saved_model: whether an image that cannot be decoded leaves its own row empty "
+        "or makes the call fail (default: empty)",
     )
     parser.add_argument(
         "--variants",
         default=",".join(_VARIANTS),
         metavar="A,B",
-        help=f"for tflite: the files to write (default: {','.join(_VARIANTS)})",
+        help=f"for tflite: files to write (default: {','.join(_VARIANTS)})",
     )
     parser.add_argument(
         "--check",
         default=4,
         type=int,
         metavar="N",
-        help="pictures on which texts are compared with those of Python; 0 compares nothing "
+        help="number of images on which texts are compared with those of Python, 0 for none "
         "(default: 4)",
     )
     parser.add_argument(
         "--pictures",
         default="",
         metavar="DIR",
-        help="a folder of pictures to compare on and to measure the ranges of int8 on (default: "
-        "those of the run's data set, test pictures to compare and training pictures to measure)",
+        help="folder of images to compare on, and to measure the ranges of int8 on (default: test "
+        "and training images of the run's dataset)",
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     start_tensorflow()
@@ -90,37 +90,36 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _saved_model(config: Any, options: Any, to: Path) -> None:
     from visem_tf.datasets import PRECOMPUTED
-    from visem_tf.export.samples import sample_pictures
-    from visem_tf.export.saved_model.serving import docker_command, write_configuration
-    from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
+    from visem_tf.export.description import check_exportable
+    from visem_tf.export.parity import sample_images
+    from visem_tf.export.saved_model.serving_files import docker_command, write_configuration
+    from visem_tf.export.saved_model.writer import export_saved_model
     from visem_tf.runs.trained_run import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
     check_exportable(run)
-    pictures: list[bytes] = []
-    where = ""
-    if config.dataset != PRECOMPUTED:  # which has no pictures, and says nothing of any
-        pictures, where = sample_pictures(config, max(options.check, 0), folder=options.pictures)
+    images: list[bytes] = []
+    origin = ""
+    if config.dataset != PRECOMPUTED:  # its models take no images
+        images, origin = sample_images(config, max(options.check, 0), folder=options.pictures)
     export = export_saved_model(
         run,
         to,
         unreadable=options.unreadable,
         names=_names(options.signatures) or None,
-        pictures=pictures,
+        images=images,
     )
     files = write_configuration(to)
     print(export.table())
-    if pictures:
-        print(f"texts were compared on {len(pictures)} {where}, through the session loader")
+    if images:
+        print(f"texts were compared on {len(images)} {origin}, through the session loader")
     print("configuration for a server:", ", ".join(map(str, files)))
     print(docker_command(to))
 
 
 def _tflite(config: Any, options: Any, to: Path) -> None:
-    from visem_tf.config.settings import nearest
-    from visem_tf.errors import UserError
-    from visem_tf.export.samples import sample_pictures
-    from visem_tf.export.tflite.writing import export_tflite
+    from visem_tf.export.parity import sample_images
+    from visem_tf.export.tflite.writer import export_tflite
     from visem_tf.runs.trained_run import TrainedRun
 
     variants = _names(options.variants)
@@ -130,20 +129,16 @@ def _tflite(config: Any, options: Any, to: Path) -> None:
                 f"--variants must be of {', '.join(_VARIANTS)}, not {name!r}"
                 f"{nearest(name, _VARIANTS)}"
             )
-    count = max(options.check, 0)
-    pictures, where = sample_pictures(config, count, folder=options.pictures)
-    export = export_tflite(
-        TrainedRun(config.run_dir, config),
-        to,
-        variants=variants,
-        pictures=pictures,
-        calibration=lambda count: sample_pictures(
-            config, count, split="train", folder=options.pictures
-        )[0],
-    )
+
+    def calibration(count: int) -> list[bytes]:
+        return sample_images(config, count, split="train", folder=options.pictures)[0]
+
+    images, origin = sample_images(config, max(options.check, 0), folder=options.pictures)
+    run = TrainedRun(config.run_dir, config)
+    export = export_tflite(run, to, variants=variants, images=images, calibration=calibration)
     print(export.table())
-    if pictures:
-        print(f"texts were compared on {len(pictures)} {where}")
+    if images:
+        print(f"texts were compared on {len(images)} {origin}")
 
 
 def _names(text: str) -> list[str]:

@@ -1,35 +1,192 @@
-"""Asks a running server to describe pictures, and prints what it says.
+"""Asks a running server for captions of images and prints them.
 
-python -m visem_tf.export.client --server localhost:8500 photo.jpg
+    python -m visem_tf.export.client --server localhost:8500 photo.jpg
+
+`connect` gives the same access from Python, by either protocol of TensorFlow Serving. gRPC needs
+the extra `serving`; REST needs only `requests` and does not import TensorFlow.
 """
 
 import argparse
+import base64
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+import numpy as np
 
 from visem_tf.cli import run_command
 from visem_tf.errors import UserError
-from visem_tf.export.asking import MODEL_NAME, PROTOCOLS, Outputs, connect
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
+Inputs = dict[str, list[bytes]]
+"""Byte strings by the names of a signature's inputs."""
+Outputs = dict[str, np.ndarray]
+"""Arrays by the names of a signature's outputs; texts are byte strings."""
+
+MODEL_NAME = "captions"
+"""Default name under which exports are served."""
+
 _SIGNATURES = ("greedy", "beam", "describe_regions", "describe_regions_beam")
+_REST_PORT = "8501"  # TensorFlow Serving's default
+
+
+class GrpcServer:
+    """A server that is asked by gRPC; see `connect`."""
+
+    def __init__(self, address: str, model: str, version: int | None, timeout: float) -> None:
+        start_tensorflow()  # tensorflow_serving imports it
+        try:
+            import grpc
+            from tensorflow_serving.apis import prediction_service_pb2_grpc
+        except ImportError as error:
+            raise UserError(
+                f"gRPC needs the package {error.name}: pip install 'visem_tf[serving]', or use "
+                "--protocol rest"
+            ) from error
+        self.address, self.model, self.version, self.timeout = address, model, version, timeout
+        unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        channel = grpc.insecure_channel(address, options=unlimited)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self._error = grpc.RpcError
+
+    def predict(self, signature: str, inputs: Inputs) -> Outputs:
+        """Runs a signature on a batch.
+
+        Args:
+            signature: Name of the signature.
+            inputs: Inputs of the signature.
+
+        Raises:
+            UserError: The server cannot be reached, refuses the request or takes too long.
+        """
+        import tensorflow as tf
+
+        request = predict_request(self.model, self.version, signature, inputs)
+        try:
+            response = self._stub.Predict(request, timeout=self.timeout)
+        except self._error as error:
+            reason = f"{error.code().name}: {error.details()}"
+            raise _refused(self.address, self.model, reason) from error
+        return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+
+
+class RestServer:
+    """A server that is asked by REST; see `connect`."""
+
+    def __init__(self, address: str, model: str, version: int | None, timeout: float) -> None:
+        import requests
+
+        self.address, self.model, self.timeout = address, model, timeout
+        versions = "" if version is None else f"/versions/{version}"
+        self._url = f"{address}/v1/models/{model}{versions}:predict"
+        self._session = requests.Session()
+        self._error = requests.RequestException
+
+    def predict(self, signature: str, inputs: Inputs) -> Outputs:
+        """Runs a signature on a batch; see `GrpcServer.predict`."""
+        body = rest_request(signature, inputs)
+        try:
+            response = self._session.post(self._url, json=body, timeout=self.timeout)
+            content = response.json()
+        except (self._error, ValueError) as error:
+            raise _refused(self.address, self.model, str(error)) from error
+        if not isinstance(content, dict):
+            content = {}
+        if not response.ok or "outputs" not in content:
+            reason = content.get("error") or f"HTTP {response.status_code}"
+            raise _refused(self.address, self.model, reason)
+        return rest_outputs(content["outputs"])
+
+
+def connect(
+    address: str, *, model: str, version: int | None = None, protocol: str, timeout: float
+) -> GrpcServer | RestServer:
+    """Returns a server to ask; no request is sent yet.
+
+    Args:
+        address: HOST:PORT or http://HOST:PORT.
+        model: Name under which the model is served.
+        version: Version to ask, or None for the server's latest.
+        protocol: "grpc", "rest", or "auto": REST for http:// addresses and port 8501, else gRPC.
+        timeout: Seconds to wait for an answer.
+
+    Raises:
+        UserError: The address has no port, or gRPC's packages are not installed.
+    """
+    scheme, separator, rest = address.partition("://")
+    host, _, port = (rest if separator else address).rstrip("/").rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"--server must be HOST:PORT, not {address!r}")
+    if protocol == "auto":
+        is_rest = (separator and scheme.startswith("http")) or port == _REST_PORT
+        protocol = "rest" if is_rest else "grpc"
+    if protocol == "rest":
+        scheme = scheme if separator else "http"
+        return RestServer(f"{scheme}://{host}:{port}", model, version, timeout)
+    return GrpcServer(f"{host}:{port}", model, version, timeout)
+
+
+def predict_request(model: str, version: int | None, signature: str, inputs: Inputs) -> Any:
+    """Returns the PredictRequest of a batch for gRPC."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.model_spec.signature_name = signature
+    if version is not None:
+        request.model_spec.version.value = version
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string, [len(values)]))
+    return request
+
+
+def rest_request(signature: str, inputs: Inputs) -> dict[str, Any]:
+    """Returns the JSON body of a batch in columns, whose inputs may differ in length.
+
+    Example:
+        >>> rest_request("greedy", {"image_bytes": [b"abc"]})
+        {'signature_name': 'greedy', 'inputs': {'image_bytes': [{'b64': 'YWJj'}]}}
+    """
+    encoded = {
+        name: [{"b64": base64.b64encode(value).decode()} for value in values]
+        for name, values in inputs.items()
+    }
+    return {"signature_name": signature, "inputs": encoded}
+
+
+def rest_outputs(outputs: Any) -> Outputs:
+    """Returns the arrays of a JSON answer; a single output comes without its name."""
+    named = outputs if isinstance(outputs, dict) else {"": outputs}
+    arrays = {name: np.asarray(values) for name, values in named.items()}
+    return {
+        name: np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array
+        for name, array in arrays.items()
+    }
+
+
+def _refused(address: str, model: str, reason: str) -> UserError:
+    shown = " ".join(reason.split())[:300]
+    return UserError(
+        f"{address} did not answer for model {model} ({shown}); check --server and --model"
+    )
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Asks about the pictures that the command line names.
+    """Prints the captions of the images that the command line names.
 
     Args:
-      argv: The arguments; None takes those of this process.
+        argv: Arguments of the command, or None for those of this process.
 
     Raises:
-      UserError: A mistake of the user, or the server refuses; or it could not decode a picture.
+        UserError: An argument is invalid, the server refuses, or it cannot decode an image.
     """
     options = _parser().parse_args(argv)
     if options.batch_size < 1:
@@ -37,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = [as_path(image) for image in options.images]
     for path in paths:
         if not path.is_file():
-            raise UserError(f"there is no picture {path}")
+            raise UserError(f"there is no image {path}")
     server = connect(
         options.server,
         model=options.model,
@@ -48,15 +205,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     results, unreadable = [], []
     for start in range(0, len(paths), options.batch_size):
         batch = paths[start : start + options.batch_size]
-        contents = [path.read_bytes() for path in batch]
-        outputs = server.predict(options.signature, {"image_bytes": contents})
+        outputs = server.predict(
+            options.signature, {"image_bytes": [path.read_bytes() for path in batch]}
+        )
         for row, path in enumerate(batch):
-            said = _row(path, outputs, row)
-            results.append(said)
-            if said["log_probs"][0] is None:
+            result = _as_json(path, outputs, row)
+            results.append(result)
+            if result["log_probs"][0] is None:
                 unreadable.append(str(path))
             else:
-                _print(said)
+                _print(result)
     if options.json:
         text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
         write_atomically(as_path(options.json), text)
@@ -67,53 +225,55 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m visem_tf.export.client",
-        description="Asks a running TensorFlow Serving to describe pictures.",
+        description="Asks a running TensorFlow Serving for captions of images.",
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a JPEG or PNG file")
-    parser.add_argument("--server", required=True, metavar="HOST:PORT", help="where it listens")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG or PNG file")
+    parser.add_argument(
+        "--server", required=True, metavar="HOST:PORT", help="address of the server"
+    )
     parser.add_argument(
         "--protocol",
         default="auto",
-        choices=PROTOCOLS,
+        choices=("auto", "grpc", "rest"),
         help="auto takes REST for http:// addresses and port 8501, gRPC otherwise",
     )
-    parser.add_argument("--model", default=MODEL_NAME, help="the name it is served under")
-    parser.add_argument("--version", type=int, help="a version, instead of the latest")
+    parser.add_argument("--model", default=MODEL_NAME, help="name under which the model is served")
+    parser.add_argument("--version", type=int, help="version to ask, instead of the latest")
     parser.add_argument(
-        "--signature", default="greedy", choices=_SIGNATURES, help="what to ask for"
+        "--signature", default="greedy", choices=_SIGNATURES, help="signature to ask"
     )
-    parser.add_argument("--batch-size", type=int, default=8, help="pictures in a request")
+    parser.add_argument("--batch-size", type=int, default=8, help="images in a request")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for an answer")
-    parser.add_argument("--json", default="", metavar="FILE", help="write all answers here")
+    parser.add_argument("--json", default="", metavar="FILE", help="file to write all answers to")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     return parser
 
 
-def _row(path: AnyPath, outputs: Outputs, row: int) -> dict[str, Any]:
-    """What was said of one picture; log-probabilities that are minus infinity are None."""
-    said: dict[str, Any] = {"image": str(path)}
+def _as_json(path: AnyPath, outputs: Outputs, row: int) -> dict[str, Any]:
+    """Returns the answer about one image; log-probabilities of minus infinity become None."""
+    result: dict[str, Any] = {"image": str(path)}
     for name, values in outputs.items():
-        value = values[row]
+        value = np.atleast_1d(values[row])
         if values.dtype.kind == "O":
-            texts = [value] if isinstance(value, bytes) else list(value)
-            said[name] = [text.decode() for text in texts]
+            result[name] = [text.decode() for text in value]
         else:
-            numbers = [value.item()] if value.ndim == 0 else value.tolist()
-            said[name] = [None if number == -float("inf") else number for number in numbers]
-    return said
+            result[name] = [
+                None if number == -float("inf") else number for number in value.tolist()
+            ]
+    return result
 
 
-def _print(said: dict[str, Any]) -> None:
-    captions, boxes = said["captions"], said.get("boxes")
+def _print(result: dict[str, Any]) -> None:
+    captions, boxes = result["captions"], result.get("boxes")
     if boxes is None:
-        print(f"{said['image']}: {captions[0]}")
+        print(f"{result['image']}: {captions[0]}")
         for caption in captions[1:]:
             print(f"    {caption}")
         return
-    print(f"{said['image']}:")
-    for box, caption, log_prob in zip(boxes, captions, said["log_probs"], strict=True):
+    print(f"{result['image']}:")
+    for box, caption, log_prob in zip(boxes, captions, result["log_probs"], strict=True):
         if log_prob is not None:
             print("    [" + " ".join(f"{edge:.2f}" for edge in box) + f"] {caption}")
 

@@ -1,21 +1,29 @@
-"""Do exported models say what the run says in Python? Texts are compared, one by one."""
+"""Compares the texts of exported models with those that the run writes in Python."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+import sys
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.util import deprecation
 
+from visem_tf.config import Config
+from visem_tf.datasets.loading import load_configured
+from visem_tf.datasets.scenes.renderer import encode_jpeg, render
+from visem_tf.datasets.scenes.sampling import sample_scene
 from visem_tf.decoding.captioner import Captioner
+from visem_tf.errors import UserError
+from visem_tf.images.decode import PictureError, read_picture
+from visem_tf.images.find import find_pictures
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 
 Texts = dict[str, list[list[str]]]
-"""Texts by what was asked (`QUESTIONS`), then by picture."""
+"""Lists of texts, one for each image, by the names of signatures."""
 
-QUESTIONS = {
+SIGNATURES = {
     "greedy": "generate/full_frame",
     "beam": "generate/full_frame",
     "describe_regions": "generate/regions",
@@ -25,13 +33,13 @@ QUESTIONS = {
 
 
 class SessionModel:
-    """A SavedModel by way of the session loader, which TensorFlow Serving uses.
+    """A SavedModel in the session loader, which is what TensorFlow Serving uses.
 
     Args:
-      path: The folder of a version.
+        path: Folder of a version.
 
     Attributes:
-      signatures: Names to `SignatureDef`.
+        signatures: Names to `SignatureDef`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -45,7 +53,7 @@ class SessionModel:
         }
 
     def __call__(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
-        """Runs a signature on arrays, and gives arrays."""
+        """Runs a signature on arrays and returns arrays."""
         definition = self.signatures[signature]
         fetches = {name: info.name for name, info in definition.outputs.items()}
         feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
@@ -56,107 +64,155 @@ class SessionModel:
         self.session.close()
 
 
+def extract_one_by_one(run: TrainedRun, images: Sequence[bytes]) -> Regions:
+    """Returns the regions of encoded images, extracted one image at a time as NumPy arrays."""
+    each = [run.extractor.extract([image]) for image in images]
+    return Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+
+
 def texts_in_python(
-    run: TrainedRun, regions: Regions, questions: Collection[str] = tuple(QUESTIONS)
+    run: TrainedRun, regions: Regions, signatures: Collection[str] = tuple(SIGNATURES)
 ) -> Texts:
-    """What a run says of pictures.
+    """Returns the texts that a run writes.
 
     Args:
-      run: Questions without a model are left out.
-      regions: Of B pictures, NumPy arrays.
-      questions: Of `QUESTIONS`.
+        run: A finished run. Signatures whose model it lacks are left out.
+        regions: Regions of B images as NumPy arrays.
+        signatures: Names out of `SIGNATURES`.
     """
-    features, real = np.asarray(regions.region_features), np.asarray(regions.region_mask)
+    features, mask = np.asarray(regions.region_features), np.asarray(regions.region_mask)
     batch, num_regions, feature_dim = features.shape
-    said: Texts = {}
-    for question in questions:
-        if not run.has(QUESTIONS[question]):
+    texts: Texts = {}
+    for signature in signatures:
+        if not run.has(SIGNATURES[signature]):
             continue
-        beam_size = run.config.generate.beam_size if question.endswith("beam") else 1
-        of_regions = question.startswith("describe")
+        beam_size = run.config.generate.beam_size if signature.endswith("beam") else 1
+        of_regions = signature.startswith("describe")
         generator = run.region_generator if of_regions else run.full_frame_generator
         describe = Captioner(generator, run.vocabulary, run.config.generate, beam_size)
         if of_regions:
-            texts, _ = describe(features.reshape(-1, feature_dim))
-            said[question] = [
-                [texts[row * num_regions + region] for region in np.flatnonzero(real[row])]
-                for row in range(batch)
-            ]
+            found, _ = describe(features.reshape(-1, feature_dim))
+            rows = np.array(found, object).reshape(batch, num_regions)
+            texts[signature] = [row[real].tolist() for row, real in zip(rows, mask, strict=True)]
         else:
-            said[question] = [[text] for text in describe.describe_images(features, real)[0]]
-    return said
+            texts[signature] = [[text] for text in describe.describe_images(features, mask)[0]]
+    return texts
 
 
 def texts_of_export(
     model: SessionModel,
-    pictures: Sequence[bytes],
-    questions: Collection[str] = tuple(QUESTIONS),
+    images: Sequence[bytes],
+    signatures: Collection[str] = tuple(SIGNATURES),
     *,
-    together: int = 1,
+    batch_size: int = 1,
 ) -> Texts:
-    """What a SavedModel says of pictures.
+    """Returns the texts that a SavedModel writes.
 
     Args:
-      model: The SavedModel.
-      pictures: Encoded.
-      questions: Of `QUESTIONS`; those that it has no signature for are left out.
-      together: How many pictures it gets at a time.
+        model: The SavedModel.
+        images: Encoded images.
+        signatures: Names out of `SIGNATURES`; those that the model lacks are left out.
+        batch_size: Images in a call.
     """
-    said: Texts = {}
-    for question in questions:
-        if question not in model.signatures:
+    texts: Texts = {}
+    for signature in signatures:
+        if signature not in model.signatures:
             continue
-        said[question] = []
-        for start in range(0, len(pictures), together):
-            found = model(question, image_bytes=list(pictures[start : start + together]))
+        texts[signature] = []
+        for start in range(0, len(images), batch_size):
+            found = model(signature, image_bytes=list(images[start : start + batch_size]))
             captions, log_probs = found["captions"], found["log_probs"]
-            if question in ("greedy", "beam"):
+            if signature in ("greedy", "beam"):
                 captions = np.reshape(captions, [len(captions), -1])[:, :1]
                 log_probs = np.reshape(log_probs, [len(captions), -1])[:, :1]
-            for texts, scores in zip(captions, log_probs, strict=True):
-                said[question].append([text.decode() for text in texts[np.isfinite(scores)]])
-    return said
+            for row, scores in zip(captions, log_probs, strict=True):
+                texts[signature].append([text.decode() for text in row[np.isfinite(scores)]])
+    return texts
 
 
-def identical(expected: Texts, found: Texts) -> dict[str, dict[str, int]]:
-    """How many texts are the same, and of how many, by what was asked.
+def count_identical(expected: Texts, found: Texts) -> dict[str, dict[str, int]]:
+    """Counts the texts, and those that are identical, for each signature.
 
-    >>> identical({"greedy": [["a dog"], ["a cat"]]}, {"greedy": [["a dog"], ["a bat"]]})
-    {'greedy': {'identical': 1, 'texts': 2}}
+    Example:
+        >>> count_identical({"greedy": [["a dog"], ["a cat"]]}, {"greedy": [["a dog"], ["a bat"]]})
+        {'greedy': {'identical': 1, 'texts': 2}}
     """
     return {
-        question: {
+        signature: {
             "identical": sum(
                 len(before) == len(after)
                 and sum(a == b for a, b in zip(before, after, strict=True))
-                for before, after in zip(expected[question], found[question], strict=True)
+                for before, after in zip(expected[signature], found[signature], strict=True)
             ),
-            "texts": sum(map(len, expected[question])),
+            "texts": sum(map(len, expected[signature])),
         }
-        for question in expected
-        if question in found
+        for signature in expected
+        if signature in found
     }
 
 
 def check_saved_model(
-    run: TrainedRun,
-    path: str | os.PathLike[str],
-    pictures: Sequence[bytes],
-    load: Callable[[str | os.PathLike[str]], SessionModel] = SessionModel,
+    run: TrainedRun, path: str | os.PathLike[str], images: Sequence[bytes]
 ) -> dict[str, dict[str, int]]:
     """Compares the texts of a SavedModel with those of its run.
 
     Args:
-      run: What was exported.
-      path: The folder of the version.
-      pictures: Encoded.
-      load: Opens the SavedModel.
+        run: The run that was exported.
+        path: Folder of the version.
+        images: Encoded images.
+
+    Returns:
+        The counts of `count_identical`.
     """
-    model = load(path)
-    try:
-        found = texts_of_export(model, pictures)
-    finally:
-        model.close()
-    each = [run.extractor.extract([picture]) for picture in pictures]
-    regions = Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
-    return identical(texts_in_python(run, regions), found)
+    model = SessionModel(path)
+    found = texts_of_export(model, images)
+    model.close()
+    return count_identical(texts_in_python(run, extract_one_by_one(run, images)), found)
+
+
+def sample_images(
+    config: Config, count: int, *, split: str = "test", folder: str = ""
+) -> tuple[list[bytes], str]:
+    """Returns the first images of a folder, or of the dataset that a run was trained on.
+
+    If the dataset cannot be read, images of `scenes` are drawn instead, with a warning.
+
+    Args:
+        config: Configuration of the run.
+        count: Largest number of images.
+        split: Split of the dataset.
+        folder: Folder of images, or empty for the dataset.
+
+    Returns:
+        Encoded images as `visem_tf.images.decode.read_picture` gives them, and a description of
+        their origin.
+
+    Raises:
+        UserError: The folder has no readable image.
+    """
+    if folder:
+        return _images_in_folder(folder, count), f"images of {folder}"
+    if config.dataset.partition("/")[0] != "scenes":
+        try:
+            data = load_configured(config)
+        except UserError as error:
+            print(f"visem_tf: warning: using images of scenes: {error}", file=sys.stderr)
+        else:
+            images = data.splits[split].pictures().take(count).as_numpy_iterator()
+            return list(images), f"{split} images of {data.name}"
+    scenes = (sample_scene(seed=0, split=split, index=index) for index in range(count))
+    return [encode_jpeg(render(scene)) for scene in scenes], "drawn scenes"
+
+
+def _images_in_folder(folder: str, count: int) -> list[bytes]:
+    images: list[bytes] = []
+    for path in find_pictures([folder]):
+        if len(images) == count:
+            break
+        try:
+            images.append(read_picture(path))
+        except PictureError:
+            continue
+    if not images and count:
+        raise UserError(f"--pictures {folder} has no image that can be read")
+    return images

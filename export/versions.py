@@ -1,7 +1,7 @@
 """Numbered versions of a model in one folder, as TensorFlow Serving polls it.
 
-A version is written beside its place, under a name that is no number, and then renamed: whoever
-looks at the folder sees a version whole or not at all.
+A version is written beside its final place, under a name that is not a number, and then renamed, so
+that a reader of the folder sees a whole version or none.
 """
 
 import contextlib
@@ -15,38 +15,39 @@ from pathlib import Path
 from visem_tf.errors import UserError
 
 _RENAME_EXCHANGE = 2  # of Linux' renameat2
-_HERE = -100
+_CURRENT_FOLDER = -100
 
 
 @contextlib.contextmanager
 def new_version(to: str | os.PathLike[str], version: int | None = None) -> Iterator[list[Path]]:
     """Yields a list with a folder to write into, which becomes a version when the block ends.
 
-    Its place is put into the list then: `paths[-1]`. If the block fails, nothing is left of it.
+    The final path of the version is then appended to the list: `paths[-1]`. If the block fails, the
+    folder is removed.
 
     Args:
-      to: The folder of all versions; it is made if it is missing.
-      version: Replaces that version if it exists; None: the number after the highest there is.
+        to: Folder of all versions; it is made if it is missing.
+        version: Version to write or replace, or None for the number after the highest.
 
     Yields:
-      The list; the folder that it names is not made yet.
+        The list; the folder that it names is not made yet.
 
     Raises:
-      UserError: `to` is no folder.
+        UserError: `to` is no folder.
 
     Example:
-      >>> import tempfile
-      >>> with new_version(tempfile.mkdtemp()) as paths:
-      ...     paths[0].mkdir()
-      >>> paths[-1].name
-      '1'
+        >>> import tempfile
+        >>> with new_version(tempfile.mkdtemp()) as paths:
+        ...     paths[0].mkdir()
+        >>> paths[-1].name
+        '1'
     """
     to = Path(to)
     try:
         to.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"{to} is a file, or in one; give a folder to export to") from error
-    # Not mkdtemp, whose folders nobody else may read.
+    # Not `mkdtemp`, whose folders other users cannot read.
     temporary = to / f".{secrets.token_hex(6)}.partial"
     paths = [temporary]
     try:
@@ -58,30 +59,26 @@ def new_version(to: str | os.PathLike[str], version: int | None = None) -> Itera
 
 def _put_in_place(temporary: Path, to: Path, version: int | None) -> Path:
     """Renames a finished folder to its number."""
-    if version is not None:
+    if version is not None and (to / str(version)).exists():
         target = to / str(version)
-        if target.exists():
-            _exchange(temporary, target)  # what stood there is now at `temporary`
-        else:
-            temporary.rename(target)
+        _exchange(temporary, target)  # the previous version is now at `temporary`
         return target
     while True:
         taken = [int(path.name) for path in to.iterdir() if path.name.isdecimal()]
-        target = to / str(max(taken, default=0) + 1)
+        target = to / str(max(taken, default=0) + 1 if version is None else version)
         try:
-            temporary.rename(target)
+            return temporary.rename(target)
         except OSError:
-            if not target.exists():
+            if version is not None or not target.exists():
                 raise
-            continue  # another export took the number just now
-        return target
+            # Another export has just taken the number: try the next one.
 
 
 def _exchange(one: Path, other: Path) -> None:
     """Swaps two folders, in one step where the system can."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    names = os.fsencode(one), os.fsencode(other)
-    if rename is not None and rename(_HERE, names[0], _HERE, names[1], _RENAME_EXCHANGE) == 0:
+    paths = (_CURRENT_FOLDER, os.fsencode(one), _CURRENT_FOLDER, os.fsencode(other))
+    if rename is not None and rename(*paths, _RENAME_EXCHANGE) == 0:
         return
     aside = one.with_suffix(".old")
     other.rename(aside)

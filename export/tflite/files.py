@@ -1,7 +1,7 @@
-"""TFLite files as data: joining two into one, and what is packed behind the model.
+"""The contents of TFLite files: joining two models, and the texts that are packed with a model.
 
-A `.tflite` file is a FlatBuffer; what comes after it is left alone by interpreters. The convention
-of TFLite's metadata is to append a ZIP archive, so that `zipfile` and `unzip` open the model:
+A `.tflite` file is a FlatBuffer, and interpreters ignore what follows it. As TFLite's metadata do,
+a ZIP archive is appended, so that `zipfile` and `unzip` open the model:
 
     unzip -l captions-float32.tflite
 """
@@ -14,31 +14,31 @@ from typing import Any
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
+_SUBGRAPH_OPTIONS = (
+    "condSubgraphIndex",
+    "bodySubgraphIndex",
+    "thenSubgraphIndex",
+    "elseSubgraphIndex",
+)
 
-def joined(one: bytes, other: bytes) -> bytes:
-    """Joins two models into one that has the signatures of both.
 
-    Args:
-      one: The first model.
-      other: Another one, with other signatures.
-
-    Returns:
-      The model.
-    """
-    first, second = (
-        flatbuffer_utils.convert_bytearray_to_object(bytearray(m)) for m in (one, other)
-    )
-    buffers, operators = len(first.buffers), len(first.operatorCodes)
-    graphs = len(first.subgraphs)
+def join_models(one: bytes, other: bytes) -> bytes:
+    """Returns a TFLite model with the signatures of two models, whose names must differ."""
+    first, second = _parse(one), _parse(other)
+    num_buffers, num_operators = len(first.buffers), len(first.operatorCodes)
+    num_graphs = len(first.subgraphs)
     for graph in second.subgraphs:
         for tensor in graph.tensors:
-            # Buffer 0 is the empty one, of every tensor that is computed.
-            tensor.buffer = tensor.buffer + buffers if tensor.buffer else 0
+            # Buffer 0 is the empty buffer of all computed tensors.
+            tensor.buffer = tensor.buffer + num_buffers if tensor.buffer else 0
         for operator in graph.operators or []:
-            operator.opcodeIndex += operators
-            _shift_graphs(operator.builtinOptions, graphs)
+            operator.opcodeIndex += num_operators
+            for name in _SUBGRAPH_OPTIONS:  # of loops and conditions
+                if hasattr(operator.builtinOptions, name):
+                    index = getattr(operator.builtinOptions, name)
+                    setattr(operator.builtinOptions, name, index + num_graphs)
     for signature in second.signatureDefs or []:
-        signature.subgraphIndex += graphs
+        signature.subgraphIndex += num_graphs
     first.buffers += second.buffers
     first.operatorCodes += second.operatorCodes
     first.subgraphs += second.subgraphs
@@ -47,51 +47,37 @@ def joined(one: bytes, other: bytes) -> bytes:
 
 
 def operators(model: bytes) -> set[str]:
-    """The operators of a model: builtin ones in capitals, custom ones in quotes.
-
-    Args:
-      model: A TFLite model.
-    """
+    """Returns the operators of a TFLite model: builtin ones in capitals, custom ones in quotes."""
     names = {
         code: name
         for name, code in vars(schema.BuiltinOperator).items()
         if not name.startswith("_")
     }
     found = set()
-    for code in flatbuffer_utils.convert_bytearray_to_object(bytearray(model)).operatorCodes:
+    for code in _parse(model).operatorCodes:
         number = max(code.builtinCode, code.deprecatedBuiltinCode)
-        custom = number == schema.BuiltinOperator.CUSTOM
-        found.add(f'"{code.customCode.decode()}"' if custom else names[number])
+        is_custom = number == schema.BuiltinOperator.CUSTOM
+        found.add(f'"{code.customCode.decode()}"' if is_custom else names[number])
     return found
 
 
-def pack(path: str | os.PathLike[str], files: dict[str, str]) -> None:
-    """Appends texts to a model, as an archive that `zipfile` reads from the same file.
+def pack(path: str | os.PathLike[str], texts: dict[str, str]) -> None:
+    """Appends texts to a model file as an archive.
 
     Args:
-      path: The model.
-      files: Names to texts.
+        path: File of the model.
+        texts: Texts by their file names in the archive.
     """
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
+        for name, text in texts.items():
             archive.writestr(name, text)
 
 
-def packed(path: str | os.PathLike[str], name: str) -> str:
+def unpack(path: str | os.PathLike[str], name: str) -> str:
     """Reads a text that `pack` appended."""
     with zipfile.ZipFile(Path(path)) as archive:
         return archive.read(name).decode()
 
 
-_GRAPHS = ("condSubgraphIndex", "bodySubgraphIndex", "thenSubgraphIndex", "elseSubgraphIndex")
-
-
-def _shift_graphs(options: Any, by: int) -> None:
-    """Moves the numbers of the graphs that a loop or a condition runs."""
-    for name in _GRAPHS:
-        if hasattr(options, name):
-            setattr(options, name, getattr(options, name) + by)
-
-
-def _opened(model: bytes) -> Any:
+def _parse(model: bytes) -> Any:
     return flatbuffer_utils.convert_bytearray_to_object(bytearray(model))

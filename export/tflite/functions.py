@@ -1,14 +1,14 @@
-"""The functions of a TFLite file: everything but strings, with TFLite's builtin operators alone.
+"""The functions of a TFLite file, made of TFLite's builtin operators alone.
 
-    prepare: a decoded picture of any size -> the square that the others take
-    encode_frame: that square -> the CNN's vector of the whole frame (cheap)
-    encode_image: that square -> all regions: boxes, vectors, embeddings
-    greedy, beam: vectors of frames -> words; of all regions, for a generator that looks at them
-    describe_regions, describe_regions_beam: vectors of regions -> words
+    prepare: a decoded image of any size -> the square that the other functions take
+    encode_frame: a square -> the CNN's vector of the whole frame (cheap)
+    encode_image: a square -> all regions: boxes, vectors, embeddings
+    greedy, beam: vectors of frames, or of all regions for a generator that attends -> token ids
+    describe_regions, describe_regions_beam: vectors of regions -> token ids
     embed_text: token ids -> word embeddings
-    score: embeddings of regions and words -> the scores of pictures with sentences
+    score: embeddings of regions and words -> scores of images with sentences
 
-TFLite has no strings to speak of: a file `vocabulary.txt` turns ids to words and words to ids.
+TFLite has hardly any operators on strings: the file `vocabulary.txt` maps token ids to words.
 """
 
 from collections.abc import Callable, Collection
@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from visem_tf.decoding.captioner import search_sentences
+from visem_tf.export.description import read_models
 from visem_tf.models.cells import gru
 from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
@@ -28,9 +29,7 @@ from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import PAD_ID
 
 Outputs = dict[str, tf.Tensor]
-Part = tuple[Callable[..., Outputs], list[tf.TensorSpec]]
-
-_PARTS = 8192  # of a pixel
+Function = tuple[Callable[..., Outputs], list[tf.TensorSpec]]
 
 MODELS = {
     "encode_frame": "generate/full_frame",
@@ -41,14 +40,15 @@ MODELS = {
     "embed_text": "align",
     "score": "align",
 }
-"""The model that each function needs; the others need none."""
+"""The model that each function needs; the other functions need none."""
+
+_PARTS = 8192  # of a pixel
 
 
 class WholeNumberCrops(RegionExtractor):
-    """Computes the samples of crops in whole numbers, which a full-integer conversion leaves alone.
+    """Computes the samples of crops in whole numbers, which a full-integer conversion keeps.
 
-    Coordinates of hundreds of pixels in 8 bits would be wrong by more than a pixel, and the crops
-    beyond recognition.
+    Coordinates of hundreds of pixels would be wrong by more than a pixel in 8 bits.
     """
 
     def crop(self, pixels: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
@@ -59,7 +59,7 @@ class WholeNumberCrops(RegionExtractor):
 def whole_number_weights(
     start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int
 ) -> tf.Tensor:
-    """See `visem_tf.regions.resample.triangle_weights`, from which this differs by rounding."""
+    """Computes `visem_tf.regions.resample.triangle_weights`, up to rounding."""
     extent = tf.cast(length * _PARTS, tf.float32)
     first = tf.cast(start * extent, tf.int32)[..., tf.newaxis]  # [B, R, 1]
     step = (tf.cast(stop * extent, tf.int32)[..., tf.newaxis] - first) // size
@@ -77,78 +77,66 @@ class TfliteFunctions:
     """The functions of a run, traced for the converter.
 
     Args:
-      run: A finished run. A model that it did not train leaves out the functions that need it.
-      whole_number_crops: Whether crops are found as a full-integer conversion needs it.
+        run: A finished run. Functions that need a model which it lacks are left out.
+        whole_number_crops: Whether crops are computed as a full-integer conversion needs it.
+
+    Attributes:
+        left_out: Functions that are not offered, and the reasons.
+
+    Raises:
+        UserError: The run has no model.
     """
 
     def __init__(self, run: TrainedRun, *, whole_number_crops: bool = False) -> None:
+        read_models(run)
         self.run = run
-        self.extractor = (
-            WholeNumberCrops(run.config.regions, run.run.tuned_cnn)
-            if whole_number_crops
-            else run.extractor
-        )
-        self.feature_dim = FEATURE_DIM
+        self.extractor = run.extractor
+        if whole_number_crops:
+            self.extractor = WholeNumberCrops(run.config.regions, run.run.tuned_cnn)
         self.left_out = {
             name: f"the run has no model {model}"
             for name, model in MODELS.items()
             if not run.has(model)
         }
-        if run.has("generate/full_frame") and run.full_frame_generator.reads_regions:
-            self.left_out["encode_frame"] = "the generator looks at the regions: use encode_image"
-        """Functions that cannot be offered, with the reasons."""
-
-    def parts(self) -> dict[str, Part]:
-        """Functions by name, with their inputs in order."""
-        size = self.run.config.regions.picture_size
-        picture = tf.TensorSpec([None, None, None, 3], tf.float32, name="image")
-        square = tf.TensorSpec([None, size, size, 3], tf.float32, name="image")
-        frames = [tf.TensorSpec([None, self.feature_dim], tf.float32, name="image_features")]
-        if "encode_frame" in self.left_out:
-            frames = [
-                tf.TensorSpec([None, None, self.feature_dim], tf.float32, name="region_features"),
-                tf.TensorSpec([None, None], tf.bool, name="region_mask"),
-            ]
-        regions = tf.TensorSpec([None, self.feature_dim], tf.float32, name="region_features")
-        token_ids = tf.TensorSpec([None, None], tf.int32, name="token_ids")
-        parts: dict[str, Part] = {
-            "prepare": (self._prepare, [picture]),
-            "encode_frame": (self._encode_frame, [square]),
-            "encode_image": (self._encode_image, [square]),
-            "greedy": (self._search("full_frame_generator", 1), frames),
-            "beam": (self._search("full_frame_generator", self._beam_size), frames),
-            "describe_regions": (self._search("region_generator", 1), [regions]),
-            "describe_regions_beam": (self._search("region_generator", self._beam_size), [regions]),
-            "embed_text": (self._embed_text, [token_ids]),
-            "score": (self._score, self._embeddings() if self.run.has("align") else []),
-        }
-        return {name: part for name, part in parts.items() if name not in self.left_out}
+        if "encode_frame" not in self.left_out and run.full_frame_generator.reads_regions:
+            self.left_out["encode_frame"] = "the generator attends to regions: use encode_image"
 
     def trace(self, names: Collection[str] | None = None) -> dict[str, Any]:
-        """The functions, or those with some names, as concrete functions by name."""
-        self._read_models()
+        """Returns the functions with the given names, or all, as concrete functions by name."""
         return {
             name: tf.function(function, input_signature=specs).get_concrete_function()
-            for name, (function, specs) in self.parts().items()
+            for name, (function, specs) in self._functions().items()
             if names is None or name in names
         }
 
-    @property
-    def _beam_size(self) -> int:
-        return self.run.config.generate.beam_size
-
-    def _read_models(self) -> None:
-        """Reads the weights before anything is traced, or graphs keep their first values."""
-        for name, attribute in (
-            ("align", "alignment_model"),
-            ("generate/full_frame", "full_frame_generator"),
-            ("generate/regions", "region_generator"),
-        ):
-            if self.run.has(name):
-                getattr(self.run, attribute)
+    def _functions(self) -> dict[str, Function]:
+        """Returns the functions that are offered, with the specifications of their inputs."""
+        size = self.run.config.regions.picture_size
+        image = [tf.TensorSpec([None, None, None, 3], name="image")]
+        square = [tf.TensorSpec([None, size, size, 3], name="image")]
+        frames = [tf.TensorSpec([None, FEATURE_DIM], name="image_features")]
+        if "encode_frame" in self.left_out:
+            frames = [
+                tf.TensorSpec([None, None, FEATURE_DIM], name="region_features"),
+                tf.TensorSpec([None, None], tf.bool, name="region_mask"),
+            ]
+        regions = [tf.TensorSpec([None, FEATURE_DIM], name="region_features")]
+        token_ids = [tf.TensorSpec([None, None], tf.int32, name="token_ids")]
+        functions: dict[str, Function] = {
+            "prepare": (self._prepare, image),
+            "encode_frame": (self._encode_frame, square),
+            "encode_image": (self._encode_image, square),
+            "greedy": (self._search("full_frame_generator", beam=False), frames),
+            "beam": (self._search("full_frame_generator", beam=True), frames),
+            "describe_regions": (self._search("region_generator", beam=False), regions),
+            "describe_regions_beam": (self._search("region_generator", beam=True), regions),
+            "embed_text": (self._embed_text, token_ids),
+            "score": (self._score, self._embeddings() if self.run.has("align") else []),
+        }
+        return {name: each for name, each in functions.items() if name not in self.left_out}
 
     def _prepare(self, image: tf.Tensor) -> Outputs:
-        """Warps pictures [B, H, W, 3] in 0..255 to squares, as `warp_picture` does."""
+        """Resizes images [B, H, W, 3] in 0..255 to squares, as `warp_picture` does."""
         frame = tf.tile([[[0.0, 0.0, 1.0, 1.0]]], [tf.shape(image)[0], 1, 1])
         return {"image": crop_and_resize(image, frame, self.run.config.regions.picture_size)[:, 0]}
 
@@ -164,21 +152,23 @@ class TfliteFunctions:
             "region_mask": regions.region_mask,
         }
         if self.run.has("align"):
-            outputs["region_embeddings"] = self.run.alignment_model.encode_regions(
-                regions.region_features
-            )
+            encode = self.run.alignment_model.encode_regions
+            outputs["region_embeddings"] = encode(regions.region_features)
         return outputs
 
-    def _search(self, generator: str, beam_size: int) -> Callable[[tf.Tensor], Outputs]:
-        """Greedy search gives token_ids [B, L]; a beam [B, K, L], and log_probs [B] or [B, K]."""
+    def _search(self, generator: str, *, beam: bool) -> Callable[..., Outputs]:
+        """Returns a search that gives token_ids [B, L] and log_probs [B], or a beam [B, K, …]."""
+        settings = self.run.config.generate
 
         def search(features: tf.Tensor, region_mask: tf.Tensor | None = None) -> Outputs:
-            model, settings = getattr(self.run, generator), self.run.config.generate
+            model = getattr(self.run, generator)
             inputs = features
             if region_mask is not None:
                 inputs = model.inputs_of_pictures(features, region_mask)
-            token_ids, log_probs = search_sentences(model, inputs, settings, beam_size)
-            if beam_size == 1:
+            token_ids, log_probs = search_sentences(
+                model, inputs, settings, settings.beam_size if beam else 1
+            )
+            if not beam:
                 token_ids, log_probs = token_ids[:, 0], log_probs[:, 0]
             return {"token_ids": token_ids, "log_probs": log_probs}
 
@@ -198,33 +188,33 @@ class TfliteFunctions:
         word_embeddings: tf.Tensor,
         word_mask: tf.Tensor,
     ) -> Outputs:
-        scores = self.run.alignment_model.score_embeddings(
-            region_embeddings, word_embeddings, region_mask, word_mask
-        )
-        return {"scores": scores}
+        score = self.run.alignment_model.score_embeddings
+        return {"scores": score(region_embeddings, word_embeddings, region_mask, word_mask)}
 
     def _embeddings(self) -> list[tf.TensorSpec]:
         embedding_dim = self.run.alignment_model.region_encoder.embedding_dim
         return [
-            tf.TensorSpec([None, None, embedding_dim], tf.float32, name="region_embeddings"),
-            tf.TensorSpec([None, None], tf.bool, name="region_mask"),
-            tf.TensorSpec([None, None, embedding_dim], tf.float32, name="word_embeddings"),
-            tf.TensorSpec([None, None], tf.bool, name="word_mask"),
+            spec
+            for kind in ("region", "word")
+            for spec in (
+                tf.TensorSpec([None, None, embedding_dim], name=f"{kind}_embeddings"),
+                tf.TensorSpec([None, None], tf.bool, name=f"{kind}_mask"),
+            )
         ]
 
 
 def embed_padded(encoder: WordsInContext, token_ids: tf.Tensor) -> tf.Tensor:
-    """What a sentence encoder gives, computed in the padding too.
+    """Encodes sentences as their encoder does, with recurrences that run over the padding too.
 
-    The encoder itself leaves padding out by operations that TFLite does not have. Here a step of a
-    sentence that has ended, or (backwards) not begun, keeps the state zero.
+    The encoder itself skips padding by operations that TFLite does not have. Here the state stays
+    zero after the end of a sentence, and in the backward direction before its last word.
 
     Args:
-      encoder: The BRNN, or gated recurrent units.
-      token_ids: int32 [N, T].
+        encoder: The BRNN, or gated recurrent units.
+        token_ids: Token ids int32 [N, T].
 
     Returns:
-      float [N, T, D], zeros in the padding.
+        Word embeddings float [N, T, D], zeros in the padding.
     """
     # Without `tf.newaxis`, which becomes an operation that TFLite has for few ranks only.
     mask = tf.expand_dims(tf.cast(tf.not_equal(token_ids, PAD_ID), tf.float32), 2)  # [N, T, 1]
@@ -236,7 +226,7 @@ def embed_padded(encoder: WordsInContext, token_ids: tf.Tensor) -> tf.Tensor:
         step, share = _relu, 1.0
         inputs = (encoder.word_projection(words),) * 2  # e_t [N, T, H]
     else:
-        raise TypeError(f"a {type(encoder).__name__} has no form for TFLite")
+        raise TypeError(f"TFLite has no form of {type(encoder).__name__}")
     forward = _recurrence(
         step, inputs[0], mask, encoder.forward_kernel, encoder.forward_bias, reverse=False
     )
@@ -263,7 +253,7 @@ def _recurrence(
     *,
     reverse: bool,
 ) -> tf.Tensor:
-    """h_t of words and of h W + b of the word before, or after; float [N, T, H]."""
+    """Returns the states h_t of all steps, float [N, T, H]."""
     kernel, bias = tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)
     steps, hidden_dim = tf.shape(words)[1], kernel.shape[0]
     column = tf.expand_dims(tf.range(steps), 1)  # [T, 1]

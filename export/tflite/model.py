@@ -1,4 +1,4 @@
-"""A TFLite file at work: what `examples/describe_with_litert.py` does, for many pictures."""
+"""Runs a TFLite file in Python, as `examples/describe_with_litert.py` does without this package."""
 
 import json
 import os
@@ -8,20 +8,25 @@ from typing import Any
 import numpy as np
 
 from visem_tf.errors import UserError
-from visem_tf.export.tflite.files import packed
+from visem_tf.export.tflite.files import unpack
 from visem_tf.runtime.startup import without_noise
 from visem_tf.text import END_ID
 
 
 class TfliteModel:
-    """Describes pictures with the signatures of one file.
+    """Describes images with the signatures of a TFLite file.
 
     Args:
-      path: As `visem_tf.export.tflite.writing` writes it.
-      threads: Of the interpreter.
+        path: File that `visem_tf.export.tflite.writer` wrote.
+        threads: Number of threads of the interpreter.
+
+    Attributes:
+        words: Vocabulary of the model.
+        metadata: Content of the export.json that is packed in the file.
+        signatures: Names of the signatures.
 
     Raises:
-      UserError: The interpreter is not installed.
+        UserError: The interpreter is not installed.
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 1) -> None:
@@ -34,50 +39,48 @@ class TfliteModel:
         with without_noise():
             self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=threads)
         self._runners: dict[str, Any] = {}
-        self.words = packed(path, "vocabulary.txt").removesuffix("\n").split("\n")
-        self.metadata = json.loads(packed(path, "export.json"))
+        self.words = unpack(path, "vocabulary.txt").removesuffix("\n").split("\n")
+        self.metadata = json.loads(unpack(path, "export.json"))
         self.signatures = set(self._interpreter.get_signature_list())
 
     def __call__(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs a signature on arrays, and gives arrays."""
+        """Runs a signature on arrays and returns arrays."""
         if signature not in self._runners:
             self._runners[signature] = self._interpreter.get_signature_runner(signature)
         return self._runners[signature](**inputs)
 
-    def squares(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        """Warps decoded pictures, uint8 [H, W, 3] of any size, to squares float32 [B, P, P, 3]."""
+    def squares(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Resizes images, uint8 [H, W, 3] of any size, to squares float32 [B, P, P, 3]."""
         squares = [
-            self("prepare", image=p[np.newaxis].astype(np.float32))["image"] for p in pictures
+            self("prepare", image=image[np.newaxis].astype(np.float32))["image"] for image in images
         ]
         return np.concatenate(squares)
 
     def frames(self, squares: np.ndarray) -> dict[str, np.ndarray]:
-        """What `captions` takes, of pictures [B, P, P, 3]: the whole frames, or all regions."""
+        """Returns the inputs of `captions` for squares: whole frames, or all regions."""
         if "encode_frame" in self.signatures:
             return self("encode_frame", image=squares)
         regions = self("encode_image", image=squares)
         return {name: regions[name] for name in ("region_features", "region_mask")}
 
     def captions(self, frames: dict[str, np.ndarray], *, beam: bool) -> list[str]:
-        """The best captions of whole pictures, see `frames`."""
+        """Returns the best captions of whole images; see `frames`."""
         token_ids = self("beam" if beam else "greedy", **frames)["token_ids"]
         return self.texts(token_ids[:, 0] if beam else token_ids)
 
     def region_captions(self, regions: dict[str, np.ndarray], *, beam: bool) -> list[list[str]]:
-        """The best description of every region, given the answer of `encode_image`."""
+        """Returns the best caption of every region, given the outputs of `encode_image`."""
         features, mask = regions["region_features"], regions["region_mask"]
-        found = self(
+        token_ids = self(
             "describe_regions_beam" if beam else "describe_regions",
             region_features=features.reshape(-1, features.shape[2]),
         )["token_ids"]
-        texts = self.texts(found[:, 0] if beam else found)
-        return [
-            [texts[row * mask.shape[1] + region] for region in np.flatnonzero(mask[row])]
-            for row in range(len(mask))
-        ]
+        texts = np.array(self.texts(token_ids[:, 0] if beam else token_ids), object)
+        rows = zip(texts.reshape(mask.shape), mask, strict=True)
+        return [row[real].tolist() for row, real in rows]
 
     def texts(self, token_ids: np.ndarray) -> list[str]:
-        """The words of token ids [N, L] before the first END."""
+        """Returns the words of token ids [N, L] before the first END."""
         texts = []
         for row in token_ids.tolist():
             length = row.index(END_ID) if END_ID in row else len(row)

@@ -12,7 +12,7 @@ from PIL import Image
 from untrained import make_run
 
 from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model.writing import Export, export_saved_model
+from visem_tf.export.saved_model.writer import Export, export_saved_model
 from visem_tf.runs.trained_run import TrainedRun
 
 

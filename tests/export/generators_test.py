@@ -9,8 +9,8 @@ import pytest
 
 from visem_tf.errors import UserError
 from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model.writing import export_saved_model
-from visem_tf.export.tflite.writing import export_tflite
+from visem_tf.export.saved_model.writer import export_saved_model
+from visem_tf.export.tflite.writer import export_tflite
 from visem_tf.runs.trained_run import TrainedRun
 
 MakeRun = Callable[..., TrainedRun]
@@ -50,7 +50,7 @@ def run(
 
 def test_texts_are_those_of_python(run: TrainedRun, pictures: list[bytes], tmp_path: Path):
     names = ["greedy", "beam", "beam_from_pixels", "beam_from_features", "describe_regions"]
-    export = export_saved_model(run, tmp_path, names=names, pictures=pictures)
+    export = export_saved_model(run, tmp_path, names=names, images=pictures)
     assert set(export.description["left_out"]) == {"describe_regions"}
     assert export.description["parity"] == {"greedy": EVERYTHING, "beam": EVERYTHING}
     assert export.description["options"]["ensemble"] == list(run.config.generate.ensemble)
@@ -80,7 +80,7 @@ def test_tflite_says_the_same(run: TrainedRun, pictures: list[bytes], tmp_path: 
         run,
         tmp_path,
         variants=["float32", "dynamic_range"],
-        pictures=pictures,
+        images=pictures,
         calibration=lambda count: [],
     )
     files = export.description["files"]

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
-from visem_tf.export.saved_model import writing as saved_model
-from visem_tf.export.saved_model.writing import Export, export_saved_model
+from visem_tf.export.saved_model import writer
+from visem_tf.export.saved_model.writer import Export, export_saved_model
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import export as stage
 
@@ -115,7 +115,7 @@ def test_a_failure_leaves_nothing(
         (folder / "half").touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saved_model, "_save", fail)
+    monkeypatch.setattr(writer, "_save", fail)
     with pytest.raises(OSError, match="No space"):
         export_saved_model(small, tmp_path)
     assert list(tmp_path.iterdir()) == []

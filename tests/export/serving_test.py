@@ -22,20 +22,21 @@ from PIL import Image
 
 from visem_tf.errors import UserError
 from visem_tf.export import client
-from visem_tf.export.asking import connect, predict_request, rest_outputs
+from visem_tf.export.client import connect, predict_request, rest_outputs
 from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model.serving import (
+from visem_tf.export.saved_model.serving_files import (
     BATCH_SIZES,
     WARM_UP,
     docker_command,
     write_configuration,
 )
-from visem_tf.export.saved_model.writing import Export
-from visem_tf.export.served_model import ServedModel
-from visem_tf.export.stand_in_server import StandIn
+from visem_tf.export.saved_model.writer import Export
 from visem_tf.export.versions import new_version
 
 pytest.importorskip("tensorflow_serving")
+from served_model import ServedModel
+from stand_in import StandIn
+
 SESSION_C = Path(__file__).with_name("session.c")
 
 
@@ -63,7 +64,6 @@ def copy_version(exported: Export, to: Path, *warm: str) -> None:
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[StandIn]:
     server = StandIn(ServedModel(folder, poll_seconds=0.1))
-    server.start()
     yield server
     server.stop()
 
@@ -147,7 +147,7 @@ def test_mistakes_are_one_line(server: StandIn, files: list[str], protocol: str)
     for arguments, message in (
         ([*to, "--model", "other", files[0]], "Servable not found for request: other"),
         ([*to, "--version", "9", files[0]], "did not answer for model captions"),
-        ([*to, "missing.jpg"], "there is no picture missing.jpg"),
+        ([*to, "missing.jpg"], "there is no image missing.jpg"),
         ([*to, "--batch-size", "0", files[0]], "--batch-size must be at least 1"),
         (["--server", "localhost", files[0]], "--server must be HOST:PORT, not 'localhost'"),
         ([*to, "--signature", "gredy", files[0]], "invalid choice: 'gredy'"),
@@ -176,7 +176,7 @@ def test_refused_requests(server: StandIn, pictures: list[bytes]):
     for signature, inputs, message in (
         ("nothing", {"image_bytes": pictures}, 'Serving signature key "nothing" not found'),
         ("greedy", {"images": pictures}, "greedy takes ..image_bytes.., not ..images.."),
-        ("align", {"image_bytes": pictures, "sentences": [b"a"]}, "one sentence a picture"),
+        ("align", {"image_bytes": pictures, "sentences": [b"a"]}, "one sentence per image"),
     ):
         with pytest.raises(UserError, match=message):
             grpc.predict(signature, inputs)
@@ -374,8 +374,3 @@ def test_the_c_api(exported: Export, session: SessionModel, pictures: list[bytes
     assert done.returncode == 0, done.stderr
     expected = session("greedy", image_bytes=pictures[:1])["captions"][0].decode()
     assert done.stdout == f"{expected}\n"
-
-
-def test_there_must_be_a_version(tmp_path: Path):
-    with pytest.raises(UserError, match="has no version of a model"):
-        ServedModel(tmp_path)

@@ -14,7 +14,7 @@ from PIL import Image
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.signatures import Signatures
-from visem_tf.export.saved_model.writing import Export
+from visem_tf.export.saved_model.writer import Export
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
 from visem_tf.runs.trained_run import TrainedRun
@@ -299,7 +299,7 @@ def test_one_side_of_a_score_may_be_empty(pictures: list[bytes], served: Ask):
 
 def test_align_wants_a_sentence_a_picture(pictures: list[bytes], served: Ask):
     for chosen, sentences in ((pictures[:1], TEXTS[:2]), ([], TEXTS[:1])):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="one sentence a picture"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="one sentence per image"):
             served("align", image_bytes=chosen, sentences=sentences)
 
 

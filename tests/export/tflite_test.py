@@ -18,10 +18,10 @@ from PIL import Image
 
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
-from visem_tf.export.tflite.files import joined, operators
+from visem_tf.export.tflite.files import join_models, operators
 from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded, whole_number_weights
 from visem_tf.export.tflite.model import TfliteModel
-from visem_tf.export.tflite.writing import TfliteExport, convert, export_tflite
+from visem_tf.export.tflite.writer import TfliteExport, convert, export_tflite
 from visem_tf.regions.extractor import prepare_picture
 from visem_tf.regions.resample import triangle_weights
 from visem_tf.runs.trained_run import TrainedRun
@@ -37,7 +37,7 @@ def written(
     return export_tflite(
         TrainedRun(trained.run.path),
         tmp_path_factory.mktemp("tflite"),
-        pictures=pictures,
+        images=pictures,
         calibration=lambda count: pictures[:count],
     )
 
@@ -173,7 +173,7 @@ def test_joining_keeps_both(trained: TrainedRun):
     parts = TfliteFunctions(trained).trace()
     chosen = {name: parts[name] for name in ("greedy", "embed_text")}
     alone = [convert({name: function}, "float32") for name, function in chosen.items()]
-    model = joined(*alone)
+    model = join_models(*alone)
     assert operators(model) == operators(alone[0]) | operators(alone[1])
     from ai_edge_litert.interpreter import Interpreter
 
@@ -246,6 +246,6 @@ def test_what_is_refused(make_run: Callable[..., TrainedRun], tmp_path: Path):
     untrained = make_run(tmp_path / "untrained", **{"regions.proposer": "none"})
     with pytest.raises(UserError, match="no trained model to export"):
         export_tflite(untrained, tmp_path / "to", calibration=calibration)
-    with pytest.raises(ValueError, match="int8 needs pictures"):
+    with pytest.raises(ValueError, match="int8 needs sample images"):
         convert({}, "int8")
     assert not (tmp_path / "to").exists()

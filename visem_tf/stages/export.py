@@ -7,7 +7,8 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import SEARCH_FIELDS, current_fields
 from visem_tf.errors import UserError
-from visem_tf.export.saved_model.writing import check_exportable, export_saved_model
+from visem_tf.export.description import check_exportable
+from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.runs.context import Context
 from visem_tf.runs.trained_run import TrainedRun
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from visem_tf.errors import UserError
-from visem_tf.export.saved_model.writing import export_saved_model
-from visem_tf.export.tflite.writing import export_tflite
+from visem_tf.export.saved_model.writer import export_saved_model
+from visem_tf.export.tflite.writer import export_tflite
 from visem_tf.images.decode import read_picture
 from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.tuning import TrainableCNN

@@ -1,0 +1,127 @@
+"""What an export may change of its run, and the content of its `export.json`."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from visem_tf.config import differences
+from visem_tf.config.recorded import EXPORT_FIELDS, affects_training
+from visem_tf.config.registry import PROPOSERS
+from visem_tf.errors import UserError
+from visem_tf.runs.run_directory import versions
+from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime.files import write_atomically
+
+MODELS = {
+    "align": "alignment_model",
+    "generate/full_frame": "full_frame_generator",
+    "generate/regions": "region_generator",
+}
+"""The models of a run, and the attributes of `TrainedRun` that read them."""
+
+
+def check_exportable(run: TrainedRun) -> None:
+    """Checks that a run can be exported, before any model is read.
+
+    Raises:
+        UserError: The proposer is not made of TensorFlow operations, or the configuration changes
+            what was trained.
+    """
+    recorded = run.run.config()
+    assert recorded is not None
+    changed = [
+        name
+        for name in differences(recorded, run.config)
+        if affects_training(name) and name not in EXPORT_FIELDS
+    ]
+    if changed:
+        raise UserError(
+            f"an export uses the models as they were trained, so {', '.join(changed)} cannot "
+            f"change; only {', '.join(EXPORT_FIELDS)} can"
+        )
+    proposer = run.config.regions.proposer
+    if not _runs_in_graph(proposer):
+        others = ", ".join(filter(_runs_in_graph, PROPOSERS))
+        raise UserError(
+            f"regions.proposer {proposer} runs outside the graph and cannot be exported; train a "
+            f"run with one of {others}"
+        )
+
+
+def read_models(run: TrainedRun) -> None:
+    """Reads the models before functions are traced: a graph would keep the initial weights.
+
+    Raises:
+        UserError: The run has no model.
+    """
+    if not any(map(run.has, MODELS)):
+        raise UserError(
+            f"{run.run.path} has no trained model to export; run "
+            f"python -m visem_tf.fit --run-dir {run.run.path} first"
+        )
+    for model, attribute in MODELS.items():
+        if run.has(model):
+            getattr(run, attribute)
+
+
+def describe_export(
+    run: TrainedRun,
+    export_format: str,
+    functions: dict[str, Any],
+    left_out: dict[str, str],
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Returns what every export.json has.
+
+    Args:
+        run: The run that is exported.
+        export_format: "saved_model" or "tflite".
+        functions: Concrete functions by the names of their signatures.
+        left_out: Signatures that are not offered, and the reasons.
+        options: Options of this format besides `EXPORT_FIELDS`.
+    """
+    fields = dict(run.config.flat())
+    chosen = {name.rpartition(".")[2]: fields[name] for name in EXPORT_FIELDS}
+    return {
+        "format": export_format,
+        "options": {**chosen, "ensemble": list(chosen["ensemble"]), **options},
+        "signatures": {name: _describe_signature(each) for name, each in functions.items()},
+        "left_out": left_out,
+        "config": run.config.to_dict(),
+        "versions": versions(),
+    }
+
+
+def write_description(folder: Path, description: dict[str, Any]) -> None:
+    """Writes export.json."""
+    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "export.json", text)
+
+
+def inputs_of(function: Any) -> list[tf.TensorSpec]:
+    """Returns the named inputs of a concrete function."""
+    specs = tf.nest.flatten(function.structured_input_signature)
+    return [spec for spec in specs if isinstance(spec, tf.TensorSpec)]
+
+
+def variables_of(functions: dict[str, Any]) -> list[tf.Variable]:
+    """Returns the variables that concrete functions read, each once."""
+    found = {id(v): v for function in functions.values() for v in function.graph.variables}
+    return sorted(found.values(), key=lambda variable: variable.name)
+
+
+def _describe_signature(function: Any) -> dict[str, dict[str, Any]]:
+    """Returns names, types and shapes of inputs and outputs; free axes are None."""
+    inputs = {spec.name: spec for spec in inputs_of(function)}
+    return {
+        side: {n: {"dtype": s.dtype.name, "shape": s.shape.as_list()} for n, s in tensors.items()}
+        for side, tensors in (("inputs", inputs), ("outputs", function.structured_outputs))
+    }
+
+
+def _runs_in_graph(proposer: str) -> bool:
+    module = importlib.import_module(f"visem_tf.regions.proposers.{proposer}")
+    return any(getattr(value, "in_graph", False) is True for value in vars(module).values())
