@@ -28,8 +28,9 @@ from visem_tf.export.parity import (
 )
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.writer import texts_of_file
+from visem_tf.images.prepare import prepare_image
 from visem_tf.metrics.captions import CaptionScorer
-from visem_tf.regions.extractor import FRAME, Regions, prepare_picture
+from visem_tf.regions.extractor import FRAME, Regions
 from visem_tf.runs.trained_run import TrainedRun
 
 TOGETHER = 32
@@ -104,9 +105,9 @@ def frames_of(run: TrainedRun, pictures: list[bytes]) -> Regions:
         return regions_of(run, pictures)
     size = run.config.regions.picture_size
     spec = tf.TensorSpec([None, size, size, 3], tf.float32)
-    describe = tf.function(run.extractor.describe_frames, input_signature=[spec])
+    describe = tf.function(run.extractor.extract_frames, input_signature=[spec])
     features = [
-        describe(prepare_picture(tf.constant(picture), size)[tf.newaxis]) for picture in pictures
+        describe(prepare_image(tf.constant(picture), size)[tf.newaxis]) for picture in pictures
     ]
     ones = np.ones([len(pictures), 1])
     return Regions(np.stack(features), ones[..., np.newaxis] * FRAME, ones, ones > 0)

@@ -25,7 +25,7 @@ from PIL import Image
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.export.parity import SessionModel, sample_images
 from visem_tf.export.tflite.model import TfliteModel
-from visem_tf.images.decode_in_graph import decode_pictures
+from visem_tf.images.prepare import prepare_images
 from visem_tf.runs.trained_run import TrainedRun
 
 Ask = Callable[[list[bytes]], object]
@@ -123,8 +123,8 @@ def graphs(run: TrainedRun) -> tuple[Callable, Callable, Callable]:
     square = [tf.TensorSpec([None, size, size, 3], tf.float32)]
     encoded = [tf.TensorSpec([None], tf.string)]
     return (
-        tf.function(lambda rows: decode_pictures(rows, size), input_signature=encoded),
-        tf.function(run.extractor.describe_frames, input_signature=square),
+        tf.function(lambda rows: prepare_images(rows, size), input_signature=encoded),
+        tf.function(run.extractor.extract_frames, input_signature=square),
         tf.function(lambda pixels: tuple(run.extractor.proposer(pixels)), input_signature=square),
     )
 
@@ -135,8 +135,8 @@ def parts(run: TrainedRun, pictures: list[bytes]) -> dict[str, Ask]:
     encoded = tf.constant(pictures)
     pixels, _ = decode(encoded)
     regions = run.extractor.compiled(pixels)
-    describe_boxes = tf.function(
-        run.extractor.describe_boxes,
+    extract_boxes = tf.function(
+        run.extractor.extract_boxes,
         input_signature=[
             tf.TensorSpec([None, *pixels.shape[1:]], tf.float32),
             tf.TensorSpec([None, *regions.boxes.shape[1:]], tf.float32),
@@ -153,7 +153,7 @@ def parts(run: TrainedRun, pictures: list[bytes]) -> dict[str, Ask]:
         "decode JPEG, warp": lambda _: decode(encoded),
         "CNN on the frame": lambda _: frames(pixels),
         "proposals": lambda _: propose(pixels),
-        f"CNN on {count} regions": lambda _: describe_boxes(pixels, regions.boxes),
+        f"CNN on {count} regions": lambda _: extract_boxes(pixels, regions.boxes),
         "words, greedy": lambda _: greedy.describe_images(features, mask),
         f"words, beam {settings.beam_size}": lambda _: beam.describe_images(features, mask),
     }

@@ -19,7 +19,7 @@ from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
-from visem_tf.images.decode import PictureError, read_picture
+from visem_tf.images.decode import ImageError, read_image
 from visem_tf.runtime.storage import AnyPath, as_path
 
 
@@ -115,7 +115,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                 bar.update()
                 try:
                     image = picture.result()
-                except PictureError as error:
+                except ImageError as error:
                     self.problems.skipped.append(f"{split}: {error}")
                     continue
                 count += 1
@@ -177,11 +177,11 @@ def read_ahead(records: Sequence[Record], read: Any = None) -> Iterator[tuple[Re
 
     Args:
         records: the pictures.
-        read: takes a path; `read_picture` by default.
+        read: takes a path; `read_image` by default.
     """
-    read = read_picture if read is None else read
+    read = read_image if read is None else read
     threads = min(8, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="read_picture")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="read_image")
     try:
         queue: collections.deque[tuple[Record, Future[Any]]] = collections.deque()
         remaining = iter(records)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.images.find import ENDINGS
-from visem_tf.runtime.storage import AnyPath, as_path, file_names, is_remote
+from visem_tf.runtime.storage import AnyPath, as_path, is_remote
 
 USUAL_OPTIONS = ("pictures", "captions", "splits", "val_share", "test_share", "split_seed")
 """The fields of `DataConfig` that formats with one file of captions are read by."""
@@ -97,18 +97,10 @@ def pictures_in(folder: AnyPath) -> list[AnyPath]:
     found: list[AnyPath] = []
     folders = [folder]
     while folders:
-        current = folders.pop()
-        names = file_names(current)
-        paths: list[AnyPath] = list(current.iterdir())
+        paths: list[AnyPath] = list(folders.pop().iterdir())
         for path in sorted(paths, key=lambda path: path.name):
             if path.suffix.lower() in ENDINGS:
-                if path.name in names:
-                    found.append(path)
-            elif not path.name.startswith(".") and _may_be_folder(path, names) and path.is_dir():
+                found.append(path)
+            elif not path.name.startswith(".") and path.is_dir():
                 folders.append(path)
     return found
-
-
-def _may_be_folder(path: AnyPath, names: set[str]) -> bool:
-    """Saves a question for each file where the names of files are known."""
-    return is_remote(path) or path.name not in names

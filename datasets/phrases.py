@@ -92,7 +92,7 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
 
     Args:
         record: the picture and its phrases.
-        image: its encoded form, as of `visem_tf.images.decode.read_picture`.
+        image: its encoded form, as of `visem_tf.images.decode.read_image`.
         notes: receives what was cut or dropped.
     """
     if not record.phrases:

@@ -1,7 +1,7 @@
 """The one schema of every data set: pictures, whole-image sentences and, where known, phrases.
 
 Every builder under `visem_tf.datasets` returns `features()` from its `_info`, names its splits as
-in `SPLITS` and stores encoded pictures as `visem_tf.images.decode.read_picture` returns them, so
+in `SPLITS` and stores encoded pictures as `visem_tf.images.decode.read_image` returns them, so
 that `visem_tf.datasets.loading` reads all of them with the same code.
 """
 

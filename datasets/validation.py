@@ -27,7 +27,7 @@ from visem_tf.datasets.preparing import check_options, find_sources
 from visem_tf.datasets.problems import Problems, everything_listed, listed
 from visem_tf.datasets.records import Record, tokenized
 from visem_tf.errors import UserError
-from visem_tf.images.decode import PictureError, read_file, read_picture
+from visem_tf.images.decode import ImageError, read_file, read_image
 from visem_tf.images.find import ENDINGS
 from visem_tf.runtime.storage import AnyPath, as_path
 from visem_tf.text import Vocabulary
@@ -210,7 +210,7 @@ class _Looker:
             self.count += 1
             try:
                 picture = future.result()
-            except PictureError as error:
+            except ImageError as error:
                 self.problems.skipped.append(f"{split}: {error}")
                 continue
             place = f"{record.file_name} ({split})"
@@ -264,7 +264,7 @@ def _prepared(part: Any) -> _Pictures:
         future: Future[_Picture] = Future()
         try:
             future.set_result(_looked_at(data, file_name))
-        except PictureError as error:
+        except ImageError as error:
             future.set_exception(error)
         yield Record(image_id, as_path(file_name), references[image_id]), future
 
@@ -273,13 +273,13 @@ def read_and_look(path: AnyPath) -> _Picture:
     """Reads a picture and decodes it.
 
     Raises:
-        PictureError: it cannot be used.
+        ImageError: it cannot be used.
     """
     return _looked_at(read_file(path, path.name), path.name)
 
 
 def _looked_at(data: bytes, name: str) -> _Picture:
-    encoded = read_picture(data, name)
+    encoded = read_image(data, name)
     with Image.open(io.BytesIO(encoded)) as opened:
         size = opened.size
     return _Picture(size, hashlib.sha256(data).digest(), encoded)

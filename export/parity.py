@@ -15,8 +15,8 @@ from visem_tf.datasets.scenes.renderer import encode_jpeg, render
 from visem_tf.datasets.scenes.sampling import sample_scene
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
-from visem_tf.images.decode import PictureError, read_picture
-from visem_tf.images.find import find_pictures
+from visem_tf.images.decode import ImageError, read_image
+from visem_tf.images.find import find_images
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 
@@ -184,7 +184,7 @@ def sample_images(
         folder: Folder of images, or empty for the dataset.
 
     Returns:
-        Encoded images as `visem_tf.images.decode.read_picture` gives them, and a description of
+        Encoded images as `visem_tf.images.decode.read_image` gives them, and a description of
         their origin.
 
     Raises:
@@ -206,12 +206,12 @@ def sample_images(
 
 def _images_in_folder(folder: str, count: int) -> list[bytes]:
     images: list[bytes] = []
-    for path in find_pictures([folder]):
+    for path in find_images([folder]):
         if len(images) == count:
             break
         try:
-            images.append(read_picture(path))
-        except PictureError:
+            images.append(read_image(path))
+        except ImageError:
             continue
     if not images and count:
         raise UserError(f"--pictures {folder} has no image that can be read")

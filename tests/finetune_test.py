@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from visem_tf import fit
 from visem_tf.errors import UserError
-from visem_tf.regions.backbone import load_backbone
-from visem_tf.regions.tuning import TrainableCNN, load_tuned
+from visem_tf.regions.backbone import TrainableCNN, load_backbone, load_tuned
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import finetune
 from visem_tf.training.optimizers import TwoRatesAdam
@@ -46,7 +45,7 @@ def test_its_cnn_describes_from_then_on(run_dir):
     assert run.run.tuned_cnn == run_dir / "checkpoints" / "finetune" / "cnn.npz"
     assert run.run.alignment_model.parent.name == "finetune"
     pixels = tf.random.stateless_uniform([1, 64, 64, 3], [1, 2], 0, 255)
-    tuned, started = run.extractor.describer, run.extractor.backbone
+    tuned, started = run.extractor.cnn, run.extractor.backbone
     assert np.abs(tuned.features(pixels) - started.features(pixels)).max() > 1e-2
     summary = json.loads((run_dir / "state.json").read_text())["stages"]["align"]["summary"]
     assert summary["finetune"]["recall_sum"] > summary["finetune"]["recall_sum_before"]

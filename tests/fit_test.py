@@ -348,7 +348,7 @@ def test_describe_goes_on_after_a_bad_picture(run_dir, picture, tmp_path, capsys
 
 
 def test_describe_names_a_missing_picture_and_a_missing_run(run_dir, tmp_path):
-    with pytest.raises(UserError, match=r"there is no picture .*absent\.jpg"):
+    with pytest.raises(UserError, match=r"there is no image .*absent\.jpg"):
         describe.main(["--run-dir", str(run_dir), str(tmp_path / "absent.jpg")])
     with pytest.raises(UserError, match="no run directory"):
         describe.main(["--run-dir", str(tmp_path), str(tmp_path / "absent.jpg")])

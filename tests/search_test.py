@@ -68,13 +68,11 @@ def test_pictures_are_ranked_and_every_word_has_its_region(
 def test_the_next_search_describes_only_what_is_new(
     tiny_run, folder: Path, words: list[str], tmp_path: Path, monkeypatch, capsys
 ):
-    from visem_tf.images import prepare as own_pictures
+    from visem_tf.images import load
 
     asked: list[str] = []
-    read = own_pictures.read_picture
-    monkeypatch.setattr(
-        own_pictures, "read_picture", lambda path: asked.append(path.name) or read(path)
-    )
+    read = load.read_image
+    monkeypatch.setattr(load, "read_image", lambda path: asked.append(path.name) or read(path))
     options = (words[0], "--cache-dir", tmp_path / "cache", "--top", 9, "--json")
     for name in ("first.json", "second.json"):
         with pytest.raises(UserError, match=r"broken\.jpg"):
@@ -92,7 +90,7 @@ def test_mistakes_are_named(tiny_run, folder: Path, words: list[str], tmp_path: 
         run_search(tiny_run, folder, words[0], "--top", 0)
     with pytest.raises(UserError, match=r"infer\.beta must be .*at least 0"):
         run_search(tiny_run, folder, words[0], "--beta", -1)
-    with pytest.raises(UserError, match="no picture"):
+    with pytest.raises(UserError, match="there is no image"):
         run_search(tiny_run, tmp_path, words[0])
 
 

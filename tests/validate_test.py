@@ -56,8 +56,8 @@ class Damages:
     def all(self):
         yield self.missing, f"train: {TRAIN[0]}: not in Flicker8k_Dataset"
         yield self.empty, f"train: {TRAIN[1]}: the file is empty"
-        yield self.text, f"train: {TRAIN[2]}: no picture in a known format"
-        yield self.truncated, f"train: {TRAIN[3]}: broken picture"
+        yield self.text, f"train: {TRAIN[2]}: not an image in a known format"
+        yield self.truncated, f"train: {TRAIN[3]}: damaged image"
         yield self.only_a_header, f"train: {TRAIN[4]}: "
         yield self.floats, f"train: {TRAIN[5]}: 32-bit or floating-point pixels"
         yield self.bomb, f"train: {TRAIN[6]}: more than 108,000,000 pixels"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
 from visem_tf.errors import UserError
-from visem_tf.images.find import find_pictures
+from visem_tf.images.find import find_images
 from visem_tf.report.descriptions import Writer, write_json
 from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
-    from visem_tf.images.decode import PictureError
-    from visem_tf.images.prepare import OwnPictures
+    from visem_tf.images.decode import ImageError
+    from visem_tf.images.load import LoadedImages
     from visem_tf.regions.extractor import Regions
     from visem_tf.runs.grounding import Grounder
     from visem_tf.runs.query import Query
@@ -93,10 +93,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             config = config.updated({field: value})
     if options.top < 0:
         raise UserError(f"--top must be at least 0, not {options.top}")
-    paths = find_pictures(options.images)
+    paths = find_images(options.images)
     start_tensorflow()
     run_first_operation()
-    from visem_tf.images.prepare import report_unreadable
+    from visem_tf.images.load import report_unreadable
     from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained_run import TrainedRun
 
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.sentence:
         query = run.grounder.read(options.sentence)
         print_remarks([query])
-    failures: list[PictureError] = []
+    failures: list[ImageError] = []
     writer = Writer(
         as_path(options.picture) if options.picture else None,
         None if options.boxes else options.top,
@@ -137,15 +137,15 @@ def _regions(
     config: Config,
     paths: Sequence[AnyPath],
     options: Any,
-    failures: list["PictureError"],
-) -> Iterator[tuple["OwnPictures", "Regions"]]:
+    failures: list["ImageError"],
+) -> Iterator[tuple["LoadedImages", "Regions"]]:
     """Yields batches of readable pictures with their regions, proposed or given."""
     import tqdm
     from PIL import Image
 
-    from visem_tf.images.prepare import read_pictures
+    from visem_tf.images.load import load_images
     from visem_tf.regions.extractor import RegionExtractor, Regions
-    from visem_tf.regions.given_boxes import BoxDescriber, read_boxes
+    from visem_tf.regions.given_boxes import BoxExtractor, read_boxes
 
     settings = config.regions
     given = None
@@ -155,10 +155,10 @@ def _regions(
             raise UserError(
                 f"{options.boxes} has no boxes for {paths[0]}; it names pictures by file"
             )
-        describer = BoxDescriber(
+        describer = BoxExtractor(
             RegionExtractor(settings.updated({"proposer": "none"}), run.run.tuned_cnn)
         )
-    batches = read_pictures(paths, settings, 1 if given else settings.batch_size, failures)
+    batches = load_images(paths, settings, 1 if given else settings.batch_size, failures)
     with (
         tqdm.tqdm(
             total=len(paths), desc="describe", unit=" pictures", disable=None, leave=False, delay=1

@@ -12,14 +12,14 @@ import numpy as np
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
-from visem_tf.images.find import find_pictures, unused_name
+from visem_tf.images.find import find_images, unused_name
 from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path, reason_of
 
 _STORED_AT_A_TIME = 256
 
 if TYPE_CHECKING:
-    from visem_tf.images.decode import PictureError
+    from visem_tf.images.decode import ImageError
     from visem_tf.regions.extractor import Regions
     from visem_tf.runs.grounding import Grounder
     from visem_tf.runs.query import Query
@@ -72,17 +72,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--top must be at least 1, not {options.top}")
     if not options.images:
         raise UserError("--images is missing; give the folder with the pictures to search")
-    paths = find_pictures(options.images)
+    paths = find_images(options.images)
     start_tensorflow()
     run_first_operation()
-    from visem_tf.images.prepare import report_unreadable
+    from visem_tf.images.load import report_unreadable
     from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained_run import TrainedRun
 
     run = TrainedRun(config.run_dir, config)
     queries = [run.grounder.read(sentence) for sentence in options.sentences]
     print_remarks(queries)
-    failures: list[PictureError] = []
+    failures: list[ImageError] = []
     paths, regions = stored_regions(run, paths, failures)
     results = []
     if paths:
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def stored_regions(
-    run: "TrainedRun", paths: Sequence[AnyPath], failures: list["PictureError"]
+    run: "TrainedRun", paths: Sequence[AnyPath], failures: list["ImageError"]
 ) -> tuple[list[AnyPath], "Regions"]:
     """The regions of pictures, from the cache directory where they are known.
 
@@ -112,21 +112,21 @@ def stored_regions(
     """
     import tqdm
 
-    from visem_tf.images.decode import PictureError
-    from visem_tf.images.prepare import read_pictures
+    from visem_tf.images.decode import ImageError
+    from visem_tf.images.load import load_images
     from visem_tf.regions.extractor import Regions
-    from visem_tf.regions.image_cache import RegionStore, identity, store_folder
+    from visem_tf.regions.image_cache import ImageCache, image_cache_folder, image_key
     from visem_tf.runtime.working_copy import working_copy
 
     settings = run.config.regions
-    folder = store_folder(as_path(run.config.cache_dir), settings, run.run.tuned_cnn)
-    store = RegionStore(working_copy(folder))
+    folder = image_cache_folder(as_path(run.config.cache_dir), settings, run.run.tuned_cnn)
+    store = ImageCache(working_copy(folder))
     names: dict[AnyPath, bytes] = {}
     for path in paths:
         try:
-            names[path] = identity(path)
+            names[path] = image_key(path)
         except OSError as error:
-            failures.append(PictureError(str(path), f"cannot be read ({reason_of(error)})"))
+            failures.append(ImageError(str(path), f"cannot be read ({reason_of(error)})"))
     missing = [path for path, name in names.items() if name not in store]
     kept_names: list[bytes] = []
     kept: list[Regions] = []
@@ -142,7 +142,7 @@ def stored_regions(
         total=len(missing), desc="regions", unit=" pictures", disable=None, leave=False, delay=1
     ) as bar:
         try:
-            for batch in read_pictures(missing, settings, settings.batch_size, failures):
+            for batch in load_images(missing, settings, settings.batch_size, failures):
                 kept.append(
                     Regions(*(part.numpy() for part in run.extractor.compiled(batch.pixels)))
                 )
@@ -241,7 +241,7 @@ def _draw(folder: AnyPath, results: Sequence[dict[str, Any]]) -> None:
 
     from PIL import Image
 
-    from visem_tf.images.decode import read_picture
+    from visem_tf.images.decode import read_image
     from visem_tf.report.drawing import as_jpeg, draw_regions
     from visem_tf.runtime.files import write_atomically
 
@@ -251,7 +251,7 @@ def _draw(folder: AnyPath, results: Sequence[dict[str, Any]]) -> None:
         for picture in result["pictures"]:
             path = as_path(picture["image"])
             drawn = draw_regions(
-                Image.open(io.BytesIO(read_picture(path))),
+                Image.open(io.BytesIO(read_image(path))),
                 np.array([segment["box"] for segment in picture["segments"]]).reshape(-1, 4),
                 [segment["text"] for segment in picture["segments"]],
                 result["sentence"],

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from visem_tf.datasets.phrases import phrase_rows, phrases_of_objects
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Phrase, Record, safe_image_id, tokenized
-from visem_tf.images.decode import PictureError, read_picture
+from visem_tf.images.decode import ImageError, read_image
 from visem_tf.runtime.storage import as_path
 
 SPLITS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
@@ -59,8 +59,8 @@ def _converted(
         file_name = example["image/filename"].decode()
         words = [next(tokens) for _ in of_picture]
         try:
-            image = read_picture(example["image"], file_name)
-        except PictureError as error:
+            image = read_image(example["image"], file_name)
+        except ImageError as error:
             problems.skipped.append(f"{split}: {error}")
             continue
         kept = [number for number, found in enumerate(words) if found]

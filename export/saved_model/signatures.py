@@ -20,8 +20,8 @@ from visem_tf.datasets import PRECOMPUTED
 from visem_tf.errors import UserError
 from visem_tf.export.description import read_models
 from visem_tf.export.saved_model.functions import ModelFunctions, Outputs
-from visem_tf.images.decode_in_graph import all_readable, decode_pictures
-from visem_tf.regions.extractor import Regions, place_pictures
+from visem_tf.images.prepare import check_readable, place_images, prepare_images
+from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 
 UNREADABLE = ("empty", "fail")
@@ -187,12 +187,12 @@ class Signatures:
             mask = tf.reduce_any(tf.not_equal(features, 0.0), axis=2)
             return _without_boxes(features, mask)
         if source == "_from_pixels":
-            pixels = place_pictures(images, settings.picture_size, settings.resolution)
+            pixels = place_images(images, settings.picture_size, settings.resolution)
             readable = tf.fill([tf.shape(images)[0]], True)
         else:
             pixels, readable = self._decode(images)
             if self.unreadable == "fail":
-                readable = all_readable(readable)
+                readable = check_readable(readable)
         mask = readable[:, tf.newaxis]
         if frame_only:
             return _without_boxes(self._frame_features(pixels)[:, tf.newaxis], mask)
@@ -204,7 +204,7 @@ class Signatures:
     def _decode(self) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         settings = self.run.config.regions
         return tf.function(
-            lambda rows: decode_pictures(rows, settings.picture_size, settings.resolution),
+            lambda rows: prepare_images(rows, settings.picture_size, settings.resolution),
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
 
@@ -212,7 +212,7 @@ class Signatures:
     def _frame_features(self) -> Callable[[tf.Tensor], tf.Tensor]:
         size = self.run.config.regions.picture_size
         spec = tf.TensorSpec([None, size, size, 3], tf.float32)
-        return tf.function(self.extractor.describe_frames, input_signature=[spec])
+        return tf.function(self.extractor.extract_frames, input_signature=[spec])
 
 
 def _split(name: str) -> tuple[str, str]:

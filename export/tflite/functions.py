@@ -136,12 +136,12 @@ class TfliteFunctions:
         return {name: each for name, each in functions.items() if name not in self.left_out}
 
     def _prepare(self, image: tf.Tensor) -> Outputs:
-        """Resizes images [B, H, W, 3] in 0..255 to squares, as `warp_picture` does."""
+        """Resizes images [B, H, W, 3] in 0..255 to squares, as `warp_images` does."""
         frame = tf.tile([[[0.0, 0.0, 1.0, 1.0]]], [tf.shape(image)[0], 1, 1])
         return {"image": crop_and_resize(image, frame, self.run.config.regions.picture_size)[:, 0]}
 
     def _encode_frame(self, image: tf.Tensor) -> Outputs:
-        return {"image_features": self.extractor.describe_frames(image)}
+        return {"image_features": self.extractor.extract_frames(image)}
 
     def _encode_image(self, image: tf.Tensor) -> Outputs:
         regions = self.extractor(image)

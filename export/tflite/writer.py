@@ -37,7 +37,7 @@ from visem_tf.export.tflite.files import join_models, operators, pack
 from visem_tf.export.tflite.functions import TfliteFunctions
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.versions import new_version
-from visem_tf.regions.extractor import prepare_picture
+from visem_tf.images.prepare import prepare_image
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.startup import without_noise
@@ -122,7 +122,7 @@ def export_tflite(
             samples, parts = [], traced
             if variant == "int8":
                 samples = [
-                    prepare_picture(tf.constant(image), settings.picture_size).numpy()
+                    prepare_image(tf.constant(image), settings.picture_size).numpy()
                     for image in calibration(CALIBRATION_IMAGES)
                 ]
                 parts = traced | TfliteFunctions(run, whole_number_crops=True).trace(CNN)
@@ -169,7 +169,7 @@ def texts_of_file(
 
     Args:
         model: The file.
-        images: Images as `visem_tf.images.decode.read_picture` gives them.
+        images: Images as `visem_tf.images.decode.read_image` gives them.
         with_regions: Whether regions are described too.
     """
     texts: Texts = {}

@@ -318,10 +318,10 @@ def test_missing_and_unreadable_pictures_are_skipped_counted_and_remembered(flic
     dataset = load_dataset("flickr8k", **arguments)
     assert [len(dataset.splits[split].image_ids) for split in ("train", "val", "test")] == [2, 1, 1]
     assert sorted(line.partition(" (")[0] for line in dataset.skipped) == [
-        "test: 300_a.jpg: broken picture",
+        "test: 300_a.jpg: damaged image",
         "train: 100_a.jpg: not in Flicker8k_Dataset",
         "train: 101_b.jpg: the file is empty",
-        "val: 200_a.jpg: no picture in a known format",
+        "val: 200_a.jpg: not an image in a known format",
     ]
     assert dataset.problems == [f"skipped {line}" for line in dataset.skipped]
     again = load_dataset("flickr8k", **arguments)

@@ -174,7 +174,7 @@ def test_a_split_holds_no_pictures_and_is_frozen(flickr8k, tmp_path):
 
 def test_the_second_load_reads_no_picture_file(flickr8k, tmp_path, monkeypatch):
     first = load_flickr8k(flickr8k, tmp_path)
-    monkeypatch.setattr(folder_builder, "read_picture", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(folder_builder, "read_image", lambda path: pytest.fail("read again"))
     second = load_flickr8k(flickr8k, tmp_path)
     assert second.fingerprint == first.fingerprint
     assert second.splits["train"].sentences == first.splits["train"].sentences
@@ -237,16 +237,16 @@ def test_a_kill_while_preparing_leaves_nothing_that_counts(flickr8k, tmp_path):
         import os, signal
         from visem_tf.datasets import folder_builder, loading
 
-        read_picture, count = folder_builder.read_picture, 0
+        read_image, count = folder_builder.read_image, 0
 
         def read_then_die(path):
             global count
             count += 1
             if "30" in path.name:  # two of three splits are written by then
                 os.kill(os.getpid(), signal.SIGKILL)
-            return read_picture(path)
+            return read_image(path)
 
-        folder_builder.read_picture = read_then_die
+        folder_builder.read_image = read_then_die
         loading.load_dataset("flickr8k", cache_dir={str(tmp_path / "cache")!r},
                              data_dir={str(flickr8k.root)!r})
     """
@@ -264,7 +264,7 @@ def test_an_error_while_preparing_leaves_nothing_that_counts(flickr8k, tmp_path,
     def fail(path):
         raise KeyboardInterrupt if "30" in path.name else ValueError("a bug")
 
-    monkeypatch.setattr(folder_builder, "read_picture", fail)
+    monkeypatch.setattr(folder_builder, "read_image", fail)
     with pytest.raises(ValueError, match="a bug"):
         load_flickr8k(flickr8k, tmp_path)
     monkeypatch.undo()

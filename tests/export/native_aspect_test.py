@@ -9,9 +9,8 @@ from PIL import Image
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.export.tflite.writer import export_tflite
-from visem_tf.images.decode import read_picture
-from visem_tf.regions.backbone import load_backbone
-from visem_tf.regions.tuning import TrainableCNN
+from visem_tf.images.decode import read_image
+from visem_tf.regions.backbone import TrainableCNN, load_backbone
 from visem_tf.runs.trained_run import TrainedRun
 
 
@@ -45,7 +44,7 @@ def test_pictures_are_seen_as_in_python(run, serve, pictures, tmp_path):
     pictures = [*pictures, turned()]
     served = serve(export_saved_model(run, tmp_path / "served").path)
     found = served("embed_image", image_bytes=pictures)
-    read = [read_picture(picture) for picture in pictures]
+    read = [read_image(picture) for picture in pictures]
     regions = run.extractor.extract(read)
     np.testing.assert_allclose(found["boxes"], regions.boxes, atol=1e-5)
     expected = run.alignment_model.encode_regions(regions.region_features).numpy()

@@ -22,7 +22,7 @@ from visem_tf.export.tflite.files import join_models, operators
 from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded, whole_number_weights
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.writer import TfliteExport, convert, export_tflite
-from visem_tf.regions.extractor import prepare_picture
+from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.resample import triangle_weights
 from visem_tf.runs.trained_run import TrainedRun
 
@@ -117,7 +117,7 @@ def test_whole_number_weights(start: float, extent: float, length: int, size: in
 
 def test_squares_are_those_of_python(model: TfliteModel, pictures: list[bytes]):
     for picture in pictures:
-        expected = prepare_picture(tf.constant(picture), 64)
+        expected = prepare_image(tf.constant(picture), 64)
         np.testing.assert_allclose(model.squares([decoded(picture)])[0], expected, atol=0.01)
 
 
@@ -211,9 +211,9 @@ def test_the_example_needs_nothing_else(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    from visem_tf.images.decode import read_picture
+    from visem_tf.images.decode import read_image
 
-    upright = read_picture(turned)
+    upright = read_image(turned)
     assert upright != turned
     description = trained.describe(trained.extractor.extract([upright]))[0]
     lines = done.stdout.splitlines()

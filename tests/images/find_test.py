@@ -4,27 +4,27 @@ from pathlib import Path
 import pytest
 
 from visem_tf.errors import UserError
-from visem_tf.images.find import find_pictures
+from visem_tf.images.find import find_images
 
 
 def test_folders_are_searched_in_order_and_named_files_taken_as_they_are(tmp_path: Path):
     (tmp_path / "below" / ".thumbnails").mkdir(parents=True)
     for name in ("b.PNG", "below/a.jpeg", "below/.thumbnails/x.jpg", "read.me", "z.webp"):
         (tmp_path / name).touch()
-    found = find_pictures([tmp_path / "read.me", tmp_path, tmp_path / "z.webp"])
+    found = find_images([tmp_path / "read.me", tmp_path, tmp_path / "z.webp"])
     names = [path.relative_to(tmp_path).as_posix() for path in found]
     assert names == ["read.me", "b.PNG", "below/a.jpeg", "z.webp"]
 
 
 def test_mistakes_are_named(tmp_path: Path):
-    with pytest.raises(UserError, match=r"there is no picture .*absent"):
-        find_pictures([tmp_path / "absent"])
-    with pytest.raises(UserError, match=r"no picture in the folder .*\.jpg"):
-        find_pictures([tmp_path])
+    with pytest.raises(UserError, match=r"there is no image .*absent"):
+        find_images([tmp_path / "absent"])
+    with pytest.raises(UserError, match=r"no image in the folder .*\.jpg"):
+        find_images([tmp_path])
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read all folders")
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path):
     tmp_path.chmod(0)
     with pytest.raises(UserError, match="cannot read the folder"):
-        find_pictures([tmp_path])
+        find_images([tmp_path])

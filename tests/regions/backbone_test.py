@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.errors import UserError
-from visem_tf.images.decode import read_picture
+from visem_tf.images.decode import read_image
+from visem_tf.images.prepare import prepare_image
 from visem_tf.regions import backbone
 from visem_tf.regions.backbone import load_backbone, weights_path
-from visem_tf.regions.extractor import prepare_picture
 
 MILITARY_UNIFORM = 652  # of the 1,000 ImageNet classes
 
@@ -22,7 +22,7 @@ def lite0():
 def test_recognises_a_photograph(lite0):
     """Grace Hopper in uniform, the sample picture that matplotlib ships: scrambled weights fail."""
     photograph = f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg"
-    pixels = prepare_picture(tf.constant(read_picture(photograph)), 224)
+    pixels = prepare_image(tf.constant(read_image(photograph)), 224)
     logits = lite0.logits(lite0.features(pixels[tf.newaxis]))[0].numpy()
     assert logits.argmax() == MILITARY_UNIFORM
 

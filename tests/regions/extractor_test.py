@@ -8,7 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.config import RegionsConfig
-from visem_tf.regions.extractor import FRAME, RegionExtractor, prepare_picture
+from visem_tf.images.prepare import prepare_image
+from visem_tf.regions.extractor import FRAME, RegionExtractor
 
 SETTINGS = {"picture_size": 128, "frame_size": 96, "crop_size": 64, "num_regions": 5}
 
@@ -41,9 +42,9 @@ def test_region_zero_is_the_frame_and_shapes_fit(extractor):
 
 def test_a_region_is_described_by_the_cnn_on_its_crop(extractor):
     """The reference goes another way: TensorFlow's slicing and resizing, one crop at a time."""
-    pixels = prepare_picture(tf.constant(encoded(3)), 128)
+    pixels = prepare_image(tf.constant(encoded(3)), 128)
     box = [32 / 128, 16 / 128, 96 / 128, 80 / 128]
-    found = extractor.describe_boxes(pixels[None], tf.constant([[FRAME, box]]))[0]
+    found = extractor.extract_boxes(pixels[None], tf.constant([[FRAME, box]]))[0]
     crop = pixels[32:96, 16:80]  # 64 x 64: cut out, not resized
     expected = extractor.backbone.features(crop[None])[0]
     np.testing.assert_allclose(found[1], expected, atol=2e-2)
@@ -61,7 +62,7 @@ def test_neighbours_in_a_batch_change_nothing(extractor):
 def test_pooled_features_of_the_frame_are_the_mean_of_the_map():
     extractor = RegionExtractor(RegionsConfig(**SETTINGS, features="pooled", proposer="grid"))
     regions = extractor.extract([encoded(6)])
-    pixels = prepare_picture(tf.constant(encoded(6)), 128)
+    pixels = prepare_image(tf.constant(encoded(6)), 128)
     cells = extractor.backbone.feature_map(pixels[None])
     np.testing.assert_allclose(
         regions.region_features[0, 0], tf.reduce_mean(cells, axis=[1, 2])[0], atol=1e-4

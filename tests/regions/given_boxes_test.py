@@ -8,7 +8,7 @@ import tensorflow as tf
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import RegionExtractor
-from visem_tf.regions.given_boxes import BoxDescriber, GivenBoxes, read_boxes
+from visem_tf.regions.given_boxes import BoxExtractor, GivenBoxes, read_boxes
 
 DOG = Path("photos/dog.jpg")
 WANTED = [[0.25, 0.1, 0.75, 0.3]]  # of a picture of 200 x 100 pixels
@@ -71,9 +71,9 @@ def test_boxes_are_cut_off_at_the_border_and_empty_ones_refused():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no JSON"),
-        ("3", "holds no boxes"),
-        ([], "holds no boxes"),
+        ("{", "is not JSON"),
+        ("3", "has no boxes"),
+        ([], "has no boxes"),
         ([{"image": "dog.jpg"}], r"incomplete: KeyError 'regions'"),
         ({"images": [{"id": 1}], "annotations": []}, "incomplete"),
     ],
@@ -104,7 +104,7 @@ def test_given_boxes_are_described_as_proposed_ones_are():
     pixels = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2], 0, 255)
     proposed = extractor(pixels)
     given = [np.asarray(proposed.boxes)[0, 1:], np.asarray(proposed.boxes)[1, 2:3]]
-    found = BoxDescriber(extractor)(pixels, given)
+    found = BoxExtractor(extractor)(pixels, given)
     assert found.region_mask.tolist() == [[True] * 4, [True, True, False, False]]
     features = np.asarray(proposed.region_features)
     np.testing.assert_allclose(found.region_features[0], features[0], atol=1e-4)

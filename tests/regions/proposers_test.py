@@ -10,7 +10,7 @@ from visem_tf.config import RegionsConfig
 from visem_tf.config.registry import PROPOSERS
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import load_backbone
-from visem_tf.regions.proposers import build_proposer, kept_by_suppression
+from visem_tf.regions.proposers import build_proposer
 from visem_tf.regions.proposers.grid import fixed_boxes
 from visem_tf.regions.proposers.windows import contrast_weights, window_grid
 
@@ -33,14 +33,14 @@ def backbone():
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     """A bright disc on a plain ground, top left in one picture and bottom right in the other."""
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     pixels = np.full([2, SIZE, SIZE, 3], (90, 110, 90), np.float32)
-    for picture, centre in zip(pixels, (80, 176), strict=True):
+    for image, centre in zip(pixels, (80, 176), strict=True):
         disc = (y - centre) ** 2 + (x - centre) ** 2 < 45**2
-        picture[disc] = (240, 160, 20)
-        picture[disc & ((x + y) % 16 < 5)] = (20, 20, 20)
+        image[disc] = (240, 160, 20)
+        image[disc & ((x + y) % 16 < 5)] = (20, 20, 20)
     return tf.constant(pixels)
 
 
@@ -49,8 +49,8 @@ def settings(name, num_regions=11):
 
 
 @pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
-def test_boxes_are_valid_distinct_and_ranked(name, backbone, pictures):
-    boxes, scores, mask = build_proposer(settings(name), backbone)(pictures)
+def test_boxes_are_valid_distinct_and_ranked(name, backbone, images):
+    boxes, scores, mask = build_proposer(settings(name), backbone)(images)
     assert boxes.shape == (2, 10, 4) and mask.dtype == tf.bool
     for row in range(2):
         real = boxes.numpy()[row][mask.numpy()[row]]
@@ -61,16 +61,16 @@ def test_boxes_are_valid_distinct_and_ranked(name, backbone, pictures):
 
 
 @pytest.mark.parametrize("name", WITHOUT_DOWNLOAD)
-def test_a_picture_gets_the_same_boxes_alone_and_in_a_batch(name, backbone, pictures):
+def test_a_picture_gets_the_same_boxes_alone_and_in_a_batch(name, backbone, images):
     proposer = build_proposer(settings(name), backbone)
-    together = proposer(pictures).boxes.numpy()
-    alone = [proposer(pictures[row : row + 1]).boxes.numpy()[0] for row in range(2)]
+    together = proposer(images).boxes.numpy()
+    alone = [proposer(images[row : row + 1]).boxes.numpy()[0] for row in range(2)]
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [n for n in WITHOUT_DOWNLOAD if n != "grid"])
-def test_finds_the_object(name, backbone, pictures):
-    boxes = build_proposer(settings(name), backbone)(pictures).boxes.numpy()
+def test_finds_the_object(name, backbone, images):
+    boxes = build_proposer(settings(name), backbone)(images).boxes.numpy()
     for row, centre in enumerate((80, 176)):
         true = (np.array([centre - 45, centre - 45, centre + 45, centre + 45])) / SIZE
         assert max(iou(box, true) for box in boxes[row]) > 0.5
@@ -97,21 +97,14 @@ def test_window_grid_stays_inside_and_covers_every_place():
         assert ((windows[:, :2] <= point) & (windows[:, 2:] >= point)).all(axis=1).any()
 
 
-def test_suppression_keeps_negative_scores_and_marks_what_is_missing():
-    boxes = tf.constant([[[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.51], [0.5, 0.5, 1, 1]]], tf.float32)
-    kept = kept_by_suppression(boxes, tf.constant([[-3.0, -1.0, -2.0]]), 3, 0.5)
-    np.testing.assert_array_equal(kept.mask, [[True, True, False]])
-    np.testing.assert_allclose(kept.scores[0, :2], [-1, -2])
-
-
 def test_grid_has_as_many_boxes_as_wanted():
     for count in (0, 1, 4, 19, 50):
         boxes = fixed_boxes(count)
         assert boxes.shape == (count, 4) and len(np.unique(boxes, axis=0)) == count
 
 
-def test_none_proposes_nothing(backbone, pictures):
-    assert build_proposer(settings("none"), backbone)(pictures).boxes.shape == (2, 0, 4)
+def test_none_proposes_nothing(backbone, images):
+    assert build_proposer(settings("none"), backbone)(images).boxes.shape == (2, 0, 4)
 
 
 def test_unknown_name_is_told_with_the_nearest_before_any_work():

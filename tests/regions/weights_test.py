@@ -124,7 +124,7 @@ def test_refuses_what_is_no_weight_file(tmp_path, content):
 def test_refuses_a_file_that_is_cut_short(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(legacy_file({"w": ("0", 0, (4,), (1,))}, {"0": [0, 1, 2, 3]}, cut=3))
-    with pytest.raises(ValueError, match="not a PyTorch weight file: it is cut short"):
+    with pytest.raises(ValueError, match="not a PyTorch weight file: it is truncated"):
         read_torch_weights(path)
 
 

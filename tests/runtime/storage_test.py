@@ -69,7 +69,7 @@ def test_validate_reads_and_writes_there(remote, tmp_path, capsys):
             ["--dataset", "coco_json", "--data-dir", remote, "--json", f"{remote}/report.json"]
         )
     assert end.value.code == 1
-    assert f"train: {PICTURES[0].name}: no picture in a known format" in capsys.readouterr().out
+    assert f"train: {PICTURES[0].name}: not an image in a known format" in capsys.readouterr().out
     report = json.loads(as_path(f"{remote}/report.json").read_bytes())
     assert report["splits"]["train"]["pictures"] == 2
 

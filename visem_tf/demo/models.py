@@ -14,9 +14,10 @@ from PIL import Image
 from visem_tf.alignment.mrf import find_segments
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
-from visem_tf.images.decode import read_picture
-from visem_tf.regions.extractor import RegionExtractor, Regions, prepare_picture
-from visem_tf.regions.given_boxes import BoxDescriber
+from visem_tf.images.decode import read_image
+from visem_tf.images.prepare import prepare_image
+from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.regions.given_boxes import BoxExtractor
 from visem_tf.report.descriptions import chosen_regions, word_probabilities
 from visem_tf.report.gallery import AttendedCaption, attended_caption
 from visem_tf.runs.trained_run import TrainedRun
@@ -106,7 +107,7 @@ class DemoModels:
             )
         self._lock = threading.Lock()
         without_proposer = run.config.regions.updated({"proposer": "none"})
-        self._boxes = BoxDescriber(RegionExtractor(without_proposer, run.run.tuned_cnn))
+        self._boxes = BoxExtractor(RegionExtractor(without_proposer, run.run.tuned_cnn))
         self._grounder = run.grounder if run.has("align") else None
         blank = io.BytesIO()
         Image.new("RGB", (64, 64), "white").save(blank, "PNG")
@@ -133,11 +134,11 @@ class DemoModels:
           name: What to call it in errors.
 
         Raises:
-          PictureError: It is no picture that can be read.
+          ImageError: It is no picture that can be read.
         """
-        encoded = read_picture(data, name)
+        encoded = read_image(data, name)
         settings = self._run.config.regions
-        pixels = prepare_picture(tf.constant(encoded), settings.picture_size, settings.resolution)
+        pixels = prepare_image(tf.constant(encoded), settings.picture_size, settings.resolution)
         with self._lock:
             found = self._run.extractor.compiled(pixels[tf.newaxis])
             regions = Regions(*(part.numpy() for part in found))

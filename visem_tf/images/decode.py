@@ -1,8 +1,9 @@
-"""Pictures as files: whatever arrives becomes a JPEG or PNG that TensorFlow decodes rightly.
+"""Image files to pixels: in Python for files of users, in graph for training and export.
 
-`read_picture` runs once a picture, when a data set is prepared or when a user's own picture is
-described. `decode_picture` runs in graph and is the only decoder of training, evaluation and
-export. Colour profiles are not applied.
+`read_image` runs once for each image, when a data set is prepared or when a user's own image is
+described; it turns any file into a JPEG or PNG. `decode_image` decodes these in graph and is the
+only decoder of training and evaluation. `decode_any_image` does in graph what both do together, for
+the exported model, which has no Python. Colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -16,31 +17,28 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.errors import UserError
+from visem_tf.images.orient import (
+    jpeg_orientation,
+    orientation_of,
+    png_orientation,
+    turn_image_upright,
+)
 from visem_tf.runtime.storage import AnyPath, PathLike, as_path, reason_of
 
 MAX_PIXELS = 12_000 * 9_000
 MAX_BYTES = 1 << 30
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF")
 
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _OPEN_LOCK = threading.Lock()
 
 
-class PictureError(UserError):
-    """A picture that cannot be used.
+class ImageError(UserError):
+    """An image that cannot be used.
 
     Args:
-        name: the picture's name, for the message.
-        reason: why it cannot be used; kept as the attribute `reason`.
+        name: Name of the image, for the message.
+        reason: Why the image cannot be used; kept as the attribute `reason`.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -48,99 +46,79 @@ class PictureError(UserError):
         self.name = name
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[PictureError], tuple[str, str]]:
-        return PictureError, (self.name, self.reason)
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return ImageError, (self.name, self.reason)
 
 
-def read_picture(source: PathLike | bytes, name: str | None = None) -> bytes:
-    """Returns a picture as JPEG or PNG bytes that `decode_picture` reads rightly.
+def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
+    """Returns an image as JPEG or PNG bytes that `decode_image` decodes correctly.
 
-    An upright JPEG in colour or grey and an opaque 8-bit PNG in colour or grey come back unchanged.
-    Every other picture becomes an upright, opaque 8-bit RGB PNG: CMYK, palettes, 1 and 16 bits,
-    EXIF orientation, the first frame of an animation, WebP, TIFF, GIF, BMP, PPM and, where Pillow
-    has it, AVIF. What is transparent shows white; 16 bits keep their upper 8.
+    An upright JPEG in colour or grey and an opaque 8-bit PNG in colour or grey are returned
+    unchanged. Every other image becomes an upright, opaque 8-bit RGB PNG: CMYK, palettes, 1 and 16
+    bits, EXIF orientation, the first frame of an animation, WebP, TIFF, GIF, BMP, PPM and, if
+    Pillow supports it, AVIF. Transparent pixels become white; 16 bits keep their upper 8.
 
     Args:
-        source: a path on any storage, or the bytes of the file.
-        name: what to call the picture in errors; by default the file's name.
+        source: Path on any storage, or the bytes of the file.
+        name: Name of the image in errors; by default that of the file.
 
     Returns:
-        The encoded picture.
+        The encoded image.
 
     Raises:
-        PictureError: the file is missing, empty, truncated, broken or no picture, has more than
+        ImageError: The file is missing, empty, truncated, damaged or not an image, has more than
             12,000 x 9,000 pixels, or has 32-bit or floating-point pixels.
 
     Example:
         >>> buffer = io.BytesIO()
         >>> Image.new("CMYK", (3, 2)).save(buffer, "TIFF")
-        >>> decode_picture(read_picture(buffer.getvalue(), "mine.tif")).shape
+        >>> decode_image(read_image(buffer.getvalue(), "mine.tif")).shape
         TensorShape([2, 3, 3])
     """
     if name is None:
-        name = "picture" if isinstance(source, bytes) else as_path(source).name
+        name = "image" if isinstance(source, bytes) else as_path(source).name
     data = source if isinstance(source, bytes) else read_file(as_path(source), name)
     if not data:
-        raise PictureError(name, "the file is empty")
+        raise ImageError(name, "the file is empty")
     try:
-        with _open(data, name) as picture:
-            unchanged = _may_pass(picture, data)
+        with _open(data, name) as image:
+            unchanged = _may_stay(image, data)
             if unchanged:
                 # An eighth of the size each way: every byte is read, few pixels are computed.
-                picture.draft("L", (1, 1))
-                picture.load()
+                image.draft("L", (1, 1))
+                image.load()
         if unchanged and _tensorflow_reads(data):
             return data
-        with _open(data, name) as picture:
-            return _as_png(picture, name)
-    except PictureError:
+        with _open(data, name) as image:
+            return _as_png(image, name)
+    except ImageError:
         raise
-    except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
+    except Exception as error:  # Pillow raises nearly any exception for a damaged file
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise PictureError(name, f"broken picture ({reason})") from error
-
-
-def decode_picture(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG in graph, to the pixels that Pillow gives.
-
-    The exact inverse cosine transform is asked for: with TensorFlow's default one, colours differ
-    by up to 50 levels from every other decoder.
-
-    Args:
-        encoded: scalar string, as from `read_picture`.
-
-    Returns:
-        uint8 [height, width, 3], red, green, blue.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the bytes are no JPEG or PNG.
-    """
-    # Despite its name this operation reads PNG too.
-    pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-    return tf.ensure_shape(pixels, [None, None, 3])
+        raise ImageError(name, f"damaged image ({reason})") from error
 
 
 def read_file(path: AnyPath, name: str) -> bytes:
-    """Returns the bytes of a file of a sane size.
+    """Returns the bytes of a file of at most 1 GiB.
 
     Args:
-        path: the file.
-        name: what to call it in errors.
+        path: Path of the file.
+        name: Name of the file in errors.
 
     Raises:
-        PictureError: it cannot be read, or has more than 1 GiB.
+        ImageError: The file cannot be read, or is larger.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise PictureError(name, f"the file is larger than {MAX_BYTES:,} bytes")
+            raise ImageError(name, f"the file is larger than {MAX_BYTES:,} bytes")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise PictureError(name, f"cannot be read ({reason})") from error
+        raise ImageError(name, f"cannot be read ({reason})") from error
 
 
 def _open(data: bytes, name: str) -> Image.Image:
-    """Opens a picture without decoding it; refuses unknown formats and too many pixels."""
+    """Opens an image without decoding it; refuses unknown formats and too many pixels."""
     Image.init()
     formats = [each for each in FORMATS if each in Image.OPEN]
     try:
@@ -148,30 +126,31 @@ def _open(data: bytes, name: str) -> Image.Image:
         # the whole process, hence the lock.
         with _OPEN_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data), formats=formats)
+            image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
-        raise PictureError(name, f"more than {MAX_PIXELS:,} pixels") from error
+        raise ImageError(name, f"more than {MAX_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise PictureError(name, f"no picture in a known format ({', '.join(formats)})") from error
-    width, height = picture.size
+        raise ImageError(name, f"not an image in a known format ({', '.join(formats)})") from error
+    width, height = image.size
     if width * height > MAX_PIXELS:
-        picture.close()
-        raise PictureError(name, f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
-    return picture
+        image.close()
+        raise ImageError(name, f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
+    return image
 
 
-def _may_pass(picture: Image.Image, data: bytes) -> bool:
-    """Says whether TensorFlow reads this picture as it is, going by its header."""
-    if picture.mode not in ("RGB", "L") or _orientation(picture) != 1:
+def _may_stay(image: Image.Image, data: bytes) -> bool:
+    """Whether TensorFlow decodes the image correctly as it is, judging by its header."""
+    if image.mode not in ("RGB", "L") or orientation_of(image) != 1:
         return False
-    if picture.format == "PNG":
+    if image.format == "PNG":
         bit_depth = data[24]  # in the header block, which is always first
-        return bit_depth == 8 and not picture.has_transparency_data and not _is_animated(picture)
-    return picture.format in ("JPEG", "MPO")
+        is_animated = getattr(image, "is_animated", False)
+        return bit_depth == 8 and not image.has_transparency_data and not is_animated
+    return image.format in ("JPEG", "MPO")
 
 
 def _tensorflow_reads(data: bytes) -> bool:
-    """Says whether TensorFlow accepts the bytes: it is stricter than Pillow here and there."""
+    """Whether TensorFlow, which is stricter than Pillow in some respects, accepts the bytes."""
     try:
         tf.io.decode_jpeg(data, channels=3, ratio=8 if data[:2] == b"\xff\xd8" else 1)
     except tf.errors.InvalidArgumentError:
@@ -179,37 +158,90 @@ def _tensorflow_reads(data: bytes) -> bool:
     return True
 
 
-def _is_animated(picture: Image.Image) -> bool:
-    return bool(getattr(picture, "is_animated", False))
-
-
-def _orientation(picture: Image.Image) -> int:
-    """Returns the EXIF orientation, 1 (upright) where there is none or it cannot be read."""
-    try:
-        orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # EXIF blocks are broken in any number of ways, and the pixels are still good
-        return 1
-    return orientation if orientation in _UPRIGHT else 1
-
-
-def _as_png(picture: Image.Image, name: str) -> bytes:
-    """Returns the first frame of a picture as an upright, opaque 8-bit RGB PNG."""
-    picture.load()
-    orientation = _orientation(picture)  # after loading: Pillow turns a TIFF by itself
-    if picture.mode.startswith("I;16"):
-        rgb = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
-    elif picture.mode in ("I", "F"):
-        raise PictureError(name, "32-bit or floating-point pixels; save it with 8 or 16 bits")
-    elif picture.has_transparency_data:
-        transparent = picture.convert("RGBA")
-        rgb = Image.new("RGB", picture.size, "white")
+def _as_png(image: Image.Image, name: str) -> bytes:
+    """Returns the first frame of an image as an upright, opaque 8-bit RGB PNG."""
+    image.load()
+    orientation = orientation_of(image)  # after loading: Pillow itself turns a TIFF
+    if image.mode.startswith("I;16"):
+        rgb = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    elif image.mode in ("I", "F"):
+        raise ImageError(name, "32-bit or floating-point pixels; save it with 8 or 16 bits")
+    elif image.has_transparency_data:
+        transparent = image.convert("RGBA")
+        rgb = Image.new("RGB", image.size, "white")
         rgb.paste(transparent, mask=transparent.getchannel("A"))
     else:
-        rgb = picture.convert("RGB")
-    if orientation != 1:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
+        rgb = image.convert("RGB")
+    rgb = turn_image_upright(rgb, orientation)
     buffer = io.BytesIO()
     # Without `icc_profile` and the like, which `save` would copy from `rgb.info`.
     rgb.info.clear()
     rgb.save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
+
+
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a JPEG or PNG in graph, to the pixels that Pillow computes.
+
+    It uses the exact inverse cosine transform: with TensorFlow's default one, colours differ by up
+    to 50 levels from every other decoder.
+
+    Args:
+        encoded: String scalar, as `read_image` returns it.
+
+    Returns:
+        uint8 tensor [height, width, 3], red, green, blue.
+
+    Raises:
+        tf.errors.InvalidArgumentError: The bytes are no JPEG or PNG.
+    """
+    # Despite its name this operation reads PNG too.
+    pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return tf.ensure_shape(pixels, [None, None, 3])
+
+
+def decode_any_image(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes a JPEG or PNG that `read_image` has not read, in graph.
+
+    Args:
+        encoded: String scalar with the bytes of a file.
+
+    Returns:
+        uint8 tensor [height, width, 3] as stored, on white where it is transparent, and the EXIF
+        orientation, int32 scalar in 1..8, by which it is still to be turned.
+
+    Raises:
+        tf.errors.InvalidArgumentError: The bytes are no JPEG or PNG, are truncated or damaged, or
+            have more than 12,000 x 9,000 pixels.
+    """
+    is_jpeg = tf.io.is_jpeg(encoded)
+    is_png = tf.equal(tf.strings.substr(encoded, 0, len(_PNG_SIGNATURE)), _PNG_SIGNATURE)
+    height_and_width = tf.cond(
+        is_jpeg,
+        lambda: tf.io.extract_jpeg_shape(encoded)[:2],
+        lambda: tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False),
+    )
+    pixels = tf.reduce_prod(tf.cast(height_and_width, tf.int64))
+    checks = [
+        tf.debugging.Assert(is_jpeg | is_png, ["no JPEG or PNG"]),
+        tf.debugging.assert_less_equal(pixels, tf.constant(MAX_PIXELS, tf.int64)),
+    ]
+    with tf.control_dependencies(checks):
+        encoded = tf.identity(encoded)
+    return tf.cond(
+        is_jpeg,
+        lambda: (decode_image(encoded), jpeg_orientation(encoded)),
+        lambda: (_decode_png_on_white(encoded), png_orientation(encoded)),
+    )
+
+
+def _decode_png_on_white(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG and blends it with white, rounded as Pillow does: uint8 [H, W, 3]."""
+    image = tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)
+    colours, opacity = image[..., :3], image[..., 3:]
+    # TensorFlow gives an opaque PNG of 1, 2 or 4 bits the largest number of that many bits.
+    bits = tf.cast(tf.io.decode_raw(tf.strings.substr(encoded, 24, 1), tf.uint8)[0], tf.int32)
+    largest = tf.bitwise.left_shift(1, bits) - 1
+    opacity = tf.where(tf.reduce_all(tf.equal(opacity, largest)), 255, opacity)
+    blended = colours * opacity + 255 * (255 - opacity)
+    return tf.cast((2 * blended + 255) // 510, tf.uint8)

@@ -1,4 +1,7 @@
-"""Which picture files a command line means. Needs no TensorFlow, so that mistakes come at once."""
+"""Finds the image files that command-line arguments name.
+
+It needs no TensorFlow, so that mistakes are reported at once.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,33 +12,33 @@ ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif", ".tif", ".tiff"),
     *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
-"""What the names of picture files in a folder end with, in small or capital letters; what is in
-them is found by their content."""
+"""Endings of the names of image files in folders, in lower or upper case. The format of a file is
+recognised by its content."""
 
 
-def find_pictures(arguments: Sequence[PathLike]) -> list[AnyPath]:
-    """Returns the picture files that arguments name.
+def find_images(arguments: Sequence[PathLike]) -> list[AnyPath]:
+    """Returns the image files that arguments name.
 
     Args:
-      arguments: Files on any storage, taken whatever they are called, and folders, of which all
-        files with one of `ENDINGS` are taken, in the folders below too; hidden files and folders
-        are left out.
+        arguments: Files, of any name, and folders on any storage. A folder stands for all files in
+            it and in the folders below it whose names have one of `ENDINGS`, without hidden ones.
 
     Returns:
-      Paths in the order of the arguments, those of a folder in alphabetical order; none twice.
+        Paths in the order of the arguments, those of a folder in alphabetical order, without
+        duplicates.
 
     Raises:
-      UserError: An argument is neither file nor folder, or a folder that cannot be read or has no
-        picture.
+        UserError: An argument is neither a file nor a folder, or a folder cannot be read or has
+            no image.
 
     Example:
-      >>> import tempfile
-      >>> from pathlib import Path
-      >>> folder = Path(tempfile.mkdtemp())
-      >>> for name in ("b.JPG", "a.png", ".c.png", "notes.txt"):
-      ...     (folder / name).touch()
-      >>> [path.name for path in find_pictures([folder])]
-      ['a.png', 'b.JPG']
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("b.JPG", "a.png", ".c.png", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> [path.name for path in find_images([folder])]
+        ['a.png', 'b.JPG']
     """
     found: list[AnyPath] = []
     for argument in arguments:
@@ -45,22 +48,22 @@ def find_pictures(arguments: Sequence[PathLike]) -> list[AnyPath]:
         elif path.is_dir():
             found.extend(_in_folder(path))
         else:
-            raise UserError(f"there is no picture {path}")
+            raise UserError(f"there is no image {path}")
     return list(dict.fromkeys(found))
 
 
 def unused_name(stem: str, ending: str, taken: set[str]) -> str:
-    """A file name that is not taken yet, for results of pictures from several folders.
+    """Returns a file name that is not used yet, for results of images from several folders.
 
     Args:
-      stem: How the name begins.
-      ending: How it ends.
-      taken: Names in use; is given the new one.
+        stem: Beginning of the name.
+        ending: End of the name.
+        taken: Names in use, in lower case; the new name is added to it.
 
     Example:
-      >>> taken = set()
-      >>> unused_name("dog", ".jpg", taken), unused_name("dog", ".jpg", taken)
-      ('dog.jpg', 'dog-2.jpg')
+        >>> taken = set()
+        >>> unused_name("dog", ".jpg", taken), unused_name("dog", ".jpg", taken)
+        ('dog.jpg', 'dog-2.jpg')
     """
     name, number = f"{stem}{ending}", 1
     while name.casefold() in taken:
@@ -71,10 +74,10 @@ def unused_name(stem: str, ending: str, taken: set[str]) -> str:
 
 
 def _in_folder(folder: AnyPath) -> list[AnyPath]:
-    pictures = sorted(_below(folder))
-    if not pictures:
-        raise UserError(f"there is no picture in the folder {folder} ({', '.join(ENDINGS)})")
-    return pictures
+    images = sorted(_below(folder))
+    if not images:
+        raise UserError(f"there is no image in the folder {folder} ({', '.join(ENDINGS)})")
+    return images
 
 
 def _below(folder: AnyPath) -> Iterator[AnyPath]:

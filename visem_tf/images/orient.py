@@ -1,32 +1,56 @@
-"""Which way up a picture is, read in graph from the metadata of a JPEG or PNG.
+"""The orientation of an image by its metadata, in Python and in graph.
 
-Cameras turn no pixels: they write into the file how a viewer has to turn them. Pillow honours that
-where there is Python (`visem_tf.images.decode`); an exported model has to find it in the bytes
-itself. Both look at the same places: the EXIF block of a JPEG (segment APP1) or PNG (chunk eXIf),
-and where that says nothing, the field `tiff:Orientation` of an XMP packet.
+Cameras do not turn pixels: they write into the file how a viewer has to turn them. `orientation_of`
+reads this with Pillow; an exported model has to find it in the bytes itself. Both use the EXIF
+block of a JPEG (segment APP1) or PNG (chunk eXIf) and, if that has no orientation, the field
+`tiff:Orientation` of an XMP packet.
 """
 
 from typing import Any
 
 import tensorflow as tf
+from PIL import Image
 
 _ORIENTATION_TAG = 0x0112
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _EXIF = b"Exif\x00\x00"
 _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 _PNG_XMP = b"XML:com.adobe.xmp"
-_MOST_BLOCKS = 1000  # looked at in a file; cameras write a dozen, a hostile file millions
+_MOST_BLOCKS = 1000  # examined in a file; cameras write a dozen, a hostile file millions
 # RE2 takes \C for any byte, also where the text is not UTF-8.
 _XMP_ORIENTATION = r'\C*?tiff:Orientation(?:="|>)([0-9])\C*'
 
 
+def orientation_of(image: Image.Image) -> int:
+    """Returns the EXIF orientation of an image, 1..8; 1 (upright) if it is missing or invalid."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # EXIF blocks are damaged in many ways, and the pixels are still good
+        return 1
+    return orientation if orientation in _TRANSPOSES else 1
+
+
+def turn_image_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turns or mirrors an image as its EXIF orientation says."""
+    return image.transpose(_TRANSPOSES[orientation]) if orientation != 1 else image
+
+
 def jpeg_orientation(encoded: tf.Tensor) -> tf.Tensor:
-    """Reads how a JPEG has to be turned.
+    """Reads the orientation of a JPEG in graph.
 
     Args:
-      encoded: The file, string scalar.
+        encoded: String scalar with the bytes of the file.
 
     Returns:
-      EXIF's number, int32 scalar in 1..8; 1 (upright) where there is none or it makes no sense.
+        EXIF orientation, int32 scalar in 1..8; 1 (upright) if it is missing or invalid.
     """
     data = tf.io.decode_raw(encoded, tf.uint8)
     size = tf.size(data)
@@ -54,7 +78,7 @@ def jpeg_orientation(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def png_orientation(encoded: tf.Tensor) -> tf.Tensor:
-    """Reads how a PNG has to be turned; see `jpeg_orientation`."""
+    """Reads the orientation of a PNG in graph; see `jpeg_orientation`."""
     data = tf.io.decode_raw(encoded, tf.uint8)
     size = tf.size(data)
 
@@ -78,14 +102,14 @@ def png_orientation(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def turn_upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turns or mirrors a square picture as its EXIF orientation says.
+    """Turns or mirrors an image in graph as its EXIF orientation says.
 
     Args:
-      pixels: [P, P, C].
-      orientation: int32 scalar in 1..8.
+        pixels: Tensor [P, P, C], or [H, W, C] of unknown height and width.
+        orientation: int32 scalar in 1..8.
 
     Returns:
-      [P, P, C].
+        Tensor of the same static shape.
     """
 
     def transposed(image: tf.Tensor) -> tf.Tensor:
@@ -108,7 +132,7 @@ def turn_upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _found_in_blocks(start: int, goes_on: Any, next_block: Any) -> tf.Tensor:
-    """The orientation by the first EXIF block and XMP packet of a file, block by block."""
+    """Orientation by the first EXIF block and XMP packet of a file, searched block by block."""
     _, exif, xmp = tf.while_loop(
         goes_on,
         next_block,
@@ -119,28 +143,28 @@ def _found_in_blocks(start: int, goes_on: Any, next_block: Any) -> tf.Tensor:
 
 
 def _orientation(exif: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
-    """The orientation of an EXIF block, or of an XMP packet where the block says nothing."""
-    of_exif = tf.cond(
+    """Orientation in an EXIF block, or in an XMP packet if the block has none."""
+    from_exif = tf.cond(
         tf.strings.length(exif) >= len(_EXIF) + 8,
         lambda: _tiff_orientation(tf.io.decode_raw(exif, tf.uint8)[len(_EXIF) :]),
         lambda: tf.constant(-1),
     )
     digit = tf.strings.regex_replace(xmp, _XMP_ORIENTATION, r"\1", replace_global=False)
-    of_xmp = tf.cond(
+    from_xmp = tf.cond(
         tf.equal(tf.strings.length(digit), 1),
         lambda: tf.strings.to_number(digit, tf.int32),
         lambda: tf.constant(-1),
     )
-    orientation = tf.where(of_exif < 0, of_xmp, of_exif)
+    orientation = tf.where(from_exif < 0, from_xmp, from_exif)
     return tf.where(_between(orientation, 1, 8), orientation, 1)
 
 
 def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
-    """The orientation in the first directory of a TIFF block, bytes uint8 [n]; -1 for none."""
+    """Orientation in the first directory of a TIFF block, bytes uint8 [N]; -1 if there is none."""
     head = tf.cast(tiff[:4], tf.int32)
     little = tf.reduce_all(tf.equal(head[:2], list(b"II")))
     big = tf.reduce_all(tf.equal(head[:2], list(b"MM")))
-    # Pillow does not mind which way round the 42 is.
+    # Pillow accepts the 42 in either byte order.
     magic = tf.equal(tf.reduce_max(head[2:]), 42) & tf.equal(tf.reduce_min(head[2:]), 0)
     size = tf.size(tiff)
     start = _number(tiff[4:8], little)
@@ -151,7 +175,7 @@ def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
     entries = tf.reshape(tiff[start + 2 : start + 2 + 12 * count], [-1, 12])
     tags = _number(entries[:, :2], little)
     found = tf.boolean_mask(entries, tf.equal(tags, _ORIENTATION_TAG))
-    # No entry leaves the question to XMP; one that is no number, or many, is wrong.
+    # Without an entry XMP decides; an entry of another type or length is invalid.
     entry = tf.concat([found, tf.zeros([1, 12], tf.uint8)], axis=0)[0]
     kind, values = _number(entry[2:4], little), _number(entry[4:8], little)
     short = tf.equal(kind, 3) & _between(values, 1, 2)
@@ -162,7 +186,7 @@ def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
 
 
 def _number(data: tf.Tensor, little: tf.Tensor) -> tf.Tensor:
-    """The numbers that bytes uint8 [..., n] spell, int32 [...]; 2**31 and more are negative."""
+    """Numbers that bytes uint8 [..., N] encode, int32 [...]; 2**31 and more become negative."""
     data = tf.where(little, tf.reverse(data, [-1]), data)
     width = data.shape[-1] or tf.shape(data)[-1]
     shifts = 8 * tf.range(width - 1, -1, -1)
@@ -170,7 +194,7 @@ def _number(data: tf.Tensor, little: tf.Tensor) -> tf.Tensor:
 
 
 def _at(data: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """A byte as int32, the last one beyond the end."""
+    """A byte as int32; beyond the end, the last one."""
     return tf.cast(data[tf.minimum(position, tf.size(data) - 1)], tf.int32)
 
 
@@ -179,12 +203,12 @@ def _between(value: tf.Tensor, low: int, high: tf.Tensor | int) -> tf.Tensor:
 
 
 def _part(encoded: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Some bytes of a string, fewer where it ends before."""
+    """Some bytes of a string, fewer if it ends before."""
     start = tf.minimum(start, tf.strings.length(encoded))
     return tf.strings.substr(encoded, start, tf.maximum(length, 0))
 
 
 def _first(kept: tf.Tensor, content: tf.Tensor, signature: bytes) -> tf.Tensor:
-    """What was kept before, or the content if it is the first with that signature."""
-    is_it = tf.equal(tf.strings.substr(content, 0, len(signature)), signature)
-    return tf.where(is_it & tf.equal(kept, b""), content, kept)
+    """What was kept before, or the content if it is the first with the signature."""
+    matches = tf.equal(tf.strings.substr(content, 0, len(signature)), signature)
+    return tf.where(matches & tf.equal(kept, b""), content, kept)

@@ -1,93 +1,135 @@
-"""The user's own pictures, read a batch ahead; which files are meant says `picture_files`."""
-
-import concurrent.futures
-import itertools
-import sys
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
+"""Images to squares of one size, which batches are made of; all of it in graph."""
 
 import tensorflow as tf
 
-from visem_tf.config import RegionsConfig
-from visem_tf.errors import UserError
-from visem_tf.images.decode import PictureError, read_picture
-from visem_tf.regions.extractor import prepare_picture
-from visem_tf.runtime.storage import AnyPath
+from visem_tf.images.decode import decode_any_image, decode_image
+from visem_tf.images.orient import turn_upright
 
-_READERS = 2
+NO_IMAGE = -1.0
+"""Value of the pixels of a square that no image covers."""
 
 
-class OwnPictures(NamedTuple):
-    """Some pictures that were read.
-
-    Attributes:
-      paths: B files.
-      encoded: B pictures, as `visem_tf.images.decode.read_picture` gives them.
-      pixels: float [B, P, P, 3] in 0..255.
-    """
-
-    paths: list[AnyPath]
-    encoded: list[bytes]
-    pixels: tf.Tensor
-
-
-def read_pictures(
-    paths: Sequence[AnyPath],
-    settings: RegionsConfig,
-    batch_size: int,
-    failures: list[PictureError],
-) -> Generator[OwnPictures, None, None]:
-    """Reads pictures in batches, the next one while the caller is busy with this one.
+def prepare_image(encoded: tf.Tensor, size: int, resolution: str = "square") -> tf.Tensor:
+    """Decodes an image and brings it to a square, anti-aliased.
 
     Args:
-      paths: The files.
-      settings: What `prepare_picture` brings each to, its size and resolution.
-      batch_size: B, at most.
-      failures: Is given the errors of those that cannot be read.
+        encoded: String scalar, as `visem_tf.images.decode.read_image` returns it.
+        size: Side P of the square in pixels.
+        resolution: "square" warps the image; "own" places it in the top left corner, reduced only
+            if its longer side exceeds P.
 
-    Yields:
-      Batches in the order of `paths`, without those that cannot be read; no empty ones.
+    Returns:
+        float tensor [P, P, 3] in 0..255; `NO_IMAGE` where the square has no image.
     """
-    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-        waiting = iter(batches)
-        ahead = [
-            [readers.submit(_read, path, settings) for path in batch]
-            for batch in itertools.islice(waiting, 2)
-        ]
-        for batch in batches:
-            files, encoded, pixels = [], [], []
-            for path, reading in zip(batch, ahead.pop(0), strict=True):
-                try:
-                    picture = reading.result()
-                except PictureError as error:
-                    failures.append(PictureError(str(path), error.reason))
-                    continue
-                files.append(path)
-                encoded.append(picture[0])
-                pixels.append(picture[1])
-            following = next(waiting, [])
-            ahead.append([readers.submit(_read, path, settings) for path in following])
-            if files:
-                yield OwnPictures(files, encoded, tf.stack(pixels))
+    return place_images(decode_image(encoded), size, resolution)
 
 
-def report_unreadable(failures: Sequence[PictureError]) -> None:
-    """Warns of all pictures that could not be read but the last, which is raised as an error.
+def prepare_images(
+    image_bytes: tf.Tensor, size: int, resolution: str = "square"
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes files and brings each to a square, for the exported model.
+
+    A server receives many images in one request, or joins requests of many users. One that cannot
+    be decoded must not fail them all, so each is decoded on its own. The pixels are those of
+    `prepare_image` after `visem_tf.images.decode.read_image`.
 
     Args:
-      failures: As `read_pictures` collects them.
+        image_bytes: String tensor [B].
+        size: Side P of the squares in pixels.
+        resolution: "square" or "own", see `prepare_image`.
 
-    Raises:
-      UserError: There is a failure.
+    Returns:
+        Pixels, float tensor [B, P, P, 3] in 0..255, black for an image that cannot be decoded, and
+        whether each image can be decoded, bool tensor [B]. An image cannot be decoded if it is no
+        JPEG or PNG, is truncated or damaged, or has more than 12,000 x 9,000 pixels.
     """
-    for failure in failures[:-1]:
-        print(f"visem_tf: warning: cannot read {failure}", file=sys.stderr)
-    if failures:
-        raise UserError(f"cannot read {failures[-1]}") from failures[-1]
+    black = tf.data.Dataset.from_tensors((tf.zeros([size, size, 3]), False))
+
+    def prepare(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, orientation = decode_any_image(encoded)
+        if resolution == "own":
+            return place_images(turn_upright(pixels, orientation), size, resolution), True
+        # Turned when it is a square and small: the filter of the resizing is symmetric.
+        return turn_upright(warp_images(pixels, size), orientation), True
+
+    def prepare_or_black(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # In graph, TensorFlow catches errors only in a pipeline of tf.data.
+        prepared = tf.data.Dataset.from_tensors(encoded).map(prepare).ignore_errors()
+        return prepared.concatenate(black).take(1).get_single_element()
+
+    return tf.map_fn(
+        prepare_or_black,
+        image_bytes,
+        fn_output_signature=(
+            tf.TensorSpec([size, size, 3], tf.float32),
+            tf.TensorSpec([], tf.bool),
+        ),
+    )
 
 
-def _read(path: AnyPath, settings: RegionsConfig) -> tuple[bytes, tf.Tensor]:
-    encoded = read_picture(path)
-    pixels = prepare_picture(tf.constant(encoded), settings.picture_size, settings.resolution)
-    return encoded, pixels
+def check_readable(readable: tf.Tensor) -> tf.Tensor:
+    """Fails in graph, naming the rows, unless all images can be decoded.
+
+    Args:
+        readable: bool tensor [B], of `prepare_images`.
+
+    Returns:
+        The same tensor.
+    """
+    rows = tf.strings.reduce_join(tf.strings.as_string(tf.where(~readable)[:, 0]), separator=", ")
+    message = tf.strings.join(["image_bytes cannot be decoded as JPEG or PNG in rows ", rows])
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(readable), [message])]):
+        return tf.identity(readable)
+
+
+def place_images(pixels: tf.Tensor, size: int, resolution: str) -> tf.Tensor:
+    """Brings images of one size to squares; see `prepare_image`.
+
+    Args:
+        pixels: Tensor [H, W, 3] or [B, H, W, 3] in 0..255, of any number type, upright.
+        size: Side P of the squares in pixels.
+        resolution: "square" or "own".
+
+    Returns:
+        float tensor [P, P, 3] or [B, P, P, 3] in 0..255, `NO_IMAGE` where a square has no image.
+    """
+    if resolution == "square":
+        return warp_images(pixels, size)
+    shape = tf.shape(pixels)[-3:-1]
+    longest = tf.reduce_max(shape)
+    reduced = tf.cast(tf.round(shape * size / longest), tf.int32)
+    fitting = tf.cond(
+        longest > size,
+        lambda: tf.image.resize(pixels, tf.maximum(reduced, 1), antialias=True),
+        lambda: tf.cast(pixels, tf.float32),
+    )
+    missing = size - tf.shape(fitting)[-3:-1]
+    before = [[0, 0]] * (pixels.shape.rank - 3)
+    padding = [*before, [0, missing[0]], [0, missing[1]], [0, 0]]
+    placed = tf.pad(fitting, padding, constant_values=NO_IMAGE)
+    return tf.ensure_shape(placed, [*pixels.shape[:-3], size, size, 3])
+
+
+def warp_images(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    """Warps images to squares, anti-aliased.
+
+    Args:
+        pixels: Tensor [H, W, 3] or [B, H, W, 3] in 0..255, of any number type.
+        size: Side P of the squares in pixels.
+
+    Returns:
+        float tensor [P, P, 3] or [B, P, P, 3] in 0..255.
+    """
+    # From bytes: as floats, the largest images would need four times the memory for the same sum.
+    if pixels.dtype != tf.uint8:
+        pixels = tf.cast(pixels, tf.float32)
+    pixels = tf.image.resize(pixels, [size, size], antialias=True)
+    return tf.ensure_shape(pixels, [*pixels.shape[:-3], size, size, 3])
+
+
+def image_extents(pixels: tf.Tensor) -> tf.Tensor:
+    """Returns the shares of squares [B, P, P, 3] that images fill, down and across: [B, 2]."""
+    is_image = tf.cast(pixels[..., 0] > NO_IMAGE / 2, tf.float32)
+    down = tf.reduce_mean(tf.reduce_max(is_image, axis=2), axis=1)
+    across = tf.reduce_mean(tf.reduce_max(is_image, axis=1), axis=1)
+    return tf.stack([down, across], axis=1)

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.global_batch import GlobalBatchModel, apply_global_gradients, replica_count
+from visem_tf.regions.backbone import TrainableCNN
 from visem_tf.regions.extractor import RegionExtractor
-from visem_tf.regions.tuning import TrainableCNN
 
 
 class FinetuningModel(GlobalBatchModel):
@@ -20,7 +20,7 @@ class FinetuningModel(GlobalBatchModel):
     Args:
       alignment: built.
       cnn: describes regions; trainable in part.
-      extractor: cuts regions out; its `describer` becomes `cnn`.
+      extractor: cuts regions out; its `cnn` becomes `cnn`.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class FinetuningModel(GlobalBatchModel):
         super().__init__(**kwargs)
         self.alignment = alignment
         self.cnn = cnn
-        extractor.describer = cnn
-        self._describe = extractor.describe_boxes
+        extractor.cnn = cnn
+        self._describe = extractor.extract_boxes
         self.supports_jit = False  # resampling has shapes that depend on the data
         self.built = True
 

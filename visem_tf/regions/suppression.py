@@ -1,7 +1,7 @@
-"""Non-maximum suppression: of boxes that overlap too much, the better one stays.
+"""Non-maximum suppression: of boxes that overlap too much, the best one is kept.
 
-A loop over the boxes to keep, of nothing but elementary operations: it gives the numbers of
-`tf.image.combined_non_max_suppression`, and unlike it exists in TFLite too.
+It is a loop over the boxes to keep of elementary operations. It gives the results of
+`tf.image.combined_non_max_suppression`, which TFLite does not have.
 """
 
 import tensorflow as tf
@@ -13,30 +13,27 @@ def suppress(
     """Keeps the best boxes that do not overlap too much.
 
     Args:
-      boxes: float [B, W, 4], `rel_yxyx`; what lies outside the picture is cut off.
-      scores: float [B, W], all finite. Of equal ones the first is the better.
-      num_boxes: R, boxes to keep.
-      nms_iou: Of two boxes whose intersection over union exceeds this, the better one stays.
+        boxes: float tensor [B, W, 4], `rel_yxyx`; they are clipped to the image.
+        scores: float tensor [B, W], all finite. Of equal scores the first is the better.
+        num_boxes: Number R of boxes to keep.
+        nms_iou: Of two boxes whose intersection over union exceeds this, only the better is kept.
 
     Returns:
-      boxes float [B, R, 4], the best first; scores float [B, R]; mask bool [B, R], False where
-      fewer boxes were left, with zeros for box and score.
+        Boxes float [B, R, 4], the best first; scores float [B, R]; and mask bool [B, R], False
+        where fewer boxes were left. Such a box is zero, and its score less than all others.
 
     Example:
-      >>> boxes = tf.constant([[[0, 0, 1, 1], [0, 0, 1, 0.9], [0, 0, 0.1, 0.1]]], tf.float32)
-      >>> suppress(boxes, tf.constant([[1.0, 3.0, 2.0]]), num_boxes=3, nms_iou=0.5)[1].numpy()
-      array([[3., 2., 0.]], dtype=float32)
+        >>> boxes = tf.constant([[[0, 0, 1, 1], [0, 0, 1, 0.9], [0, 0, 0.1, 0.1]]], tf.float32)
+        >>> suppress(boxes, tf.constant([[1.0, 3.0, 2.0]]), num_boxes=3, nms_iou=0.5)[1].numpy()
+        array([[3., 2., 0.]], dtype=float32)
     """
     boxes = tf.clip_by_value(boxes, 0.0, 1.0)
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=2)  # [B, W]
     areas = (ymax - ymin) * (xmax - xmin)
-    # Not minus infinity, which has no place in the ranges of a conversion to 8 bits.
+    # Not minus infinity, for which a conversion to 8 bits has no range.
     never = tf.reduce_min(scores, axis=1, keepdims=True) - 1.0  # [B, 1]
     column = tf.range(num_boxes)
     index = tf.range(tf.shape(scores)[1])
-
-    def goes_on(step: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
-        return step < num_boxes
 
     def keep_one(
         step: tf.Tensor, left: tf.Tensor, kept_boxes: tf.Tensor, kept_scores: tf.Tensor
@@ -48,19 +45,19 @@ def suppress(
         shared = tf.nn.relu(height) * tf.nn.relu(width)
         area = (box[:, 2:3] - box[:, 0:1]) * (box[:, 3:4] - box[:, 1:2])
         overlaps = shared > nms_iou * (area + areas - shared)
-        goes = overlaps | tf.equal(index, best[:, tf.newaxis])
-        is_here = tf.equal(column, step)  # [R]
+        dropped = overlaps | tf.equal(index, best[:, tf.newaxis])
+        is_current = tf.equal(column, step)  # [R]
         score = tf.reduce_max(left, axis=1)[:, tf.newaxis]
         return (
             step + 1,
-            tf.where(goes, never, left),
-            tf.where(is_here[:, tf.newaxis], box[:, tf.newaxis], kept_boxes),
-            tf.where(is_here, score, kept_scores),
+            tf.where(dropped, never, left),
+            tf.where(is_current[:, tf.newaxis], box[:, tf.newaxis], kept_boxes),
+            tf.where(is_current, score, kept_scores),
         )
 
     batch = tf.shape(scores)[0]
     _, _, kept_boxes, kept_scores = tf.while_loop(
-        goes_on,
+        lambda step, *_: step < num_boxes,
         keep_one,
         (
             tf.constant(0),
@@ -76,8 +73,4 @@ def suppress(
         ),
     )
     mask = kept_scores > never
-    return (
-        tf.where(mask[..., tf.newaxis], kept_boxes, 0.0),
-        tf.where(mask, kept_scores, 0.0),
-        mask,
-    )
+    return tf.where(mask[..., tf.newaxis], kept_boxes, 0.0), kept_scores, mask

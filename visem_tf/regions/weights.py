@@ -1,8 +1,8 @@
 """Reads PyTorch weight files without PyTorch and without running code from them.
 
-A `.pth` file is a pickle, and a pickle may name any function to call while it is being read. The
-reader here admits ordered dictionaries, storages and the function that rebuilds a tensor, and
-refuses the file at anything else.
+A `.pth` file is a pickle, and a pickle may name any function to call while it is read. The reader
+here accepts ordered dictionaries, storages and the function that rebuilds a tensor, and refuses a
+file with anything else.
 """
 
 import collections
@@ -36,7 +36,7 @@ def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_
 
 
 class _WeightsUnpickler(pickle.Unpickler):
-    """Admits what a state dictionary consists of, and nothing that could act."""
+    """Accepts the parts of a state dictionary, and nothing that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -58,14 +58,14 @@ def read_torch_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a state dictionary in PyTorch's legacy format.
 
     Args:
-      path: The `.pth` file.
+        path: Path of the `.pth` file.
 
     Returns:
-      Parameter name to array, in the order of the file. Every array is laid out by the tensor's
-      own strides: the raw storage of a tensor need not be in row order.
+        Arrays by the names of the parameters, in the order of the file. The strides of each tensor
+        are applied: its raw storage need not be in row order.
 
     Raises:
-      ValueError: The file is not such a file, is cut short, or asks for anything but tensors.
+        ValueError: The file has another format, is truncated, or asks for anything but tensors.
     """
     with Path(path).open("rb") as file:
         try:
@@ -79,7 +79,7 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
         raise pickle.UnpicklingError("wrong magic number")
     if _WeightsUnpickler(file).load() != _PROTOCOL_VERSION:
         raise pickle.UnpicklingError("unknown protocol version")
-    _WeightsUnpickler(file).load()  # Byte order and type sizes of the machine that wrote it.
+    _WeightsUnpickler(file).load()  # byte order and type sizes of the machine that wrote it
     tensors: dict[str, _Tensor] = _WeightsUnpickler(file).load()
     keys = _WeightsUnpickler(file).load()
     dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
@@ -94,7 +94,7 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
 def _exactly(file: BinaryIO, size: int) -> bytes:
     content = file.read(size) if size >= 0 else b""
     if len(content) != size:
-        raise EOFError("it is cut short")
+        raise EOFError("it is truncated")
     return content
 
 

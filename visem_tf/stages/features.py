@@ -11,7 +11,13 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.records import RegionSource
-from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, precomputed_key
+from visem_tf.regions.dataset_cache import (
+    FeatureCache,
+    cache_folder,
+    cache_key,
+    extract_regions,
+    precomputed_key,
+)
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.runs.context import Context
 from visem_tf.runtime.storage import as_path
@@ -94,7 +100,10 @@ class Describer:
         cache = cache_of(self.config, self.data, split, self.tuned)
         label, source = f"features of {split}", self.data.splits[split].regions
         if source is None:
-            cache.build(self.extractor, self.data.splits[split].pictures(), label, shards)
+            images = self.data.splits[split].pictures()
+            cache.fill(
+                lambda start: extract_regions(self.extractor, images.skip(start)), label, shards
+            )
         else:
             cache.fill(functools.partial(_read_regions, source), label, shards)
 

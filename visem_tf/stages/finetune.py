@@ -15,13 +15,13 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.errors import UserError
+from visem_tf.images.prepare import prepare_image
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.finetuning import FinetuningModel
 from visem_tf.models.saving import load_model, save_model
-from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions.backbone import TrainableCNN, load_backbone
 from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.regions.extractor import RegionExtractor, prepare_picture
-from visem_tf.regions.tuning import TrainableCNN
+from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.report.previews import record
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
@@ -143,7 +143,7 @@ def _examples(
         drawn = tf.random.stateless_uniform([], seed=tf.stack([seed, image]))
         number = tf.cast(drawn * tf.cast(sentences[image], tf.float32), tf.int32)
         return {
-            "pixels": prepare_picture(encoded, regions.picture_size, regions.resolution),
+            "pixels": prepare_image(encoded, regions.picture_size, regions.resolution),
             "image_ids": image,
             "sentence": first[image] + tf.minimum(number, sentences[image] - 1),
         }
@@ -195,7 +195,7 @@ class _Validation:
         self.pictures = (
             self.split.pictures()
             .map(
-                lambda encoded: prepare_picture(encoded, regions.picture_size, regions.resolution),
+                lambda encoded: prepare_image(encoded, regions.picture_size, regions.resolution),
                 num_parallel_calls=2,
             )
             .batch(regions.batch_size)

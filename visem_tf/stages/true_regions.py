@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import Phrases, Split
-from visem_tf.regions.extractor import RegionExtractor, prepare_picture
-from visem_tf.regions.given_boxes import BoxDescriber
+from visem_tf.images.prepare import prepare_image
+from visem_tf.regions.extractor import RegionExtractor
+from visem_tf.regions.given_boxes import BoxExtractor
 
 _BOXES_AT_A_TIME = 20
 
@@ -63,12 +64,12 @@ def box_features(
         Features, float32 [O, F].
     """
     settings = config.regions
-    describe = BoxDescriber(RegionExtractor(settings.updated({"proposer": "none"}), tuned))
+    describe = BoxExtractor(RegionExtractor(settings.updated({"proposer": "none"}), tuned))
     bounds = np.searchsorted(regions.image, np.arange(len(split.image_ids) + 1))
     pictures = (
         split.pictures()
         .map(
-            lambda encoded: prepare_picture(encoded, settings.picture_size, settings.resolution),
+            lambda encoded: prepare_image(encoded, settings.picture_size, settings.resolution),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         .batch(settings.batch_size)

@@ -1,6 +1,6 @@
-"""The same boxes in every picture: overlapping windows of two sizes. Cheap, and blind.
+"""The same boxes in every image: overlapping windows of a few sizes.
 
-The control that shows what a proposer adds which looks at the picture.
+It is the baseline that shows what a proposer gains by using the pixels.
 """
 
 import numpy as np
@@ -12,13 +12,13 @@ from visem_tf.regions.proposers import Proposals
 
 
 def fixed_boxes(num_boxes: int) -> np.ndarray:
-    """Lays k x k windows that overlap by half, for k = 2, 3, 4, … until there are enough.
+    """Returns k x k windows that overlap by half, for k = 2, 3, 4, … until there are enough.
 
     Args:
-      num_boxes: Boxes wanted.
+        num_boxes: Number of boxes.
 
     Returns:
-      float32 [num_boxes, 4], `rel_yxyx`; large windows first.
+        float32 array [num_boxes, 4], `rel_yxyx`; large windows first.
     """
     boxes: list[tuple[float, float, float, float]] = []
     cuts = 2
@@ -31,10 +31,10 @@ def fixed_boxes(num_boxes: int) -> np.ndarray:
 
 
 class GridProposer:
-    """Proposes the same boxes for every picture.
+    """Proposes the same boxes for every image.
 
     Args:
-      num_boxes: Boxes to propose.
+        num_boxes: Number of boxes.
     """
 
     in_graph = True
@@ -53,5 +53,5 @@ class GridProposer:
 
 
 def build(settings: RegionsConfig, backbone: Backbone) -> GridProposer:
-    """Builds the proposer; needs nothing."""
+    """Builds the proposer."""
     return GridProposer(settings.num_regions - 1)

@@ -1,4 +1,4 @@
-"""No boxes: the whole frame is the only region, the baseline that regions have to beat."""
+"""No boxes: the whole frame is the only region, the baseline for regions."""
 
 import tensorflow as tf
 
@@ -8,7 +8,7 @@ from visem_tf.regions.proposers import Proposals
 
 
 class NoProposer:
-    """Proposes nothing, whatever the picture."""
+    """Proposes no boxes."""
 
     in_graph = True
 
@@ -21,5 +21,5 @@ class NoProposer:
 
 
 def build(settings: RegionsConfig, backbone: Backbone) -> NoProposer:
-    """Builds the proposer; `settings.num_regions` has no meaning here."""
+    """Builds the proposer; `settings.num_regions` has no effect."""
     return NoProposer()

@@ -1,6 +1,6 @@
 """KerasCV's pretrained RetinaNet, a detector as in the paper, of the 20 classes of PASCAL VOC.
 
-KerasCV fetches its weights (some 150 MB) from Kaggle at the first use.
+KerasCV downloads its weights (some 150 MB) from Kaggle at the first use.
 """
 
 from typing import Any
@@ -11,18 +11,19 @@ import tensorflow as tf
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone
-from visem_tf.regions.proposers import Proposals, kept_by_suppression
+from visem_tf.regions.proposers import Proposals
+from visem_tf.regions.suppression import suppress
 
 PRESET = "retinanet_resnet50_pascalvoc"
 
 
 class RetinaNetProposer:
-    """Keeps the boxes that a RetinaNet is surest of, of whichever class.
+    """Keeps the boxes of highest confidence of a RetinaNet, of any class.
 
     Args:
-      detector: A `keras_cv.models.RetinaNet`.
-      num_boxes: Boxes to keep.
-      nms_iou: Of two boxes that overlap by more than this, the surer one stays.
+        detector: A `keras_cv.models.RetinaNet`.
+        num_boxes: Number of boxes to keep.
+        nms_iou: Of two boxes whose intersection over union exceeds this, only the better is kept.
     """
 
     in_graph = True
@@ -33,7 +34,7 @@ class RetinaNetProposer:
         self.nms_iou = nms_iou
 
     def __call__(self, pixels: tf.Tensor) -> Proposals:
-        """Proposes boxes for pictures float [B, P, P, 3] in 0..255; see `Proposer`."""
+        """Proposes boxes for images float [B, P, P, 3] in 0..255; see `Proposer`."""
         found = self.detector.decode_predictions(self.detector(pixels, training=False), pixels)
         boxes = keras_cv.bounding_box.convert_format(
             found["boxes"],
@@ -45,22 +46,22 @@ class RetinaNetProposer:
         found_any = tf.sequence_mask(found["num_detections"], tf.shape(boxes)[1])
         real = found_any & tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=2)
         scores = tf.where(real, tf.cast(found["confidence"], tf.float32), -1.0)
-        proposals = kept_by_suppression(boxes, scores, self.num_boxes, self.nms_iou)
+        proposals = Proposals(*suppress(boxes, scores, self.num_boxes, self.nms_iou))
         return proposals._replace(mask=proposals.mask & (proposals.scores >= 0.0))
 
 
 def build(settings: RegionsConfig, backbone: Backbone) -> RetinaNetProposer:
-    """Builds the proposer; fetches the detector unless Kaggle's cache has it.
+    """Builds the proposer; downloads the detector unless Kaggle's cache has it.
 
     Raises:
-      UserError: The detector cannot be fetched.
+        UserError: The detector cannot be downloaded.
     """
     try:
         detector = keras_cv.models.RetinaNet.from_preset(PRESET, bounding_box_format="rel_yxyx")
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
-            f"regions.proposer retinanet could not fetch {PRESET} from Kaggle "
-            f"({type(error).__name__}): connect to the internet, or take another proposer"
+            f"regions.proposer retinanet could not download {PRESET} from Kaggle "
+            f"({type(error).__name__}): connect to the internet, or choose another proposer"
         ) from error
     num_boxes = settings.num_regions - 1
     detector.prediction_decoder = keras_cv.layers.NonMaxSuppression(

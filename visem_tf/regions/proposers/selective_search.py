@@ -1,6 +1,6 @@
 """Selective search (Uijlings et al. 2013), the proposals of the paper's R-CNN, through OpenCV.
 
-Needs the extra `selective-search` and runs outside the graph, so that a model with it cannot be
+It needs the extra `selective-search` and runs outside the graph, so that a model with it cannot be
 exported.
 """
 
@@ -13,21 +13,22 @@ import tensorflow as tf
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone
-from visem_tf.regions.proposers import Proposals, kept_by_suppression
+from visem_tf.regions.proposers import Proposals
+from visem_tf.regions.suppression import suppress
 
 _CANDIDATES = 1000
 _SEED = 1
 
 
 class SelectiveSearchProposer:
-    """Groups similar neighbouring segments into boxes; objects tend to come early.
+    """Groups similar neighbouring segments into boxes; objects tend to come first.
 
     Args:
-      num_boxes: Boxes to keep.
-      nms_iou: Of two boxes that overlap by more than this, the earlier one stays.
+        num_boxes: Number of boxes to keep.
+        nms_iou: Of two boxes whose intersection over union exceeds this, only the first is kept.
 
     Raises:
-      UserError: OpenCV with its contributed modules is not installed.
+        UserError: OpenCV with its contributed modules is not installed.
     """
 
     in_graph = False
@@ -48,30 +49,29 @@ class SelectiveSearchProposer:
         self.num_boxes = num_boxes
         self.nms_iou = nms_iou
         self._cv2: Any = cv2
-        cv2.setNumThreads(1)  # Its results depend on the order in which threads draw numbers.
+        cv2.setNumThreads(1)  # with several, results depend on the order of the threads
         self._libc = ctypes.CDLL(None)
 
     def __call__(self, pixels: tf.Tensor) -> Proposals:
-        """Proposes boxes for pictures float [B, P, P, 3] in 0..255; see `Proposer`."""
+        """Proposes boxes for images float [B, P, P, 3] in 0..255; see `Proposer`."""
         boxes = tf.numpy_function(self._search, [pixels], tf.float32)
         boxes.set_shape([pixels.shape[0], _CANDIDATES, 4])
         scores = tf.broadcast_to(tf.linspace(1.0, 0.0, _CANDIDATES), tf.shape(boxes)[:2])
         is_box = tf.reduce_all(boxes[..., 2:] > boxes[..., :2], axis=2)
-        proposals = kept_by_suppression(
-            boxes, tf.where(is_box, scores, -1.0), self.num_boxes, self.nms_iou
-        )
+        scores = tf.where(is_box, scores, -1.0)
+        proposals = Proposals(*suppress(boxes, scores, self.num_boxes, self.nms_iou))
         return proposals._replace(mask=proposals.mask & (proposals.scores >= 0.0))
 
     def _search(self, pixels: np.ndarray) -> np.ndarray:
-        return np.stack([self._search_one(picture) for picture in pixels])
+        return np.stack([self._search_one(image) for image in pixels])
 
-    def _search_one(self, picture: np.ndarray) -> np.ndarray:
+    def _search_one(self, image: np.ndarray) -> np.ndarray:
         search = self._cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
-        search.setBaseImage(np.ascontiguousarray(picture[..., ::-1].round().astype(np.uint8)))
+        search.setBaseImage(np.ascontiguousarray(image[..., ::-1].round().astype(np.uint8)))
         search.switchToSelectiveSearchFast()
-        self._libc.srand(_SEED)  # It ranks its boxes by the C library's random numbers.
+        self._libc.srand(_SEED)  # boxes are ranked by random numbers of the C library
         found = search.process()[:_CANDIDATES].astype(np.float32)  # x, y, width, height in pixels
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         x, y, w, h = found.T
         boxes = np.zeros([_CANDIDATES, 4], np.float32)
         boxes[: len(found)] = np.stack(

@@ -1,4 +1,4 @@
-"""Every odd kind of picture, made by Pillow and read back by the in-graph decoder."""
+"""Unusual kinds of images, written by Pillow and decoded again in graph."""
 
 import io
 import pickle
@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from visem_tf.errors import UserError
-from visem_tf.images.decode import MAX_PIXELS, PictureError, decode_picture, read_picture
+from visem_tf.images.decode import MAX_PIXELS, ImageError, decode_image, read_image
 
 
 def smooth_picture(width=37, height=23):
@@ -33,7 +33,7 @@ def encode(picture, picture_format, **options):
 
 
 def decode(data):
-    return decode_picture(tf.constant(data)).numpy()
+    return decode_image(tf.constant(data)).numpy()
 
 
 def assert_close(actual, expected, levels):
@@ -59,7 +59,7 @@ def assert_close(actual, expected, levels):
 )
 def test_plain_pictures_pass_unchanged_and_decode_as_in_pillow(picture_format, mode, options):
     data = encode(smooth_picture().convert(mode), picture_format, **options)
-    assert read_picture(data, "plain") == data
+    assert read_image(data, "plain") == data
     assert_close(decode(data), Image.open(io.BytesIO(data)).convert("RGB"), levels=2)
 
 
@@ -67,7 +67,7 @@ def test_noise_at_full_quality_decodes_as_in_pillow():
     """The default inverse transform is off by tens of levels here."""
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     data = encode(Image.fromarray(noise), "JPEG", quality=100)
-    assert_close(decode(read_picture(data)), Image.open(io.BytesIO(data)).convert("RGB"), levels=2)
+    assert_close(decode(read_image(data)), Image.open(io.BytesIO(data)).convert("RGB"), levels=2)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_noise_at_full_quality_decodes_as_in_pillow():
 )
 def test_other_formats_and_modes_become_rgb_png(picture_format, mode, options):
     data = encode(smooth_picture().convert(mode), picture_format, **options)
-    converted = read_picture(data, "odd")
+    converted = read_image(data, "odd")
     with Image.open(io.BytesIO(converted)) as picture:
         assert (picture.format, picture.mode) == ("PNG", "RGB")
     assert_close(decode(converted), Image.open(io.BytesIO(data)).convert("RGB"), levels=0)
@@ -99,7 +99,7 @@ def test_other_formats_and_modes_become_rgb_png(picture_format, mode, options):
 @pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
 def test_16_bit_grey_keeps_its_brightness(picture_format):
     grey = np.linspace(0, 65535, 20 * 30).astype(np.uint16).reshape(20, 30)
-    actual = decode(read_picture(encode(Image.fromarray(grey), picture_format)))
+    actual = decode(read_image(encode(Image.fromarray(grey), picture_format)))
     assert_close(actual, np.repeat(np.round(grey / 257)[..., None], 3, -1), levels=1)
 
 
@@ -107,7 +107,7 @@ def test_16_bit_colour_png_keeps_its_brightness():
     pixels = np.random.default_rng(1).integers(0, 65536, (5, 7, 3)).astype(">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     data = png_file(7, 5, rows, bit_depth=16, colour_type=2)
-    converted = read_picture(data)
+    converted = read_image(data)
     assert_close(decode(converted), np.round(pixels / 257), levels=1)
     assert converted[24] == 8  # bits a channel
 
@@ -118,7 +118,7 @@ def test_every_orientation_comes_out_upright(picture_format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encode(smooth_picture(), picture_format, exif=exif)
-    converted = read_picture(data, "turned")
+    converted = read_image(data, "turned")
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     assert expected.size == ((37, 23) if orientation < 5 else (23, 37))
     assert_close(decode(converted), expected, levels=2)
@@ -130,7 +130,7 @@ def test_every_orientation_comes_out_upright(picture_format, orientation):
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0junk"])
 def test_a_broken_exif_block_is_ignored(exif):
     data = encode(smooth_picture(), "JPEG", exif=exif)
-    assert_close(decode(read_picture(data)), smooth_picture(), levels=60)
+    assert_close(decode(read_image(data)), smooth_picture(), levels=60)
 
 
 def test_a_broken_exif_text_is_ignored():
@@ -140,7 +140,7 @@ def test_a_broken_exif_text_is_ignored():
     data = encode(smooth_picture(), "PNG", pnginfo=information)
     with pytest.raises(ValueError, match="hex"):
         Image.open(io.BytesIO(data)).getexif()
-    assert_close(decode(read_picture(data)), smooth_picture(), levels=0)
+    assert_close(decode(read_image(data)), smooth_picture(), levels=0)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255])
@@ -148,7 +148,7 @@ def test_an_unknown_orientation_means_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encode(smooth_picture(), "JPEG", exif=exif)
-    assert read_picture(data) == data
+    assert read_image(data) == data
 
 
 @pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -156,7 +156,7 @@ def test_the_first_frame_of_an_animation_is_taken(picture_format):
     frames = [Image.new("RGB", (9, 6), colour) for colour in ("red", "lime", "blue")]
     data = encode(frames[0], picture_format, save_all=True, append_images=frames[1:])
     assert Image.open(io.BytesIO(data)).n_frames == 3
-    converted = read_picture(data)
+    converted = read_image(data)
     assert_close(decode(converted), frames[0], levels=4)
     assert not getattr(Image.open(io.BytesIO(converted)), "is_animated", False)
 
@@ -175,12 +175,12 @@ def test_transparency_shows_white(mode):
         data = encode(picture, "PNG", transparency=hidden)
     expected = np.full((2, 4, 3), 255)
     expected[0, 0] = 0
-    assert_close(decode(read_picture(data)), expected, levels=0)
+    assert_close(decode(read_image(data)), expected, levels=0)
 
 
 def test_half_transparent_black_is_grey_on_white():
     data = encode(Image.new("RGBA", (2, 2), (0, 0, 0, 128)), "WEBP", lossless=True)
-    assert_close(decode(read_picture(data)), np.full((2, 2, 3), 127), levels=1)
+    assert_close(decode(read_image(data)), np.full((2, 2, 3), 127), levels=1)
 
 
 @pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -189,7 +189,7 @@ def test_one_pixel(picture_format):
     data = encode(
         picture, picture_format, **({"lossless": True} if picture_format == "WEBP" else {})
     )
-    assert_close(decode(read_picture(data)), picture, levels=2)
+    assert_close(decode(read_image(data)), picture, levels=2)
 
 
 @pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -197,8 +197,8 @@ def test_one_pixel(picture_format):
 def test_truncated_pictures_are_refused_without_a_word_of_tensorflow(picture_format, share, capfd):
     noise = np.random.default_rng(2).integers(0, 256, (40, 60, 3), np.uint8)
     data = encode(Image.fromarray(noise), picture_format)
-    with pytest.raises(PictureError, match=r"^cut\.jpg: "):
-        read_picture(data[: int(len(data) * share)], "cut.jpg")
+    with pytest.raises(ImageError, match=r"^cut\.jpg: "):
+        read_image(data[: int(len(data) * share)], "cut.jpg")
     assert capfd.readouterr().err == ""
 
 
@@ -208,8 +208,8 @@ def test_whatever_is_accepted_can_be_decoded(picture_format):
     data = encode(smooth_picture(), picture_format)
     for length in range(len(data) - 40, len(data) + 1):
         try:
-            accepted = read_picture(data[:length])
-        except PictureError:
+            accepted = read_image(data[:length])
+        except ImageError:
             continue
         assert decode(accepted).shape == (23, 37, 3)
     assert length == len(data)
@@ -220,38 +220,38 @@ def test_whatever_is_accepted_can_be_decoded(picture_format):
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"this is a text file named .jpg\n", "no picture in a known format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture in a known format"),
-        (b"\xff\xd8\xff\xe0", "picture"),
-        (b"\x89PNG\r\n\x1a\n", "picture"),
+        (b"this is a text file named .jpg\n", "not an image in a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image in a known format"),
+        (b"\xff\xd8\xff\xe0", "image"),
+        (b"\x89PNG\r\n\x1a\n", "image"),
     ],
 )
 def test_what_is_no_picture_is_refused(tmp_path, data, reason):
     path = tmp_path / "fake.jpg"
     path.write_bytes(data)
-    with pytest.raises(PictureError, match=rf"^fake\.jpg: .*{reason}"):
-        read_picture(path)
+    with pytest.raises(ImageError, match=rf"^fake\.jpg: .*{reason}"):
+        read_image(path)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
-    with pytest.raises(PictureError, match=r"gone\.jpg: cannot be read \(No such file"):
-        read_picture(tmp_path / "gone.jpg")
-    with pytest.raises(PictureError, match="cannot be read"):
-        read_picture(tmp_path)
+    with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read \(No such file"):
+        read_image(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path)
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4), np.int32), np.zeros((4, 4), np.float32)])
 def test_pixels_without_a_defined_white_are_refused(pixels):
-    with pytest.raises(PictureError, match="32-bit"):
-        read_picture(encode(Image.fromarray(pixels), "TIFF"))
+    with pytest.raises(ImageError, match="32-bit"):
+        read_image(encode(Image.fromarray(pixels), "TIFF"))
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (12_001, 9_000), (1, MAX_PIXELS + 1)])
 def test_a_header_that_claims_too_many_pixels_is_refused(size):
     data = png_file(*size, rows=bytes(100), bit_depth=8, colour_type=2)
     before = peak_memory()
-    with pytest.raises(PictureError, match="more than 108,000,000 pixels"):
-        read_picture(data, "bomb.png")
+    with pytest.raises(ImageError, match="more than 108,000,000 pixels"):
+        read_image(data, "bomb.png")
     assert peak_memory() - before < 50
 
 
@@ -260,17 +260,17 @@ def test_the_largest_picture_passes_in_bounded_memory(tmp_path):
     # In a process of its own, whose memory does not count here.
     code = f"from PIL import Image; Image.new('L', (12000, 9000), 90).save({str(path)!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
-    read_picture(encode(smooth_picture(), "JPEG"))
+    read_image(encode(smooth_picture(), "JPEG"))
     before = peak_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_picture(path) == path.read_bytes()
+        assert read_image(path) == path.read_bytes()
     assert peak_memory() - before < 100
 
 
 def test_the_error_names_the_picture_and_is_the_users():
-    with pytest.raises(PictureError) as caught:
-        read_picture(b"", "some name")
+    with pytest.raises(ImageError) as caught:
+        read_image(b"", "some name")
     assert isinstance(caught.value, UserError)
     assert caught.value.reason == "the file is empty"
     assert str(caught.value) == "some name: the file is empty"
@@ -278,8 +278,8 @@ def test_the_error_names_the_picture_and_is_the_users():
 
 
 def test_decoding_works_in_a_dataset_and_keeps_the_static_channels():
-    files = [read_picture(encode(smooth_picture(w, 5), "PNG")) for w in (3, 4)]
-    dataset = tf.data.Dataset.from_tensor_slices(files).map(decode_picture)
+    files = [read_image(encode(smooth_picture(w, 5), "PNG")) for w in (3, 4)]
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(decode_image)
     assert dataset.element_spec.shape.as_list() == [None, None, 3]
     assert [picture.shape for picture in dataset.as_numpy_iterator()] == [(5, 3, 3), (5, 4, 3)]
 

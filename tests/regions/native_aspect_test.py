@@ -9,15 +9,10 @@ from PIL import Image
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
+from visem_tf.images.prepare import NO_IMAGE, image_extents, prepare_image
 from visem_tf.regions.dataset_cache import cache_key
-from visem_tf.regions.extractor import (
-    FRAME,
-    NOTHING,
-    RegionExtractor,
-    extents_of,
-    prepare_picture,
-)
-from visem_tf.regions.native_aspect import describe_in_own_shape, nearest_shape, shapes
+from visem_tf.regions.extractor import FRAME, RegionExtractor
+from visem_tf.regions.native_aspect import extract_at_native_aspect, nearest_shape, shapes
 from visem_tf.regions.resample import crop_and_resize
 
 SETTINGS = {"picture_size": 128, "frame_size": 64, "crop_size": 48, "num_regions": 4}
@@ -41,11 +36,11 @@ def extractor():
     [(100, 50, 50, 100), (300, 150, 64, 128), (9, 600, 128, 2)],
 )
 def test_a_picture_keeps_its_shape_and_is_never_enlarged(width, height, down, across):
-    pixels = prepare_picture(tf.constant(encoded(width, height)), 128, "own").numpy()
+    pixels = prepare_image(tf.constant(encoded(width, height)), 128, "own").numpy()
     assert pixels.shape == (128, 128, 3)
     assert (pixels[:down, :across] >= 0).all()
-    assert (pixels[down:] == NOTHING).all() and (pixels[:, across:] == NOTHING).all()
-    [extents] = extents_of(pixels[None]).numpy()
+    assert (pixels[down:] == NO_IMAGE).all() and (pixels[:, across:] == NO_IMAGE).all()
+    [extents] = image_extents(pixels[None]).numpy()
     np.testing.assert_allclose(extents, [down / 128, across / 128])
 
 
@@ -71,7 +66,7 @@ def test_a_region_is_described_in_the_nearest_shape(extractor):
     # Boxes whose pixels have exactly the shapes: cut out, not resized.
     pixels = tf.cast(tf.random.stateless_uniform([2, 128, 128, 3], [1, 2], 0, 255), tf.float32)
     boxes = [[(4, 8, 4 + height, 8 + width) for height, width in sizes]] * 2
-    found = describe_in_own_shape(
+    found = extract_at_native_aspect(
         extractor.backbone.features,
         pixels,
         tf.constant(boxes, tf.float32) / 128,
@@ -91,7 +86,7 @@ def test_the_proposer_sees_the_square():
     seen = []
 
     def found(resolution, pictures):
-        pixels = [prepare_picture(tf.constant(each), 128, resolution) for each in pictures]
+        pixels = [prepare_image(tf.constant(each), 128, resolution) for each in pictures]
         extractor = RegionExtractor(settings.updated({"resolution": resolution}))
         propose = extractor.proposer
         extractor.proposer = lambda pixels: seen.append(pixels) or propose(pixels)
@@ -114,7 +109,7 @@ def test_scales_are_averaged():
 
     def described(**options):
         settings = RegionsConfig(**{**SETTINGS, "proposer": "none", **options})
-        return RegionExtractor(settings).describe_boxes(pixels, boxes).numpy()
+        return RegionExtractor(settings).extract_boxes(pixels, boxes).numpy()
 
     one, other = described(), described(crop_size=72, frame_size=96)
     np.testing.assert_allclose(described(scales=2), (one + other) / 2, atol=1e-4)

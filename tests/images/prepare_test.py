@@ -1,4 +1,4 @@
-"""Pictures decoded in graph are those that Python gives: the same turns, alpha and bit depths."""
+"""Images become squares of one size; in graph they become what Python makes of them."""
 
 import io
 import struct
@@ -11,9 +11,8 @@ import tensorflow as tf
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from visem_tf.images.decode import read_picture
-from visem_tf.images.decode_in_graph import all_readable, decode_pictures
-from visem_tf.regions.extractor import prepare_picture
+from visem_tf.images.decode import read_image
+from visem_tf.images.prepare import check_readable, prepare_image, prepare_images
 
 SIZE = 32
 
@@ -127,18 +126,18 @@ def other_pictures() -> dict[str, bytes]:
 
 
 def assert_as_in_python(pictures: dict[str, bytes], levels: float) -> None:
-    decode = tf.function(lambda image_bytes: decode_pictures(image_bytes, SIZE))
+    decode = tf.function(lambda image_bytes: prepare_images(image_bytes, SIZE))
     pixels, readable = decode(tf.constant(list(pictures.values())))
     assert [name for name, each in zip(pictures, readable.numpy(), strict=True) if not each] == []
     for name, found, data in zip(pictures, pixels.numpy(), pictures.values(), strict=True):
-        expected = prepare_picture(tf.constant(read_picture(data)), SIZE)
+        expected = prepare_image(tf.constant(read_image(data)), SIZE)
         np.testing.assert_allclose(found, expected, atol=levels, err_msg=name)
 
 
 def test_every_turn_is_that_of_python():
     pictures = turned_pictures()
     assert_as_in_python(pictures, 0.01)
-    turned = [name for name, data in pictures.items() if read_picture(data) != data]
+    turned = [name for name, data in pictures.items() if read_image(data) != data]
     assert len(turned) >= 3 * 7 + 10  # so that the comparison is one
 
 
@@ -152,13 +151,59 @@ def test_hostile_metadata_take_no_time():
     for _ in range(3):
         chunks = with_chunk(chunks, b"teSt", b"")
     endless = chunks[:33] + struct.pack(">I", 2**32 - 13) + b"teSt" + chunks[33:]
-    pixels, readable = decode_pictures(tf.constant([junk, endless, PLAIN]), SIZE)
+    pixels, readable = prepare_images(tf.constant([junk, endless, PLAIN]), SIZE)
     assert pixels.shape == (3, SIZE, SIZE, 3)
     assert readable.numpy()[2]
 
 
 def test_a_call_can_be_failed():
-    decode = tf.function(lambda rows: all_readable(decode_pictures(rows, SIZE)[1]))
+    decode = tf.function(lambda rows: check_readable(prepare_images(rows, SIZE)[1]))
     decode(tf.constant([PLAIN, PLAIN_PNG]))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"JPEG or PNG in rows 0, 2"):
         decode(tf.constant([b"", PLAIN, PLAIN[:-30]]))
+
+
+def noise(width, height, kind="JPEG"):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return tf.constant(buffer.getvalue())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3, 2000), (224, 224), (640, 480)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_any_shape_is_resized_as_its_numbers_are(size, kind):
+    image = noise(*size, kind)
+    found = prepare_image(image, 64)
+    pixels = tf.cast(tf.io.decode_image(image, channels=3), tf.float32)
+    if kind == "JPEG":
+        pixels = tf.cast(
+            tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32
+        )
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, tf.image.resize(pixels, [64, 64], antialias=True))
+
+
+@pytest.mark.slow
+def test_the_largest_image_takes_little_more_than_its_bytes(tmp_path, run_python):
+    """12,000 x 9,000 pixels of three bytes are 309 MiB; as floats they alone would be 1,236."""
+    path = tmp_path / "large.jpg"
+    run_python(
+        f"from PIL import Image; Image.new('RGB', (12000, 9000), 'teal').save({str(path)!r})"
+    )
+    grown = run_python(
+        f"""
+import resource, sys
+from visem_tf.runtime.startup import start_tensorflow
+start_tensorflow()
+import tensorflow as tf
+from visem_tf.images.prepare import prepare_image
+prepare = tf.function(prepare_image)
+prepare(tf.io.encode_jpeg(tf.zeros([8, 8, 3], tf.uint8)), 384)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+prepare(tf.io.read_file({str(path)!r}), 384)
+print(peak() - before)
+"""
+    )
+    assert float(grown.split()[-1]) < 600

@@ -9,7 +9,7 @@ import tensorflow as tf
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions import dataset_cache as cache_module
-from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key
+from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, extract_regions
 from visem_tf.regions.extractor import Regions
 
 COUNT, R, F = 11, 3, 4
@@ -40,19 +40,23 @@ class CountingExtractor:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(cache_module, "_SHARD_SIZE", 4)
+    monkeypatch.setattr(cache_module, "SHARD_SIZE", 4)
 
 
 @pytest.fixture
-def pictures():
+def images():
     return tf.data.Dataset.range(COUNT).map(
         lambda n: tf.io.encode_png(tf.fill([2, 2, 3], tf.cast(n, tf.uint8)))
     )
 
 
-def test_gathers_in_any_order_with_repetition(tmp_path, pictures):
+def build(cache, extractor, images):
+    cache.fill(lambda start: extract_regions(extractor, images.skip(start)), "test")
+
+
+def test_gathers_in_any_order_with_repetition(tmp_path, images):
     cache = FeatureCache(tmp_path, {"a": 1}, COUNT)
-    cache.build(CountingExtractor(), pictures, "test")
+    build(cache, CountingExtractor(), images)
     wanted = [10, 0, 7, 7, 3]
     regions = cache.gather(wanted)
     np.testing.assert_array_equal(regions.region_features[:, 0, 0], wanted)
@@ -64,57 +68,69 @@ def test_gathers_in_any_order_with_repetition(tmp_path, pictures):
     assert [len(positions) for positions, _ in cache.batches(5)] == [5, 5, 1]
 
 
-def test_features_are_kept_in_half_precision(tmp_path, pictures):
-    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+def test_features_are_kept_in_half_precision(tmp_path, images):
+    build(FeatureCache(tmp_path, {}, COUNT), CountingExtractor(), images)
     record = np.load(next(tmp_path.glob("*.npy")), mmap_mode="r", allow_pickle=False)
     assert record["region_features"].dtype == np.float16
 
 
-def test_goes_on_where_it_was_interrupted(tmp_path, pictures):
+def test_goes_on_where_it_was_interrupted(tmp_path, images):
     dying = CountingExtractor(dies_after=8)
     with pytest.raises(KeyboardInterrupt):
-        FeatureCache(tmp_path, {}, COUNT).build(dying, pictures, "test")
+        build(FeatureCache(tmp_path, {}, COUNT), dying, images)
     finished = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("*.npy")}
     assert finished and not list(tmp_path.glob(".*partial*"))
     cache = FeatureCache(tmp_path, {}, COUNT)
     again = CountingExtractor()
-    cache.build(again, pictures, "test")
+    build(cache, again, images)
     assert again.seen == COUNT - 4 * len(finished)
     assert all((tmp_path / name).stat().st_mtime_ns == t for name, t in finished.items())
     np.testing.assert_array_equal(cache.gather(range(COUNT)).region_features[:, 0, 0], range(COUNT))
 
 
-def test_a_finished_cache_is_not_computed_again(tmp_path, pictures):
-    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+def test_a_finished_cache_is_not_computed_again(tmp_path, images):
+    build(FeatureCache(tmp_path, {}, COUNT), CountingExtractor(), images)
     idle = CountingExtractor()
-    FeatureCache(tmp_path, {}, COUNT).build(idle, pictures, "test")
+    build(FeatureCache(tmp_path, {}, COUNT), idle, images)
     assert idle.seen == 0
 
 
-def test_a_damaged_shard_is_computed_anew(tmp_path, pictures):
-    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+def test_a_damaged_shard_is_computed_anew(tmp_path, images):
+    build(FeatureCache(tmp_path, {}, COUNT), CountingExtractor(), images)
     shard = sorted(tmp_path.glob("*.npy"))[1]
     shard.write_bytes(shard.read_bytes()[:100])
     cache = FeatureCache(tmp_path, {}, COUNT)
     assert cache.missing() == [1]
     with pytest.raises(UserError, match="missing or damaged; run the stage features"):
         cache.gather([5])
-    cache.build(CountingExtractor(), pictures, "test")
+    build(cache, CountingExtractor(), images)
     assert cache.gather([5]).region_features[0, 0, 0] == 5
 
 
-def test_nothing_is_unpickled(tmp_path, pictures):
-    FeatureCache(tmp_path, {}, COUNT).build(CountingExtractor(), pictures, "test")
+def test_nothing_is_unpickled(tmp_path, images):
+    build(FeatureCache(tmp_path, {}, COUNT), CountingExtractor(), images)
     shard = sorted(tmp_path.glob("*.npy"))[0]
     with shard.open("wb") as file:
         np.save(file, np.array([{"code": 1}] * 4, object), allow_pickle=True)
     assert FeatureCache(tmp_path, {}, COUNT).missing() == [0]
 
 
-def test_another_key_in_the_folder_is_refused(tmp_path, pictures):
-    FeatureCache(tmp_path, {"weights": "a", "x": 1}, COUNT).build(
-        CountingExtractor(), pictures, "test"
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [(np.nan, "contain NaN or infinity"), (1e6, "go up to 1e[+]06, beyond half precision")],
+)
+def test_features_that_half_precision_cannot_hold_are_refused(tmp_path, feature, message):
+    shape = (COUNT, R)
+    block = Regions(
+        np.full((*shape, F), feature), np.zeros((*shape, 4)), np.ones(shape), np.ones(shape, bool)
     )
+    with pytest.raises(UserError, match=message):
+        FeatureCache(tmp_path, {}, COUNT).fill(lambda start: iter([block]), "test")
+
+
+def test_another_key_in_the_folder_is_refused(tmp_path, images):
+    cache = FeatureCache(tmp_path, {"weights": "a", "x": 1}, COUNT)
+    build(cache, CountingExtractor(), images)
     with pytest.raises(UserError, match=r"differ in weights\).*delete it"):
         FeatureCache(tmp_path, {"weights": "b", "x": 1}, COUNT)
 
