@@ -15,10 +15,17 @@ from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.storage import absolute, as_path, file_version, is_remote
 
 PICTURES = dummy_data.draw_images(train=3, val=2, test=2)
-FORMATS = [
-    "flickr8k", "flickr30k", "coco", "visual_genome", "coco_json", "karpathy_json", "captions_txt",
-    "sidecar_txt", "json_lines",
-]  # fmt: skip
+FAST = ["coco_json", "sidecar_txt"]
+SLOW = [
+    "flickr8k",
+    "flickr30k",
+    "coco",
+    "visual_genome",
+    "karpathy_json",
+    "captions_txt",
+    "json_lines",
+]
+FORMATS = [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 @pytest.fixture
