@@ -128,13 +128,6 @@ def test_features_that_half_precision_cannot_hold_are_refused(tmp_path, feature,
         FeatureCache(tmp_path, {}, COUNT).fill(lambda start: iter([block]), "test")
 
 
-def test_another_key_in_the_folder_is_refused(tmp_path, images):
-    cache = FeatureCache(tmp_path, {"weights": "a", "x": 1}, COUNT)
-    build(cache, CountingExtractor(), images)
-    with pytest.raises(UserError, match=r"differ in weights\).*delete it"):
-        FeatureCache(tmp_path, {"weights": "b", "x": 1}, COUNT)
-
-
 def test_the_key_holds_what_features_depend_on(tmp_path):
     base = cache_key(RegionsConfig(), "flickr8k", "print", "val")
     folders = {

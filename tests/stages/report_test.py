@@ -14,7 +14,7 @@ from PIL import Image
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.models.sentence_generator import SentenceGenerator
-from visem_tf.regions.dataset_cache import FIELDS, FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache, record_fields
 from visem_tf.runs.checkpoints import build_alignment_model
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import build_generator
@@ -50,9 +50,7 @@ def make_split(name: str) -> Split:
 
 def make_cache(folder: Path) -> FeatureCache:
     rng = np.random.default_rng(0)
-    shapes = [(NUM_REGIONS, FEATURE_DIM), (NUM_REGIONS, 4), (NUM_REGIONS,), (NUM_REGIONS,)]
-    kinds = ["<f2", "<f4", "<f4", "?"]
-    records = np.zeros(NUM_IMAGES, list(zip(FIELDS, kinds, shapes, strict=True)))
+    records = np.zeros(NUM_IMAGES, record_fields(NUM_REGIONS, FEATURE_DIM))
     records["region_features"] = rng.normal(size=records["region_features"].shape)
     records["boxes"] = [[0, 0, 1, 1], [0.1, 0.1, 0.5, 0.5], [0.4, 0.2, 0.9, 0.8]]
     records["region_mask"] = True

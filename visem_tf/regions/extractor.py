@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
 from visem_tf.images.prepare import image_extents, prepare_image
-from visem_tf.regions.backbone import CNN, load_backbone, load_tuned
+from visem_tf.regions.backbone import CNN, load_backbone
 from visem_tf.regions.native_aspect import extract_at_native_aspect
 from visem_tf.regions.proposers import Proposals, build_proposer
 from visem_tf.regions.resample import crop_and_resize, pool_regions
@@ -47,7 +47,7 @@ class RegionExtractor:
     Args:
         settings: Section `regions` of the configuration.
         tuned: File of a CNN that was trained further, which extracts the features, see
-            `visem_tf.regions.backbone.load_tuned`. The CNN that the training started from still
+            `visem_tf.regions.backbone.load_backbone`. The CNN that the training started from still
             proposes the boxes.
 
     Attributes:
@@ -60,7 +60,7 @@ class RegionExtractor:
     def __init__(self, settings: RegionsConfig, tuned: Path | None = None) -> None:
         self.settings = settings
         self.backbone = load_backbone(settings.backbone)
-        self.cnn: CNN = load_tuned(settings.backbone, tuned) if tuned else self.backbone
+        self.cnn: CNN = load_backbone(settings.backbone, tuned) if tuned else self.backbone
         self.proposer = build_proposer(settings, self.backbone)
 
     @property

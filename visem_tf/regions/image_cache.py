@@ -14,16 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from visem_tf.config import RegionsConfig
-from visem_tf.regions.dataset_cache import (
-    FIELDS,
-    as_regions,
-    cache_folder,
-    cache_key,
-    record_fields,
-)
+from visem_tf.regions.dataset_cache import as_regions, cache_folder, cache_key, record_fields
 from visem_tf.regions.extractor import Regions
 from visem_tf.runtime.files import save_array
 from visem_tf.runtime.storage import AnyPath, absolute, file_version
+
+_FIELDS = ("identity", *Regions._fields)
 
 
 def image_key(path: AnyPath) -> bytes:
@@ -71,7 +67,7 @@ class ImageCache:
         """
         count, num_regions, feature_dim = np.shape(regions.region_features)
         records = np.empty(count, [("identity", "S32"), *record_fields(num_regions, feature_dim)])
-        for field, part in zip(("identity", *FIELDS), (list(keys), *regions), strict=True):
+        for field, part in zip(_FIELDS, (list(keys), *regions), strict=True):
             records[field] = part
         path = self.folder / f"pictures-{secrets.token_hex(8)}.npy"
         save_array(path, records)
@@ -93,5 +89,5 @@ class ImageCache:
 
     def _open(self, path: Path) -> None:
         records = np.load(path, mmap_mode="r", allow_pickle=False)
-        if records.dtype.names == ("identity", *FIELDS) and records.ndim == 1:
+        if records.dtype.names == _FIELDS and records.ndim == 1:
             self._records.update(zip(records["identity"].tolist(), records, strict=True))

@@ -1,14 +1,14 @@
-"""Makes `visem_tf.datasets` and `visem_tf.export` importable from a check-out of the repository.
+"""Makes `visem_tf.datasets` and `visem_tf.export` importable from a checkout of the repository.
 
-There the two packages are the folders `datasets/` and `export/` beside `visem_tf/`. A wheel holds
-them inside the package and an editable install maps them, but `python -m visem_tf.fit` in the root
-of a check-out finds the local `visem_tf/` first, whatever is installed. So a check-out maps them
-itself, by a finder for exactly these two names: extending `visem_tf.__path__` by the root would
-make every folder there importable a second time, `visem_tf.visem_tf` too.
+There the two packages are the folders `datasets/` and `export/` beside `visem_tf/`. A wheel
+contains them inside the package and an editable install maps them, but `python -m visem_tf.fit` in
+the root of a checkout finds the local `visem_tf/` first, whatever is installed. So a checkout maps
+them itself, by a finder for exactly these two names: extending `visem_tf.__path__` by the root
+would make every folder there importable a second time, `visem_tf.visem_tf` too.
 
-The root being on `sys.path` must not make `import datasets` find ours, either: it would shadow a
-well-known library of that name, and would register the builders of `visem_tf.datasets` twice. The
-finder therefore leaves the root out when the plain name is searched for.
+With the root on `sys.path`, `import datasets` must not find this folder: it would shadow a
+well-known library of that name, and register the builders of `visem_tf.datasets` twice. The finder
+therefore skips the root when it searches for the plain name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CheckoutFinder(MetaPathFinder):
     """Finds the two mapped packages, and hides them under their plain names.
 
     Args:
-        root: the check-out, the folder that holds `visem_tf/`, `datasets/` and `export/`.
+        root: Root of the checkout, with the folders `visem_tf/`, `datasets/` and `export/`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,8 +44,6 @@ class CheckoutFinder(MetaPathFinder):
             return None
         if package:
             init = self.root / name / "__init__.py"
-            if not init.is_file():
-                return None
             return importlib.util.spec_from_file_location(
                 fullname, init, submodule_search_locations=[str(init.parent)]
             )
@@ -60,7 +58,7 @@ class CheckoutFinder(MetaPathFinder):
 
 
 def install() -> None:
-    """Puts the finder in place, once, if this `visem_tf` belongs to a check-out."""
+    """Installs the finder, once, if this `visem_tf` belongs to a checkout."""
     package = Path(__file__).resolve().parents[1]
     root = package.parent
     is_checkout = (
@@ -68,22 +66,22 @@ def install() -> None:
         and (root / "datasets" / "__init__.py").is_file()
         and (root / "pyproject.toml").is_file()
     )
-    # By name, since reloading this module makes a new class.
+    # Compared by name, since reloading this module creates a new class.
     if is_checkout and not any(type(f).__name__ == "CheckoutFinder" for f in sys.meta_path):
         sys.meta_path.insert(0, CheckoutFinder(root))
 
 
 def defer_to_library(name: str) -> None:
-    """Puts the library of that name, if there is one, in the place of a folder of ours.
+    """Imports the library of a name, if there is one, instead of a folder of the checkout.
 
-    Called by the folder's own `__init__.py` when it was found as `datasets` in the root of a
-    check-out, instead of as `visem_tf.datasets`.
+    The folder's own `__init__.py` calls this if it was found as `datasets` in the root of a
+    checkout, instead of as `visem_tf.datasets`.
 
     Args:
         name: "datasets" or "export".
 
     Raises:
-        ModuleNotFoundError: no other module has the name.
+        ModuleNotFoundError: No other module has the name.
     """
     install()
     del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Devices and seeds: the strategy that models are trained under, and what makes a run repeatable.
+"""Devices, threads and seeds: the strategy of a training, and what makes a run repeatable.
 
 The objective does not depend on the number of replicas; see `visem_tf.models`.
 """
@@ -17,21 +17,21 @@ from visem_tf.runtime.workers import Cluster, read_cluster, wait_for_workers
 
 
 def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
-    """Returns the strategy that a configuration asks for.
+    """Returns the strategy that a configuration selects.
 
-    Several replicas without a GPU are logical devices of the CPU. They bring no speed, but behave
-    as several GPUs do, and can only be made before TensorFlow has used the CPU.
+    Without a GPU, several replicas are logical devices of the CPU. They gain no speed, but behave
+    like several GPUs, and can only be created before TensorFlow has used the CPU.
 
     Args:
-        config: the section `distribute`.
+        config: Section `distribute` of the configuration.
 
     Returns:
-        The default strategy for one device, unless "mirrored" is asked for; a `MirroredStrategy`
-        for several; a `MultiWorkerMirroredStrategy` where `TF_CONFIG` names several workers.
+        The default strategy for one device, unless "mirrored" is selected; a `MirroredStrategy`
+        for several; a `MultiWorkerMirroredStrategy` if `TF_CONFIG` names several workers.
 
     Raises:
-        UserError: there are fewer GPUs than replicas, TensorFlow has already started, `TF_CONFIG`
-            is bad, or a worker it names is missing.
+        UserError: There are fewer GPUs than replicas, TensorFlow has already started, `TF_CONFIG`
+            is invalid, or a worker that it names is missing.
 
     Example:
         >>> make_strategy(DistributeConfig(strategy="none")).num_replicas_in_sync
@@ -68,10 +68,10 @@ def make_strategy(config: DistributeConfig) -> tf.distribute.Strategy:
 
 
 def use_threads(count: int) -> None:
-    """Sets how many threads a matrix product on the CPU gets; TensorFlow must not have started.
+    """Sets the number of threads of a matrix product on the CPU, before TensorFlow starts.
 
     Args:
-        count: 0 leaves it to TensorFlow, which takes every core.
+        count: Number of threads; 0 for one on every core, which is TensorFlow's default.
 
     Raises:
         UserError: TensorFlow has already started.
@@ -88,10 +88,9 @@ def use_threads(count: int) -> None:
 
 def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
     """Waits for all workers, and joins them."""
-    me = f"visem_tf: worker {cluster.index}: "
-    wait_for_workers(cluster, wait_seconds, report=lambda line: print(me + line, file=sys.stderr))
-    # Everybody is there. Should one die at this very moment, TensorFlow would wait without end, and
-    # hold Python's lock.
+    prefix = f"visem_tf: worker {cluster.index}: "
+    wait_for_workers(cluster, wait_seconds, report=lambda x: print(prefix + x, file=sys.stderr))
+    # If a worker ends at this very moment, TensorFlow waits without end, and holds Python's lock.
     faulthandler.dump_traceback_later(wait_seconds + 60, exit=True)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
@@ -104,17 +103,17 @@ def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
 
 
 def _split_cpu(replicas: int) -> None:
-    """Makes the CPU look like several devices."""
+    """Splits the CPU into logical devices."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     wanted = [tf.config.LogicalDeviceConfiguration() for _ in range(replicas)]
     try:
         tf.config.set_logical_device_configuration(cpu, wanted)
     except RuntimeError as error:
-        there = len(tf.config.list_logical_devices("CPU"))
-        if there < replicas:
+        existing = len(tf.config.list_logical_devices("CPU"))
+        if existing < replicas:
             raise UserError(
                 f"distribute.replicas is {replicas}, but TensorFlow has already started "
-                f"with {there} logical CPU devices; ask for more in a new process"
+                f"with {existing} logical CPU devices; ask for more in a new process"
             ) from error
 
 
@@ -122,10 +121,10 @@ def set_seed(seed: int) -> None:
     """Seeds Python, NumPy, TensorFlow and Keras, and makes TensorFlow's operations repeatable.
 
     Args:
-        seed: from 0 to 2**32 - 1.
+        seed: Seed from 0 to 2**32 - 1.
 
     Raises:
-        ValueError: the seed is out of that range.
+        ValueError: The seed is out of that range.
     """
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be from 0 to 2**32 - 1, not {seed}")

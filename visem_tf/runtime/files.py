@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, then renamed into it."""
+"""Writes files whole or not at all: under a temporary name, which is then changed."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ _WATCHED: dict[Path, Callable[[], None]] = {}
 
 
 def after_writing(folder: Path, call: Callable[[], None]) -> None:
-    """Lets something be called whenever a file below a folder has been written whole.
+    """Registers a function to call whenever a file below a folder has been written.
 
     Args:
-        folder: an absolute path without links.
-        call: without arguments; what it raises, the writer raises.
+        folder: Absolute path without links.
+        call: Function without arguments; its exceptions are raised to the writer of the file.
     """
     _WATCHED[folder] = call
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a file is still being written, or was left so."""
+    """Returns whether a file is being written, or is the rest of an interrupted writing."""
     return path.name.startswith(".") and PARTIAL in path.suffixes
 
 
 @contextlib.contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yields a temporary path in the folder of `path`, renamed to `path` on success.
+    """Yields a temporary path in the folder of `path`, which is renamed to `path` on success.
 
     The temporary name keeps the suffix, since writers such as `numpy.save` and Keras choose their
-    format by it. Missing parent folders are made. When the block raises, the temporary file is
-    removed and what stood at `path` stays as it was. A `path` that is no regular file (a pipe,
-    `/dev/stdout`) cannot be renamed over and is yielded itself. A `path` with a scheme (`gs://…`)
-    is written on the disk first and copied when it is whole.
+    format by it. Missing folders are created. If the block raises an exception, the temporary file
+    is removed and `path` stays as it was. A `path` that is no regular file (a pipe, `/dev/stdout`)
+    cannot be replaced and is yielded itself. A `path` with a scheme (`gs://…`) is written to the
+    disk first and uploaded on success.
 
     Args:
-        path: where the file shall stand.
+        path: Path of the file, on any storage.
 
     Yields:
-        The path to write to.
+        Path to write to.
 
     Raises:
         IsADirectoryError: `path` is a folder.
@@ -71,7 +71,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target
         return
-    target = target.resolve()  # through a link: keep the link, replace what it names
+    target = target.resolve()  # a link stays, and its target is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
     # Short, so that a long but valid name stays valid; not `mkstemp`, which ignores the umask.
     temporary = target.parent / f".{secrets.token_hex(6)}{PARTIAL}{target.suffix}"
@@ -84,7 +84,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
             if folder in target.parents:
                 call()
     except OSError as error:
-        if error.filename is None:  # a full disk does not say whose file it was
+        if error.filename is None:  # the error of a full disk names no file
             error.filename = str(target)
         raise
     finally:
@@ -95,11 +95,11 @@ def write_atomically(path: PathLike, content: bytes | memoryview | str) -> None:
     """Writes a whole file, or leaves the old one untouched.
 
     Args:
-        path: where the file shall stand, on any storage; parent folders are made.
-        content: bytes, or text, which is written as UTF-8 with its line ends as they are.
+        path: Path of the file, on any storage; missing folders are created.
+        content: Bytes, or text, which is encoded as UTF-8 with its line ends unchanged.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: The folder cannot be written, or the disk is full.
 
     Example:
         >>> import tempfile
@@ -117,12 +117,12 @@ def save_array(path: PathLike, array: np.ndarray) -> None:
     """Writes an array as an `.npy` file, whole or not at all.
 
     Args:
-        path: where the file shall stand; parent folders are made.
-        array: of numbers or texts.
+        path: Path of the file, on any storage; missing folders are created.
+        array: Array of numbers or texts.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: The folder cannot be written, or the disk is full.
     """
-    content = io.BytesIO()  # straight to a file, NumPy would not say why it failed
+    content = io.BytesIO()  # written to a file directly, NumPy would hide the reason of a failure
     np.save(content, array, allow_pickle=False)
     write_atomically(path, content.getbuffer())

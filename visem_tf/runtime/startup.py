@@ -1,4 +1,4 @@
-"""Starts TensorFlow without the lines it writes about itself; all else still comes through."""
+"""Starts TensorFlow without its messages about itself; all other messages are shown."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# TensorFlow 2.21 writes its first INFO lines whatever TF_CPP_MIN_LOG_LEVEL says, and calls it an
-# error that a machine has no CUDA driver (303), or that oneDNN leaves a type to Eigen.
+# TensorFlow 2.21 writes its first INFO lines whatever TF_CPP_MIN_LOG_LEVEL is. It reports as errors
+# that a machine has no CUDA driver (303) and that oneDNN leaves a data type to Eigen.
 NOISE = re.compile(
     rb"^(WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|I\d{4} \d"
@@ -25,15 +25,15 @@ NOISE = re.compile(
 
 @contextlib.contextmanager
 def without_noise() -> Iterator[None]:
-    """Leaves TensorFlow's remarks about itself out of what the block writes to standard error.
+    """Removes TensorFlow's messages about itself from the standard error of a block.
 
-    Python's own `sys.stderr` and native code are both held back while the block runs; then, also
-    when it raises, all lines but the noise are written.
+    Output of Python and of native code is held back while the block runs. When it ends, also by an
+    exception, all lines but the noise are written.
     """
     try:
         sys.stderr.flush()
         original = os.dup(2)
-    except (AttributeError, OSError):  # no standard error at all
+    except (AttributeError, OSError):  # there is no standard error
         yield
         return
     with tempfile.TemporaryFile() as held:
@@ -51,9 +51,9 @@ def without_noise() -> Iterator[None]:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow, with Keras on it, and looks for devices, quietly.
+    """Imports TensorFlow, with Keras on top of it, and lists the devices, without noise.
 
-    `TF_CPP_MIN_LOG_LEVEL` is 2 (errors only) unless the user set it; 0 shows everything.
+    `TF_CPP_MIN_LOG_LEVEL` is 2 (errors only) unless the user has set it; 0 shows everything.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -63,15 +63,15 @@ def start_tensorflow() -> None:
 
         tf.config.list_physical_devices()
     if not show_all:
-        logging.getLogger("tensorflow").addFilter(_is_news)
+        logging.getLogger("tensorflow").addFilter(_is_no_retracing_warning)
 
 
 def run_first_operation() -> None:
-    """Runs a first operation, without what TensorFlow says of the processor on that occasion.
+    """Runs a first operation, without TensorFlow's messages about the processor.
 
-    Once in a process, and where the processor has no AVX-512, oneDNN calls it an error that it
-    leaves some types to others; transposing truth values is what makes it say so. The devices can
-    no longer be divided after this.
+    Once in a process, on a processor without AVX-512, oneDNN reports as an error that it does not
+    support some data types. Transposing Booleans triggers this message. Afterwards the devices can
+    no longer be split.
     """
     import tensorflow as tf
 
@@ -79,9 +79,9 @@ def run_first_operation() -> None:
         tf.transpose(tf.ones([2, 2], tf.bool)).numpy()
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Drops TensorFlow's guess that a function is traced too often.
+def _is_no_retracing_warning(record: logging.LogRecord) -> bool:
+    """Filters the warning that a function is traced too often.
 
-    It counts all functions made at one place in the code, and here each model has its own.
+    TensorFlow counts all functions that one line of code creates, and here each model has its own.
     """
     return "triggered tf.function retracing" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Tables and texts in a terminal: whatever a file name or a sentence holds is shown as text."""
+"""Prints tables and texts; control characters in names and sentences are replaced."""
 
 import sys
 from collections.abc import Sequence
@@ -11,26 +11,26 @@ _UNLIMITED = 10_000
 
 
 def printable(text: str) -> str:
-    r"""Returns a text that cannot steer a terminal, on one line.
+    r"""Returns a text on one line, without anything that could control a terminal.
 
     Args:
-      text: Of anybody; control characters and undecodable bytes of file names show as `�`.
+        text: Any text; control characters and undecodable bytes of file names become `�`.
 
     Example:
-      >>> printable("a\x1b[31m red\nball")
-      'a�[31m red ball'
+        >>> printable("a\x1b[31m red\nball")
+        'a�[31m red ball'
     """
     text = " ".join(text.split())
-    return "".join(sign if sign.isprintable() else "�" for sign in text)
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def print_line(text: str, *, indent: int = 0, style: str = "") -> None:
-    """Prints a text, wrapped at the width of the terminal, where there is one.
+    """Prints a text, wrapped at the width of the terminal if the output is one.
 
     Args:
-      text: Shown as it is, by `printable`.
-      indent: Blanks before every line.
-      style: One of Rich's styles, as "bold"; seen on terminals only.
+        text: Text to print, made `printable`.
+        indent: Number of blanks before every line.
+        style: Style of Rich, such as "bold", visible in terminals only.
     """
     console = _console()
     padded = rich.text.Text(printable(text), style=style)
@@ -43,18 +43,19 @@ def print_line(text: str, *, indent: int = 0, style: str = "") -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
-    """Prints a table; as wide as it needs to be where the output is no terminal.
+    """Prints a table, as wide as it needs to be if the output is no terminal.
 
     Args:
-      columns: Headings; one that ends with ">" is set to the right, without the sign.
-      rows: A text a column each.
-      indent: Blanks before every line.
+        columns: Headings. A column whose heading ends with ">" is aligned to the right, and the
+            sign is not printed.
+        rows: Texts, one for each column.
+        indent: Number of blanks before every line.
 
     Example:
-      >>> print_table(["#>", "text"], [["1", "a [red] ball"], ["12", "a dog"]])
-       # text
-       1 a [red] ball
-      12 a dog
+        >>> print_table(["#>", "text"], [["1", "a [red] ball"], ["12", "a dog"]])
+         # text
+         1 a [red] ball
+        12 a dog
     """
     table = rich.table.Table(
         box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim"
@@ -77,7 +78,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent
 
 
 def _console() -> rich.console.Console:
-    """The terminal as it is now, or a very wide page."""
+    """The console as it is now, or a very wide one if the output is no terminal."""
     console = rich.console.Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNLIMITED
