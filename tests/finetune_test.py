@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from visem_tf import fit
 from visem_tf.errors import UserError
-from visem_tf.regions.backbone import TrainableCNN, load_backbone, load_tuned
+from visem_tf.regions.backbone import TrainableCNN, load_backbone
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import finetune
 from visem_tf.training.optimizers import TwoRatesAdam
@@ -72,13 +72,13 @@ def test_only_the_chosen_blocks_change(tmp_path):
     assert np.abs(changed - frozen).max() > 0.1
     np.testing.assert_array_equal(backbone.features(pixels), frozen)  # for the proposer
     cnn.write(tmp_path / "cnn.npz")
-    loaded = load_tuned("efficientnet_lite0", tmp_path / "cnn.npz")
+    loaded = load_backbone("efficientnet_lite0", tmp_path / "cnn.npz")
     np.testing.assert_allclose(loaded.features(pixels), changed, atol=1e-3)
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     np.savez(tmp_path / "other.npz", kernel=np.zeros(3))
     for name in ("bad.npz", "other.npz"):
-        with pytest.raises(UserError, match="holds no weights of the CNN efficientnet_lite0"):
-            load_tuned("efficientnet_lite0", tmp_path / name)
+        with pytest.raises(UserError, match="has no weights of the CNN efficientnet_lite0"):
+            load_backbone("efficientnet_lite0", tmp_path / name)
 
 
 def test_the_last_variables_have_their_own_rate():

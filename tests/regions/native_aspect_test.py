@@ -118,8 +118,8 @@ def test_scales_are_averaged():
 
 def test_pooled_features_have_neither():
     for option, message in (
-        ({"resolution": "own"}, "regions.resolution own is of crops"),
-        ({"scales": 2}, "regions.scales 2 is of crops"),
+        ({"resolution": "own"}, "regions.resolution own applies to crops"),
+        ({"scales": 2}, "regions.scales 2 applies to crops"),
     ):
         with pytest.raises(UserError, match=message):
             RegionsConfig(features="pooled", **option)

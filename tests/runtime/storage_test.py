@@ -112,7 +112,7 @@ def test_what_is_not_there_is_the_users_mistake(remote, tmp_path):
 
 
 def test_an_unknown_scheme_is_the_users_mistake(tmp_path):
-    with pytest.raises(UserError, match="cannot use nothing://bucket/data: Unsupported filesystem"):
+    with pytest.raises(UserError, match="cannot use nothing://bucket/data: Protocol not known"):
         load_dataset("coco_json", cache_dir=tmp_path, data_dir="nothing://bucket/data")
 
 

@@ -121,7 +121,7 @@ def test_a_port_that_is_taken_is_named():
 
 
 def test_multi_worker_takes_no_replicas():
-    with pytest.raises(UserError, match=r"multi_worker takes every GPU.*distribute\.replicas 2"):
+    with pytest.raises(UserError, match=r"multi_worker uses every GPU.*distribute\.replicas 2"):
         DistributeConfig(strategy="multi_worker", replicas=2)
 
 
