@@ -1,29 +1,28 @@
-"""Boxes over the demo's picture, as SVG whose texts are escaped."""
+"""Boxes over the image of the demo, as SVG whose texts are escaped."""
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
+import numpy as np
 
 from visem_tf.report.drawing import COLOURS
-from visem_tf.report.gallery import AttendedCaption, AttendedWord
+from visem_tf.report.gallery import Edges, as_edges
 from visem_tf.report.page import make_environment
-
-Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box to draw over the picture.
+    """A box to draw over the image.
 
     Attributes:
-      box: `rel_yxyx`.
-      colour: Of its line.
-      label: Stands inside, at the top left.
-      filled: Whether it is the one that is looked at.
-      dashed: Whether it is still being drawn.
-      opacity: 0 to 1.
+        box: Box, `rel_yxyx`.
+        colour: Colour of its line.
+        label: Text inside the box, at the top left.
+        filled: Whether the box is highlighted.
+        dashed: Whether the user is still drawing the box.
+        opacity: Opacity, 0 to 1.
     """
 
     box: Edges
@@ -35,39 +34,38 @@ class Mark:
 
 
 def draw_marks(marks: Sequence[Mark], size: tuple[int, int]) -> str:
-    """The boxes as SVG elements; texts are escaped.
+    """Returns boxes as SVG elements.
 
     Args:
-      marks: What to draw.
-      size: Width and height of the picture in pixels.
+        marks: Boxes to draw.
+        size: Width and height of the image in pixels.
     """
     width, height = size
     return _template().render(marks=marks, width=width, height=height, unit=max(size) / 560)
 
 
-def attention_marks(looked: AttendedCaption, word: AttendedWord) -> list[Mark]:
-    """Proposed regions that a word looked at more than at the mean one; the frame is left out.
+def attention_marks(word: str, weights: np.ndarray, boxes: np.ndarray) -> list[Mark]:
+    """Returns the proposed regions with more than the mean attention of a word.
 
     Args:
-      looked: The caption.
-      word: One of its words.
+        word: Generated word.
+        weights: Attention of the word to each region, float [R], with sum 1.
+        boxes: Boxes of the regions, float [R, 4], `rel_yxyx`; the first is the whole frame, which
+            is left out.
     """
-    mean, most = 100 / len(word.weights), max([1, *word.weights[1:]])
+    mean, most = 1 / len(weights), float(np.max(weights[1:], initial=0))
     marks = []
-    pairs = list(zip(looked.boxes, word.weights, strict=True))[1:]
-    for percent, weight in sorted(pairs, key=lambda pair: pair[1]):
-        if weight > mean:
-            top, left, bottom, right = (edge / 100 for edge in percent)
-            share = (weight - mean) / (most - mean)
-            label = f"{word.text} {weight} %" if weight == most else ""
+    for region in np.argsort(weights, kind="stable").tolist():
+        if region > 0 and weights[region] > mean:
+            share = (weights[region] - mean) / (most - mean)
+            label = f"{word} {100 * most:.0f} %" if weights[region] == most else ""
             opacity = round(0.15 + 0.85 * share, 2)
-            box = (top, left, bottom, right)
-            marks.append(Mark(box, COLOURS[0], label, filled=True, opacity=opacity))
+            marks.append(Mark(as_edges(boxes[region]), COLOURS[0], label, True, opacity=opacity))
     return marks
 
 
 def colour_of(number: int) -> str:
-    """The colour of a region, by its position."""
+    """Returns the colour of a region by its position."""
     return COLOURS[number % len(COLOURS)]
 
 

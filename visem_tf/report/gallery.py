@@ -257,7 +257,7 @@ def attended_caption(caption: str, attention: np.ndarray, boxes: np.ndarray) -> 
     return AttendedCaption(edges, words)
 
 
-def as_edges(box: np.ndarray) -> Edges:
+def as_edges(box: Sequence[float] | np.ndarray) -> Edges:
     """Returns a box as four Python numbers."""
     top, left, bottom, right = (float(edge) for edge in box)
     return top, left, bottom, right

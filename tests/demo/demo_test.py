@@ -1,5 +1,6 @@
 """The demo's models, and its page as a visitor has it: in a headless Chromium."""
 
+import asyncio
 import io
 import os
 import re
@@ -42,7 +43,7 @@ def words(tiny_run) -> list[str]:
     return (tiny_run.path / "vocabulary.txt").read_text().splitlines()[4:]
 
 
-def test_the_whole_picture_as_a_box_is_described_by_the_region_generator(models):
+def test_the_whole_image_as_a_box_is_described_by_the_region_generator(models):
     picture = models.open(encoded())
     region = models.describe_box(picture, (0.0, 0.0, 1.0, 1.0))
     assert region.box == (0.0, 0.0, 1.0, 1.0)
@@ -61,26 +62,27 @@ def test_pictures_of_any_size_open_and_others_are_refused(models):
         models.open(b"")
 
 
-def test_every_word_looks_at_a_region_of_the_picture(models, words: list[str]):
-    picture = models.open(encoded())
-    looks, remarks = models.look(picture, f"{words[0]} {words[1]} {EVIL}")
-    assert [look.word for look in looks][:3] == [words[0], words[1], "img"]
+def test_every_word_has_a_region_of_the_image(models, words: list[str]):
+    image = models.open(encoded())
+    found, remarks = models.ground(image, f"{words[0]} {words[1]} {EVIL}")
+    assert [word["word"] for word in found["words"]][:3] == [words[0], words[1], "img"]
     assert any("img" in remark for remark in remarks)
-    for look in looks:
-        assert look.box == pytest.approx(tuple(picture.boxes[look.region]))
-    looks, remarks = models.look(picture, f"{words[0]} " * 5000)
-    assert len(looks) == 30 and remarks == ["only the first 30 words are read"]
+    for word in found["words"]:
+        box = image.description.boxes[word["region"]]
+        assert word["box"] == pytest.approx(box.tolist(), abs=1e-4)
+    found, remarks = models.ground(image, f"{words[0]} " * 5000)
+    assert len(found["words"]) == 30 and remarks == ["only the first 30 words are read"]
     with pytest.raises(UserError, match="no word"):
-        models.look(picture, " ")
+        models.ground(image, " ")
 
 
 def test_visitors_at_once_get_what_each_gets_alone(models):
     data = [encoded(seed) for seed in range(4)]
-    alone = [models.open(each).boxes.tolist() for each in data]
+    alone = [models.open(each).description.boxes.tolist() for each in data]
     together: dict[int, list] = {}
     threads = [
         threading.Thread(
-            target=lambda n=n: together.update({n: models.open(data[n]).boxes.tolist()})
+            target=lambda n=n: together.update({n: models.open(data[n]).description.boxes.tolist()})
         )
         for n in range(4)
     ]
@@ -100,16 +102,95 @@ def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_
 
     attending = DemoModels(TrainedRun(attending_run.path))
     assert models.has_region_generator and not attending.has_region_generator
-    assert models.open(encoded()).looked is None
-    picture = attending.open(encoded())
-    assert picture.looked is not None
-    assert " ".join(word.text for word in picture.looked.words) == picture.caption
-    word = picture.looked.words[0]
-    assert sum(word.weights) == pytest.approx(100, abs=len(word.weights))
-    mean = 100 / len(word.weights)
-    marks = attention_marks(picture.looked, word)
-    assert len(marks) == sum(weight > mean for weight in word.weights[1:])
-    assert 0 < attending.describe_box(picture, (0.1, 0.1, 0.9, 0.9)).probability <= 1
+    assert models.open(encoded()).description.attention is None
+    image = attending.open(encoded())
+    assert image.description.attention is not None
+    for word, weights in zip(
+        image.description.caption.split(), image.description.attention, strict=True
+    ):
+        marks = attention_marks(word, weights, image.description.boxes)
+        assert len(marks) == np.sum(weights[1:] > 1 / len(weights))
+    assert 0 < attending.describe_box(image, (0.1, 0.1, 0.9, 0.9)).probability <= 1
+
+
+def test_marks_of_attention_grow_with_it():
+    from visem_tf.demo.marks import attention_marks
+
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0.5, 0, 1, 1], [0, 0, 0.1, 0.1]])
+    marks = attention_marks("dog", np.array([0.1, 0.3, 0.55, 0.05]), boxes)
+    assert [mark.box for mark in marks] == [tuple(boxes[1]), tuple(boxes[2])]
+    assert [mark.label for mark in marks] == ["", "dog 55 %"]
+    assert 0.15 < marks[0].opacity < marks[1].opacity == 1.0
+
+
+class StubModels:
+    """Models that answer at once, with texts that contain markup."""
+
+    can_ground = True
+    has_region_generator = False
+
+    def open(self, data: bytes, name: str):
+        from visem_tf.demo.models import DescribedRegion, OpenImage
+        from visem_tf.runs.trained_run import Description
+
+        if data == b"no image":
+            raise UserError(f"{name} is no image")
+        boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]], np.float32)
+        ones = np.ones(2, np.float32)
+        description = Description(
+            "two words", -1.0, boxes, ["", EVIL], ones, ones, np.array([[0.3, 0.7], [0.5, 0.5]])
+        )
+        region = DescribedRegion((0.0, 0.0, 0.5, 0.5), EVIL, 0.25)
+        return OpenImage(encoded(), (90, 60), None, None, description, [region])
+
+    def describe_box(self, image, box):
+        from visem_tf.demo.models import DescribedRegion
+
+        return DescribedRegion(box, "my box", 0.5)
+
+    def ground(self, image, sentence: str):
+        word = {"word": "dog", "known": False, "region": 1, "box": [0, 0, 0.5, 0.5], "score": 2.0}
+        segment = {"text": "dog", "first": 0, "last": 0, "box": [0, 0, 0.5, 0.5]}
+        return {"words": [word], "segments": [segment]}, [f"read: {sentence}"]
+
+
+def test_the_page_without_a_browser():
+    """Opens, describes, selects and grounds through NiceGUI's simulated user."""
+    from nicegui import ui
+    from nicegui.testing.user_simulation import user_simulation
+
+    from visem_tf.demo.page import Visit
+
+    async def visit() -> None:
+        async with user_simulation(root=lambda: Visit(StubModels()).build()) as user:
+            await user.open("/")
+            await upload(user, "notes.png", b"no image")
+            await user.should_see("Cannot read notes.png is no image")
+            await upload(user, "mine.png", encoded())
+            await user.should_see("mine.png: two words")
+            await user.should_see(f"1  {EVIL}")
+            user.find("two", kind=ui.button).trigger("mouseenter")
+            await user.should_see("“two” attended to: 70 % top left")
+            view = next(iter(user.find(kind=ui.interactive_image).elements))
+            assert "two 70 %" in view.content
+            user.find("two", kind=ui.button).trigger("mouseleave")
+            assert "two 70 %" not in view.content
+            user.find("Describe this box").click()
+            await user.should_see("New box: my box")
+            await user.should_see("mean probability of a word 50 %")
+            assert "2 my box" in view.content and 'x="22.5"' in view.content
+            user.find("A sentence").type("A dog")
+            user.find("Find the regions").click()
+            await user.should_see("read: A dog")
+            await user.should_see("dog (2.00, unknown)")
+
+    async def upload(user, name: str, data: bytes) -> None:
+        from nicegui.elements.upload_files import SmallFileUpload
+
+        control = next(iter(user.find(kind=ui.upload).elements))
+        await control.handle_uploads([SmallFileUpload(name, "image/png", data)])
+
+    asyncio.run(visit())
 
 
 def test_labels_over_the_picture_cannot_become_markup():
@@ -181,6 +262,7 @@ class Visitor:
         return status.inner_text()
 
 
+@pytest.mark.slow
 def test_a_visitor_drops_a_picture_draws_a_box_and_types_a_sentence(
     browser, address: str, words: list[str]
 ):
@@ -208,9 +290,9 @@ def test_a_visitor_drops_a_picture_draws_a_box_and_types_a_sentence(
     page.get_by_label("A sentence").fill(f"{words[0]} {words[1]} {EVIL}")
     page.keyboard.press("Enter")
     visitor.wait_for_status("not among the training words")
-    looks = page.get_by_test_id("looks").get_by_role("button")
-    assert looks.first.inner_text().startswith(f"{words[0]} (")
-    looks.first.hover()
+    words_shown = page.get_by_test_id("grounding").get_by_role("button")
+    assert words_shown.first.inner_text().startswith(f"{words[0]} (")
+    words_shown.first.hover()
     page.wait_for_function(
         "word => [...document.querySelectorAll('svg text')].map(e => e.textContent) == word",
         arg=words[0],
@@ -220,6 +302,7 @@ def test_a_visitor_drops_a_picture_draws_a_box_and_types_a_sentence(
     assert not visitor.elsewhere
 
 
+@pytest.mark.slow
 def test_what_is_no_picture_is_named_and_the_next_one_works(browser, address: str):
     visitor = Visitor(browser, address)
     visitor.drop("notes.png", b"no picture")
@@ -229,6 +312,7 @@ def test_what_is_no_picture_is_named_and_the_next_one_works(browser, address: st
     assert not visitor.errors
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_describes_a_box(browser, address: str):
     visitor = Visitor(browser, address)
     visitor.drop("mine.png", encoded())
@@ -241,6 +325,7 @@ def test_the_keyboard_alone_describes_a_box(browser, address: str):
     visitor.wait_for_status("New box: ")
 
 
+@pytest.mark.slow
 def test_two_visitors_do_not_see_each_other(browser, address: str):
     first, second = Visitor(browser, address), Visitor(browser, address)
     first.drop("first.png", encoded(1))
@@ -252,6 +337,7 @@ def test_two_visitors_do_not_see_each_other(browser, address: str):
     assert sizes == [90, 60]
 
 
+@pytest.mark.slow
 def test_other_names_for_this_machine_are_refused(address: str):
     port = int(re.findall(r":(\d+)/", address)[0])
     with socket.create_connection(("127.0.0.1", port)) as connection:
