@@ -266,7 +266,7 @@ def test_two_workers_equal_two_devices_to_the_last_bit(two_workers, tmp_path, ca
 @pytest.mark.slow
 def test_the_chief_alone_writes_and_reports(two_workers):
     run_dir, (chief, worker) = two_workers
-    assert "align: epoch 2/2" in chief and "run directory:" in chief
+    assert "alignment: epoch 2/2" in chief and "run directory:" in chief
     assert "epoch" not in worker and "run directory:" not in worker
     assert "[2/3] align: finished" in worker
     assert not list(run_dir.rglob("*.partial*"))

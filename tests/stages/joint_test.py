@@ -1,8 +1,7 @@
-"""A run whose alignment and generators are one model, as a user trains it."""
+"""A run whose alignment and generators are one model."""
 
 import json
 
-import keras
 import numpy as np
 import pytest
 
@@ -19,17 +18,9 @@ TINY = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("joint")
-
-
-@pytest.fixture(scope="module")
-def command(folder):
-    return [*TINY.split(), "--run-dir", str(folder / "run"), "--cache-dir", str(folder / "cache")]
-
-
-@pytest.fixture(scope="module")
-def run_dir(folder, command):
+def run_dir(tmp_path_factory, tiny_run):
+    """The features are those of the tiny run, which has the same regions."""
+    path = tmp_path_factory.mktemp("joint") / "run"
     inferred = []
     before = joint.Grounder.ground_split
 
@@ -38,17 +29,19 @@ def run_dir(folder, command):
         return inferred[-1]
 
     joint.Grounder.ground_split = ground_split
+    where = ["--run-dir", str(path), "--cache-dir", str(tiny_run.cache_dir)]
     try:
-        fit.main([*command, "--stages", "features,align"])
+        fit.main([*TINY.split(), *where, "--stages", "features,align"])
     finally:
         joint.Grounder.ground_split = before
-    fit.main([*command, "--stages", "features,align,infer,generate,evaluate"])
+    fit.main([*TINY.split(), *where, "--stages", "features,align,infer,generate,evaluate"])
     assert len(inferred) == 2  # before the second epoch and the third
     assert (inferred[0].regions != inferred[1].regions).any()
-    return folder / "run"
+    return path
 
 
-def test_all_parts_are_there_and_one(run_dir):
+@pytest.mark.slow
+def test_all_parts_are_saved_and_share_layers(run_dir):
     run = TrainedRun(run_dir)
     alignment, generators = run.alignment_model, (run.full_frame_generator, run.region_generator)
     for generator in generators:
@@ -69,31 +62,6 @@ def test_all_parts_are_there_and_one(run_dir):
     assert (run_dir / "alignments.jsonl").exists()
 
 
-def test_an_interrupted_run_ends_with_the_same_numbers(run_dir, folder, command):
-    stages = ["--stages", "features,align", "--run-dir", str(folder / "again")]
-
-    def stop(self, epoch, logs=None):
-        begin(self, epoch, logs)
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    begin = joint._JointProgress.on_epoch_begin
-    joint._JointProgress.on_epoch_begin = stop
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            fit.main([*command, *stages])
-    finally:
-        joint._JointProgress.on_epoch_begin = begin
-    fit.main([*command, *stages])
-    for name in ("align", "generate/regions"):
-        one, other = (
-            keras.saving.load_model(path / "checkpoints" / name / "best.keras", compile=False)
-            for path in (run_dir, folder / "again")
-        )
-        for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -105,7 +73,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(run_dir, folder, command)
         ),
     ],
 )
-def test_what_cannot_go_together_is_refused(command, folder, options, message):
+def test_options_that_exclude_each_other_are_refused(tmp_path, options, message):
     with pytest.raises(UserError, match=message):
-        fit.main([*command, *options.split(), "--run-dir", str(folder / "none")])
-    assert not (folder / "none").exists()
+        fit.main([*TINY.split(), *options.split(), "--run-dir", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from visem_tf.config import AlignConfig
-from visem_tf.training.optimizers import WarmupSchedule, make_optimizer
+from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule, make_optimizer
 
 
 def test_schedule_rises_then_follows_half_a_cosine():
@@ -47,3 +47,12 @@ def test_sgd_has_momentum_and_weight_decay_spares_biases():
     optimizer.apply([np.zeros(1, "f4"), np.zeros(1, "f4")], [kernel, bias])
     assert float(kernel[0]) < 1.0
     assert float(bias[0]) == 1.0
+
+
+def test_the_last_variables_have_another_rate():
+    variables = [keras.Variable(np.ones(3, "float32")) for _ in range(4)]
+    optimizer = TwoRatesAdam(0.1, factor=0.01, slow_variables=2)
+    optimizer.build(variables)
+    optimizer.apply([np.ones(3, "float32")] * 4)
+    steps = [1 - float(variable[0]) for variable in variables]
+    np.testing.assert_allclose(steps, [0.1, 0.1, 0.001, 0.001], rtol=1e-3)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.training.self_critical import SelfCritical
+from visem_tf.training.self_critical import SelfCriticalModel
 
 PAD, START, END, UNK = 0, 1, 2, 3
 V, F, R, LENGTH = 6, 4, 3, 2
@@ -25,26 +25,26 @@ def make_generator(kind):
         generator = CaptionGenerator(V, **options)
     generator.build({"region_features": (None, None, F), "image_features": (None, F)})
     bias = generator.output_projection.bias
-    bias.assign([-50.0, -50.0, 0.3, -50.0, 0.1, -0.2])  # what is never drawn
+    bias.assign([-50.0, -50.0, 0.3, -50.0, 0.1, -0.2])  # PAD, START and UNK are never sampled
     return generator
 
 
-def make_pictures(count=1):
+def make_images(count=1):
     rng = np.random.default_rng(1)
     return {
         "region_features": rng.normal(size=[count, R, F]).astype(np.float32),
         "region_mask": np.ones([count, R], bool),
-        "pictures": np.arange(count, dtype=np.int32),
+        "image_ids": np.arange(count, dtype=np.int32),
     }
 
 
-def worth(token_ids, pictures):
-    """Any number that depends on the words and the picture."""
-    return np.sin(token_ids @ np.array([3.0, 1.0]) + pictures)
+def worth(token_ids, image_ids):
+    """A score that depends on the words and the image."""
+    return np.sin(token_ids @ np.array([3.0, 1.0]) + image_ids)
 
 
 def exact_gradient(generator, data):
-    """Of minus the expected reward, by all sentences there are."""
+    """The gradient of minus the expected reward, by enumeration of all sentences."""
     sentences = [(END, PAD), *((word, END) for word in WORDS)]
     sentences += list(itertools.product(WORDS, repeat=2))
     token_ids = np.array(sentences, np.int32)
@@ -68,9 +68,9 @@ def exact_gradient(generator, data):
 
 @pytest.mark.parametrize("kind", ["mrnn", "attention"])
 def test_a_step_follows_the_gradient_of_the_expected_reward(kind):
-    generator, data = make_generator(kind), make_pictures()
+    generator, data = make_generator(kind), make_images()
     expected = exact_gradient(generator, data)
-    model = SelfCritical(generator, worth, samples=200_000, max_length=LENGTH)
+    model = SelfCriticalModel(generator, worth, samples=200_000, max_length=LENGTH)
     model.compile(optimizer=keras.optimizers.SGD(1.0))
     before = [variable.numpy() for variable in generator.trainable_variables]
     tf.function(model.train_step)(data)
@@ -80,41 +80,41 @@ def test_a_step_follows_the_gradient_of_the_expected_reward(kind):
     assert scale > 0.01
 
 
-def test_one_sample_is_judged_against_the_greedy_sentence():
-    generator, data = make_generator("mrnn"), make_pictures(4)
+def test_the_baseline_of_one_sample_is_the_greedy_sentence():
+    generator, data = make_generator("mrnn"), make_images(4)
     seen = []
 
-    def reward(token_ids, pictures):
-        seen.append((token_ids, pictures))
-        return worth(token_ids, pictures)
+    def reward(token_ids, image_ids):
+        seen.append((token_ids, image_ids))
+        return worth(token_ids, image_ids)
 
-    model = SelfCritical(generator, reward, samples=1, max_length=LENGTH)
+    model = SelfCriticalModel(generator, reward, samples=1, max_length=LENGTH)
     inputs = generator.inputs_of_pictures(data["region_features"], data["region_mask"])
-    _, advantages, rewards = model._draw(inputs, tf.constant(data["pictures"]))
-    (drawn, _), (greedy, pictures) = seen
-    np.testing.assert_array_equal(pictures, data["pictures"])
-    assert (drawn != greedy).any()
-    np.testing.assert_allclose(rewards, worth(drawn, pictures), rtol=1e-6)
+    _, advantages, rewards = model.sample(inputs, tf.constant(data["image_ids"]))
+    (sampled, _), (greedy, image_ids) = seen
+    np.testing.assert_array_equal(image_ids, data["image_ids"])
+    assert (sampled != greedy).any()
+    np.testing.assert_allclose(rewards, worth(sampled, image_ids), rtol=1e-6)
     np.testing.assert_allclose(
-        advantages, worth(drawn, pictures) - worth(greedy, pictures), atol=1e-6
+        advantages, worth(sampled, image_ids) - worth(greedy, image_ids), atol=1e-6
     )
 
 
-def test_samples_are_judged_against_the_others_of_their_picture():
-    generator, data = make_generator("mrnn"), make_pictures(3)
-    model = SelfCritical(generator, worth, samples=4, max_length=LENGTH)
+def test_the_baseline_of_several_samples_is_the_mean_of_the_others():
+    generator, data = make_generator("mrnn"), make_images(3)
+    model = SelfCriticalModel(generator, worth, samples=4, max_length=LENGTH)
     inputs = generator.inputs_of_pictures(data["region_features"], data["region_mask"])
-    token_ids, advantages, _ = model._draw(inputs, tf.constant(data["pictures"]))
-    rewards = worth(token_ids.numpy(), np.repeat(data["pictures"], 4)).reshape(3, 4)
-    for picture, sample in np.ndindex(3, 4):
-        others = np.delete(rewards[picture], sample).mean()
-        got = advantages[4 * picture + sample]
-        np.testing.assert_allclose(got, rewards[picture, sample] - others, atol=1e-5)
+    token_ids, advantages, _ = model.sample(inputs, tf.constant(data["image_ids"]))
+    rewards = worth(token_ids.numpy(), np.repeat(data["image_ids"], 4)).reshape(3, 4)
+    for image, sample in np.ndindex(3, 4):
+        others = np.delete(rewards[image], sample).mean()
+        advantage = advantages[4 * image + sample]
+        np.testing.assert_allclose(advantage, rewards[image, sample] - others, atol=1e-5)
 
 
 def test_rewards_rise_and_the_generator_is_what_is_saved(tmp_path):
-    generator, data = make_generator("attention"), make_pictures(3)
-    model = SelfCritical(generator, worth, samples=8, max_length=LENGTH)
+    generator, data = make_generator("attention"), make_images(3)
+    model = SelfCriticalModel(generator, worth, samples=8, max_length=LENGTH)
     model.compile(optimizer=keras.optimizers.Adam(0.02))
     dataset = tf.data.Dataset.from_tensors(data).repeat(40)
     rewards = model.fit(dataset, epochs=3, verbose=0).history["reward"]
@@ -137,18 +137,18 @@ def test_rewards_rise_and_the_generator_is_what_is_saved(tmp_path):
 REPLICAS = """
 import keras, numpy as np
 from visem_tf.models.caption_generator import CaptionGenerator
-from visem_tf.training.self_critical import SelfCritical
+from visem_tf.training.self_critical import SelfCriticalModel
 
 data = {
     "region_features": np.random.default_rng(0).normal(size=[4, 2, 5]).astype(np.float32),
     "region_mask": np.ones([4, 2], bool),
-    "pictures": np.arange(4, dtype=np.int32),
+    "image_ids": np.arange(4, dtype=np.int32),
 }
 with strategy.scope():
     keras.utils.set_random_seed(0)
-    model = SelfCritical(
+    model = SelfCriticalModel(
         CaptionGenerator(9, 8, 6),
-        lambda token_ids, pictures: (token_ids == 5).sum(axis=1) + 0.0,
+        lambda token_ids, image_ids: (token_ids == 5).sum(axis=1) + 0.0,
         samples=4,
         max_length=5,
     )
@@ -161,5 +161,6 @@ print("rises")
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_train_together(run_on_two_devices):
     assert "rises" in run_on_two_devices(REPLICAS)

@@ -16,28 +16,8 @@ from visem_tf.report.tensorboard import AlignedPicture, write_alignment_pictures
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import title_of
 from visem_tf.text import PAD_ID, Vocabulary, tokenize
-from visem_tf.training.tensorboard import Recorder
 
 _PICTURES = 6
-
-
-def record(context: Context, name: str, num_examples: int, steps_per_epoch: int) -> Recorder:
-    """A recorder for one of a run's trainings.
-
-    Args:
-      context: Of the run.
-      name: Begins the names of its figures.
-      num_examples: Of an epoch.
-      steps_per_epoch: Batches of an epoch.
-    """
-    return Recorder(
-        context.run / "tensorboard",
-        name,
-        num_examples,
-        steps_per_epoch=steps_per_epoch,
-        profile=context.config.report.profile,
-        writes=context.is_chief,
-    )
 
 
 class _Watch(keras.callbacks.Callback, abc.ABC):

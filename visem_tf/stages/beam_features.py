@@ -1,125 +1,91 @@
-"""The first stage on many machines: Apache Beam shares out the shards of the feature cache.
+"""Stage features on many machines: Apache Beam distributes the shards of the feature cache.
 
-Needs the extra `beam`. Every machine reads the pictures for itself and writes whole shards; so all
-of them must see the data and one cache folder under the same paths.
+Needs the extra `beam`. Every machine reads the images itself and writes whole shards; therefore all
+machines must see the data and one cache folder under the same paths.
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
 
 from visem_tf.config import Config
-from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.loading import load_configured
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import is_remote
-from visem_tf.stages.features import Describer, cache_of
+from visem_tf.stages.features import CacheFiller
 
-SHARDS_AT_A_TIME = 8
-"""Shards of one piece of work: reading begins anew for each piece."""
-
-Piece = tuple[str, list[int]]
-"""A split, and some of its shards."""
+_SHARDS_PER_PIECE = 8
+"""Shards that a machine extracts at a time; every piece reads the images from their beginning."""
 
 
 def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int]:
-    """Fills the feature cache of all splits; what is there already is kept.
+    """Fills the feature caches of all splits; existing features are kept.
 
     Args:
-        config: names the data, the regions and the cache.
-        arguments: Beam's own, such as `--runner=FlinkRunner`; by default Beam's local runner.
+        config: Configuration of the data, the regions and the cache.
+        arguments: Arguments of Beam, such as `--runner=FlinkRunner`; without them, the local
+            runner of Beam runs the pipeline.
 
     Returns:
-        The pictures that were described, by split.
+        Number of images of each split whose features were extracted.
 
     Raises:
-        UserError: Beam is missing or does not know an argument, or the data cannot be used.
+        UserError: Beam is missing, rejects an argument, or the data cannot be used.
     """
-    beam = _apache_beam()
-    if is_remote(config.cache_dir):
-        raise UserError(
-            f"extract writes to a folder that all workers see, not to {config.cache_dir}; give "
-            "--cache-dir on a shared disk"
-        )
-    data = load_configured(config)
-    work = pieces(config, data)
-    found = dict.fromkeys(data.splits, 0)
-    for split, shards in work:
-        cache = cache_of(config, data, split)
-        found[split] += sum(cache.shard_size(shard) for shard in shards)
-    if not work:
-        return found
-    options = _options(list(arguments))
-    with beam.Pipeline(options=options) as pipeline:
-        _ = (
-            pipeline
-            | "Pieces" >> beam.Create(work)
-            | "Spread" >> beam.Reshuffle()
-            | "Describe" >> beam.Map(Describe(config.to_json()))
-        )
-    missing = [split for split in data.splits if cache_of(config, data, split).missing()]
-    if missing:
-        raise UserError(
-            f"the pipeline ended, but shards of {', '.join(missing)} are not in "
-            f"{config.cache_dir}; all workers must write to one folder, which this machine sees too"
-        )
-    return found
-
-
-def pieces(config: Config, data: CaptionDataset) -> list[Piece]:
-    """The work that is left, in pieces of neighbouring shards."""
-    found: list[Piece] = []
-    for split in data.splits:
-        missing = cache_of(config, data, split).missing()
-        for start in range(0, len(missing), SHARDS_AT_A_TIME):
-            found.append((split, missing[start : start + SHARDS_AT_A_TIME]))
-    return found
-
-
-class Describe:
-    """Describes the pictures of some shards, and writes them.
-
-    Args:
-        config: as `Config.to_json` writes it.
-    """
-
-    def __init__(self, config: str) -> None:
-        self.config = config
-
-    def __call__(self, piece: Piece) -> str:
-        """Describes a piece; shards that another attempt has written are kept."""
-        split, shards = piece
-        describer = _describer(self.config)
-        missing = set(cache_of(describer.config, describer.data, split).missing())
-        describer.describe(split, [shard for shard in shards if shard in missing])
-        return split
-
-
-@functools.lru_cache(maxsize=1)
-def _describer(config: str) -> Describer:
-    """The data set's lists and the CNN, read once in every process."""
-    known = Config.from_json(config)
-    return Describer(known, load_configured(known))
-
-
-def _apache_beam() -> Any:
     try:
-        import apache_beam
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
     except ModuleNotFoundError as error:
         raise UserError(
             "extract needs Apache Beam: python -m pip install 'visem_tf[beam]'"
         ) from error
-    return apache_beam
-
-
-def _options(arguments: list[str]) -> Any:
-    from apache_beam.options.pipeline_options import PipelineOptions
-
+    if is_remote(config.cache_dir):
+        raise UserError(
+            f"extract needs a cache folder that all workers see, not {config.cache_dir}; give "
+            "--cache-dir on a shared disk"
+        )
+    filler = CacheFiller(config, load_configured(config))
+    splits = filler.data.splits
+    missing = {split: filler.cache(split).missing() for split in splits}
+    counts = {
+        split: sum(map(filler.cache(split).shard_size, shards)) for split, shards in missing.items()
+    }
+    pieces = [
+        (split, shards[start : start + _SHARDS_PER_PIECE])
+        for split, shards in missing.items()
+        for start in range(0, len(shards), _SHARDS_PER_PIECE)
+    ]
+    if not pieces:
+        return counts
     try:
-        options = PipelineOptions(arguments)
+        options = PipelineOptions(list(arguments))
         options.get_all_options()
-    except SystemExit as error:  # of argparse, which has told why
+    except SystemExit as error:  # argparse, which has printed the reason
         raise UserError(f"Apache Beam does not accept {' '.join(arguments)}") from error
-    return options
+    with beam.Pipeline(options=options) as pipeline:
+        _ = (
+            pipeline
+            | "Pieces" >> beam.Create(pieces)
+            | "Distribute" >> beam.Reshuffle()
+            | "Extract" >> beam.Map(_fill, config.to_json())
+        )
+    if unfinished := [split for split in splits if filler.cache(split).missing()]:
+        raise UserError(
+            f"the pipeline ended, but shards of {', '.join(unfinished)} are not in "
+            f"{config.cache_dir}; all workers must write to one folder, which this machine sees too"
+        )
+    return counts
+
+
+def _fill(piece: tuple[str, list[int]], config: str) -> None:
+    """Fills some shards of a split, except those that another attempt has written."""
+    split, shards = piece
+    filler = _filler(config)
+    missing = set(filler.cache(split).missing())
+    filler.fill(split, [shard for shard in shards if shard in missing])
+
+
+@functools.lru_cache(maxsize=1)
+def _filler(config: str) -> CacheFiller:
+    """Reads the data set and loads the CNN, once in every process."""
+    parsed = Config.from_json(config)
+    return CacheFiller(parsed, load_configured(parsed))

@@ -1,4 +1,4 @@
-"""The first stage: regions of every picture, described by the CNN, into the cache."""
+"""Stage features: extracts the CNN features of the regions of all images (section 3.1.1)."""
 
 import functools
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ ALL_WORKERS = True
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Fills the cache for all splits; what is there already is kept."""
+    """Fills the feature cache of all splits; existing features are kept."""
     caches = fill_caches(
         context.config, context.data, context.strategy, tuned=context.run.tuned_cnn
     )
@@ -39,6 +39,13 @@ def run(context: Context) -> dict[str, Any]:
     }
 
 
+def is_outdated(context: Context) -> bool:
+    """Whether features that a later stage reads are missing, for example because of a deletion."""
+    later = [stage for stage in context.config.stages if stage != "features"]
+    read = not later or not all(context.run.is_done(stage) for stage in later)
+    return read and any(open_cache(context, name).missing() for name in context.data.splits)
+
+
 def fill_caches(
     config: Config,
     data: CaptionDataset,
@@ -46,43 +53,43 @@ def fill_caches(
     *,
     tuned: Path | None = None,
 ) -> dict[str, FeatureCache]:
-    """Describes the regions of all splits, or reads them where they were described elsewhere.
+    """Extracts the features of the regions of all splits, or reads precomputed ones.
 
-    Several workers share what is missing. Where they have a cache each, instead of one on a disk
-    that all see, each of them then makes the rest.
+    Several workers share what is missing. Workers that have a cache each, instead of one on a
+    shared disk, then extract the rest as well.
 
     Args:
-      config: Of the run.
-      data: The data set.
-      strategy: Its workers share the work; None: there is one.
-      tuned: The file of a CNN that was trained further, which then describes.
+        config: Configuration of the regions and of the cache.
+        data: Data set.
+        strategy: Strategy whose workers share the work; None for the current strategy.
+        tuned: File of a trained CNN, see `TrainableCNN`; None for the pretrained CNN.
 
     Returns:
-      The finished cache of each split.
+        The complete cache of each split.
     """
     strategy = strategy or tf.distribute.get_strategy()
     index, workers = worker_index(strategy), num_workers(strategy)
-    describer = Describer(config, data, tuned)
-    for turn in range(1 if workers == 1 else 2):
-        work = {name: cache_of(config, data, name, tuned).missing() for name in data.splits}
-        barrier(strategy)  # before somebody changes what the others count
+    filler = CacheFiller(config, data, tuned)
+    for is_shared in (True, False) if workers > 1 else (False,):
+        work = {name: filler.cache(name).missing() for name in data.splits}
+        barrier(strategy)  # All workers count what is missing before one of them changes it.
         for name, missing in work.items():
-            if turn == 0:
+            if is_shared:
                 count = len(missing)
                 missing = missing[index * count // workers : (index + 1) * count // workers]
             if missing:
-                describer.describe(name, missing)
+                filler.fill(name, missing)
         barrier(strategy)
-    return {name: cache_of(config, data, name, tuned) for name in data.splits}
+    return {name: filler.cache(name) for name in data.splits}
 
 
-class Describer:
-    """Fills shards of the feature cache.
+class CacheFiller:
+    """Fills shards of the feature caches of a data set.
 
     Args:
-      config: Of the run.
-      data: The data set.
-      tuned: The file of a CNN that was trained further, which then describes.
+        config: Configuration of the regions and of the cache.
+        data: Data set.
+        tuned: File of a trained CNN; None for the pretrained CNN.
     """
 
     def __init__(self, config: Config, data: CaptionDataset, tuned: Path | None = None) -> None:
@@ -92,13 +99,25 @@ class Describer:
 
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
-        """Describes pictures; made where one must be described."""
+        """Extracts features from images; built when it is first needed."""
         return RegionExtractor(self.config.regions, self.tuned)
 
-    def describe(self, split: str, shards: list[int]) -> None:
-        """Writes shards of a split, given in ascending order."""
-        cache = cache_of(self.config, self.data, split, self.tuned)
-        label, source = f"features of {split}", self.data.splits[split].regions
+    def cache(self, split: str) -> FeatureCache:
+        """Opens the cache of a split, complete or not."""
+        data = self.data.splits[split]
+        if data.regions is None:
+            key = cache_key(
+                self.config.regions, self.data.name, data.picture_digest, split, self.tuned
+            )
+        else:
+            key = precomputed_key(self.data.name, self.data.fingerprint, split)
+        folder = working_copy(cache_folder(as_path(self.config.cache_dir), key))
+        return FeatureCache(folder, key, len(data.image_ids))
+
+    def fill(self, split: str, shards: list[int]) -> None:
+        """Writes shards of a split, whose numbers are in ascending order."""
+        cache, label = self.cache(split), f"features of {split}"
+        source = self.data.splits[split].regions
         if source is None:
             images = self.data.splits[split].pictures()
             cache.fill(
@@ -108,41 +127,21 @@ class Describer:
             cache.fill(functools.partial(_read_regions, source), label, shards)
 
 
-def is_outdated(context: Context) -> bool:
-    """Whether the cache lacks features that a stage to come reads, as when it was deleted."""
-    later = [stage for stage in context.config.stages if stage != "features"]
-    read = not later or not all(context.run.is_done(stage) for stage in later)
-    return read and any(open_cache(context, name).missing() for name in context.data.splits)
-
-
 def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCache:
-    """The region features of a split; see `FeatureCache`.
+    """Opens the feature cache of a split.
 
     Args:
-      context: Of the run.
-      split: Its name.
-      tuned: Whether they are those of the run's own CNN, if it has trained one; otherwise they are
-        what that training started from.
+        context: Context of the run.
+        split: Name of the split.
+        tuned: Whether the features are those of the CNN that the run has trained, if it has
+            trained one; otherwise they are those of the pretrained CNN.
     """
     cnn = context.run.tuned_cnn if tuned else None
-    return cache_of(context.config, context.data, split, cnn)
-
-
-def cache_of(
-    config: Config, data: CaptionDataset, split: str, tuned: Path | None = None
-) -> FeatureCache:
-    """The region features of a split, finished or not."""
-    if data.splits[split].regions is None:
-        digest = data.splits[split].picture_digest
-        key = cache_key(config.regions, data.name, digest, split, tuned)
-    else:
-        key = precomputed_key(data.name, data.fingerprint, split)
-    folder = working_copy(cache_folder(as_path(config.cache_dir), key))
-    return FeatureCache(folder, key, len(data.splits[split].image_ids))
+    return CacheFiller(context.config, context.data, cnn).cache(split)
 
 
 def _read_regions(source: RegionSource, start: int) -> Iterator[Regions]:
-    """Regions that were described elsewhere; no proposer has scored them."""
+    """Reads precomputed regions, which have no scores of a proposer."""
     for block in source.blocks(start):
         scores = np.zeros(block.mask.shape, np.float32)
         yield Regions(block.features, block.boxes, scores, block.mask)

@@ -1,1 +1,1 @@
-"""What both models need to be trained: batches, optimizers, and epochs that can be resumed."""
+"""Training of all models: batches, optimizers, checkpoints and logs for TensorBoard."""

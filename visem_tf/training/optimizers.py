@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules, as the configuration names them."""
+"""Optimizers and learning-rate schedules of the configuration."""
 
 import math
 from typing import Any
@@ -18,12 +18,12 @@ _OPTIMIZERS = {
 
 @keras.saving.register_keras_serializable(package="visem_tf")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly from zero, then stays, or falls to zero along half a cosine.
+    """Linear warm-up, followed by a constant rate or by a cosine decay to zero.
 
     Args:
-      learning_rate: What it rises to.
-      warmup_steps: Steps of the rise.
-      total_steps: Steps until a cosine ends; 0 stays at `learning_rate`.
+        learning_rate: Rate after the warm-up.
+        warmup_steps: Number of steps of the warm-up.
+        total_steps: Step at which the cosine reaches zero; 0 keeps the rate constant.
 
     Example:
         >>> float(WarmupSchedule(0.5, warmup_steps=4, total_steps=0)(1))
@@ -37,7 +37,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.total_steps = total_steps
 
     def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
-        """The learning rate of a step, counted from 0."""
+        """Returns the learning rate of a step, counted from 0."""
         step = tf.cast(step, tf.float32)
         rate = tf.constant(self.learning_rate, tf.float32)
         if self.total_steps:
@@ -49,7 +49,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """Returns the arguments of the constructor."""
         return {
             "learning_rate": self.learning_rate,
             "warmup_steps": self.warmup_steps,
@@ -59,14 +59,14 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="visem_tf")
 class TwoRatesAdam(keras.optimizers.Adam):
-    """Adam with another learning rate for some variables.
+    """Adam with a different learning rate for the last variables.
 
     Args:
-      learning_rate: Of most variables, or a schedule.
-      factor: What it is multiplied by for the last `slow_variables` variables, in the order in
-        which the optimizer was built.
-      slow_variables: How many these are.
-      kwargs: The other arguments of Adam.
+        learning_rate: Learning rate or schedule of the first variables.
+        factor: Factor on the learning rate of the last `slow_variables` variables, in the order in
+            which the optimizer was built.
+        slow_variables: Number of variables with the other rate.
+        kwargs: Other arguments of `keras.optimizers.Adam`.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class TwoRatesAdam(keras.optimizers.Adam):
         self.slow_variables = slow_variables
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One step of one variable."""
+        """Updates a variable."""
         position = self._get_variable_index(variable)
         if position >= len(self._trainable_variables) - self.slow_variables:
             learning_rate = learning_rate * self.factor
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """Returns the arguments of the constructor."""
         return {
             **super().get_config(),
             "factor": self.factor,
@@ -101,12 +101,12 @@ def make_optimizer(
 ) -> keras.optimizers.Optimizer:
     """Builds the optimizer of a training.
 
-    Weight decay leaves biases alone. Clipping is the models' own matter: an optimizer would clip
-    in every replica, before the gradients are summed.
+    Weight decay is not applied to biases. The models clip gradients themselves: an optimizer would
+    clip them in every replica, before they are summed.
 
     Args:
-      settings: The section `align` or `generate`.
-      steps_per_epoch: Batches of an epoch.
+        settings: Section `align` or `generate` of the configuration.
+        steps_per_epoch: Batches of an epoch.
     """
     rate: Any = settings.learning_rate
     cosine = settings.schedule == "cosine"

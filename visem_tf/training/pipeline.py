@@ -1,11 +1,11 @@
-"""Batches for training, in an order that depends on the seed and the epoch alone.
+"""Batches for training, in an order that depends on the seed and the epoch only.
 
-An interrupted training that goes on with some step of an epoch sees what it would have seen without
-the interruption, and so do several replicas together. Features are read from the cache batch by
-batch, so that memory does not grow with the data.
+An interrupted training resumes at any step with the batches that it would have seen without the
+interruption, and several replicas together see the same batches as one. Features are read from the
+cache batch by batch, so that memory does not grow with the data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,14 +16,15 @@ from visem_tf.text import PAD_ID, with_start_and_end
 
 
 class Part(NamedTuple):
-    """Which part of a training's batches a process wants: from where, and for which replicas.
+    """Part of the batches of a training that a process needs: from which step, for which replicas.
 
     Attributes:
-      epoch: The first epoch.
-      step: Batches of that epoch to leave out, as they were trained on before an interruption.
-      replica: The first of this process's replicas, among all.
-      local_replicas: Replicas of this process.
-      replicas: Replicas of all processes.
+        epoch: First epoch.
+        step: Batches of the first epoch to skip, because the model was trained on them before an
+            interruption.
+        replica: Index of the first replica of this process, among all replicas.
+        local_replicas: Number of replicas of this process.
+        replicas: Number of replicas of all processes.
     """
 
     epoch: int = 0
@@ -34,7 +35,23 @@ class Part(NamedTuple):
 
 
 WHOLE = Part()
-"""Everything, for one replica."""
+"""All batches, for one replica."""
+
+_FIELDS = ("region_features", "region_mask")
+
+
+class Pairs(NamedTuple):
+    """Sentences of a split, with the regions of their images.
+
+    Attributes:
+        cache: Region features of the images.
+        token_ids: Token ids of the sentences without START and END, int32 [S, (T)].
+        image_index: Position of the image of every sentence, int [S].
+    """
+
+    cache: FeatureCache
+    token_ids: tf.RaggedTensor
+    image_index: np.ndarray
 
 
 def epoch_batches(
@@ -47,41 +64,35 @@ def epoch_batches(
     lengths: np.ndarray | None = None,
     bucket_batches: int = 0,
 ) -> tf.data.Dataset:
-    """Batches of positions: every epoch goes through all examples in an order of its own.
+    """Makes batches of positions: every epoch visits all examples, in a random order of its own.
 
-    Where `bucket_batches` says so, examples of like length are put together: after the shuffling,
-    every so many batches are sorted by length, cut anew, and taken in a random order. The last,
-    smaller batch stays as it was drawn.
+    With `bucket_batches`, batches have examples of similar lengths: the shuffled examples of every
+    `bucket_batches` batches are sorted by length and cut into batches again, whose order is
+    random. The last, smaller batch is not sorted.
 
     Args:
-      num_examples: Positions go from 0 to this.
-      batch_size: B, of all replicas together.
-      seed: With the epoch it decides the order.
-      epochs: Where the training ends.
-      lengths: Words of every example, int [num_examples]; needed for `bucket_batches`.
-      bucket_batches: Among how many batches examples of like length are sought; 0 or 1: nowhere.
-      part: Where to begin. Each of the R replicas gets a share of every batch, one after the other
-        and of sizes that differ by one at most: its elements are the shares of this process's
-        replicas in turn.
+        num_examples: Number of examples; positions are in [0, num_examples).
+        batch_size: B, examples of a batch for all replicas together.
+        seed: Seed that, with the epoch, determines the order.
+        epochs: Number of epochs of the whole training.
+        part: Where to begin, and for which replicas; see `shares`.
+        lengths: Number of words of every example, int [num_examples]; needed for buckets.
+        bucket_batches: Number of batches whose examples are sorted together; 0 and 1 do not sort.
 
     Returns:
-      int32 [B / R] for each replica of each batch, the last batch of an epoch being smaller where
-      the size does not divide.
+        Dataset of int32 [B / R] for each replica of each batch. The last batch of an epoch is
+        smaller if B does not divide the number of examples.
     """
     key = tf.constant(seed % 2**31, tf.int64)
-    if bucket_batches > 1:
-        if lengths is None:
-            raise ValueError("lengths must be given where bucket_batches is above 1")
-        all_lengths = tf.constant(lengths, tf.int32)
 
     def shuffled(epoch: tf.Tensor) -> tf.data.Dataset:
         positions = tf.random.experimental.stateless_shuffle(
             tf.range(num_examples), seed=tf.stack([key, epoch])
         )
         if bucket_batches > 1:
-            # The seed of another draw: an epoch that no training has.
-            draw = tf.stack([key, -1 - epoch])
-            positions = _by_length(positions, all_lengths, batch_size, bucket_batches, draw)
+            # The seed of an epoch that no training has, for the order of the batches.
+            order_seed = tf.stack([key, -1 - epoch])
+            positions = _by_length(positions, lengths, batch_size, bucket_batches, order_seed)
         done = tf.where(tf.equal(epoch, part.epoch), part.step * batch_size, 0)
         return tf.data.Dataset.from_tensor_slices(positions[done:]).batch(batch_size)
 
@@ -89,35 +100,48 @@ def epoch_batches(
 
 
 def _by_length(
-    positions: tf.Tensor, lengths: tf.Tensor, batch_size: int, bucket_batches: int, draw: tf.Tensor
+    positions: tf.Tensor,
+    lengths: np.ndarray | None,
+    batch_size: int,
+    bucket_batches: int,
+    seed: tf.Tensor,
 ) -> tf.Tensor:
-    """Positions int32 [S] such that every whole batch of them has like lengths."""
+    """Reorders positions int32 [S] so that every whole batch has examples of similar lengths."""
+    if lengths is None:
+        raise ValueError("lengths must be given if bucket_batches is above 1")
     batches = positions.shape[0] // batch_size
     whole = positions[: batches * batch_size]
     bucket = tf.range(batches * batch_size) // (batch_size * bucket_batches)
-    length = tf.gather(lengths, whole)
-    order = tf.argsort(bucket * (tf.reduce_max(lengths) + 1) + length, stable=True)
+    length = tf.gather(tf.constant(lengths, tf.int32), whole)
+    order = tf.argsort(bucket * (int(np.max(lengths)) + 1) + length, stable=True)
     by_batch = tf.reshape(tf.gather(whole, order), [batches, batch_size])
-    # Within its bucket every batch gets a place by lot: long sentences do not always come last.
-    lot = tf.random.stateless_uniform([batches], seed=draw)
-    places = tf.argsort(tf.cast(tf.range(batches) // bucket_batches, tf.float32) + lot)
+    # Batches are in random order within their bucket, so that long texts do not always come last.
+    noise = tf.random.stateless_uniform([batches], seed=seed)
+    places = tf.argsort(tf.cast(tf.range(batches) // bucket_batches, tf.float32) + noise)
     return tf.concat(
         [tf.reshape(tf.gather(by_batch, places), [-1]), positions[tf.size(whole) :]], 0
     )
 
 
 def ordered_batches(num_examples: int, batch_size: int, part: Part = WHOLE) -> tf.data.Dataset:
-    """Batches of positions in order, once: for validation; `part` shares them out."""
+    """Makes batches of positions in order, once: for validation.
+
+    Args:
+        num_examples: Number of examples.
+        batch_size: B, examples of a batch for all replicas together.
+        part: For which replicas, see `shares`.
+    """
     batches = tf.data.Dataset.range(num_examples, output_type=tf.int32).batch(batch_size)
     return shares(batches, part)
 
 
 def shares(batches: tf.data.Dataset, part: Part) -> tf.data.Dataset:
-    """Cuts every batch into the shares of a process's replicas, which follow each other.
+    """Cuts every batch into the shares of the replicas of a process, one after the other.
 
     Args:
-      batches: Tensors [B, ...], or several under names.
-      part: Whose shares they are; where to begin is not looked at.
+        batches: Dataset of tensors [B, ...], or of dictionaries of them.
+        part: Whose shares to return; each of the R replicas gets a slice of every batch, and the
+            sizes of the slices differ by at most one.
     """
     if part.replicas == 1:
         return batches
@@ -129,10 +153,10 @@ def shares(batches: tf.data.Dataset, part: Part) -> tf.data.Dataset:
             first, last = replica * size // part.replicas, (replica + 1) * size // part.replicas
             return tf.nest.map_structure(lambda rows: rows[first:last], batch)
 
-        mine = tf.data.Dataset.range(
+        local = tf.data.Dataset.range(
             part.replica, part.replica + part.local_replicas, output_type=tf.int32
         )
-        return mine.map(share)
+        return local.map(share)
 
     return batches.flat_map(split)
 
@@ -142,15 +166,15 @@ def distributed(
     make_dataset: Callable[[Part], tf.data.Dataset],
     part: Part = WHOLE,
 ) -> tf.data.Dataset:
-    """Gives every replica its own share, without reading what belongs to others.
+    """Gives every replica its own share of the batches; a worker reads only what it needs.
 
     Args:
-      strategy: What trains.
-      make_dataset: Examples for the shares of a part, as of `epoch_batches`.
-      part: Where to begin; whose replicas they are is filled in here.
+        strategy: Strategy of the model.
+        make_dataset: Makes the examples of a part, as `epoch_batches` does.
+        part: Where to begin; the replicas are filled in here.
 
     Returns:
-      What `Model.fit` and `Model.evaluate` take.
+        Dataset for `Model.fit` and `Model.evaluate`.
     """
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
@@ -170,20 +194,20 @@ def alignment_examples(
     token_ids: tf.RaggedTensor,
     image_index: np.ndarray,
 ) -> tf.data.Dataset:
-    """Pairs of a picture and a sentence, as `AlignmentModel.train_step` takes them.
+    """Makes pairs of an image and a sentence, for `AlignmentModel.train_step`.
 
     Args:
-      batches: Positions of sentences, int32 [B].
-      cache: The pictures' regions.
-      token_ids: int32 [S, (T)], a row a sentence.
-      image_index: int [S], the picture of every sentence.
+        batches: Positions of sentences, int32 [B].
+        cache: Region features of the images.
+        token_ids: Token ids of the sentences, int32 [S, (T)].
+        image_index: Position of the image of every sentence, int [S].
     """
     image_index = tf.constant(image_index, tf.int32)
 
     def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.gather(image_index, positions)
         return {
-            **_regions(cache, images),
+            **read_regions(cache, images, _FIELDS),
             "token_ids": tf.gather(token_ids, positions).to_tensor(PAD_ID),
             "image_ids": images,
             "sentence_ids": positions,
@@ -198,41 +222,40 @@ def attention_examples(
     token_ids: tf.RaggedTensor,
     image_index: np.ndarray,
 ) -> tf.data.Dataset:
-    """Pairs of a picture and a sentence, as `AttentionGenerator.train_step` takes them.
+    """Makes pairs of an image and a sentence, for `AttentionGenerator.train_step`.
 
     Args:
-      batches: Positions of sentences, int32 [B].
-      cache: The pictures' regions.
-      token_ids: int32 [S, (T)], a row a sentence, without START and END.
-      image_index: int [S], the picture of every sentence.
+        batches: Positions of sentences, int32 [B].
+        cache: Region features of the images.
+        token_ids: Token ids of the sentences without START and END, int32 [S, (T)].
+        image_index: Position of the image of every sentence, int [S].
     """
     image_index = tf.constant(image_index, tf.int32)
 
     def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        words = tf.gather(token_ids, positions)
         return {
-            **_regions(cache, tf.gather(image_index, positions)),
-            "token_ids": _padded(with_start_and_end(words)),
+            **read_regions(cache, tf.gather(image_index, positions), _FIELDS),
+            "token_ids": _with_start_and_end(tf.gather(token_ids, positions)),
         }
 
     return _prefetched(batches, example)
 
 
-def picture_examples(
-    batches: tf.data.Dataset, cache: FeatureCache, pictures: np.ndarray
+def image_examples(
+    batches: tf.data.Dataset, cache: FeatureCache, images: np.ndarray
 ) -> tf.data.Dataset:
-    """Pictures without sentences, as `SelfCritical.train_step` takes them.
+    """Makes images without sentences, for `SelfCriticalModel.train_step`.
 
     Args:
-      batches: Positions in `pictures`, int32 [B].
-      cache: The pictures' regions.
-      pictures: int [P], positions of pictures in the cache.
+        batches: Positions in `images`, int32 [B].
+        cache: Region features of the images.
+        images: Positions of images in the cache, int [I].
     """
-    pictures = tf.constant(pictures, tf.int32)
+    images = tf.constant(images, tf.int32)
 
     def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.gather(pictures, positions)
-        return {**_regions(cache, images), "pictures": images}
+        chosen = tf.gather(images, positions)
+        return {**read_regions(cache, chosen, _FIELDS), "image_ids": chosen}
 
     return _prefetched(batches, example)
 
@@ -243,44 +266,57 @@ def caption_examples(
     feature_dim: int,
     token_ids: tf.RaggedTensor,
 ) -> tf.data.Dataset:
-    """Pairs of a feature vector and a text, as `CaptionGenerator.train_step` takes them.
+    """Makes pairs of a feature vector and a text, for `CaptionGenerator.train_step`.
 
     Args:
-      batches: Positions of texts, int32 [B].
-      read_features: Positions of texts to the vectors of their pictures or regions, [B, F].
-      feature_dim: F.
-      token_ids: int32 [S, (T)], a row a text, without START and END.
+        batches: Positions of texts, int32 [B].
+        read_features: Returns the CNN features [B, F] of the images or regions of the texts at
+            some positions.
+        feature_dim: F.
+        token_ids: Token ids of the texts without START and END, int32 [S, (T)].
     """
 
     def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tf.numpy_function(read_features, [positions], tf.float32, stateful=False)
-        words = tf.gather(token_ids, positions)
         return {
             "image_features": tf.ensure_shape(features, [None, feature_dim]),
-            "token_ids": _padded(with_start_and_end(words)),
+            "token_ids": _with_start_and_end(tf.gather(token_ids, positions)),
         }
 
     return _prefetched(batches, example)
 
 
-def _padded(token_ids: tf.RaggedTensor) -> tf.Tensor:
-    """The rows padded to one length; two columns also where a replica's share has no row."""
-    padded = token_ids.to_tensor(PAD_ID)
+def _with_start_and_end(token_ids: tf.RaggedTensor) -> tf.Tensor:
+    """Token ids with START and END, padded to int32 [B, T], T >= 2 even if B is 0."""
+    padded = with_start_and_end(token_ids).to_tensor(PAD_ID)
     return tf.pad(padded, [[0, 0], [0, tf.maximum(0, 2 - tf.shape(padded)[1])]])
 
 
-def _regions(cache: FeatureCache, images: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The regions of pictures int32 [B], from the cache."""
-    num_regions, feature_dim = cache.num_regions, cache.feature_dim
+def read_regions(
+    cache: FeatureCache, images: tf.Tensor, fields: Sequence[str]
+) -> dict[str, tf.Tensor]:
+    """Reads regions from the cache, in graph.
 
-    def read(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    Args:
+        cache: Region features of a split.
+        images: Positions of images, int32 [B].
+        fields: Names of fields of `Regions`.
+
+    Returns:
+        The fields by their names, each [B, R] or [B, R, ...].
+    """
+    example = cache.gather(np.zeros([1], np.int32))
+    arrays = [np.asarray(getattr(example, name)) for name in fields]
+
+    def read(images: np.ndarray) -> list[np.ndarray]:
         regions = cache.gather(images)
-        return regions.region_features, regions.region_mask
+        return [getattr(regions, name) for name in fields]
 
-    features, mask = tf.numpy_function(read, [images], (tf.float32, tf.bool), stateful=False)
+    types = [array.dtype for array in arrays]
+    values = tf.numpy_function(read, [images], types, stateful=False)
     return {
-        "region_features": tf.ensure_shape(features, [None, num_regions, feature_dim]),
-        "region_mask": tf.ensure_shape(mask, [None, num_regions]),
+        name: tf.ensure_shape(value, [None, *array.shape[1:]])
+        for name, value, array in zip(fields, values, arrays, strict=True)
     }
 
 

@@ -1,8 +1,7 @@
-"""The CNN trained with the alignment: from a chosen block, at its own rate, and used ever after."""
+"""The CNN trained with the alignment, from a chosen block on, and its use afterwards."""
 
 import json
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +11,6 @@ from visem_tf.errors import UserError
 from visem_tf.regions.backbone import TrainableCNN, load_backbone
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import finetune
-from visem_tf.training.optimizers import TwoRatesAdam
 
 TINY = (
     "--preset smoke --regions.picture_size 64 --regions.num_regions 3 --regions.features crops "
@@ -28,7 +26,7 @@ def command(folder):
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    """A run whose own CNN is taken, whether it ranks better or not."""
+    """A run whose trained CNN replaces the pretrained one, whether it ranks better or not."""
     folder = tmp_path_factory.mktemp("finetune")
     before = finetune.recalls
     finetune.recalls = lambda *arguments: {"recall_sum": next(growing)}
@@ -40,7 +38,8 @@ def run_dir(tmp_path_factory):
     return folder / "run"
 
 
-def test_its_cnn_describes_from_then_on(run_dir):
+@pytest.mark.slow
+def test_later_stages_use_the_trained_cnn(run_dir):
     run = TrainedRun(run_dir)
     assert run.run.tuned_cnn == run_dir / "checkpoints" / "finetune" / "cnn.npz"
     assert run.run.alignment_model.parent.name == "finetune"
@@ -50,7 +49,7 @@ def test_its_cnn_describes_from_then_on(run_dir):
     summary = json.loads((run_dir / "state.json").read_text())["stages"]["align"]["summary"]
     assert summary["finetune"]["recall_sum"] > summary["finetune"]["recall_sum_before"]
     caches = [path.name for path in (run_dir.parent / "cache" / "features").iterdir()]
-    assert sum("train" in name for name in caches) == 2  # of the pretrained CNN and of this
+    assert sum("train" in name for name in caches) == 2  # pretrained and trained CNN
     assert (run_dir / "metrics.json").exists()
 
 
@@ -70,7 +69,7 @@ def test_only_the_chosen_blocks_change(tmp_path):
         variable.assign(variable * 1.1)
     changed = cnn.features(pixels).numpy()
     assert np.abs(changed - frozen).max() > 0.1
-    np.testing.assert_array_equal(backbone.features(pixels), frozen)  # for the proposer
+    np.testing.assert_array_equal(backbone.features(pixels), frozen)  # which the proposer uses
     cnn.write(tmp_path / "cnn.npz")
     loaded = load_backbone("efficientnet_lite0", tmp_path / "cnn.npz")
     np.testing.assert_allclose(loaded.features(pixels), changed, atol=1e-3)
@@ -81,15 +80,6 @@ def test_only_the_chosen_blocks_change(tmp_path):
             load_backbone("efficientnet_lite0", tmp_path / name)
 
 
-def test_the_last_variables_have_their_own_rate():
-    variables = [keras.Variable(np.ones(3, "float32")) for _ in range(4)]
-    optimizer = TwoRatesAdam(0.1, factor=0.01, slow_variables=2)
-    optimizer.build(variables)
-    optimizer.apply([np.ones(3, "float32")] * 4)
-    steps = [1 - float(variable[0]) for variable in variables]
-    np.testing.assert_allclose(steps, [0.1, 0.1, 0.001, 0.001], rtol=1e-3)
-
-
-def test_joint_training_and_this_exclude_each_other(tmp_path):
+def test_joint_training_excludes_a_trained_cnn(tmp_path):
     with pytest.raises(UserError, match="finetune_epochs changes what regions look like"):
         fit.main([*command(tmp_path), "--joint.train", "true"])

@@ -1,0 +1,134 @@
+"""Generators of runs: which checkpoint is used, and ensembles of several runs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from visem_tf import evaluate
+from visem_tf.decoding import EnsembleModel
+from visem_tf.errors import UserError
+from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.text import PAD_ID
+
+
+@pytest.fixture
+def copy_run(tiny_run, tmp_path):
+    """Copies the tiny run."""
+
+    def copy_run(name):
+        ignored = shutil.ignore_patterns("last-*", "saved_model", "tensorboard")
+        shutil.copytree(tiny_run.path, tmp_path / name, ignore=ignored)
+        return tmp_path / name
+
+    return copy_run
+
+
+@pytest.fixture
+def other_run(copy_run):
+    """A run with another generator."""
+    path = copy_run("other")
+    generator = TrainedRun(path).full_frame_generator
+    bias = generator.output_projection.bias
+    bias.assign(np.random.default_rng(0).normal(size=bias.shape))
+    generator.save(path / "checkpoints" / "generate" / "full_frame" / "best.keras")
+    return path
+
+
+def with_ensemble(tiny_run, *paths):
+    config = TrainedRun(tiny_run.path).config
+    config = config.updated({"generate.ensemble": [str(path) for path in paths]})
+    return TrainedRun(tiny_run.path, config).full_frame_generator
+
+
+def captions(run_dir):
+    results = json.loads((run_dir / "captions_test.json").read_text())
+    return [result["caption"] for result in results]
+
+
+def test_the_generator_trained_on_cider_is_used_if_it_is_kept(copy_run):
+    copy = copy_run("copy")
+    before = TrainedRun(copy).full_frame_generator.get_weights()
+    tuned = TrainedRun(copy).full_frame_generator
+    tuned.output_projection.bias.assign(tuned.output_projection.bias + 1.0)
+    folder = copy / "checkpoints" / "generate" / "full_frame_cider"
+    folder.mkdir()
+    tuned.save(folder / "best.keras")
+    after = TrainedRun(copy).full_frame_generator.get_weights()
+    assert sum((a != b).any() for a, b in zip(before, after, strict=True)) == 1
+
+
+def test_an_ensemble_averages_the_probabilities_of_its_runs(tiny_run, other_run):
+    together = with_ensemble(tiny_run, other_run)
+    assert isinstance(together, EnsembleModel)
+    features = np.random.default_rng(0).normal(size=[3, 1280]).astype("f4")
+    probabilities = []
+    for model in (together, *together.members):
+        log_probs, _ = model.step(np.array([1, 1, 1]), model.initial_state(features))
+        probabilities.append(np.exp(log_probs))
+    mean = (probabilities[1] + probabilities[2]) / 2
+    np.testing.assert_allclose(probabilities[0], mean, rtol=1e-5)
+    assert np.abs(probabilities[1] - probabilities[2]).max() > 1e-4
+    assert mean[:, PAD_ID].max() < 1e-6
+
+
+def test_a_run_brings_all_its_members_to_an_ensemble(tiny_run, other_run):
+    config = json.loads((other_run / "config.json").read_text())
+    config["generate"]["members"] = 2
+    (other_run / "config.json").write_text(json.dumps(config))
+    folder = other_run / "checkpoints" / "generate"
+    with pytest.raises(UserError, match=r"has no checkpoints/generate/full_frame_2/best.keras"):
+        with_ensemble(tiny_run, other_run)
+    shutil.copytree(folder / "full_frame", folder / "full_frame_2")
+    assert len(with_ensemble(tiny_run, other_run).members) == 3
+
+
+def test_runs_of_an_ensemble_must_match(tiny_run, other_run, copy_run, tmp_path):
+    with pytest.raises(UserError, match="has no full-frame generator"):
+        with_ensemble(tiny_run, tmp_path)
+    words = copy_run("words") / "vocabulary.txt"
+    words.write_text(words.read_text() + "another\n")
+    with pytest.raises(UserError, match="has another vocabulary"):
+        with_ensemble(tiny_run, words.parent)
+    config = json.loads((other_run / "config.json").read_text())
+    config["regions"]["crop_size"] = 64
+    (other_run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="trained on other features of"):
+        with_ensemble(tiny_run, other_run)
+
+
+def test_a_checkpoint_of_another_cell_or_kind_is_refused(tiny_run):
+    run = TrainedRun(tiny_run.path)
+    for name, value, message in (
+        ("cell", "gru", "trained with generate.cell rnn, and cannot be used with gru"),
+        ("model", "attention", "holds a CaptionGenerator, not a AttentionGenerator"),
+    ):
+        config = run.config.updated({f"generate.{name}": value, "generate.regions": False})
+        with pytest.raises(UserError, match=message):
+            TrainedRun(tiny_run.path, config).full_frame_generator  # noqa: B018
+
+
+def test_a_description_has_the_attention_of_every_word(attending_run):
+    run = TrainedRun(attending_run.path)
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 96, 96, 3), np.uint8)
+    regions = run.extractor.compiled(pixels.astype("f4"))
+    [description] = run.describe(regions)
+    words = description.caption.split()
+    assert description.attention.shape == (len(words), len(description.boxes))
+    np.testing.assert_allclose(description.attention.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_finished_run_may_search_differently_and_in_an_ensemble(copy_run, other_run, tiny_run):
+    run_dir = copy_run("run")
+    alone = captions(run_dir)
+    command = ["--run-dir", str(run_dir), "--cache-dir", str(tiny_run.cache_dir)]
+    evaluate.main([*command, "--generate.ensemble", str(other_run)])
+    assert captions(run_dir) != alone
+    evaluate.main([*command, "--generate.block_ngrams", "1"])
+    for caption in captions(run_dir):
+        words = caption.split()
+        assert len(set(words)) == len(words)
+    evaluate.main(command)
+    assert captions(run_dir) == alone

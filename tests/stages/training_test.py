@@ -1,0 +1,152 @@
+"""All trainings are set up alike: they take a step, save within an epoch, and resume exactly."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from visem_tf.config import Config
+from visem_tf.runs.checkpoints import read_or_build_vocabulary
+from visem_tf.runs.context import Context
+from visem_tf.runs.opening import open_run
+from visem_tf.stages import align, finetune, generate, joint, self_critical
+from visem_tf.stages.training import open_pairs
+from visem_tf.training.pipeline import Part
+from visem_tf.training.resumable import ResumableTraining
+
+
+def train_cnn(context: Context) -> Any:
+    return finetune.run(context, read_or_build_vocabulary(context))
+
+
+def train_on_cider(context: Context) -> Any:
+    vocabulary = read_or_build_vocabulary(context)
+    pairs = open_pairs(context, vocabulary)
+    return self_critical.fine_tune(context, pairs, vocabulary, "full_frame", context.config.seed)
+
+
+TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
+    "align": (align.run, "align", {"align.epochs": 2}),
+    "generate": (
+        generate.run,
+        "generate/full_frame",
+        {"generate.epochs": 2, "generate.regions": False},
+    ),
+    "joint": (
+        joint.run,
+        "align",
+        {
+            "joint.train": True,
+            "joint.reinfer_every": 1,
+            "align.epochs": 2,
+            "generate.model": "attention",
+            "generate.word_dim": 32,
+        },
+    ),
+    "finetune": (train_cnn, "finetune", {"align.finetune_epochs": 2, "align.finetune_from": 8}),
+    "self_critical": (
+        train_on_cider,
+        "generate/full_frame_cider",
+        {"generate.cider_epochs": 2, "generate.cider_samples": 2, "generate.cider_batch_size": 32},
+    ),
+}
+"""How each training starts, the folder of its checkpoints, and its options."""
+
+
+class Interrupted(BaseException):
+    """An interruption of the training."""
+
+
+@pytest.fixture
+def open_copy(tiny_run, tmp_path: Path) -> Callable[..., Context]:
+    """Opens a copy of the tiny run with other options."""
+
+    def open_copy(name: str, **changes: Any) -> Context:
+        copy = tmp_path / name
+        if not copy.exists():
+            ignored = shutil.ignore_patterns(
+                "last-*", "progress.json", "saved_model", "tensorboard"
+            )
+            shutil.copytree(tiny_run.path, copy, ignore=ignored)
+        recorded = Config.from_json((copy / "config.json").read_text(encoding="utf-8"))
+        config = recorded.updated({"run_dir": str(copy), **changes})
+        (copy / "config.json").write_text(config.to_json(), encoding="utf-8")
+        return open_run(config)
+
+    return open_copy
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_every_training_takes_a_step_and_saves_within_epochs(
+    kind: str, open_copy: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+):
+    start, folder, changes = TRAININGS[kind]
+    seen = []
+
+    def run(training, model, make_dataset, callbacks) -> None:
+        seen.append((training, callbacks))
+        before = [np.array(variable) for variable in model.trainable_variables]
+        model.optimizer.build(model.trainable_variables)
+        for callback in callbacks:
+            callback.set_model(model)
+        logs = model.train_step(next(iter(make_dataset(Part()))))
+        assert np.isfinite([float(value) for value in logs.values()]).all()
+        after = [np.array(variable) for variable in model.trainable_variables]
+        assert any((a != b).any() for a, b in zip(before, after, strict=True))
+        raise Interrupted
+
+    monkeypatch.setattr(ResumableTraining, "run", run)
+    context = open_copy(kind, **changes, **{"compute.save_seconds": 7, "report.profile": True})
+    with pytest.raises(Interrupted):
+        start(context)
+    [(training, callbacks)] = seen
+    assert training.save_seconds == 7
+    assert training.folder == context.run / "checkpoints" / folder
+    assert callbacks[0].profile and callbacks[0].log_dir == context.run / "tensorboard"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "step"), [*((kind, 1) for kind in TRAININGS), ("joint", 0), ("finetune", 0)]
+)
+def test_every_training_resumes_with_the_same_numbers(
+    kind: str, step: int, open_copy: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+):
+    """Interrupts the second epoch after a step, or before the first step."""
+    start, folder, changes = TRAININGS[kind]
+    start(open_copy("whole", **changes))
+    context = open_copy("interrupted", **changes)
+    # Every step is saved; without a step, the interruption comes before one is.
+    monkeypatch.setattr(ResumableTraining, "on_train_batch_end", interrupt_at(1, max(1, step)))
+    monkeypatch.setattr("visem_tf.training.resumable.time.monotonic", iter(range(10**9)).__next__)
+    context = open_copy("interrupted", **{"compute.save_seconds": step})
+    with pytest.raises(Interrupted):
+        start(context)
+    path = context.run / "checkpoints" / folder / "progress.json"
+    progress = json.loads(path.read_text(encoding="utf-8"))
+    assert (progress["epochs"], progress["step"]) == (1, step)
+    monkeypatch.undo()
+    start(open_copy("interrupted"))
+    whole = json.loads(
+        (context.run.path.parent / "whole" / path.relative_to(context.run.path)).read_text()
+    )
+    resumed = json.loads(path.read_text(encoding="utf-8"))
+    assert len(resumed["history"]) == 2
+    for one, other in zip(whole["history"], resumed["history"], strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def interrupt_at(epoch: int, step: int) -> Callable[..., None]:
+    """A replacement of `on_train_batch_end` that interrupts after a step of an epoch."""
+    original = ResumableTraining.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        original(self, batch, logs)
+        if (len(self.history), self.step) == (epoch, step):
+            raise Interrupted
+
+    return on_train_batch_end
