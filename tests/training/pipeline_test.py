@@ -1,4 +1,4 @@
-"""Batches: every example once an epoch, in an order of the seed, the same after a restart."""
+"""Batches: every example once an epoch, in an order that depends on the seed and the epoch."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from visem_tf.training.pipeline import (
 
 
 class FakeCache:
-    """Regions that carry the number of their picture."""
+    """A feature cache whose features are the position of the image."""
 
     num_regions, feature_dim = 3, 2
 
@@ -70,14 +70,14 @@ def test_replicas_share_every_batch_without_loss_or_repetition(replicas, workers
 
 def test_a_share_without_rows_has_start_and_end():
     token_ids = tf.ragged.constant([[4], [5, 6]], tf.int32)
-    nobody = tf.data.Dataset.from_tensors(tf.zeros([0], tf.int32))
+    empty = tf.data.Dataset.from_tensors(tf.zeros([0], tf.int32))
     vectors = np.zeros([2, 3], np.float32)
-    [example] = caption_examples(nobody, lambda rows: vectors[rows], 3, token_ids)
+    [example] = caption_examples(empty, lambda rows: vectors[rows], 3, token_ids)
     assert example["token_ids"].shape == (0, 2)
     assert example["image_features"].shape == (0, 3)
 
 
-def test_alignment_examples_pair_sentences_with_their_pictures():
+def test_alignment_examples_pair_sentences_with_their_images():
     token_ids = tf.ragged.constant([[4], [5, 6], [7, 8, 9]], tf.int32)
     image_index = np.array([1, 0, 1])
     [example] = alignment_examples(ordered_batches(3, 5), FakeCache(), token_ids, image_index)
@@ -113,7 +113,7 @@ def bucketed(**arguments):
     return [batch.tolist() for batch in batches.as_numpy_iterator()]
 
 
-def test_batches_of_like_length_are_whole_epochs_in_another_order():
+def test_batches_of_similar_length_cover_whole_epochs_in_different_orders():
     epochs = bucketed(epochs=2)
     first, second = epochs[:11], epochs[11:]
     for epoch in (first, second):
@@ -124,7 +124,7 @@ def test_batches_of_like_length_are_whole_epochs_in_another_order():
     assert rest == second[3:]
 
 
-def test_batches_of_like_length_have_less_padding_and_no_order_by_length():
+def test_batches_of_similar_length_have_less_padding_and_are_not_sorted():
     def spread(batches):
         return sum(np.ptp(LENGTHS[batch]) for batch in batches)
 
@@ -133,12 +133,12 @@ def test_batches_of_like_length_have_less_padding_and_no_order_by_length():
     assert longest != sorted(longest)
 
 
-def test_a_bucket_holds_the_batches_that_were_drawn_together():
+def test_a_bucket_has_the_examples_of_neighbouring_batches():
     mixed = bucketed(bucket_batches=1)
     found = bucketed()
     for start in (0, 5):
-        drawn = {n for batch in mixed[start : start + 5] for n in batch}
-        assert drawn == {n for batch in found[start : start + 5] for n in batch}
+        examples = {n for batch in mixed[start : start + 5] for n in batch}
+        assert examples == {n for batch in found[start : start + 5] for n in batch}
     assert found[-1] == mixed[-1]
 
 
