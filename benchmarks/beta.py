@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--plot", default="", metavar="FILE", help="draw the table into this file")
     config, options = parse_arguments(parser, finished_run=True)
     start_tensorflow()
-    from visem_tf.alignment.mrf import find_segments
+    from visem_tf.alignment.segments import find_segments
     from visem_tf.metrics.phrases import one_box_a_phrase
     from visem_tf.metrics.regions import alignment_accuracy
     from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from visem_tf.alignment.losses import ranking_loss
 from visem_tf.alignment.mrf import smooth_alignment
-from visem_tf.alignment.scores import alignment_scores, ranking_loss
+from visem_tf.alignment.scores import alignment_scores
 from visem_tf.decoding import beam_search
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.sentence_encoder import SentenceEncoder

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from visem_tf.runtime import checkout as _checkout
 
 if TYPE_CHECKING:
+    from visem_tf.alignment.losses import ranking_loss as ranking_loss
     from visem_tf.alignment.mrf import smooth_alignment as smooth_alignment
     from visem_tf.alignment.scores import alignment_scores as alignment_scores
-    from visem_tf.alignment.scores import ranking_loss as ranking_loss
     from visem_tf.decoding import beam_search as beam_search
     from visem_tf.decoding import greedy_search as greedy_search
     from visem_tf.models.alignment_model import AlignmentModel as AlignmentModel
@@ -36,7 +36,7 @@ _MODULES = {
     "alignment_scores": "alignment.scores",
     "beam_search": "decoding",
     "greedy_search": "decoding",
-    "ranking_loss": "alignment.scores",
+    "ranking_loss": "alignment.losses",
     "smooth_alignment": "alignment.mrf",
 }
 

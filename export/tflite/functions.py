@@ -18,10 +18,12 @@ import tensorflow as tf
 
 from visem_tf.decoding.captioner import search_sentences
 from visem_tf.export.description import read_models
-from visem_tf.models.cells import gru
-from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
-from visem_tf.models.sentence_encoder import SentenceEncoder
-from visem_tf.models.words_in_context import WordsInContext
+from visem_tf.models.cells import gru_step
+from visem_tf.models.sentence_encoder import (
+    BaseSentenceEncoder,
+    GruSentenceEncoder,
+    SentenceEncoder,
+)
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.resample import crop_and_resize
@@ -203,7 +205,7 @@ class TfliteFunctions:
         ]
 
 
-def embed_padded(encoder: WordsInContext, token_ids: tf.Tensor) -> tf.Tensor:
+def embed_padded(encoder: BaseSentenceEncoder, token_ids: tf.Tensor) -> tf.Tensor:
     """Encodes sentences as their encoder does, with recurrences that run over the padding too.
 
     The encoder itself skips padding by operations that TFLite does not have. Here the state stays
@@ -241,7 +243,7 @@ def _relu(word: tf.Tensor, recurrent: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor
 
 
 def _gru(word: tf.Tensor, recurrent: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
-    return gru.step(word, recurrent, (hidden,))[0]
+    return gru_step(word, recurrent, (hidden,))[0]
 
 
 def _recurrence(

@@ -8,8 +8,8 @@ import tensorflow as tf
 from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded
 from visem_tf.export.tflite.writer import convert
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.sentence_encoder import GruSentenceEncoder
 from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("ai_edge_litert")

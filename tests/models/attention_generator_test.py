@@ -365,12 +365,13 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one(run_on_two_devices):
     assert "same" in run_on_two_devices(REPLICAS)
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="doubly_stochastic must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="doubly_stochastic must be at least 0, not -1"):
         AttentionGenerator(5, doubly_stochastic=-1)
     with pytest.raises(ValueError, match="label_smoothing must be in"):
         AttentionGenerator(5, label_smoothing=1.0)

@@ -45,6 +45,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "batch_size"), [("sgd", 4), ("rmsprop", 6)])
 def test_two_replicas_train_as_one(optimizer, batch_size):
     done = subprocess.run(

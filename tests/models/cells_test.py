@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.config.registry import CELLS
+from visem_tf.models import cells
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.cells import get_cell
 
@@ -130,7 +131,7 @@ def test_the_forget_gate_starts_open():
 
 
 def test_an_unknown_cell_is_named():
-    with pytest.raises(ValueError, match="cell must be one of gru, lstm, rnn, got 'lstn'"):
+    with pytest.raises(ValueError, match="cell must be one of gru, lstm, rnn, not 'lstn'"):
         get_cell("lstn")
 
 
@@ -176,3 +177,7 @@ def test_word_dropout_hides_words_but_not_start_and_no_target():
     for old, new in zip(plain.trainable_weights, generator.trainable_weights, strict=True):
         old.assign(new)
     np.testing.assert_array_equal(generator.log_likelihood(batch), plain.log_likelihood(batch))
+
+
+def test_the_registry_lists_the_cells():
+    assert tuple(cells.CELLS) == CELLS

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.alignment.mrf import find_segments
+from visem_tf.alignment.segments import find_segments
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
@@ -224,6 +224,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one(run_on_two_devices, tmp_path):
     shutil.copy(__file__, tmp_path / "tests_joint.py")  # for its `make_model`
     source = f"ROOT = {str(tmp_path)!r}\n" + ONE_OR_TWO_REPLICAS

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.models.region_encoder import FeatureScale, RegionEncoder
 
 
 def test_embeddings_are_affine_in_the_features():
@@ -47,3 +47,57 @@ def test_a_saved_encoder_gives_the_same_embeddings(tmp_path):
 def test_arguments_are_checked(name, value):
     with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
         RegionEncoder(**{"embedding_dim": 4, name: value})
+
+
+def test_all_vectors_get_the_same_length_and_keep_their_direction():
+    features = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
+    scaled = FeatureScale(10.0)(features).numpy()
+    np.testing.assert_allclose(np.linalg.norm(scaled, axis=-1), 10, rtol=1e-5)
+    lengths = np.linalg.norm(features, axis=-1, keepdims=True)
+    np.testing.assert_allclose(scaled / 10, features / lengths, atol=1e-5)
+
+
+def test_scale_0_changes_nothing():
+    features = tf.constant([[3.0, 4.0]])
+    np.testing.assert_array_equal(FeatureScale(0.0)(features), features)
+
+
+def test_the_zero_vector_stays_zero_with_a_finite_gradient():
+    features = tf.zeros([1, 3])
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        scaled = FeatureScale(10.0)(features)
+    np.testing.assert_array_equal(scaled, [[0.0, 0.0, 0.0]])
+    assert np.isfinite(tape.gradient(scaled, features)).all()
+
+
+def test_a_region_encoder_scales_before_its_affine_map_and_is_saved_with_it(tmp_path):
+    inputs = keras.Input([None, 5])
+    model = keras.Model(inputs, RegionEncoder(4, feature_scale=10.0)(inputs))
+    features = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
+    np.testing.assert_allclose(model(features), model(7 * features), atol=1e-5)
+    model.save(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_array_equal(model(features), loaded(features))
+
+
+def test_scale_is_checked():
+    with pytest.raises(ValueError, match=r"scale must be at least 0, not -1\.0"):
+        FeatureScale(-1.0)
+
+
+def test_adapt_takes_away_the_mean_direction_and_is_saved(tmp_path):
+    features = np.abs(np.random.default_rng(1).normal(3, 1, size=(50, 5))).astype(np.float32)
+    layer = FeatureScale(10.0)
+    layer.adapt(features)
+    scaled = layer(features).numpy()
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    expected = units - units.mean(axis=0)
+    expected *= 10 / np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(scaled, expected, atol=1e-3)
+    assert not layer.trainable_variables
+    inputs = keras.Input([5])
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "scale.keras")
+    loaded = keras.models.load_model(tmp_path / "scale.keras")
+    np.testing.assert_allclose(loaded(features), scaled, atol=1e-5)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.models.brnn import bidirectional_recurrence
+from visem_tf.models.recurrence import bidirectional_rnn
 from visem_tf.models.sentence_encoder import SentenceEncoder
 
 VOCABULARY, EMBEDDING, HIDDEN, WORD = 12, 5, 6, 4
@@ -101,7 +101,7 @@ def test_gradient_of_the_recurrence_equals_automatic_and_numerical_ones():
 
     def total(*arguments):
         inputs, *kernels = arguments
-        result = bidirectional_recurrence(inputs, tf.constant(lengths), *kernels)
+        result = bidirectional_rnn(inputs, tf.constant(lengths), *kernels)
         return tf.reduce_sum(weights * result)
 
     theoretical, numerical = tf.test.compute_gradient(total, arguments, delta=1e-6)

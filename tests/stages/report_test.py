@@ -13,7 +13,7 @@ from PIL import Image
 
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
-from visem_tf.models.sentence_generator import SentenceGenerator
+from visem_tf.models.generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache, record_fields
 from visem_tf.runs.checkpoints import build_alignment_model
 from visem_tf.runs.context import Context

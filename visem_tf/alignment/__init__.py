@@ -1,4 +1,4 @@
-"""The alignment of words with regions: scores, losses, the chain MRF, and text segments.
+"""Alignment of words with image regions (paper, sections 3.1.3 and 3.1.4).
 
-Sections 3.1.3 and 3.1.4 of the paper, as functions without weights.
+Scores, losses, the chain MRF and text segments, as functions without weights.
 """

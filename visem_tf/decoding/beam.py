@@ -17,7 +17,7 @@ from visem_tf.decoding.common import (
     map_rows,
     split_state,
 )
-from visem_tf.models.picture_state import PictureState
+from visem_tf.models.generator import PictureState
 from visem_tf.text import END_ID, PAD_ID, START_ID
 
 _EMPTY = -float("inf")  # log-probability of a beam that holds no sentence

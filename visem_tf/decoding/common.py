@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from visem_tf.models.picture_state import PictureState
+from visem_tf.models.generator import PictureState
 from visem_tf.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 State = Any

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from visem_tf.decoding.common import CaptioningModel, split_state
-from visem_tf.models.picture_state import PictureState
+from visem_tf.models.generator import PictureState
 
 
 class EnsembleModel:

@@ -1,73 +1,76 @@
-"""The alignment model of the paper: regions and words in one space, trained to rank."""
+"""The alignment model of the paper: regions and words in one space, trained to rank (3.1)."""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from visem_tf.alignment import scores as alignment
-from visem_tf.losses import get_loss, hinge_sum
+from visem_tf.alignment.losses import COLLAPSED_SPREAD, get_loss, ranking_loss, score_spread
+from visem_tf.alignment.scores import alignment_scores, get_score, word_region_similarities
 from visem_tf.models.global_batch import (
     GlobalBatchModel,
     apply_global_gradients,
     gather,
     replica_count,
 )
-from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_encoder import SentenceEncoder
-from visem_tf.models.words_in_context import WordsInContext
-from visem_tf.scores import get_score
+from visem_tf.models.sentence_encoder import (
+    BaseSentenceEncoder,
+    GruSentenceEncoder,
+    SentenceEncoder,
+)
 from visem_tf.text import PAD_ID
 
-SENTENCE_ENCODERS: dict[str, type[WordsInContext]] = {
+SENTENCE_ENCODERS: dict[str, type[BaseSentenceEncoder]] = {
     "brnn": SentenceEncoder,
     "gru": GruSentenceEncoder,
 }
 """Sentence encoders by their names in the configuration."""
 
 MOST_PRODUCTS = 2**26
-"""Products of a word and a region that a training step holds at once; 256 MiB in float32."""
+"""Largest number of products of a word and a region in memory at once; 256 MiB in float32."""
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
 class AlignmentModel(GlobalBatchModel):
-    """Scores of images with sentences, and their training (section 1 of the paper).
+    """Scores images with sentences, and learns to rank them (sections 3.1.1 to 3.1.3).
 
-    Train it by `compile(optimizer=...)` and `fit` on a `tf.data.Dataset` of dictionaries as
-    `train_step` takes them. Under a `tf.distribute` strategy the pairs of all replicas are each
-    other's negatives, so the result does not depend on how many devices there are.
+    Train it by `compile(optimizer=...)` and `fit` on a `tf.data.Dataset` of dictionaries, see
+    `train_step`. Under a `tf.distribute` strategy, the pairs of all replicas are negatives of each
+    other, so that the result does not depend on the number of devices.
 
-    Logged for every epoch: "loss", the objective C divided by the number of pairs; "score_spread",
-    the mean distance of true and false scores; "collapsed", the share of the batches in which all
-    pairs got the same score, so that the loss is 2 (B - 1) margin (`visem_tf.alignment.scores`).
+    The metrics of an epoch are "loss", the objective C divided by the number of pairs;
+    "score_spread", the mean distance of true and false scores; and "collapsed", the share of the
+    batches in which all pairs have the same score.
 
     Args:
-      region_encoder: makes region embeddings.
-      sentence_encoder: makes word embeddings, of the same embedding_dim; `SentenceEncoder` is the
-        paper's.
-      margin: by how much a true score must exceed a false one.
-      score: "best_region" (the paper's) or another module of `visem_tf.scores`.
-      sharpness: of the score "attention".
-      normalise_by_length: divides scores by the number of words.
-      loss: "hinge_sum" (the paper's C) or another module of `visem_tf.losses`.
-      temperature: of the loss "infonce".
-      hinge_sum_steps: so many steps of the optimizer descend "hinge_sum" before `loss` does.
-      clip_value: element-wise limit for the gradient of C; None: no limit.
+        region_encoder: Encoder of regions.
+        sentence_encoder: Encoder of words with the same embedding_dim. `SentenceEncoder` is the
+            paper's.
+        margin: Amount by which the score of a true pair must exceed those of false pairs.
+        score: Name of the score, a key of `visem_tf.alignment.scores.SCORES`.
+        normalise_by_length: Whether to divide scores by the number of words.
+        clip_value: Largest absolute value of an element of the gradient of C. None means no
+            clipping.
+        sharpness: Sharpness of the score "attention".
+        loss: Name of the loss, a key of `visem_tf.alignment.losses.LOSSES`.
+        temperature: Temperature of the loss "infonce".
+        hinge_sum_steps: Number of first steps of the optimizer in which "hinge_sum" replaces
+            `loss`.
 
     Example:
-      >>> import tensorflow as tf
-      >>> from visem_tf.models.sentence_encoder import SentenceEncoder
-      >>> model = AlignmentModel(RegionEncoder(8), SentenceEncoder(10, 8, 6, word_dim=4))
-      >>> regions = tf.ones([2, 20, 5])
-      >>> model({"region_features": regions, "token_ids": tf.constant([[5, 6], [7, 0]])}).shape
-      TensorShape([2, 2])
+        >>> import tensorflow as tf
+        >>> from visem_tf.models.sentence_encoder import SentenceEncoder
+        >>> model = AlignmentModel(RegionEncoder(8), SentenceEncoder(10, 8, 6, word_dim=4))
+        >>> regions = tf.ones([2, 20, 5])
+        >>> model({"region_features": regions, "token_ids": tf.constant([[5, 6], [7, 0]])}).shape
+        TensorShape([2, 2])
     """
 
     def __init__(
         self,
         region_encoder: RegionEncoder,
-        sentence_encoder: WordsInContext,
+        sentence_encoder: BaseSentenceEncoder,
         margin: float = 1.0,
         score: str = "best_region",
         normalise_by_length: bool = False,
@@ -86,15 +89,6 @@ class AlignmentModel(GlobalBatchModel):
             )
         get_score(score)
         self._objective = get_loss(loss)
-        for name, value in (
-            ("margin", margin),
-            ("sharpness", sharpness),
-            ("temperature", temperature),
-        ):
-            if not value > 0:
-                raise ValueError(f"{name} must be above 0, not {value!r}")
-        if clip_value is not None and not clip_value > 0:
-            raise ValueError(f"clip_value must be above 0 or None, not {clip_value!r}")
         self.region_encoder = region_encoder
         self.sentence_encoder = sentence_encoder
         self.margin = margin
@@ -102,15 +96,20 @@ class AlignmentModel(GlobalBatchModel):
         self.normalise_by_length = normalise_by_length
         self.clip_value = clip_value
         self.sharpness = sharpness
-        self.loss_name = loss  # Keras has a `loss` of its own
+        self.loss_name = loss  # `loss` is an attribute of Keras
         self.temperature = temperature
         self.hinge_sum_steps = hinge_sum_steps
+        for name in ("margin", "sharpness", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
+        if clip_value is not None and not clip_value > 0:
+            raise ValueError(f"clip_value must be above 0 or None, not {clip_value!r}")
         self._loss_metric = keras.metrics.Mean(name="loss")
         self._spread_metric = keras.metrics.Mean(name="score_spread")
         self._collapsed_metric = keras.metrics.Mean(name="collapsed")
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
-        """Makes the weights."""
+        """Creates the weights."""
         for encoder, name in (
             (self.region_encoder, "region_features"),
             (self.sentence_encoder, "token_ids"),
@@ -123,12 +122,13 @@ class AlignmentModel(GlobalBatchModel):
         """Scores all images with all sentences.
 
         Args:
-          inputs: "region_features" float [B, R, F]; "token_ids" int [N, T], `PAD_ID` in the
-            padding; "region_mask" bool [B, R], True = real (may be left out: all are).
-          training: whether dropout is on.
+            inputs: Dictionary with "region_features", float [B, R, F]; "token_ids", int [N, T],
+                `PAD_ID` in the padding; and "region_mask", bool [B, R], True for real regions
+                (optional; by default all are real).
+            training: Whether dropout is applied.
 
         Returns:
-          S_kl, float [B, N].
+            Scores S_kl, float tensor [B, N].
         """
         return self.score_embeddings(
             self.encode_regions(inputs["region_features"], training=training),
@@ -138,11 +138,11 @@ class AlignmentModel(GlobalBatchModel):
         )
 
     def encode_regions(self, region_features: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Region features [B, R, F] to region embeddings [B, R, D]."""
+        """Encodes region features [B, R, F] as region embeddings [B, R, D]."""
         return self.region_encoder(region_features, training=training)
 
     def encode_sentences(self, token_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Token ids [N, T] to word embeddings [N, T, D], zeros in the padding."""
+        """Encodes token ids [N, T] as word embeddings [N, T, D], zeros in the padding."""
         return self.sentence_encoder(token_ids, training=training)
 
     def score_embeddings(
@@ -153,8 +153,8 @@ class AlignmentModel(GlobalBatchModel):
         word_mask: tf.Tensor | None = None,
         chunk_size: int | tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """`visem_tf.alignment.scores.alignment_scores` with the options of this model, [B, N]."""
-        return alignment.alignment_scores(
+        """Computes `alignment_scores` [B, N] with the options of this model."""
+        return alignment_scores(
             region_embeddings,
             word_embeddings,
             region_mask,
@@ -166,16 +166,16 @@ class AlignmentModel(GlobalBatchModel):
         )
 
     def word_region_similarities(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """v_i . s_t for pairs that belong together, what `visem_tf.smooth_alignment` takes; the
-        cosine for scores that compare vectors of length 1.
+        """Computes v_i · s_t for matching pairs, the input of `visem_tf.smooth_alignment`.
 
         Args:
-          inputs: as of `call`, with B = N.
+            inputs: Dictionary as for `call`, with B = N.
 
         Returns:
-          float [B, T, R]; minus infinity at padded regions, 0 for padded words.
+            Float tensor [B, T, R], minus infinity at padded regions, 0 for padded words. For scores
+            of unit vectors, the similarities are cosines.
         """
-        return alignment.word_region_similarities(
+        return word_region_similarities(
             self.encode_regions(inputs["region_features"]),
             self.encode_sentences(inputs["token_ids"]),
             inputs.get("region_mask"),
@@ -183,14 +183,14 @@ class AlignmentModel(GlobalBatchModel):
         )
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step down the gradient of C, clipped element-wise and divided by the batch size.
+        """Takes one step along the gradient of C, clipped element-wise and divided by B.
 
         Args:
-          data: as of `call`, where row k of the regions and row k of the token ids belong
-            together, and "image_ids" int [B]; pairs with the same one are no negatives.
+            data: Dictionary as for `call`, in which row k of the regions and row k of the token ids
+                match, with "image_ids", int [B]. Pairs with the same id are not negatives.
 
         Returns:
-          The metrics.
+            The metrics.
         """
         with tf.GradientTape() as tape:
             loss, batch_size = self.global_loss(data, training=True)
@@ -201,21 +201,24 @@ class AlignmentModel(GlobalBatchModel):
         return self.get_metrics_result()
 
     def test_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The metrics of a batch, see `train_step`."""
+        """Computes the metrics of a batch, see `train_step`."""
         self.global_loss(data, training=False)
         return self.get_metrics_result()
 
     def global_loss(
         self, data: dict[str, tf.Tensor], training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """C over the pairs of all replicas and their number; updates the metrics.
+        """Computes C over the pairs of all replicas, and updates the metrics.
 
         Args:
-          data: as of `train_step`.
-          training: whether dropout is on.
+            data: Dictionary as for `train_step`.
+            training: Whether dropout is applied.
+
+        Returns:
+            C and the number of pairs, scalars.
         """
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.built:  # what calling the model would have done
+        if not self.built:
             self.build({name: tuple(value.shape) for name, value in inputs.items()})
         region_embeddings = self.encode_regions(inputs["region_features"], training=training)
         word_embeddings = self.encode_sentences(inputs["token_ids"], training=training)
@@ -227,27 +230,26 @@ class AlignmentModel(GlobalBatchModel):
             None if region_mask is None else gather(region_mask),
             gather(tf.not_equal(inputs["token_ids"], PAD_ID)),
         )
-        loss = self._loss_of(scores, image_ids)
+        scale = getattr(self, self._objective.scale)
+        loss = self._loss_of(scores, image_ids, scale)
 
         batch_size = tf.cast(tf.shape(image_ids)[0], loss.dtype)
-        spread = alignment.score_spread(scores, image_ids)
+        spread = score_spread(scores, image_ids)
         self._loss_metric.update_state(loss / batch_size, batch_size)
         self._spread_metric.update_state(spread, batch_size)
-        unit = self.temperature if self.loss_name == "infonce" else self.margin
-        equal = spread < alignment.COLLAPSED_SPREAD * unit
+        equal = spread < COLLAPSED_SPREAD * scale
         self._collapsed_metric.update_state(equal & (loss > 0))  # without negatives it is 0
         return loss, batch_size
 
-    def _loss_of(self, scores: tf.Tensor, image_ids: tf.Tensor) -> tf.Tensor:
+    def _loss_of(self, scores: tf.Tensor, image_ids: tf.Tensor, scale: float) -> tf.Tensor:
         """C by the model's loss, or by the sum of hinges in the first steps."""
-        options = {"margin": self.margin, "temperature": self.temperature}
         steps = self.steps_taken()
         if not self.hinge_sum_steps or steps is None:
-            return self._objective(scores, image_ids, **options)
+            return self._objective.function(scores, image_ids, scale)
         return tf.cond(
             steps < self.hinge_sum_steps,
-            lambda: hinge_sum.loss(scores, image_ids, **options),
-            lambda: self._objective(scores, image_ids, **options),
+            lambda: ranking_loss(scores, image_ids, self.margin),
+            lambda: self._objective.function(scores, image_ids, scale),
         )
 
     def _scores_in_memory(
@@ -257,7 +259,7 @@ class AlignmentModel(GlobalBatchModel):
         region_mask: tf.Tensor | None,
         word_mask: tf.Tensor,
     ) -> tf.Tensor:
-        """`score_embeddings`, some images at a time where all at once would take much memory."""
+        """`score_embeddings` in chunks of images, if all at once would take too much memory."""
         images, regions = tf.unstack(tf.shape(region_embeddings)[:2])
         words = tf.math.count_nonzero(word_mask, dtype=tf.int32)
         at_once = tf.maximum(MOST_PRODUCTS // tf.maximum(regions * words, 1), 1)
@@ -271,11 +273,11 @@ class AlignmentModel(GlobalBatchModel):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """What `fit` and `evaluate` log."""
+        """The metrics of `fit` and `evaluate`."""
         return [self._loss_metric, self._spread_metric, self._collapsed_metric]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for `from_config`."""
+        """Returns the arguments of the constructor."""
         return {
             **super().get_config(),
             "region_encoder": keras.saving.serialize_keras_object(self.region_encoder),
@@ -292,7 +294,7 @@ class AlignmentModel(GlobalBatchModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "AlignmentModel":
-        """The model that `get_config` described."""
+        """Creates the model that `get_config` describes."""
         config = dict(config)
         for name in ("region_encoder", "sentence_encoder"):
             config[name] = keras.saving.deserialize_keras_object(

@@ -1,8 +1,8 @@
-"""A generator that looks at the regions of the picture before every word.
+"""A generator that attends to the regions of the image before every word.
 
-The soft attention of Xu and others, "Show, Attend and Tell" (ICML 2015), over the regions of the
-picture in place of a grid of cells. It removes the second limit that the paper names: there the
-picture enters at the first step only.
+The soft attention of Xu et al., "Show, Attend and Tell" (ICML 2015), over the regions of the image
+instead of a grid of cells. It removes the second limitation that the paper names (section 4.4): the
+image enters the paper's generator at the first step only.
 """
 
 from typing import Any, NamedTuple
@@ -10,24 +10,22 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from visem_tf.models.feature_scale import FeatureScale
-from visem_tf.models.picture_state import PictureState
-from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_generator import SentenceGenerator, Targets
-from visem_tf.models.unrolling import Rows, sort_sentences, unroll
+from visem_tf.models.generator import PictureState, SentenceGenerator, Targets
+from visem_tf.models.recurrence import Rows, SortedSentences, unroll
+from visem_tf.models.region_encoder import FeatureScale, RegionEncoder
 
 Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 class _Pass(NamedTuple):
-    """What the recurrence gives for every target, in the order of the targets.
+    """Outputs of the recurrence for every target, in the order of the targets.
 
     Attributes:
-      vectors: word vectors x_t, [M, E].
-      hidden: h_t, [M, H].
-      contexts: ẑ_t, [M, H].
-      weights: α_t, [M, R].
-      totals: the sum over t of α_t of every sentence with words, zeros for others, [B, R].
+        vectors: Word vectors x_t, [M, E].
+        hidden: Hidden states h_t, [M, H].
+        contexts: Contexts ẑ_t, [M, H].
+        weights: Attention weights α_t, [M, R].
+        totals: Sum over t of α_t for every sentence, [B, R]; zeros for sentences without words.
     """
 
     vectors: tf.Tensor
@@ -46,35 +44,36 @@ class AttentionGenerator(SentenceGenerator):
         ẑ_t   = σ(w_β · h_{t-1} + b_β) Σ_i α_ti a_i
         h_t   = cell(W_x x_t + W_z ẑ_t,  U h_{t-1} + b)
         y_t   = softmax(W_o h_t + b_o)
-        h_0   = tanh(W_h a_frame + b_h),   c_0 = tanh(W_c a_frame + b_c) where the cell has one
+        h_0   = tanh(W_h a_frame + b_h),   c_0 = tanh(W_c a_frame + b_c) if the cell has one
 
-    With `deep_output` the words come from W_o (x_t + L_h h_t + L_z ẑ_t) + b_o. Region 0 is the
-    whole frame. A padded region has weight 0. It is trained by `fit` on dictionaries with
+    With `deep_output`, y_t = softmax(W_o (x_t + L_h h_t + L_z ẑ_t) + b_o). Region 0 is the whole
+    frame. Padded regions have the weight 0. `fit` takes dictionaries with
 
-    * `region_features` float [B, R, F],
-    * `region_mask` bool [B, R], True = real (may be left out: all are),
-    * `image_features` float [B, F], what the sentence speaks of, if it is not the whole frame, and
-    * `token_ids` int32 [B, 1 + T]: START, the words, END, then PAD.
+    * `region_features`, float [B, R, F],
+    * `region_mask`, bool [B, R], True for real regions (optional; by default all are real),
+    * `image_features`, float [B, F]: the subject of the sentence (optional; by default the whole
+      frame), and
+    * `token_ids`, int32 [B, 1 + T]: START, the words, END, then PAD.
 
-    To the loss of `SentenceGenerator` a sentence adds
+    Each sentence adds to the loss of `SentenceGenerator` the penalty
 
-        doubly_stochastic · Σ_i (1 − Σ_t α_ti)²
+        doubly_stochastic · Σ_i (1 - Σ_t α_ti)²
 
-    over its real regions, so that every region is looked at some time (equation 14 of that paper);
-    like the likelihoods it is divided by the number of targets.
+    over its real regions, so that every region receives attention at some step (equation 14 of Xu
+    et al.). Like the likelihoods, it is divided by the number of targets.
 
-    Keys W_k a_i are made once a picture, W_x x_t once a batch; a step works on the sentences that
-    still have a word.
+    The keys W_k a_i are computed once per image, and W_x x_t once per batch; a step is computed for
+    the sentences that still have a word.
 
     Args:
-      vocabulary_size: V, with the four special tokens.
-      hidden_dim: H, also the size of annotations and keys.
-      word_dim: E, size of the word vectors x_t.
-      doubly_stochastic: weight of that penalty; 1 in that paper.
-      deep_output: see above.
-      region_encoder: f_i = v_i, the alignment's region embeddings, in place of the CNN's features;
-        it is not trained, but by a `JointModel`. None: f_i are the CNN's features.
-      kwargs: the other arguments of `SentenceGenerator`, which explains them.
+        vocabulary_size: Number of words V, including the four special tokens.
+        hidden_dim: Number of hidden units H, also the size of annotations and keys.
+        word_dim: Length E of the word vectors x_t.
+        doubly_stochastic: Weight of the penalty; 1 in Xu et al.
+        deep_output: Whether word vector and context enter the output layer, see above.
+        region_encoder: The alignment's region encoder, whose embeddings v_i replace the CNN
+            features f_i, or None. It is trained only as part of a `JointModel`.
+        kwargs: Other arguments of `SentenceGenerator`.
 
     Example:
         >>> generator = AttentionGenerator(10, hidden_dim=8, word_dim=6, cell="lstm")
@@ -97,12 +96,13 @@ class AttentionGenerator(SentenceGenerator):
         region_encoder: RegionEncoder | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(vocabulary_size, hidden_dim, word_dim, **kwargs)
+        super().__init__(
+            vocabulary_size, hidden_dim, word_dim, region_encoder=region_encoder, **kwargs
+        )
         if not doubly_stochastic >= 0:
-            raise ValueError(f"doubly_stochastic must be at least 0, got {doubly_stochastic}")
+            raise ValueError(f"doubly_stochastic must be at least 0, not {doubly_stochastic}")
         self.doubly_stochastic = doubly_stochastic
         self.deep_output = deep_output
-        self.region_encoder = region_encoder
         if region_encoder is not None:
             region_encoder.trainable = False
             region_encoder.projection.trainable = False  # a loaded encoder does not pass it on
@@ -112,7 +112,7 @@ class AttentionGenerator(SentenceGenerator):
             self.context_to_word = keras.layers.Dense(word_dim, use_bias=False, **common)  # L_z
 
     def make_layers(self) -> None:
-        """Makes what the equations need, in the order of their random initial values."""
+        """Creates the layers, in the order of their random initial values."""
         layers, common = keras.layers, {"dtype": self.dtype_policy}
         hidden_dim = self.hidden_dim
         width = self._cell.gates * hidden_dim
@@ -138,51 +138,37 @@ class AttentionGenerator(SentenceGenerator):
         self.hidden_dropout = layers.Dropout(self.dropout, **common)
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
-        """Creates the weights; only the size F of `region_features` is read from the shapes."""
-        hidden, feature_dim = (None, self.hidden_dim), input_shape["region_features"][-1]
-        if self.region_encoder is not None:
-            if not self.region_encoder.built:
-                self.region_encoder.build((None, None, feature_dim))
-            feature_dim = self.region_encoder.embedding_dim
-        self._build_word_vectors()
+        """Creates the weights; of the shapes, only the size F of `region_features` is used."""
+        region_dim = self._build_inputs(input_shape["region_features"][-1])
+        hidden = (None, self.hidden_dim)
         self.word_projection.build((None, self.word_dim))
-        self.scaling.build((None, None, feature_dim))
-        self.region_projection.build((None, None, feature_dim))
-        for layer in (
+        self.scaling.build((None, None, region_dim))
+        self.region_projection.build((None, None, region_dim))
+        layers = [
             self.key_projection,
             self.energy,
             self.context_projection,
             self.recurrence,
             self.hidden_start,
-        ):
-            layer.build(hidden)
+        ]
         if self._cell.memory == "own":
-            self.memory_start.build(hidden)
+            layers.append(self.memory_start)
         if self.deep_output:
-            self.hidden_to_word.build(hidden)
-            self.context_to_word.build(hidden)
+            layers += [self.hidden_to_word, self.context_to_word]
+        for layer in layers:
+            layer.build(hidden)
         self.output_projection.build((None, self.word_dim) if self.deep_output else hidden)
 
-    def adapt(self, features: Any) -> None:
-        """Centres what is attended to, see `FeatureScale.adapt`.
-
-        Args:
-          features: CNN features float [N, F], a sample of the training's.
-        """
-        if self.region_encoder is not None:
-            features = self.region_encoder(features[tf.newaxis])[0].numpy()
-        self.scaling.adapt(features)
-
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Scores of every word at every step.
+        """Computes the logits of every word at every step.
 
         Args:
-          inputs: as in training, with `token_ids` int32 [B, T], START first. A longer padding
-            changes nothing; what comes out in the padding means nothing.
-          training: whether dropout is on.
+            inputs: A batch as in training, with `token_ids` int32 [B, T], START first. More padding
+                changes nothing; the outputs in the padding are meaningless.
+            training: Whether dropout is applied.
 
         Returns:
-          Logits float32 [B, T, V] of the word that follows each token.
+            Logits of the word after each token, float32 tensor [B, T, V].
         """
         words = tf.transpose(inputs["token_ids"])  # [T, B]
         everywhere = tf.where(tf.ones_like(words, tf.bool))
@@ -193,14 +179,15 @@ class AttentionGenerator(SentenceGenerator):
         return tf.transpose(logits, [1, 0, 2])
 
     def attention(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """What every word of given sentences looks at.
+        """Computes the attention weights of the words of given sentences.
 
         Args:
-          inputs: as in training; `token_ids` are, for example, sentences that a search found, with
-            START before them.
+            inputs: A batch as in training; `token_ids` are, for example, sentences that a search
+                found, with START before them.
 
         Returns:
-          α float [B, T, R] of the T tokens after START; zeros for PAD and for padded regions.
+            Weights α, float tensor [B, T, R], of the T tokens after START; zeros for PAD and for
+            padded regions.
         """
         targets = self._targets(inputs, training=False)
         weights = self._pass(inputs, targets, training=False).weights
@@ -210,28 +197,28 @@ class AttentionGenerator(SentenceGenerator):
         return tf.scatter_nd(places, weights, shape)
 
     def initial_state(self, image_features: Any) -> PictureState:
-        """The state before START.
+        """Returns the state before START.
 
         Args:
-          image_features: a dictionary as in training, without `token_ids`; or float [B, F], a
-            picture with one region.
+            image_features: Dictionary as in training, without `token_ids`; or float tensor [B, F]
+                of images with one region.
         """
         inputs = image_features
         if not isinstance(inputs, dict):
             inputs = {"region_features": tf.expand_dims(inputs, 1)}
         if not self.built:
             self.build({"region_features": tuple(inputs["region_features"].shape)})
-        return PictureState(*self._look(inputs, training=False))
+        return PictureState(*self._start(inputs, training=False))
 
     def step(self, token_ids: tf.Tensor, state: PictureState) -> tuple[tf.Tensor, PictureState]:
-        """One step of decoding.
+        """Computes one step of decoding.
 
         Args:
-          token_ids: int32 [B K], START or the words chosen last.
-          state: of `initial_state` or of the last step.
+            token_ids: Int32 tensor [B K], START or the words chosen last.
+            state: State of `initial_state` or of the previous step.
 
         Returns:
-          The log-probabilities float32 [B K, V] of the next words, and the next state.
+            Log-probabilities of the next words, float32 tensor [B K, V], and the next state.
         """
         vectors = self.word_vectors(token_ids)
         rows, (hidden, context, _) = self._advance(self.word_projection(vectors), *state)
@@ -241,7 +228,7 @@ class AttentionGenerator(SentenceGenerator):
     def hidden_of_targets(
         self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What the output layer takes, [M, H] or [M, E], and the penalty."""
+        """Computes the input of the output layer, [M, H] or [M, E], and the penalty."""
         found = self._pass(inputs, targets, training)
         hidden = self._output(found.vectors, found.hidden, found.contexts, training)
         if not self.doubly_stochastic:
@@ -253,30 +240,26 @@ class AttentionGenerator(SentenceGenerator):
         return hidden, self.doubly_stochastic * tf.reduce_sum(missed)
 
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> dict[str, Any]:
-        """All regions."""
+        """Returns all regions and their mask."""
         return {"region_features": region_features, "region_mask": region_mask}
 
     def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Regions with sentences [B, 1 + T]."""
+        """Returns a batch of regions and sentences [B, 1 + T]."""
         return {**inputs, "token_ids": token_ids}
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
-        """float [B, R, F] and bool [B, R]."""
-        encoder = self.region_encoder
-        layer = self.region_projection if encoder is None else encoder.projection
+        """Returns the types of `inputs_of_pictures`, float [B, R, F] and bool [B, R]."""
         return {
-            "region_features": tf.TensorSpec([None, None, layer.kernel.shape[0]], tf.float32),
+            "region_features": tf.TensorSpec([None, None, self.feature_dim], tf.float32),
             "region_mask": tf.TensorSpec([None, None], tf.bool),
         }
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        encoder = self.region_encoder
+        """Returns the arguments of the constructor."""
         return {
             **super().get_config(),
             "doubly_stochastic": self.doubly_stochastic,
             "deep_output": self.deep_output,
-            "region_encoder": encoder and keras.saving.serialize_keras_object(encoder),
         }
 
     def _annotate(self, features: tf.Tensor, training: bool) -> tf.Tensor:
@@ -286,8 +269,8 @@ class AttentionGenerator(SentenceGenerator):
         annotations = self.region_projection(self.scaling(features))
         return self.region_dropout(annotations, training=training)
 
-    def _look(self, inputs: dict[str, tf.Tensor], training: bool) -> tuple[Rows, Pictures]:
-        """h_0 with the cell's memory; keys [B, R, H], annotations [B, R, H] and mask [B, R]."""
+    def _start(self, inputs: dict[str, tf.Tensor], training: bool) -> tuple[Rows, Pictures]:
+        """h_0 and the memory; keys [B, R, H], annotations [B, R, H] and mask [B, R]."""
         annotations = self._annotate(inputs["region_features"], training)
         mask = inputs.get("region_mask")
         if mask is None:
@@ -301,15 +284,15 @@ class AttentionGenerator(SentenceGenerator):
         return rows, (self.key_projection(annotations), annotations, mask)
 
     def _advance(self, word_inputs: tf.Tensor, rows: Rows, pictures: Pictures) -> tuple[Rows, Rows]:
-        """One step of the recurrence for K sentences a picture.
+        """Computes one step of the recurrence for K sentences per image.
 
         Args:
-          word_inputs: W_x x_t, float [B K, G H].
-          rows: h_{t-1} and the memory, [B K, H].
-          pictures: keys and annotations [B, R, H] and mask [B, R].
+            word_inputs: W_x x_t, float tensor [B K, G H].
+            rows: h_{t-1} and the memory, float tensors [B K, H].
+            pictures: Keys and annotations [B, R, H] and mask [B, R].
 
         Returns:
-          The rows after the step; and h_t and ẑ_t [B K, H] and α_t [B K, R].
+            The rows after the step; and h_t and ẑ_t, [B K, H], and α_t, [B K, R].
         """
         keys, annotations, mask = pictures
         hidden, *memory = rows
@@ -330,26 +313,31 @@ class AttentionGenerator(SentenceGenerator):
     def _output(
         self, vectors: tf.Tensor, hidden: tf.Tensor, context: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        """What the output layer takes, after dropout."""
+        """The input of the output layer, after dropout."""
         if self.deep_output:
             hidden = self.hidden_dropout(hidden, training=training)
             hidden = vectors + self.hidden_to_word(hidden) + self.context_to_word(context)
         return self.hidden_dropout(hidden, training=training)
 
     def _pass(self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool) -> _Pass:
-        """The recurrence over whole sentences.
-
-        Sentences are sorted by length, the longest first, so that step t works on the first rows.
-        """
+        """Computes the recurrence over whole sentences."""
         words, _, places = targets
-        by_length = sort_sentences(places, tf.shape(words))
+        batch = tf.shape(words)[1]
+        step, sentence = tf.unstack(tf.cast(places, tf.int32), axis=1)
+        lengths = tf.math.unsorted_segment_sum(tf.ones_like(sentence), sentence, batch)
+        by_length = SortedSentences(lengths)
+        row = by_length.rows(step, sentence)
+
         vectors = self.word_vectors(tf.gather_nd(words, places))
         vectors = self.word_dropout(vectors, training=training)
-        projected = self.word_projection(by_length.in_steps(vectors))
-        rows, pictures = by_length.sorted(self._look(inputs, training))
+        projected = self.word_projection(tf.gather(vectors, tf.math.invert_permutation(row)))
+        rows, pictures = by_length.sort(self._start(inputs, training))
+
+        def advance(inputs: Rows, rows: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
+            return self._advance(inputs[0], *by_length.first((rows, pictures), count))
+
         sizes = (self.hidden_dim, self.hidden_dim, pictures[2].shape[1])
-        steps = unroll(self._advance, projected, by_length, rows, pictures, sizes)
-        hidden, contexts, weights = (tf.gather(packed, by_length.position) for packed in steps)
-        sentence = tf.cast(places[:, 1], tf.int32)
-        totals = tf.math.unsorted_segment_sum(weights, sentence, tf.shape(words)[1])
+        packed = unroll(advance, (projected,), by_length.counts, rows, sizes)
+        hidden, contexts, weights = (tf.gather(values, row) for values in packed)
+        totals = tf.math.unsorted_segment_sum(weights, sentence, batch)
         return _Pass(vectors, hidden, contexts, weights, totals)

@@ -1,45 +1,39 @@
-"""The multimodal recurrent network that writes a sentence for a picture (paper, section 3)."""
+"""The multimodal recurrent network that writes a sentence about an image (paper, section 3.2)."""
 
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from visem_tf.models.cells import Cell
-from visem_tf.models.feature_scale import FeatureScale
-from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_generator import SentenceGenerator, Targets
-
-State = tuple[tf.Tensor, ...]
+from visem_tf.models.generator import SentenceGenerator, Targets
+from visem_tf.models.recurrence import Rows, unroll
+from visem_tf.models.region_encoder import FeatureScale
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
 class CaptionGenerator(SentenceGenerator):
-    """The paper's multimodal RNN: the words of a sentence, given a picture (section 3).
+    """The paper's multimodal RNN: the words of a sentence, given an image (section 3.2).
 
         b_v = W_hi CNN(I)
         h_t = relu(W_hx x_t + W_hh h_{t-1} + b_h + [t = 1] b_v)        h_0 = 0
         y_t = softmax(W_oh h_t + b_o)
 
-    x_1 is START and the target of the last word is END. The picture enters at t = 1 only. With
-    another `cell` than the paper's the picture enters in the same place: b_v stands beside
-    W_hh h_0, for all gates. It is trained by `fit` on dictionaries with
+    x_1 is START, and the target of the last word is END. The image enters at t = 1 only. With
+    another `cell` than the paper's, it enters at the same place: b_v is added to W_hh h_0, for all
+    gates. `fit` takes dictionaries with
 
-    * `image_features` float [B, F], of the picture or of one of its regions, and
-    * `token_ids` int32 [B, 1 + T]: START, the words, END, then PAD;
+    * `image_features`, float [B, F]: CNN features of the image or of one of its regions, and
+    * `token_ids`, int32 [B, 1 + T]: START, the words, END, then PAD.
 
-    `SentenceGenerator` says towards what.
+    `SentenceGenerator` describes the loss.
 
-    The recurrence starts as an orthogonal matrix (of gain 1), which keeps the length of what it
-    carries over until words push against it; everything else starts as Keras has it (Glorot, zero
-    biases). Dropout falls on the word vectors, on b_v and on h_t before the output layer; it never
-    enters the recurrence.
+    W_hh is initialised as an orthogonal matrix (of gain 1), which preserves the length of the
+    hidden state until words change it; all other weights as Keras does by default (Glorot, zero
+    biases). Dropout is applied to the word vectors, to b_v, and to h_t before the output layer,
+    never inside the recurrence.
 
-    Args:
-      region_encoder: b_v = W_hi v, of the alignment's embedding of the picture or region in place
-        of the CNN's features; trained as far as it is trainable. None: of the CNN's features.
-      kwargs: the arguments of `SentenceGenerator`, which explains them.
+    The arguments are those of `SentenceGenerator`. With a `region_encoder`, b_v = W_hi v for the
+    region embedding v of the image; the encoder is trained if it is trainable.
 
     Example:
         >>> import numpy as np
@@ -50,19 +44,8 @@ class CaptionGenerator(SentenceGenerator):
         (2, 3, 10)
     """
 
-    def __init__(
-        self,
-        vocabulary_size: int,
-        hidden_dim: int = 512,
-        word_dim: int = 512,
-        region_encoder: RegionEncoder | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(vocabulary_size, hidden_dim, word_dim, **kwargs)
-        self.region_encoder = region_encoder
-
     def make_layers(self) -> None:
-        """Makes what the equations need, in the order of their random initial values."""
+        """Creates the layers, in the order of their random initial values."""
         layers, common = keras.layers, {"dtype": self.dtype_policy}
         width = self._cell.gates * self.hidden_dim
         self.word_projection = layers.Dense(width, use_bias=False, **common)  # W_hx
@@ -80,35 +63,24 @@ class CaptionGenerator(SentenceGenerator):
         self.hidden_dropout = layers.Dropout(self.dropout, **common)
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
-        """Creates the weights; only the size F of `image_features` is read from the shapes."""
-        feature_dim = input_shape["image_features"][-1]
-        if self.region_encoder is not None:
-            if not self.region_encoder.built:
-                self.region_encoder.build((None, None, feature_dim))
-            feature_dim = self.region_encoder.embedding_dim
-        self._build_word_vectors()
+        """Creates the weights; of the shapes, only the size F of `image_features` is used."""
+        image_dim = self._build_inputs(input_shape["image_features"][-1])
         self.word_projection.build((None, self.word_dim))
-        self.scaling.build((None, feature_dim))
-        self.image_projection.build((None, feature_dim))
+        self.scaling.build((None, image_dim))
+        self.image_projection.build((None, image_dim))
         self.recurrence.build((None, self.hidden_dim))
         self.output_projection.build((None, self.hidden_dim))
 
-    def adapt(self, features: np.ndarray) -> None:
-        """Centres CNN features float [N, F], or their embeddings; see `FeatureScale.adapt`."""
-        if self.region_encoder is not None:
-            features = self.region_encoder(features[tf.newaxis])[0].numpy()
-        self.scaling.adapt(features)
-
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Scores of every word at every step.
+        """Computes the logits of every word at every step.
 
         Args:
-          inputs: `image_features` float [B, F] and `token_ids` int32 [B, T], START first. A longer
-            padding changes nothing; what comes out in the padding means nothing.
-          training: whether dropout is on.
+            inputs: `image_features`, float [B, F], and `token_ids`, int32 [B, T], START first. More
+                padding changes nothing; the outputs in the padding are meaningless.
+            training: Whether dropout is applied.
 
         Returns:
-          Logits float32 [B, T, V] of the word that follows each token.
+            Logits of the word after each token, float32 tensor [B, T, V].
         """
         words = tf.transpose(inputs["token_ids"])  # [T, B]
         vectors = self.word_dropout(self.word_vectors(words), training=training)
@@ -116,18 +88,18 @@ class CaptionGenerator(SentenceGenerator):
         hidden = self.hidden_dropout(tf.transpose(hidden, [1, 0, 2]), training=training)
         return self._logits(hidden)
 
-    def initial_state(self, image_features: Any) -> State:
-        """The state before START: what enters h_1 beside its word, and the cell's memory.
+    def initial_state(self, image_features: Any) -> Rows:
+        """Returns the state before START: W_hh h_{t-1} + b_h, and the memory of the cell.
 
-        h_0 = 0, so the first is b_h + b_v. Later ones are W_hh h_{t-1} + b_h: the picture is in
-        them through h_1 only.
+        Since h_0 = 0, the first of them is b_h + b_v before the first step. The image enters later
+        steps through h_1 only.
 
         Args:
-          image_features: float [B, F]; or a dictionary with `region_features` [B, R, F], of which
-            region 0, the whole frame, is taken.
+            image_features: Float tensor [B, F], or a dictionary with `region_features` [B, R, F],
+                of which region 0, the whole frame, is used.
 
         Returns:
-          float [B, G H] and, but for the paper's cell, float [B, H].
+            Float tensor [B, G H] and, except for the paper's cell, float tensor [B, H].
         """
         if isinstance(image_features, dict):
             image_features = image_features["region_features"][:, 0]
@@ -135,15 +107,15 @@ class CaptionGenerator(SentenceGenerator):
             self.build({"image_features": tuple(image_features.shape), "token_ids": (None, None)})
         return self._first_state(image_features, training=False)
 
-    def step(self, token_ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        """One step of decoding.
+    def step(self, token_ids: tf.Tensor, state: Rows) -> tuple[tf.Tensor, Rows]:
+        """Computes one step of decoding.
 
         Args:
-          token_ids: int32 [B], START or the words chosen last.
-          state: of `initial_state` or of the last step.
+            token_ids: Int32 tensor [B], START or the words chosen last.
+            state: State of `initial_state` or of the previous step.
 
         Returns:
-          The log-probabilities float32 [B, V] of the next words, and the next state.
+            Log-probabilities of the next words, float32 tensor [B, V], and the next state.
         """
         recurrent, *memory = state
         hidden, after = self._cell.step(
@@ -154,7 +126,7 @@ class CaptionGenerator(SentenceGenerator):
     def hidden_of_targets(
         self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """h_t [M, H] after dropout; nothing else is added to the loss."""
+        """Computes h_t [M, H] after dropout. There is no penalty."""
         words, _, places = targets
         vectors = self.word_vectors(tf.gather_nd(words, places))
         projected = self.word_projection(self.word_dropout(vectors, training=training))  # [M, G H]
@@ -166,28 +138,18 @@ class CaptionGenerator(SentenceGenerator):
         return hidden, tf.constant(0.0)
 
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
-        """The whole frames, [B, F]."""
+        """Returns the features of the whole frames, [B, F]."""
         return region_features[:, 0]
 
     def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Frames [B, F] with sentences [B, 1 + T]."""
+        """Returns a batch of whole frames [B, F] and sentences [B, 1 + T]."""
         return {"image_features": inputs, "token_ids": token_ids}
 
     def input_specs(self) -> tf.TensorSpec:
-        """float [B, F]."""
-        encoder = self.region_encoder
-        layer = self.image_projection if encoder is None else encoder.projection
-        return tf.TensorSpec([None, layer.kernel.shape[0]], tf.float32)
+        """Returns the type of `inputs_of_pictures`, float [B, F]."""
+        return tf.TensorSpec([None, self.feature_dim], tf.float32)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        encoder = self.region_encoder
-        return {
-            **super().get_config(),
-            "region_encoder": encoder and keras.saving.serialize_keras_object(encoder),
-        }
-
-    def _first_state(self, image_features: tf.Tensor, training: bool) -> State:
+    def _first_state(self, image_features: tf.Tensor, training: bool) -> Rows:
         """b_h + b_v, and the memory of h_0 = 0."""
         if self.region_encoder is not None:
             image_features = self.region_encoder(image_features, training=False)
@@ -200,54 +162,20 @@ class CaptionGenerator(SentenceGenerator):
     def _unroll(
         self, word_inputs: tf.Tensor, image_features: tf.Tensor, training: bool
     ) -> tf.Tensor:
-        """h [T, B, H] from W_hx x [T, B, G H] and the picture."""
-        return _unroll(
-            word_inputs,
+        """h [T, B, H] from W_hx x [T, B, G H] and the image."""
+        kernel, bias = (tf.cast(w, word_inputs.dtype) for w in self.recurrence.weights)
+
+        def advance(inputs: Rows, state: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
+            recurrent, *memory = state
+            hidden, after = self._cell.step(inputs[0], recurrent, tuple(memory))
+            return (tf.matmul(hidden, kernel) + bias, *after), (hidden,)
+
+        steps, batch = tf.unstack(tf.shape(word_inputs)[:2])
+        (hidden,) = unroll(
+            advance,
+            (tf.reshape(word_inputs, [steps * batch, word_inputs.shape[-1]]),),
+            tf.fill([steps], batch),
             self._first_state(image_features, training),
-            self.recurrence.kernel,
-            self.recurrence.bias,
-            self._cell,
+            (self.hidden_dim,),
         )
-
-
-def _unroll(
-    inputs: tf.Tensor, state: State, kernel: tf.Tensor, bias: tf.Tensor, cell: Cell
-) -> tf.Tensor:
-    """h_t = cell(x_t, s_t) with s_{t+1} = h_t W + b, over the steps of a batch.
-
-    Args:
-      inputs: x, float [T, B, G H].
-      state: s_1, float [B, G H], and the memory of the cell.
-      kernel: W, [H, G H].
-      bias: b, [G H].
-      cell: The recurrence.
-
-    Returns:
-      h, float [T, B, H].
-    """
-    kernel, bias = tf.cast(kernel, inputs.dtype), tf.cast(bias, inputs.dtype)
-    steps = tf.shape(inputs)[0]
-    all_inputs = tf.TensorArray(inputs.dtype, steps).unstack(inputs)
-    all_hidden = tf.TensorArray(
-        inputs.dtype, steps, element_shape=[inputs.shape[1], kernel.shape[0]]
-    )
-
-    def body(t: tf.Tensor, state: State, all_hidden: tf.TensorArray) -> tuple:
-        recurrent, *memory = state
-        hidden, after = cell.step(all_inputs.read(t), recurrent, tuple(memory))
-        return t + 1, (tf.matmul(hidden, kernel) + bias, *after), all_hidden.write(t, hidden)
-
-    loop = (tf.constant(0), state, all_hidden)
-    invariants = (
-        tf.TensorShape([]),
-        tuple(tf.TensorShape([None, part.shape[-1]]) for part in state),
-        tf.TensorShape(None),
-    )
-    all_hidden = tf.while_loop(
-        lambda t, *_: t < steps,
-        body,
-        loop,
-        shape_invariants=invariants,
-        maximum_iterations=steps,
-    )[2]
-    return all_hidden.stack()
+        return tf.reshape(hidden, [steps, batch, self.hidden_dim])

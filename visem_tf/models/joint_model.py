@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.global_batch import GlobalBatchModel, apply_global_gradients, replica_count
-from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.text import PAD_ID, with_start_and_end
 
 

@@ -1,35 +1,94 @@
-"""From CNN features of image regions to the space that they share with words."""
+"""From CNN features of image regions to the space that they share with words (section 3.1.1)."""
 
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from visem_tf.models.feature_scale import FeatureScale
-
 FEATURE_NORM = 10.0
-"""The length of a feature vector that the initial scale of the encoder is made for."""
+"""Length of a feature vector for which the initial weights of the encoder are scaled."""
+_EPSILON = 1e-12
+
+
+@keras.saving.register_keras_serializable(package="visem_tf")
+class FeatureScale(keras.layers.Layer):
+    """Scales feature vectors to a given Euclidean length.
+
+    A region of sky activates the CNN less than a region of a dog, by a factor that carries little
+    information. With equal lengths, regions compete by direction. Since no CNN feature is negative,
+    all directions are similar at first; `adapt` subtracts their mean.
+
+    Args:
+        scale: Length of the output vectors. 0 leaves the vectors unchanged.
+
+    Example:
+        >>> FeatureScale(10.0)(tf.constant([[3.0, 4.0]])).numpy()
+        array([[6., 8.]], dtype=float32)
+    """
+
+    def __init__(self, scale: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if scale < 0:
+            raise ValueError(f"scale must be at least 0, not {scale!r}")
+        self.scale = scale
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the centre, initially the origin. It is not trained."""
+        if self.scale:
+            self.centre = self.add_weight(
+                name="centre", shape=(input_shape[-1],), initializer="zeros", trainable=False
+            )
+        self.built = True
+
+    def adapt(self, features: np.ndarray) -> None:
+        """Sets the centre to the mean direction of features.
+
+        Args:
+            features: Sample of the training features, float array [N, F].
+        """
+        if not self.built:
+            self.build(np.shape(features))
+        if self.scale:
+            lengths = np.sqrt(np.sum(np.square(features), axis=-1, keepdims=True) + _EPSILON)
+            self.centre.assign(np.mean(features / lengths, axis=0))
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """Scales a float tensor [..., F]. A vector that is zero after centring stays zero."""
+        if not self.scale:
+            return features
+        return self.scale * _unit(_unit(features) - tf.cast(self.centre, features.dtype))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns the shape of the input."""
+        return input_shape
+
+
+def _unit(vectors: tf.Tensor) -> tf.Tensor:
+    """Vectors of length 1; the epsilon inside the root keeps gradients finite."""
+    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    return vectors * tf.math.rsqrt(squares + _EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
 class RegionEncoder(keras.layers.Layer):
-    """v_b = W_m CNN(I_b) + b_m: region embeddings, affine in the CNN's features (section 1).
+    """Region embeddings v_b = W_m CNN(I_b) + b_m, affine in the CNN's features (section 3.1.1).
 
-    The kernel starts with a standard deviation of sqrt(0.05 / D). Features of length 10 (see
-    `feature_scale`) then become embeddings of length sqrt(5), whatever F and D are. With
-    `SentenceEncoder` and D of 500 to 1,000 the scores of different pairs start about 1 apart, which
-    is the margin (without dropout; about 4 at D = 64). With a usual initialiser they start ten
-    times as far, and the first epochs only shrink them.
+    The kernel is initialised with a standard deviation of sqrt(0.05 / D). Features of length 10
+    (see `feature_scale`) then become embeddings of length sqrt(5), for any F and D. With
+    `SentenceEncoder` and D between 500 and 1,000, the scores of different pairs initially differ by
+    about 1, which is the margin (without dropout; by about 4 for D = 64). With a usual initialiser,
+    they would differ by ten times as much, and the first epochs would only reduce them.
 
     Args:
-      embedding_dim: D, the length of an embedding.
-      dropout: share of the CNN features that are dropped in training.
-      feature_scale: length that CNN features are brought to first; 0 leaves them as they are.
+        embedding_dim: Length D of the embeddings.
+        dropout: Share of the CNN features that are dropped in training.
+        feature_scale: Length to which CNN features are scaled first. 0 leaves them unchanged.
 
     Example:
-      >>> import tensorflow as tf
-      >>> RegionEncoder(embedding_dim=8)(tf.ones([2, 20, 5])).shape
-      TensorShape([2, 20, 8])
+        >>> import tensorflow as tf
+        >>> RegionEncoder(embedding_dim=8)(tf.ones([2, 20, 5])).shape
+        TensorShape([2, 20, 8])
     """
 
     def __init__(
@@ -59,29 +118,29 @@ class RegionEncoder(keras.layers.Layer):
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Makes the weights."""
+        """Creates the weights."""
         self.scaling.build(input_shape)
         self.projection.build(input_shape)
 
     def call(self, region_features: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Embeds regions; padded ones need no mask here, `alignment_scores` takes it.
+        """Embeds regions, padded ones included.
 
         Args:
-          region_features: float [B, R, F].
-          training: whether features are dropped.
+            region_features: Float tensor [B, R, F].
+            training: Whether dropout is applied.
 
         Returns:
-          Region embeddings, float [B, R, D].
+            Region embeddings, float tensor [B, R, D].
         """
         region_features = self.scaling(region_features)
         return self.projection(self.feature_dropout(region_features, training=training))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape of the embeddings."""
+        """Returns the shape of the embeddings."""
         return (*input_shape[:-1], self.embedding_dim)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for `from_config`."""
+        """Returns the arguments of the constructor."""
         return {
             **super().get_config(),
             "embedding_dim": self.embedding_dim,

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from visem_tf.alignment.attended import attended
-from visem_tf.alignment.segments import box_as_json
+from visem_tf.alignment.segments import attended_regions, box_as_json
 from visem_tf.images.find import unused_name
 from visem_tf.report.drawing import as_jpeg, draw_attention, draw_regions, place_in_words
 from visem_tf.runtime.files import write_atomically
@@ -82,7 +81,7 @@ def as_json(path: AnyPath, description: Description) -> dict[str, Any]:
     """Converts a description to JSON's types; boxes are `rel_yxyx`.
 
     If the generator attends to regions, "attention" tells to which, see
-    `visem_tf.alignment.attended`.
+    `visem_tf.alignment.segments.attended_regions`.
     """
     fits = description.region_fits
     regions = [
@@ -104,7 +103,7 @@ def as_json(path: AnyPath, description: Description) -> dict[str, Any]:
         "regions": regions,
     }
     if description.attention is not None:
-        described["attention"] = attended(
+        described["attention"] = attended_regions(
             description.caption, description.attention, description.boxes
         )
     return described

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visem_tf.alignment.mrf import find_segments
+from visem_tf.alignment.segments import find_segments
 from visem_tf.report.descriptions import best_regions
 from visem_tf.report.drawing import COLOURS, place_in_words
 

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.alignment.mrf import find_segments, smooth_alignment
+from visem_tf.alignment.mrf import smooth_alignment
+from visem_tf.alignment.segments import find_segments
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.tensorboard import AlignedPicture, write_alignment_pictures, write_captions

@@ -4,8 +4,8 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.models import saving
 from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
+from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import checkpoint, read_generator

@@ -13,9 +13,9 @@ from visem_tf.decoding import CaptioningModel, EnsembleModel
 from visem_tf.errors import UserError
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
+from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import load_model
-from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.working_copy import working_copy
 from visem_tf.text import Vocabulary

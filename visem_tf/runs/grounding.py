@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from visem_tf.alignment.mrf import find_segments, smooth_alignment
+from visem_tf.alignment.mrf import smooth_alignment
 from visem_tf.alignment.scores import word_region_similarities
-from visem_tf.alignment.segments import box_as_json, snippet_as_json
+from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
 from visem_tf.config import Config
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache

@@ -5,7 +5,7 @@ import tensorflow as tf
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer
-from visem_tf.models.sentence_generator import SentenceGenerator
+from visem_tf.models.generator import SentenceGenerator
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.generators import with_ensemble
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge

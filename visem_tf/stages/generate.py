@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.mrf import find_segments
+from visem_tf.alignment.segments import find_segments
+from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
-from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.previews import SentenceWatch
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary

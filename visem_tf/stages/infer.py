@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.mrf import find_segments
-from visem_tf.alignment.segments import snippet_as_json
+from visem_tf.alignment.segments import find_segments, snippet_as_json
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder

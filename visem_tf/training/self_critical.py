@@ -18,8 +18,8 @@ import tensorflow as tf
 
 from visem_tf.decoding.greedy import greedy_search
 from visem_tf.decoding.sampling import sample_sentences
+from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.global_batch import GlobalBatchModel, all_reduce_sum, apply_global_gradients
-from visem_tf.models.sentence_generator import SentenceGenerator
 from visem_tf.text import START_ID
 
 Reward = Callable[[np.ndarray, np.ndarray], np.ndarray]

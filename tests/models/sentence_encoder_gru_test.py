@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.models.gru_sentence_encoder import GruSentenceEncoder
+from visem_tf.models.sentence_encoder import GruSentenceEncoder
 
 V, D, H, E = 11, 5, 4, 3
 

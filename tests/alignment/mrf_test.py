@@ -6,7 +6,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.alignment.mrf import find_segments, smooth_alignment
+from visem_tf.alignment.mrf import smooth_alignment
+from visem_tf.alignment.segments import find_segments
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -6,9 +6,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.alignment.scores import alignment_scores, word_region_similarities
-from visem_tf.config.registry import SCORES
-from visem_tf.scores import get_score
+from visem_tf.alignment.scores import (
+    SCORES,
+    alignment_scores,
+    get_score,
+    word_region_similarities,
+)
+from visem_tf.config import registry
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -44,20 +48,43 @@ def of_pair(name, regions, words, sharpness):
     return np.mean([cosine(word, weights[:, t] @ unit) for t, word in enumerate(words)])
 
 
+def test_the_registry_lists_the_scores():
+    assert tuple(SCORES) == registry.SCORES
+
+
 @pytest.mark.parametrize("name", SCORES)
-@pytest.mark.parametrize("chunk_size", [None, 2])
-@pytest.mark.parametrize("sharpness", [1.0, 9.0])
-def test_scores_equal_loops(name, chunk_size, sharpness):
+@pytest.mark.parametrize("chunk_size", [None, 1, 2, 100])
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_scores_equal_loops(name, chunk_size, in_graph):
     v, s, region_mask, word_mask = make_batch(0)
 
-    @tf.function
     def score(*batch):
-        return alignment_scores(*batch, score=name, sharpness=sharpness, chunk_size=chunk_size)
+        return alignment_scores(*batch, score=name, sharpness=4.0, chunk_size=chunk_size)
 
+    if in_graph:
+        specs = [tf.TensorSpec([None, None, 7], tf.float64)] * 2
+        score = tf.function(score, [*specs, *[tf.TensorSpec([None, None], tf.bool)] * 2])
     scores = score(*map(tf.constant, (v, s, region_mask, word_mask)))
     for k, n in np.ndindex(3, 4):
-        expected = of_pair(name, v[k][region_mask[k]], s[n][word_mask[n]], sharpness)
+        expected = of_pair(name, v[k][region_mask[k]], s[n][word_mask[n]], 4.0)
         np.testing.assert_allclose(scores[k, n], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_no_mask_means_all_real(name):
+    v, s, region_mask, word_mask = make_batch(2)
+    np.testing.assert_allclose(
+        alignment_scores(v, s, score=name),
+        alignment_scores(v, s, region_mask | True, word_mask | True, score=name),
+    )
+
+
+@pytest.mark.parametrize("name", ["best_region", "fragments"])
+def test_scores_are_sums_over_words_unless_normalised(name):
+    v, s, region_mask, word_mask = make_batch(5)
+    found = alignment_scores(v, s, region_mask, word_mask, score=name, normalise_by_length=True)
+    summed = alignment_scores(v, s, region_mask, word_mask, score=name)
+    np.testing.assert_allclose(found, summed / np.maximum(1, word_mask.sum(axis=1)))
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -78,12 +105,14 @@ def test_padding_and_the_order_of_regions_change_nothing(name, seed):
 
 
 @pytest.mark.parametrize("name", SCORES)
-def test_gradients_equal_finite_differences(name):
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_gradients_equal_finite_differences(name, chunk_size):
     v, s, region_mask, word_mask = make_batch(3, dim=2)
     weights = np.random.default_rng(4).normal(size=(3, 4))
 
     def total(v, s):
-        return tf.reduce_sum(weights * alignment_scores(v, s, region_mask, word_mask, score=name))
+        options = {"score": name, "chunk_size": chunk_size}
+        return tf.reduce_sum(weights * alignment_scores(v, s, region_mask, word_mask, **options))
 
     theoretical, numerical = tf.test.compute_gradient(
         total, [tf.constant(v), tf.constant(s)], delta=1e-6
@@ -114,6 +143,40 @@ def test_a_vector_of_zeros_has_a_gradient(name):
         assert np.isfinite(gradient).all()
 
 
+def test_permuted_regions_permute_similarities():
+    v, s, region_mask, _ = make_batch(4, sentences=3)
+    order = np.random.default_rng(0).permutation(5)
+    np.testing.assert_allclose(
+        word_region_similarities(v, s, region_mask).numpy()[..., order],
+        word_region_similarities(v[:, order], s, region_mask[:, order]),
+    )
+
+
 def test_an_unknown_score_is_named():
     with pytest.raises(ValueError, match="score must be one of attention, best_region, cosine"):
         get_score("cosin")
+
+
+def test_a_padded_region_of_zeros_does_not_win_over_negative_products():
+    v = np.array([[[-2.0], [-3.0], [0.0]]], np.float32)
+    s = np.array([[[1.0], [0.0]]], np.float32)
+    masks = np.array([[True, True, False]]), np.array([[True, False]])
+    assert alignment_scores(v, s, *masks).numpy() == [[-2.0]]
+    similarities = word_region_similarities(v, s, masks[0]).numpy()
+    assert similarities[0, 0].tolist() == [-2.0, -3.0, -np.inf]
+
+
+def test_half_precision_embeddings_give_float32_scores():
+    v, s, region_mask, word_mask = make_batch(0)
+    exact = alignment_scores(v, s, region_mask, word_mask)
+    half = alignment_scores(
+        tf.cast(v, tf.bfloat16), tf.cast(s, tf.bfloat16), region_mask, word_mask
+    )
+    assert half.dtype == tf.float32
+    np.testing.assert_allclose(half, exact, atol=0.2)
+
+
+@pytest.mark.parametrize(("name", "value"), [("score", "worst_region"), ("chunk_size", 0)])
+def test_options_are_checked(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
+        alignment_scores(tf.ones([1, 1, 1]), tf.ones([1, 1, 1]), **{name: value})
