@@ -360,10 +360,10 @@ def test_tflite_builtins_say_the_same(search):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"vocabulary_size": 0}, "vocabulary_size must be at least 1, got 0"),
-        ({"hidden_dim": -1}, "hidden_dim must be at least 1, got -1"),
-        ({"word_dim": 0}, "word_dim must be at least 1, got 0"),
-        ({"clip_value": 0.0}, "clip_value must be above 0, or None, got 0.0"),
+        ({"vocabulary_size": 0}, "vocabulary_size must be at least 1, not 0"),
+        ({"hidden_dim": -1}, "hidden_dim must be at least 1, not -1"),
+        ({"word_dim": 0}, "word_dim must be at least 1, not 0"),
+        ({"clip_value": 0.0}, "clip_value must be above 0 or None, not 0.0"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

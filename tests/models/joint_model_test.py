@@ -182,7 +182,9 @@ def test_snippets_are_the_runs_that_the_mrf_is_cut_into():
 def test_generators_must_share_the_layers():
     model = make_model()
     other = CaptionGenerator(VOCABULARY, 8, WORD)
-    with pytest.raises(ValueError, match="generator regions must share the alignment's layers"):
+    with pytest.raises(
+        ValueError, match="generator regions must share the layers of the alignment"
+    ):
         JointModel(model.alignment, {"regions": other}, {"regions": 1.0}, 8, 5)
     with pytest.raises(ValueError, match=r"weights must be of \['regions'\], not \[\]"):
         JointModel(model.alignment, {"regions": other}, {}, 8, 5)

@@ -122,20 +122,22 @@ def test_what_is_refused(file: Path, tmp_path: Path):
     def newer(about: dict) -> dict:
         return {"format": 2, "versions": {**about["versions"], "visem_tf": "9.1"}}
 
-    with pytest.raises(UserError, match=r"by visem_tf 9\.1 in a newer format \(2, this is 1\)"):
+    with pytest.raises(
+        UserError, match=r"by visem_tf 9\.1 in a newer format \(2, this version reads 1\)"
+    ):
         load_model(rewritten(file, "visem_tf.json", newer), CaptionGenerator)
 
     def with_option(config: dict) -> dict:
         config["config"]["telepathy"] = True
         return config
 
-    with pytest.raises(UserError, match="has an option telepathy that is unknown here; install"):
+    with pytest.raises(UserError, match="its option telepathy is unknown to this version; install"):
         load_model(rewritten(file, "config.json", with_option), CaptionGenerator)
 
     def of_other_class(config: dict) -> dict:
         return {**config, "class_name": "Oracle", "registered_name": "visem_tf>Oracle"}
 
-    with pytest.raises(UserError, match="holds a Oracle, which is unknown here"):
+    with pytest.raises(UserError, match="its class Oracle is unknown to this version"):
         load_model(rewritten(file, "config.json", of_other_class), CaptionGenerator)
 
     def larger(config: dict) -> dict:
@@ -144,13 +146,13 @@ def test_what_is_refused(file: Path, tmp_path: Path):
 
     with pytest.raises(UserError, match="cannot be loaded by .*: its weights do not fit"):
         load_model(rewritten(file, "config.json", larger), CaptionGenerator)
-    with pytest.raises(UserError, match="holds a CaptionGenerator, not a AlignmentModel"):
+    with pytest.raises(UserError, match="contains a CaptionGenerator, not a AlignmentModel"):
         load_model(file, AlignmentModel)
-    with pytest.raises(UserError, match="is no .keras file .it holds no config.json"):
+    with pytest.raises(UserError, match="is not a .keras file .it contains no config.json"):
         load_model(rewritten(file, "config.json", None), CaptionGenerator)
     for content in (b"", b"no archive", file.read_bytes()[:-100]):
         (tmp_path / "broken.keras").write_bytes(content)
-        with pytest.raises(UserError, match="broken.keras is no readable .keras file"):
+        with pytest.raises(UserError, match="broken.keras is not a readable .keras file"):
             load_model(tmp_path / "broken.keras", CaptionGenerator)
     with pytest.raises(UserError, match="No such file"):
         load_model(tmp_path / "missing.keras", CaptionGenerator)

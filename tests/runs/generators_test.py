@@ -102,7 +102,7 @@ def test_a_checkpoint_of_another_cell_or_kind_is_refused(tiny_run):
     run = TrainedRun(tiny_run.path)
     for name, value, message in (
         ("cell", "gru", "trained with generate.cell rnn, and cannot be used with gru"),
-        ("model", "attention", "holds a CaptionGenerator, not a AttentionGenerator"),
+        ("model", "attention", "contains a CaptionGenerator, not a AttentionGenerator"),
     ):
         config = run.config.updated({f"generate.{name}": value, "generate.regions": False})
         with pytest.raises(UserError, match=message):

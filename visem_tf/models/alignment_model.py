@@ -217,18 +217,17 @@ class AlignmentModel(GlobalBatchModel):
         Returns:
             C and the number of pairs, scalars.
         """
-        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         if not self.built:
-            self.build({name: tuple(value.shape) for name, value in inputs.items()})
-        region_embeddings = self.encode_regions(inputs["region_features"], training=training)
-        word_embeddings = self.encode_sentences(inputs["token_ids"], training=training)
-        region_mask = inputs.get("region_mask")
-        image_ids = gather(inputs["image_ids"])
+            self.build({name: tuple(value.shape) for name, value in data.items()})
+        region_embeddings = self.encode_regions(data["region_features"], training=training)
+        word_embeddings = self.encode_sentences(data["token_ids"], training=training)
+        region_mask = data.get("region_mask")
+        image_ids = gather(data["image_ids"])
         scores = self._scores_in_memory(
             gather(region_embeddings),
             gather(word_embeddings),
             None if region_mask is None else gather(region_mask),
-            gather(tf.not_equal(inputs["token_ids"], PAD_ID)),
+            gather(tf.not_equal(data["token_ids"], PAD_ID)),
         )
         scale = getattr(self, self._objective.scale)
         loss = self._loss_of(scores, image_ids, scale)

@@ -1,4 +1,4 @@
-"""The alignment and the CNN below it, trained from pixels (the paper keeps the CNN as it is)."""
+"""Training of the alignment together with the CNN; the paper keeps the CNN fixed."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from visem_tf.regions.extractor import RegionExtractor
 
 
 class FinetuningModel(GlobalBatchModel):
-    """Descends the alignment's objective with the CNN that describes the regions.
+    """Minimises the objective of the alignment over the alignment and the CNN.
 
-    It is trained by `fit` on dictionaries with `pixels` float [B, P, P, 3] in 0..255, `boxes` float
-    [B, R, 4], `rel_yxyx`, and what else `AlignmentModel.train_step` takes.
+    `fit` takes dictionaries with `pixels`, float [B, P, P, 3] in 0..255, `boxes`, float [B, R, 4],
+    `rel_yxyx`, and the other entries of `AlignmentModel.train_step`.
 
     Args:
-      alignment: built.
-      cnn: describes regions; trainable in part.
-      extractor: cuts regions out; its `cnn` becomes `cnn`.
+        alignment: Built alignment model.
+        cnn: Partly trainable CNN that computes the features of regions.
+        extractor: Extractor of regions; `cnn` becomes its CNN.
     """
 
     def __init__(
@@ -34,29 +34,28 @@ class FinetuningModel(GlobalBatchModel):
         self.alignment = alignment
         self.cnn = cnn
         extractor.cnn = cnn
-        self._describe = extractor.extract_boxes
+        self._extract = extractor.extract_boxes
         self.supports_jit = False  # resampling has shapes that depend on the data
         self.built = True
 
     def region_embeddings(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-        """Embeds regions of pictures, float [B, R, D]."""
-        return self.alignment.encode_regions(self._describe(pixels, boxes))
+        """Computes region embeddings, float [B, R, D]."""
+        return self.alignment.encode_regions(self._extract(pixels, boxes))
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """One step down the gradient of C; see the class and `AlignmentModel.train_step`."""
-        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        inputs = dict(inputs)
+        """Takes one step along the gradient of C; see the class and `AlignmentModel.train_step`."""
+        inputs = dict(data)
         pixels, boxes = inputs.pop("pixels"), inputs.pop("boxes")
         with tf.GradientTape() as tape:
-            inputs["region_features"] = self._describe(pixels, boxes)
+            inputs["region_features"] = self._extract(pixels, boxes)
             loss, batch_size = self.alignment.global_loss(inputs, training=True)
             share = loss / replica_count()
         apply_global_gradients(
             self, tape, share, self.alignment.clip_value, gradient_scale=1 / batch_size
         )
-        return {metric.name: metric.result() for metric in self.alignment.metrics}
+        return self.alignment.get_metrics_result()
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """The alignment's."""
+        """The metrics of the alignment."""
         return self.alignment.metrics

@@ -1,11 +1,11 @@
-"""The pieces of a training step whose result does not depend on the number of replicas.
+"""Training steps whose result does not depend on the number of replicas.
 
-A custom Keras `train_step` runs once in every replica of a `tf.distribute` strategy, each with its
-own slice of the global batch. Both models of the paper need more than that slice: the ranking loss
-compares all pairs of the *global* batch, and the mean over words divides by the *global* count of
+A custom Keras `train_step` runs in every replica of a `tf.distribute` strategy, each with its own
+slice of the global batch. Both models of the paper need more than this slice: the ranking loss
+compares all pairs of the *global* batch, and the mean over words divides by the *global* number of
 words. Every replica therefore computes a *share* of the global loss, such that the shares of all
-replicas add up to it, and `apply_global_gradients` does the rest. All functions work without a
-strategy too; there is one replica then.
+replicas add up to the loss, and `apply_global_gradients` does the rest. All functions also work
+without a strategy; there is one replica then.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ class GlobalBatchModel(keras.Model):
     """A Keras model whose `fit` takes batches of any kind under a `tf.distribute` strategy."""
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Shows the model a batch, so that its weights are made before the replicas start.
+        """Builds the model with the first replica's slice of a batch, before the replicas start.
 
-        Keras shows it the mean of the replicas' slices, which fails for masks (bool) and for
-        slices of unequal size; this shows it the first slice.
+        Keras would take the mean of the slices of all replicas, which fails for boolean masks and
+        for slices of unequal size.
         """
         strategy = self.distribute_strategy
         if iterator is not None and strategy.num_replicas_in_sync > 1:
@@ -37,17 +37,14 @@ class GlobalBatchModel(keras.Model):
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def steps_taken(self) -> tf.Tensor | None:
-        """How many steps the optimizer has taken; None before `compile`.
-
-        A model that is trained as a part of another takes the other's.
-        """
+        """Returns the number of steps that the optimizer has taken, or None before `compile`."""
         optimizer = getattr(self, "optimizer", None)
         return None if optimizer is None else tf.convert_to_tensor(optimizer.iterations)
 
     def _make_function(self, step_function: Callable[..., Any]) -> Any:
-        """Gives metrics an axis where there are several workers.
+        """Adds an axis to the metrics if there are several workers.
 
-        Keras takes the mean of the workers' metrics along it, and fails for scalars without one.
+        Keras takes the mean of the workers' metrics along this axis, and fails for scalars.
         """
         if num_workers(self.distribute_strategy) == 1:
             return super()._make_function(step_function)
@@ -59,50 +56,45 @@ class GlobalBatchModel(keras.Model):
 
 
 def replica_count() -> int:
-    """The number of replicas R that take part in the current step."""
+    """Returns the number of replicas R that take part in the current step."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def all_reduce_sum(value: tf.Tensor) -> tf.Tensor:
-    """The sum of `value` over all replicas, in every replica.
+    """Computes the sum of a value over all replicas.
 
     Args:
-      value: a tensor, or a nest of tensors, of one shape in all replicas.
+        value: A tensor, or a nest of tensors, of the same shape in all replicas.
     """
     if replica_count() == 1:
         return value
-    value = tf.nest.map_structure(_placed, value)
+    value = tf.nest.map_structure(tf.identity, value)  # several workers need a placed tensor
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
-def _placed(value: tf.Tensor) -> tf.Tensor:
-    """The value on a device, where several workers need to know it; some operations name none."""
-    return tf.identity(value)
-
-
 def gather(value: tf.Tensor) -> tf.Tensor:
-    """The rows of all replicas below each other, in the order of the global batch.
+    """Concatenates the rows of all replicas in the order of the global batch.
 
-    Replicas may hold different numbers of rows (a ragged last batch), and may have padded axis 1 to
-    different lengths: the shorter ones are padded with zeros (False). Gradients flow back to every
-    replica's own rows, summed over the replicas.
+    Replicas may have different numbers of rows (in a smaller last batch) and different lengths of
+    axis 1: shorter ones are padded with zeros (False). Gradients flow back to the rows of each
+    replica, summed over the replicas.
 
     Args:
-      value: a tensor [B of this replica, ...]; shapes may differ in the first two axes only.
+        value: A tensor [B of this replica, ...]. Shapes may differ in the first two axes only.
 
     Returns:
-      The same in every replica: [B of the global batch, ...].
+        A tensor [B of the global batch, ...], the same in every replica.
     """
     if replica_count() == 1:
         return value
     context = tf.distribute.get_replica_context()
-    if value.dtype == tf.bool:  # collectives know numbers only
+    if value.dtype == tf.bool:  # collectives support numbers only
         return tf.cast(gather(tf.cast(value, tf.int32)), tf.bool)
     if value.shape.rank > 1:
-        lengths = context.all_gather(_placed(tf.shape(value)[1:2]), axis=0)
+        lengths = context.all_gather(tf.identity(tf.shape(value)[1:2]), axis=0)
         missing = tf.reduce_max(lengths) - tf.shape(value)[1]
         value = tf.pad(value, [[0, 0], [0, missing]] + [[0, 0]] * (value.shape.rank - 2))
-    whole = context.all_gather(_placed(value), axis=0)
+    whole = context.all_gather(tf.identity(value), axis=0)
     return tf.ensure_shape(whole, [None, None, *value.shape[2:]][: value.shape.rank])
 
 
@@ -113,21 +105,22 @@ def apply_global_gradients(
     clip_value: float | None = None,
     gradient_scale: tf.Tensor | float = 1.0,
 ) -> None:
-    """Takes one optimizer step down the gradient of the global loss.
+    """Takes one optimizer step along the gradient of the global loss.
 
-    Gradients are summed over the replicas first and clipped element-wise after it (paper,
-    section "Optimization": at 5), which the `clipvalue` of a Keras optimizer would do in each
-    replica before the sum. Keras sums what it is given over the replicas once more, hence the
-    division by R. Optimizers that scale the loss (mixed_float16) are honoured: clipping sees the
-    true gradients, and overflows stay visible to the optimizer.
+    Gradients are summed over the replicas first and then clipped element-wise (at 5 in the paper,
+    section 3.3); the `clipvalue` of a Keras optimizer would clip in each replica before the sum.
+    Keras sums the gradients over the replicas once more, hence the division by R. Optimizers that
+    scale the loss (mixed_float16) are supported: the unscaled gradients are clipped, and overflows
+    stay visible to the optimizer.
 
     Args:
-      model: a compiled model; its trainable variables are updated.
-      tape: the tape that recorded `loss_share`.
-      loss_share: scalar; its sum over the replicas is the global loss. A loss that every replica
-        computes in full is divided by `replica_count()`.
-      clip_value: largest absolute value of an element of the global gradient; None: no clipping.
-      gradient_scale: factor on the clipped gradient, as the optimizer sees it.
+        model: Compiled model whose trainable variables are updated.
+        tape: Tape that recorded `loss_share`.
+        loss_share: Share of the global loss, a scalar; the sum over the replicas is the global
+            loss. A loss that every replica computes in full is divided by `replica_count()`.
+        clip_value: Largest absolute value of an element of the global gradient. None means no
+            clipping.
+        gradient_scale: Factor of the clipped gradient.
     """
     variables = model.trainable_variables
     optimizer = model.optimizer
@@ -139,15 +132,14 @@ def apply_global_gradients(
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     # Rows of an embedding that occur twice must be added up before they can be clipped.
-    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-    gradients = all_reduce_sum(gradients)
-    if (norm := getattr(model, "gradient_norm", None)) is not None:  # somebody watches
+    gradients = all_reduce_sum([tf.convert_to_tensor(gradient) for gradient in gradients])
+    if (norm := getattr(model, "gradient_norm", None)) is not None:  # set by a recorder
         norm.update([gradient / tf.cast(loss_scale, gradient.dtype) for gradient in gradients])
     if clip_value is not None:
         limit = tf.cast(clip_value * loss_scale, tf.float32)
         clipped = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            # This optimizer looks for overflows, which clipping would hide.
+            # This optimizer detects overflows, which clipping would hide.
             clipped = [
                 tf.where(tf.math.is_finite(whole), cut, whole)
                 for whole, cut in zip(gradients, clipped, strict=True)

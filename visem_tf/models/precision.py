@@ -1,19 +1,17 @@
-"""Numbers of 16 bits in training, of 32 bits in everything after it."""
+"""16-bit numbers in training, 32-bit numbers afterwards."""
 
 import contextlib
 from collections.abc import Iterator
 
 import keras
 
-FULL = "float32"
-
 
 @contextlib.contextmanager
 def training_precision(name: str) -> Iterator[None]:
-    """Gives the models that are built in the block a Keras dtype policy.
+    """Sets the Keras dtype policy of the models that are created inside the `with` block.
 
     Args:
-      name: "float32", or "mixed_bfloat16": products in 16 bits, weights in 32.
+        name: "float32", or "mixed_bfloat16" for products in 16 bits and weights in 32 bits.
 
     Example:
         >>> with training_precision("mixed_bfloat16"):
@@ -29,7 +27,7 @@ def training_precision(name: str) -> Iterator[None]:
 
 
 def use_full_precision(model: keras.Model) -> None:
-    """Makes a model compute in float32, however it was trained."""
+    """Makes a model compute in float32, whatever policy it was trained with."""
     for layer in model._flatten_layers():
-        if layer.dtype_policy.name != FULL:
-            layer.dtype_policy = keras.DTypePolicy(FULL)
+        if layer.dtype_policy.name != "float32":
+            layer.dtype_policy = keras.DTypePolicy("float32")

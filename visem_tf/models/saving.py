@@ -1,8 +1,9 @@
-"""Models in `.keras` files that say what wrote them, and are loaded or refused with the reason.
+"""Models in `.keras` files that record the versions of the packages that wrote them.
 
-A `.keras` file is a ZIP archive: Keras' own parts, and beside them `visem_tf.json` with the version
-of the format and of the packages. Files without it, from before there was one, are read too. An
-option that a file does not name has its default, which is what it did before it was an option.
+A `.keras` file is a ZIP archive. In addition to the parts that Keras writes, it contains
+`visem_tf.json` with the version of the format and of the packages. Files of early versions without
+this part can be read too. An option that a file does not name has its default, which is the
+behaviour before the option existed.
 """
 
 import importlib.metadata
@@ -21,18 +22,18 @@ from visem_tf.models.precision import use_full_precision
 from visem_tf.runtime.files import atomic_path
 
 FORMAT = 1
-"""Raised when files can no longer be read by the code before."""
+"""Version of the format, increased when former versions can no longer read the files."""
 
 _PART = "visem_tf.json"
 Model = TypeVar("Model", bound=keras.Model)
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Writes a model whole or not at all, with the versions of what wrote it.
+    """Saves a model atomically, with the versions of the packages.
 
     Args:
-      model: A built model of this package.
-      path: A name that ends in `.keras`.
+        model: Built model of this package.
+        path: File name that ends in `.keras`.
     """
     with atomic_path(path) as temporary:
         model.save(temporary)
@@ -43,15 +44,15 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
-    """Reads a model that `save_model` wrote, without its optimizer; it computes in float32.
+    """Loads a model without its optimizer. It computes in float32.
 
     Args:
-      path: The file.
-      kind: What it must hold; a subclass is fine.
+        path: File that `save_model` wrote.
+        kind: Expected class of the model, or a base class of it.
 
     Raises:
-      UserError: It is no such file, is damaged, holds another kind of model, or was written by
-        another version with options that this one does not know.
+        UserError: If the file is missing, is not a `.keras` file, is damaged, contains another kind
+            of model, or was written by another version with options that this version lacks.
     """
     path = Path(path)
     about = read_versions(path)
@@ -59,7 +60,7 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
     if about.get("format", 0) > FORMAT:
         raise UserError(
             f"{path} was written by visem_tf {writer} in a newer format ({about['format']}, this "
-            f"is {FORMAT}); install that version, or train again"
+            f"version reads {FORMAT}); install that version, or train again"
         )
     try:
         model = keras.saving.load_model(path, compile=False)
@@ -69,16 +70,16 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
             f"{_reason(error)}; install that version, or train again"
         ) from error
     if not isinstance(model, kind):
-        raise UserError(f"{path} holds a {type(model).__name__}, not a {kind.__name__}")
+        raise UserError(f"{path} contains a {type(model).__name__}, not a {kind.__name__}")
     use_full_precision(model)
     return model
 
 
 def read_versions(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a file says of itself: "format" and "versions"; nothing if it is an early one.
+    """Reads "format" and "versions" of a file; they are missing in files of early versions.
 
     Raises:
-      UserError: It is no `.keras` file.
+        UserError: If the file is not a `.keras` file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -86,19 +87,19 @@ def read_versions(path: str | os.PathLike[str]) -> dict[str, Any]:
             about = json.loads(archive.read(_PART)) if _PART in names else {}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{os.fspath(path)} is no readable .keras file ({reason})") from error
+        raise UserError(f"{os.fspath(path)} is not a readable .keras file ({reason})") from error
     if "config.json" not in names:
-        raise UserError(f"{os.fspath(path)} is no .keras file (it holds no config.json)")
+        raise UserError(f"{os.fspath(path)} is not a .keras file (it contains no config.json)")
     return about
 
 
 def _reason(error: Exception) -> str:
-    """In a line, what Keras says in many."""
+    """A line that summarises an error of Keras."""
     text = str(error)
     if match := re.search(r"keyword arguments? (?:passed to \w+: \{)?'(\w+)'", text):
-        return f"it has an option {match[1]} that is unknown here"
+        return f"its option {match[1]} is unknown to this version"
     if match := re.search(r"Could not locate class '(\w+)'", text):
-        return f"it holds a {match[1]}, which is unknown here"
+        return f"its class {match[1]} is unknown to this version"
     if "objects could not be loaded" in text or "shape" in text:
         return "its weights do not fit its configuration"
     return " ".join(text.split())[:200] or type(error).__name__
