@@ -18,21 +18,16 @@ _PROTOCOL_VERSION = 1001
 _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
-class _Storage(NamedTuple):
-    dtype: np.dtype
-    key: str
-    size: int
-
-
 class _Tensor(NamedTuple):
-    storage: _Storage
+    key: str  # of the storage
+    dtype: np.dtype
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+def _rebuild_tensor(storage: Any, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
+    return _Tensor(*storage, offset, shape, strides)
 
 
 class _WeightsUnpickler(pickle.Unpickler):
@@ -47,11 +42,11 @@ class _WeightsUnpickler(pickle.Unpickler):
             return _STORAGE_TYPES[name]
         raise ValueError(f"refused: the weight file asks for {module}.{name}")
 
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, dtype, key, _device, size, *_view = pid
+    def persistent_load(self, pid: Any) -> tuple[str, np.dtype]:
+        kind, dtype, key, *_ = pid
         if kind != "storage" or not isinstance(dtype, np.dtype):
-            raise ValueError(f"refused: the weight file holds an unknown object {kind!r}")
-        return _Storage(dtype, str(key), int(size))
+            raise ValueError(f"refused: the weight file has an unknown object {kind!r}")
+        return str(key), dtype
 
 
 def read_torch_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -70,7 +65,7 @@ def read_torch_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     with Path(path).open("rb") as file:
         try:
             return _read(file)
-        except (pickle.UnpicklingError, EOFError, TypeError, IndexError, KeyError) as error:
+        except (pickle.UnpicklingError, EOFError, TypeError, ValueError, LookupError) as error:
             raise ValueError(f"{os.fspath(path)} is not a PyTorch weight file: {error}") from error
 
 
@@ -82,13 +77,12 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     _WeightsUnpickler(file).load()  # byte order and type sizes of the machine that wrote it
     tensors: dict[str, _Tensor] = _WeightsUnpickler(file).load()
     keys = _WeightsUnpickler(file).load()
-    dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
+    dtypes = {tensor.key: tensor.dtype for tensor in tensors.values()}
     storages = {}
     for key in keys:
-        size = int(np.frombuffer(_exactly(file, 8), "<i8")[0])
-        content = _exactly(file, size * dtypes[key].itemsize)
-        storages[key] = np.frombuffer(content, dtypes[key])
-    return {name: _as_array(tensor, storages) for name, tensor in tensors.items()}
+        [size] = np.frombuffer(_exactly(file, 8), "<i8")
+        storages[key] = _exactly(file, int(size) * dtypes[key].itemsize)
+    return {name: _as_array(tensor, storages[tensor.key]) for name, tensor in tensors.items()}
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:
@@ -98,17 +92,9 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return content
 
 
-def _as_array(tensor: _Tensor, storages: dict[str, np.ndarray]) -> np.ndarray:
-    storage = storages[tensor.storage.key]
-    last = tensor.offset + sum(
-        (n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)
-    )
-    if min(tensor.strides, default=0) < 0 or tensor.offset < 0 or last >= storage.size:
-        raise pickle.UnpicklingError("a tensor reaches outside its storage")
-    view = np.lib.stride_tricks.as_strided(
-        storage[tensor.offset :],
-        tensor.shape,
-        [stride * storage.itemsize for stride in tensor.strides],
-        writeable=False,
-    )
+def _as_array(tensor: _Tensor, storage: bytes) -> np.ndarray:
+    """The elements of a tensor; NumPy refuses what reaches outside of the storage."""
+    size = tensor.dtype.itemsize
+    strides = [stride * size for stride in tensor.strides]
+    view = np.ndarray(tensor.shape, tensor.dtype, storage, tensor.offset * size, strides)
     return np.ascontiguousarray(view)
