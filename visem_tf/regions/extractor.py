@@ -63,11 +63,6 @@ class RegionExtractor:
         self.cnn: CNN = load_backbone(settings.backbone, tuned) if tuned else self.backbone
         self.proposer = build_proposer(settings, self.backbone)
 
-    @property
-    def in_graph(self) -> bool:
-        """Whether the extractor can be exported."""
-        return self.proposer.in_graph
-
     def __call__(self, pixels: tf.Tensor) -> Regions:
         """Proposes regions and extracts their features.
 

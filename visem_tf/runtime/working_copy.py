@@ -54,8 +54,8 @@ def working_copy(path: PathLike) -> Path:
 
 def _follow(local: Path, remote: UPath) -> None:
     """Copies a remote folder to an empty one, and back whatever changes there from now on."""
-    remote.mkdir(parents=True, exist_ok=True)
-    if any(remote.iterdir()):
+    # An object store has no empty folders: there, a new folder does not exist yet.
+    if remote.is_dir() and any(remote.iterdir()):
         remote.fs.get(f"{remote.path}/", f"{local}/", recursive=True)
     sent = _versions(local)
 
