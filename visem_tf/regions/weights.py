@@ -27,7 +27,8 @@ class _Tensor(NamedTuple):
 
 
 def _rebuild_tensor(storage: Any, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
-    return _Tensor(*storage, offset, shape, strides)
+    key, dtype = storage
+    return _Tensor(key, dtype, offset, shape, strides)
 
 
 class _WeightsUnpickler(pickle.Unpickler):
