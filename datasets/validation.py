@@ -21,7 +21,7 @@ from visem_tf.datasets import PRECOMPUTED, builder_module
 from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrase_rows
-from visem_tf.datasets.precomputed.checking import look_at_features
+from visem_tf.datasets.precomputed.checking import check_features
 from visem_tf.datasets.precomputed.loading import load_precomputed
 from visem_tf.datasets.preparing import check_options, find_sources
 from visem_tf.datasets.problems import Problems, everything_listed, listed
@@ -160,7 +160,7 @@ def _check_precomputed(
     with everything_listed():
         try:
             data = load_precomputed(data_dir, config, options, problems=problems)
-            records = look_at_features(data, problems)
+            records = check_features(data, problems)
         except UserError as error:
             report.problems.append(str(error))
     report.pictures_read = sum(map(len, records.values()))

@@ -237,7 +237,7 @@ def test_precomputed_features_are_read_in_the_place_of_pictures(tmp_path, capsys
     np.save(folder / "dev_ims.npy", vectors)
     status, out = run(capsys, *command)
     assert status == 1 and "2 problems" in out
-    assert "problem: val-1 (val): features that are no numbers" in out
+    assert "problem: val-1 (val): features with NaN or infinity" in out
     assert "problem: val-2 (val): features beyond 65504" in out
     (folder / "dev_ims.npy").write_bytes(b"no array")
     status, out = run(capsys, *command)

@@ -1,1 +1,1 @@
-"""Features that were computed elsewhere, with sentences: no pictures are needed."""
+"""Features that were computed elsewhere, with sentences: no images are needed."""

@@ -1,13 +1,15 @@
 """Bottom-up features: TSV with `image_id, image_w, image_h, num_boxes, boxes, features`.
 
-The last two are base64 of float32; boxes are x1, y1, x2, y2 in pixels. The files are large, so they
-are read twice: for where each picture's line begins, and then line by line in the order of a split.
+The last two fields are base64 of float32; boxes are x1, y1, x2, y2 in pixels. The files are large,
+so a first pass finds the line of each image, and features are then read line by line in the order
+of a split.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -23,17 +25,17 @@ from visem_tf.datasets.records import Record, RegionBlock, RegionSource, with_fr
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
-_FIELDS = 6
-_PICTURES_AT_A_TIME = 32
+_NUM_FIELDS = 6
+_IMAGES_AT_A_TIME = 32
 
 
 class Line(NamedTuple):
-    """Where the features of a picture are.
+    """Position of the features of an image.
 
     Attributes:
-        path: the file.
-        offset: of the line, in bytes.
-        num_boxes: its regions.
+        path: File of the features.
+        offset: Offset of the line in bytes.
+        num_boxes: Number of regions of the image.
     """
 
     path: AnyPath
@@ -41,13 +43,13 @@ class Line(NamedTuple):
     num_boxes: int
 
 
-class Lines:
-    """The regions of a split, each picture from its line.
+class LineRegions:
+    """The regions of a split, from the line of each image.
 
     Args:
-        lines: one for each picture.
-        num_regions: R, the most that a picture has.
-        feature_dim: F.
+        lines: A line for each image of the split.
+        num_regions: Largest number of regions of an image, R.
+        feature_dim: Size of the features, F.
     """
 
     has_boxes = True
@@ -58,48 +60,81 @@ class Lines:
         self.feature_dim = feature_dim
 
     def blocks(self, start: int) -> Iterator[RegionBlock]:
-        """Yields the regions of the pictures from a position on."""
-        files = {path: path.open("rb") for path in {line.path for line in self.lines}}
-        try:
-            for first in range(start, len(self.lines), _PICTURES_AT_A_TIME):
-                block = self.lines[first : first + _PICTURES_AT_A_TIME]
-                features = np.zeros((len(block), self.num_regions, self.feature_dim), np.float32)
-                boxes = np.zeros((len(block), self.num_regions, 4), np.float32)
-                mask = np.zeros((len(block), self.num_regions), bool)
-                for row, line in enumerate(block):
+        """Yields the regions of the images from a position on."""
+        with contextlib.ExitStack() as stack:
+            paths = {line.path for line in self.lines}
+            files = {path: stack.enter_context(path.open("rb")) for path in paths}
+            for first in range(start, len(self.lines), _IMAGES_AT_A_TIME):
+                lines = self.lines[first : first + _IMAGES_AT_A_TIME]
+                features = np.zeros((len(lines), self.num_regions, self.feature_dim), np.float32)
+                boxes = np.zeros((len(lines), self.num_regions, 4), np.float32)
+                mask = np.zeros((len(lines), self.num_regions), bool)
+                for row, line in enumerate(lines):
                     files[line.path].seek(line.offset)
-                    _, own_boxes, own = parse(files[line.path].readline())
-                    features[row, : len(own)] = own
-                    boxes[row, : len(own)] = own_boxes
-                    mask[row, : len(own)] = True
+                    _, own_boxes, own_features = parse_line(files[line.path].readline())
+                    features[row, : line.num_boxes] = own_features
+                    boxes[row, : line.num_boxes] = own_boxes
+                    mask[row, : line.num_boxes] = True
                 yield with_frame(features, boxes, mask)
-        finally:
-            for file in files.values():
-                file.close()
 
 
 def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
-    """Returns the files of this kind in a folder."""
+    """Returns the files of this format in a folder."""
     if options.features.lower().endswith(".tsv"):
-        paths = [below(root, options.features)]
-        paths = [path for path in paths if path.is_file()]
+        paths = [path for path in [below(root, options.features)] if path.is_file()]
     else:
-        # Large ones come in pieces: name.tsv.0, name.tsv.1.
+        # Large files come in parts: name.tsv.0, name.tsv.1.
         paths = [path for path in root.iterdir() if ".tsv" in path.name.lower()]
-    return (
-        [*sorted(paths, key=lambda path: path.name), captions_file(root, options)] if paths else []
-    )
+    paths = sorted(paths, key=lambda path: path.name)
+    return [*paths, captions_file(root, options)] if paths else []
 
 
-def parse(line: bytes) -> tuple[str, np.ndarray, np.ndarray]:
-    """Returns the id of a picture, its boxes [N, 4] as shares of it, and its features [N, F].
+def read(
+    root: AnyPath, options: DataConfig, problems: Problems
+) -> tuple[dict[str, list[Record]], dict[str, RegionSource]]:
+    """Reads the images of each split with their captions, and finds their features.
+
+    The line of an image has its id, its file name, or the number at the end of its file name.
+
+    Args:
+        root: Folder of the features.
+        options: Options of the dataset.
+        problems: Receives the problems of the files.
 
     Raises:
-        ValueError: the line is not of the documented form.
+        UserError: A file cannot be read, or no image of the captions has features.
+    """
+    *paths, _ = find(root, options)
+    lines, feature_dim = find_lines(paths, problems.notes)
+    records = read_sentences(root, options, problems.notes)
+    line_of: dict[str, Line] = {}
+    for record in records:
+        image_id = next((key for key in _possible_ids(record) if key in lines), None)
+        if image_id is not None:
+            line_of[record.file_name] = lines[image_id]
+    if not line_of:
+        raise UserError(
+            f"no image of the captions has features: the features have ids like "
+            f"{next(iter(lines))}, and the captions images like {records[0].file_name}"
+        )
+    splits = collect("precomputed", records, options, problems, described=line_of.keys())
+    chosen = {split: [line_of[each.file_name] for each in part] for split, part in splits.items()}
+    num_regions = max(line.num_boxes for part in chosen.values() for line in part)
+    sources: dict[str, RegionSource] = {
+        split: LineRegions(part, num_regions, feature_dim) for split, part in chosen.items()
+    }
+    return splits, sources
+
+
+def parse_line(line: bytes) -> tuple[str, np.ndarray, np.ndarray]:
+    """Returns the id of an image, its boxes [N, 4] as `rel_yxyx`, and its features [N, F].
+
+    Raises:
+        ValueError: The line does not have the documented format.
     """
     fields = line.rstrip(b"\r\n").split(b"\t")
-    if len(fields) != _FIELDS:
-        raise ValueError(f"{len(fields)} fields instead of {_FIELDS}")
+    if len(fields) != _NUM_FIELDS:
+        raise ValueError(f"{len(fields)} fields instead of {_NUM_FIELDS}")
     width, height, count = (int(float(field)) for field in fields[1:4])
     try:
         boxes = np.frombuffer(base64.b64decode(fields[4], validate=True), "<f4")
@@ -107,106 +142,63 @@ def parse(line: bytes) -> tuple[str, np.ndarray, np.ndarray]:
     except binascii.Error as error:
         raise ValueError(f"broken base64 ({error})") from error
     if width <= 0 or height <= 0 or count <= 0:
-        raise ValueError(f"{count} boxes in a picture of {width} x {height}")
+        raise ValueError(f"{count} boxes in an image of {width} x {height}")
     if boxes.size != 4 * count or features.size % count or not features.size:
         raise ValueError(
             f"{count} boxes with {boxes.size} coordinates and {features.size} features"
         )
     x1, y1, x2, y2 = boxes.reshape(count, 4).T
     relative = np.stack([y1 / height, x1 / width, y2 / height, x2 / width], axis=1)
-    return (
-        fields[0].decode("utf-8", "replace"),
-        np.clip(relative, 0, 1),
-        features.reshape(count, -1),
-    )
+    image_id = fields[0].decode("utf-8", "replace")
+    return image_id, np.clip(relative, 0, 1), features.reshape(count, -1)
 
 
-def index(paths: list[AnyPath], notes: list[str]) -> tuple[dict[str, Line], int]:
-    """Reads all files once, and says where each picture is and what F is.
+def find_lines(paths: list[AnyPath], notes: list[str]) -> tuple[dict[str, Line], int]:
+    """Reads all files once, and returns the line of each image id and F.
 
     Args:
-        paths: the files.
-        notes: receives bad lines and repeated pictures.
+        paths: Files of features.
+        notes: List that receives invalid lines and repeated images.
 
     Raises:
-        UserError: no line can be used, or pictures have features of different sizes.
+        UserError: No line is valid, or images have features of different sizes.
     """
     found: dict[str, Line] = {}
-    bad, again, dims = [], [], set()
+    invalid, repeated, dims = [], [], set()
     for path in paths:
         with path.open("rb") as file:
-            offset, number = 0, 0
-            while line := file.readline():
-                number += 1
+            offset = 0
+            for number, line in enumerate(iter(file.readline, b""), start=1):
                 start, offset = offset, offset + len(line)
                 if not line.strip() or (number == 1 and line.startswith(b"image_id\t")):
                     continue
                 try:
-                    image_id, boxes, features = parse(line)
+                    image_id, boxes, features = parse_line(line)
                 except ValueError as error:
-                    bad.append(f"{path.name} line {number}: {error}")
+                    invalid.append(f"{path.name} line {number}: {error}")
                     continue
                 if image_id in found:
-                    again.append(image_id)
+                    repeated.append(image_id)
                     continue
                 found[image_id] = Line(path, start, len(boxes))
                 dims.add(features.shape[1])
-    if bad:
-        notes.append(f"skipped {len(bad)} lines of features: {listed(bad)}")
-    if again:
-        notes.append(f"pictures whose features stand twice, the first are kept: {listed(again)}")
+    if invalid:
+        notes.append(f"skipped {len(invalid)} lines of features: {listed(invalid)}")
+    if repeated:
+        notes.append(f"used only the first features of images with several: {listed(repeated)}")
     if not found:
+        first = f" ({invalid[0]})" if invalid else ""
         raise UserError(
-            f"{paths[0]} has no line that can be used"
-            + (f" ({bad[0]})" if bad else "")
-            + "; it must have image_id, image_w, image_h, num_boxes, boxes and features"
+            f"{paths[0]} has no valid line{first}; a line must have image_id, image_w, image_h, "
+            "num_boxes, boxes and features"
         )
     if len(dims) > 1:
         raise UserError(f"the features of {paths[0].name} have different sizes: {sorted(dims)}")
     return found, dims.pop()
 
 
-def read(
-    root: AnyPath, options: DataConfig, problems: Problems
-) -> tuple[dict[str, list[Record]], dict[str, RegionSource]]:
-    """Reads the sentences, and where the features are.
-
-    A picture's line is that of its id, its file name, or the number that its file name ends in.
-
-    Args:
-        root: the user's folder.
-        options: names of files, and where splits come from.
-        problems: receives what is wrong.
-
-    Raises:
-        UserError: a file cannot be read, or nothing fits together.
-    """
-    *paths, _ = find(root, options)
-    lines, feature_dim = index(paths, problems.notes)
-    records = read_sentences(root, options, problems.notes)
-    keys = {}
-    for record in records:
-        key = next((key for key in _keys(record) if key in lines), None)
-        if key is not None:
-            keys[record.file_name] = key
-    if not keys:
-        raise UserError(
-            f"no picture of the captions has features: they have ids like {next(iter(lines))}, and "
-            f"the captions pictures like {records[0].file_name}"
-        )
-    splits = collect("precomputed", records, options, problems, described=keys.keys())
-    used = [lines[keys[record.file_name]] for part in splits.values() for record in part]
-    num_regions = max(line.num_boxes for line in used)
-    sources: dict[str, RegionSource] = {
-        split: Lines([lines[keys[r.file_name]] for r in part], num_regions, feature_dim)
-        for split, part in splits.items()
-    }
-    return splits, sources
-
-
-def _keys(record: Record) -> list[str]:
-    """Under which ids the features of a picture may stand."""
+def _possible_ids(record: Record) -> list[str]:
     stem = PurePosixPath(record.file_name).stem
+    ids = [record.image_id, record.file_name, stem]
     last = stem.rpartition("_")[2]
-    keys = [record.image_id, record.file_name, stem]
-    return [*keys, str(int(last))] if last.isdecimal() else keys
+    return [*ids, str(int(last))] if last.isdecimal() else ids

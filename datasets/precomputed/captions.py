@@ -1,4 +1,4 @@
-"""The sentences of pictures whose features are in files without sentences."""
+"""The captions of images whose features are in files without captions."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ CAPTIONS = (
 
 
 def captions_file(root: AnyPath, options: DataConfig) -> AnyPath:
-    """Finds the file: Karpathy's, or COCO's format.
+    """Finds the caption file, in Karpathy's or COCO's format.
 
     Args:
-        root: the user's folder.
-        options: may name another.
+        root: Folder of the features.
+        options: Options of the dataset; `captions` may name another file.
 
     Raises:
-        UserError: there is none, or several.
+        UserError: There is no such file, or several.
     """
     return one_of(root, CAPTIONS, what="captions", option="data.captions", given=options.captions)
 
 
 def read_sentences(root: AnyPath, options: DataConfig, notes: list[str]) -> list[Record]:
-    """Reads the file, whichever of the two forms it has.
+    """Reads the caption file.
 
     Args:
-        root: the user's folder.
-        options: may name another file.
-        notes: receives what was wrong with it.
+        root: Folder of the features.
+        options: Options of the dataset; `captions` may name another file.
+        notes: List that receives the problems of the file.
 
     Returns:
-        A record for every picture, in the order of the file.
+        A record for every image, in the order of the file.
 
     Raises:
-        UserError: the file is missing or has neither form.
+        UserError: The file is missing or has another format.
     """
     path = captions_file(root, options)
     data = read_json(path, [])

@@ -1,12 +1,11 @@
-"""Precomputed features as a data set: which kind is there, and its splits."""
+"""Precomputed features as a dataset: which format a folder has, and its splits."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -26,32 +25,29 @@ NEEDS = (
     "features and a file of captions; train/, val/ and test/ as python -m visem_tf.convert "
     "--format cache writes them"
 )
-_SAMPLE = 1 << 20
 OPTIONS = ("features", "captions", "splits", "val_share", "test_share", "split_seed")
+_SAMPLE_BYTES = 1 << 20
 
 
-Described = tuple[dict[str, list[Record]], dict[str, RegionSource]]
+class Format(Protocol):
+    """A format of features: a module of this package."""
+
+    def find(self, root: AnyPath, options: DataConfig) -> list[AnyPath]:
+        """Returns the files of this format in a folder."""
+
+    def read(
+        self, root: AnyPath, options: DataConfig, problems: Problems
+    ) -> tuple[dict[str, list[Record]], dict[str, RegionSource]]:
+        """Returns the images of each split, and their regions in the same order."""
 
 
-class Kind(NamedTuple):
-    """A kind of features.
-
-    Attributes:
-        files: the files of this kind in a folder; none where it is not there.
-        read: gives the pictures of each split, whose files need not exist, and the regions of
-            each split in the order of its pictures.
-    """
-
-    files: Callable[[AnyPath, DataConfig], list[AnyPath]]
-    read: Callable[[AnyPath, DataConfig, Problems], Described]
-
-
-KINDS = {
-    "mat": Kind(vgg_feats.find, vgg_feats.read),
-    "ims": Kind(precomp.find, precomp.read),
-    "tsv": Kind(bottom_up.find, bottom_up.read),
-    "cache": Kind(own_cache.find, own_cache.read),
+FORMATS: dict[str, Format] = {
+    "mat": vgg_feats,
+    "ims": precomp,
+    "tsv": bottom_up,
+    "cache": own_cache,
 }
+_WITH_SPLITS = ("ims", "cache")  # formats that contain captions and splits
 
 
 def load_precomputed(
@@ -62,20 +58,20 @@ def load_precomputed(
     strict: bool = False,
     problems: Problems | None = None,
 ) -> CaptionDataset:
-    """Reads the sentences of precomputed features, and gets ready to read the features.
+    """Reads the sentences of precomputed features, and opens the features.
 
     Args:
-        data_dir: the user's folder.
-        config: must be None; there are no variants.
-        options: which kind of features, where there are several, and where splits come from.
-        strict: whether pictures without features or sentences are an error.
-        problems: receives what is wrong, which the data set names in any case.
+        data_dir: Folder of the features.
+        config: Must be None, because there are no variants.
+        options: Options of the dataset.
+        strict: Whether images without features or sentences are an error.
+        problems: Receives the problems of the files, which the dataset lists in any case.
 
     Returns:
-        A data set whose splits have `regions` and no pictures.
+        A dataset whose splits have `regions` and no images.
 
     Raises:
-        UserError: a file is missing, cannot be read or does not fit the others.
+        UserError: A file is missing, cannot be read or does not match the others.
     """
     if config is not None:
         raise UserError(f"{PRECOMPUTED} has no configurations; leave {config!r} out")
@@ -84,15 +80,19 @@ def load_precomputed(
     root = as_path(data_dir)
     if not root.is_dir():
         raise UserError(f"{root} is no folder; {NEEDS}")
-    kind = find_kind(root, options)
-    files = KINDS[kind].files(root, options)
+    name = find_format(root, options)
+    if name in _WITH_SPLITS and (options.splits in ("random", "entities") or options.captions):
+        raise UserError(
+            f"features in the format {name} have their own captions and splits; leave "
+            "--data.splits and --data.captions out"
+        )
     problems = Problems() if problems is None else problems
-    records, sources = KINDS[kind].read(root, options, problems)
+    records, sources = FORMATS[name].read(root, options, problems)
     splits = {split: _split(split, records[split], sources[split]) for split in schema.SPLITS}
     if strict and problems.skipped:
         raise UserError(
-            f"{PRECOMPUTED}: {len(problems.skipped)} pictures cannot be used, the first is "
-            f"{problems.skipped[0]}; mend them or leave --strict out"
+            f"{PRECOMPUTED}: {len(problems.skipped)} images cannot be used, the first is "
+            f"{problems.skipped[0]}; fix the files or leave --strict out"
         )
     if not all(source.has_boxes for source in sources.values()):
         problems.decisions.append(
@@ -101,7 +101,7 @@ def load_precomputed(
         )
     return CaptionDataset(
         name=PRECOMPUTED,
-        fingerprint=_fingerprint(root, kind, files, options),
+        fingerprint=_fingerprint(name, FORMATS[name].find(root, options), options),
         splits=splits,
         problems=[
             *(f"skipped {line}" for line in problems.skipped),
@@ -112,33 +112,32 @@ def load_precomputed(
     )
 
 
-def find_kind(root: AnyPath, options: DataConfig) -> str:
-    """Returns which kind of features a folder has.
+def find_format(root: AnyPath, options: DataConfig) -> str:
+    """Returns the name of the format of the features in a folder.
 
     Raises:
-        UserError: there is none, or there are several and no option decides.
+        UserError: There are no features, or several formats and no option that chooses.
     """
     if options.pictures:
         raise UserError(f"{PRECOMPUTED} does not use --data.pictures; leave it out")
     given = options.features
     if given:
-        kind = given if given in ("ims", "cache") else given.rpartition(".")[2].lower()
-        if kind not in KINDS:
+        name = given if given in _WITH_SPLITS else given.rpartition(".")[2].lower()
+        if name not in FORMATS:
             raise UserError(
                 f"--data.features must be a .mat or .tsv file, or ims, or cache, not {given!r}"
             )
-        if not KINDS[kind].files(root, options):
-            raise UserError(f"{root} has no features {given}; mend --data.features")
-        return kind
-    found = [kind for kind in KINDS if KINDS[kind].files(root, options)]
-    if not found:
-        raise UserError(f"{root} has no features that are known; {NEEDS}")
-    if len(found) > 1:
-        shown = " and ".join(KINDS[kind].files(root, options)[0].name for kind in found)
-        raise UserError(
-            f"{root} has features of several kinds ({shown}); choose with --data.features"
-        )
-    return found[0]
+        if not FORMATS[name].find(root, options):
+            raise UserError(f"{root} has no features {given}; correct --data.features")
+        return name
+    found = {name: each.find(root, options) for name, each in FORMATS.items()}
+    names = [name for name, files in found.items() if files]
+    if not names:
+        raise UserError(f"{root} has no features in a known format; {NEEDS}")
+    if len(names) > 1:
+        files = " and ".join(found[name][0].name for name in names)
+        raise UserError(f"{root} has features in several formats ({files}); use --data.features")
+    return names[0]
 
 
 def _split(name: str, records: list[Record], source: RegionSource) -> Split:
@@ -151,13 +150,15 @@ def _split(name: str, records: list[Record], source: RegionSource) -> Split:
     ]
     phrases = None
     if rows:
+        numbers = {
+            name: np.array([getattr(phrase, name) for _, phrase in rows], np.int32)
+            for name in ("first", "last", "object")
+        }
         phrases = Phrases(
             sentence_index=np.array([sentence for sentence, _ in rows], np.int32),
-            first=np.array([phrase.first for _, phrase in rows], np.int32),
-            last=np.array([phrase.last for _, phrase in rows], np.int32),
             boxes=np.array([phrase.box for _, phrase in rows], np.float32),
-            object=np.array([phrase.object for _, phrase in rows], np.int32),
             text=[phrase.text for _, phrase in rows],
+            **numbers,
         )
     return Split(
         name=name,
@@ -177,23 +178,23 @@ def _split(name: str, records: list[Record], source: RegionSource) -> Split:
 
 
 def _no_pictures() -> tf.data.Dataset:
-    raise UserError(f"{PRECOMPUTED} has features and no pictures")
+    raise UserError(f"{PRECOMPUTED} has features and no images")
 
 
-def _fingerprint(root: AnyPath, kind: str, files: list[AnyPath], options: DataConfig) -> str:
-    parts: list[Any] = [PRECOMPUTED, "1", kind]
-    parts.append({name: getattr(options, name) for name in OPTIONS})
+def _fingerprint(name: str, files: list[AnyPath], options: DataConfig) -> str:
+    parts: list[Any] = [PRECOMPUTED, "1", name]
+    parts.append({option: getattr(options, option) for option in OPTIONS})
     for path in files:
-        parts.append([path.name, path.parent.name, path.stat().st_size, _sample(path)])
+        parts.append([path.name, path.parent.name, path.stat().st_size, _sample_digest(path)])
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _sample(path: AnyPath) -> str:
-    """A digest of the beginning, the middle and the end of a file, which may be very large."""
+def _sample_digest(path: AnyPath) -> str:
+    """Returns a digest of the start, middle and end of a file, which may be very large."""
     digest = hashlib.sha256()
     size = path.stat().st_size
     with path.open("rb") as file:
-        for start in (0, size // 2, size - _SAMPLE):
+        for start in (0, size // 2, size - _SAMPLE_BYTES):
             file.seek(max(start, 0))
-            digest.update(file.read(_SAMPLE))
+            digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()

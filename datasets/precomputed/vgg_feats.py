@@ -1,12 +1,11 @@
-"""neuraltalk's `vgg_feats.mat`: one vector a picture, in the order of `dataset.json`.
+"""neuraltalk's `vgg_feats.mat`: a feature vector for each image of `dataset.json`.
 
-The key `feats` holds F × N numbers: one *column* a picture, whatever its README says, in the order
-of `imgid`.
+The array `feats` is F × N, one *column* for each image in the order of `imgid`, although its README
+says rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,127 +15,102 @@ from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.formats.text import read_json
 from visem_tf.datasets.locations import below
+from visem_tf.datasets.precomputed.arrays import ArrayRegions
 from visem_tf.datasets.precomputed.captions import captions_file
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record, RegionBlock, RegionSource
+from visem_tf.datasets.records import Record, RegionSource
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, readable
 
-_PICTURES_AT_A_TIME = 256
-
-
-class Vectors:
-    """One vector a picture: the only region is the whole picture.
-
-    Args:
-        vectors: [N, F], a row a picture; may lie on the disk.
-        rows: int [I], the rows of the pictures of a split.
-    """
-
-    has_boxes = True
-    """The box of the whole picture is known."""
-
-    def __init__(self, vectors: np.ndarray, rows: np.ndarray) -> None:
-        self.vectors = vectors
-        self.rows = rows
-
-    def blocks(self, start: int) -> Iterator[RegionBlock]:
-        """Yields the vectors of the pictures from a position on."""
-        for first in range(start, len(self.rows), _PICTURES_AT_A_TIME):
-            rows = self.rows[first : first + _PICTURES_AT_A_TIME]
-            features = np.asarray(self.vectors[rows], np.float32)[:, np.newaxis]
-            boxes = np.broadcast_to(np.array([0, 0, 1, 1], np.float32), (len(rows), 1, 4))
-            yield RegionBlock(features, boxes, np.ones((len(rows), 1), bool))
-
 
 def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
-    """Returns the files of this kind in a folder."""
+    """Returns the files of this format in a folder."""
     if options.features.lower().endswith(".mat"):
-        path = below(root, options.features)
-        return [path, captions_file(root, options)] if path.is_file() else []
-    found = [path for path in root.iterdir() if path.suffix.lower() == ".mat"]
-    if len(found) > 1 and not options.features:
-        names = " and ".join(sorted(path.name for path in found))
-        raise UserError(f"{root} has {names}; choose one with --data.features")
+        found = [path for path in [below(root, options.features)] if path.is_file()]
+    else:
+        found = [path for path in root.iterdir() if path.suffix.lower() == ".mat"]
+        if len(found) > 1 and not options.features:
+            names = " and ".join(sorted(path.name for path in found))
+            raise UserError(f"{root} has {names}; choose one with --data.features")
     return [*found, captions_file(root, options)] if found else []
 
 
 def read(
     root: AnyPath, options: DataConfig, problems: Problems
 ) -> tuple[dict[str, list[Record]], dict[str, RegionSource]]:
-    """Reads the sentences, and the vectors of all pictures.
+    """Reads the images of each split with their captions, and their features.
 
     Args:
-        root: the user's folder.
-        options: names of files, and where splits come from.
-        problems: receives what is wrong.
+        root: Folder of the features.
+        options: Options of the dataset.
+        problems: Receives the problems of the files.
 
     Raises:
-        UserError: a file cannot be read, or has vectors of another number of pictures.
+        UserError: A file cannot be read, or the number of vectors is not that of the images.
     """
     path, captions = find(root, options)
     records = read_karpathy(captions, root, problems.notes)
-    columns = picture_columns(read_json(captions, [])["images"])
+    columns = image_columns(read_json(captions, [])["images"])
     vectors = as_rows(read_mat(path), len(columns), path, problems)
     if len(records) != len(columns):
         raise UserError(
-            f"{captions} has entries that cannot be read, so that nobody knows which vectors of "
-            f"{path.name} are whose; mend it ({problems.notes[-1]})"
+            f"{captions} has entries that cannot be read, so the vectors of {path.name} cannot be "
+            f"matched to its images; fix the file ({problems.notes[-1]})"
         )
     row_of = {record.file_name: row for record, row in zip(records, columns, strict=True)}
     splits = collect("precomputed", records, options, problems, described=row_of.keys())
     sources: dict[str, RegionSource] = {
-        split: Vectors(vectors, np.array([row_of[record.file_name] for record in part], np.int64))
+        split: ArrayRegions(vectors, np.array([row_of[each.file_name] for each in part], np.int64))
         for split, part in splits.items()
     }
     return splits, sources
 
 
-def picture_columns(images: list[Any]) -> list[int]:
-    """Returns the column of each picture: its `imgid`, or its place where these do not count all.
+def image_columns(images: list[Any]) -> list[int]:
+    """Returns the column of each image: its `imgid`, or its position if these are incomplete.
 
     Args:
-        images: of Karpathy's file.
+        images: Entries of Karpathy's file.
 
     Example:
-        >>> picture_columns([{"imgid": 1}, {"imgid": 0}]), picture_columns([{}, {"imgid": 7}])
+        >>> image_columns([{"imgid": 1}, {"imgid": 0}]), image_columns([{}, {"imgid": 7}])
         ([1, 0], [0, 1])
     """
-    given = [image.get("imgid") if isinstance(image, dict) else None for image in images]
-    places = list(range(len(images)))
-    numbers = [number for number in given if type(number) is int]
-    return numbers if sorted(numbers) == places else places
+    positions = list(range(len(images)))
+    given = [image.get("imgid") for image in images if isinstance(image, dict)]
+    columns = [number for number in given if type(number) is int]
+    return columns if sorted(columns) == positions else positions
 
 
 def as_rows(feats: np.ndarray, count: int, path: AnyPath, problems: Problems) -> np.ndarray:
-    """Returns the vectors as rows, one for each picture.
+    """Returns the features with a row for each image.
 
     Args:
-        feats: what the file holds, [F, N] as documented or else [N, F].
-        count: N, the number of pictures.
-        path: the file, for messages.
-        problems: hears of it where the file has rows.
+        feats: Array of the file, [F, N] as documented or else [N, F].
+        count: Number of images N.
+        path: The file, for messages.
+        problems: Receives the decision if the file has rows.
 
     Raises:
-        UserError: neither axis has as many entries as there are pictures.
+        UserError: Neither axis has N entries.
     """
     if feats.ndim != 2 or count not in feats.shape:
         shape = " x ".join(map(str, feats.shape))
         raise UserError(
-            f"feats of {path} is {shape}, and there are {count} pictures: it must have a column "
-            "for each; give the captions that belong to it with --data.captions"
+            f"feats of {path} is {shape}, but there are {count} images: it must have a column for "
+            "each; give the captions that belong to it with --data.captions"
         )
     if feats.shape[1] == count:
         return feats.T
-    problems.decisions.append(f"{path.name} has a row a picture, and not a column")
+    problems.decisions.append(f"{path.name} has a row for each image instead of a column")
     return feats
 
 
 def read_mat(path: AnyPath) -> np.ndarray:
-    """Returns the array `feats` of a MATLAB file, of versions 4 to 7.3.
+    """Reads the array `feats` of a MATLAB file of version 4 to 7.3.
 
     Raises:
-        UserError: the file cannot be read, or SciPy is missing.
+        UserError: The file cannot be read, or SciPy is not installed.
     """
     try:
         with path.open("rb") as file:
@@ -145,19 +119,20 @@ def read_mat(path: AnyPath) -> np.ndarray:
             return _read_hdf5(path)
         return _read_matlab_5(path)
     except ImportError as error:
-        raise UserError(f"{path} needs SciPy to be read; install visem_tf[precomputed]") from error
+        raise UserError(
+            f"reading {path} needs SciPy: pip install 'visem_tf[precomputed]'"
+        ) from error
     except (OSError, ValueError, TypeError, NotImplementedError, EOFError) as error:
-        raise UserError(f"{path} is no MATLAB file that can be read ({error})") from error
+        raise UserError(f"cannot read {path} as a MATLAB file ({error})") from error
     except KeyError as error:
-        raise UserError(f"{path} has no array feats; neuraltalk's vgg_feats.mat does") from error
+        raise UserError(f"{path} has no array feats, unlike neuraltalk's vgg_feats.mat") from error
 
 
 def _read_matlab_5(path: AnyPath) -> np.ndarray:
     import scipy.io
 
-    source = readable(path)
     try:
-        content = scipy.io.loadmat(source, variable_names=["feats"])
+        content = scipy.io.loadmat(readable(path), variable_names=["feats"])
     except scipy.io.matlab.MatReadError as error:
         raise ValueError(str(error)) from error
     return np.asarray(content["feats"])
@@ -167,5 +142,4 @@ def _read_hdf5(path: AnyPath) -> np.ndarray:
     import h5py
 
     with h5py.File(readable(path), "r") as file:
-        # MATLAB counts axes the other way.
-        return np.asarray(file["feats"]).T
+        return np.asarray(file["feats"]).T  # MATLAB stores the axes in reverse order

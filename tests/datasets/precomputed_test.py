@@ -87,11 +87,11 @@ def test_rows_are_taken_only_where_columns_cannot_be_meant_and_it_is_said(folder
     expected = features_of.write_vgg_feats(folder, PICTURES)
     scipy.io.savemat(folder / "vgg_feats.mat", {"feats": expected[:, :5]})
     data = load(folder)
-    assert data.problems == ["vgg_feats.mat has a row a picture, and not a column"]
+    assert data.problems == ["vgg_feats.mat has a row for each image instead of a column"]
     split = data.splits["train"]
     np.testing.assert_allclose(regions(split)[0][:, 0], expected[rows(split), :5], rtol=1e-6)
     scipy.io.savemat(folder / "vgg_feats.mat", {"feats": expected[:-1].T[:5]})
-    with pytest.raises(UserError, match="is 5 x 11, and there are 12 pictures"):
+    with pytest.raises(UserError, match="is 5 x 11, but there are 12 images"):
         load(folder)
 
 
@@ -156,7 +156,7 @@ def test_precomp_whose_numbers_do_not_fit_is_an_error(folder):
 def test_nothing_is_unpickled(folder):
     features_of.write_precomp(folder, PICTURES)
     np.save(folder / "train_ims.npy", np.array([{"code": 1}] * 6, object), allow_pickle=True)
-    with pytest.raises(UserError, match="no NumPy array that can be read"):
+    with pytest.raises(UserError, match="as a NumPy array"):
         load(folder)
 
 
@@ -203,7 +203,7 @@ def test_bad_lines_of_bottom_up_features_are_listed_and_their_pictures_skipped(f
 def test_two_kinds_of_features_are_an_error_that_names_the_option(folder):
     features_of.write_bottom_up(folder, PICTURES)
     features_of.write_vgg_feats(folder, PICTURES)
-    with pytest.raises(UserError, match=r"several kinds .*--data\.features"):
+    with pytest.raises(UserError, match=r"several formats .*--data\.features"):
         load(folder)
     assert regions(load(folder, features="vgg_feats.mat").splits["val"])[0].shape[1] == 1
     assert regions(load(folder, features="features.tsv").splits["val"])[0].shape[1] == 5
@@ -219,6 +219,7 @@ def test_without_features_the_message_says_what_is_read(folder):
 SMOKE = ["--preset", "smoke", "--align.epochs", "1", "--generate.epochs", "1"]
 
 
+@pytest.mark.slow
 def test_a_run_trains_without_boxes_and_says_what_it_cannot_do(folder, tmp_path, capsys):
     features_of.write_precomp(folder, PICTURES)
     run = tmp_path / "run"
@@ -339,7 +340,7 @@ def test_mistakes_of_converting_are_the_users(own_data, folder, tmp_path):
     with pytest.raises(UserError, match="is not empty"):
         convert.main([*command, "--format", "coco", "--to", str(own_data)])
     features_of.write_bottom_up(folder, PICTURES)
-    with pytest.raises(UserError, match="has features and no pictures"):
+    with pytest.raises(UserError, match="has features and no images"):
         convert.main(
             [
                 "--dataset",
