@@ -19,16 +19,16 @@ from visem_tf.errors import UserError
 from visem_tf.images.decode import MAX_PIXELS, ImageError, decode_image, read_image
 
 
-def smooth_picture(width=37, height=23):
-    """A smooth picture without symmetries, so that every turn and channel order shows."""
+def smooth_image(width=37, height=23):
+    """A smooth image without symmetries, so that every turn and channel order shows."""
     y, x = np.mgrid[0:height, 0:width]
     red, green, blue = 255 * x / width, 255 * y / height, 120 + 60 * np.sin(x / 5 + y / 9)
     return Image.fromarray(np.stack([red, green, blue], -1).astype(np.uint8))
 
 
-def encode(picture, picture_format, **options):
+def encode(image, image_format, **options):
     buffer = io.BytesIO()
-    picture.save(buffer, picture_format, **options)
+    image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
@@ -44,7 +44,7 @@ def assert_close(actual, expected, levels):
 
 
 @pytest.mark.parametrize(
-    ("picture_format", "mode", "options"),
+    ("image_format", "mode", "options"),
     [
         ("JPEG", "RGB", {"quality": 60}),
         ("JPEG", "RGB", {"quality": 100}),
@@ -57,8 +57,8 @@ def assert_close(actual, expected, levels):
         ("MPO", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "red")]}),
     ],
 )
-def test_plain_pictures_pass_unchanged_and_decode_as_in_pillow(picture_format, mode, options):
-    data = encode(smooth_picture().convert(mode), picture_format, **options)
+def test_plain_images_pass_unchanged_and_decode_as_in_pillow(image_format, mode, options):
+    data = encode(smooth_image().convert(mode), image_format, **options)
     assert read_image(data, "plain") == data
     assert_close(decode(data), Image.open(io.BytesIO(data)).convert("RGB"), levels=2)
 
@@ -71,7 +71,7 @@ def test_noise_at_full_quality_decodes_as_in_pillow():
 
 
 @pytest.mark.parametrize(
-    ("picture_format", "mode", "options"),
+    ("image_format", "mode", "options"),
     [
         ("JPEG", "CMYK", {}),
         ("PNG", "P", {}),
@@ -86,20 +86,20 @@ def test_noise_at_full_quality_decodes_as_in_pillow():
         ("PPM", "RGB", {}),
     ],
 )
-def test_other_formats_and_modes_become_rgb_png(picture_format, mode, options):
-    data = encode(smooth_picture().convert(mode), picture_format, **options)
+def test_other_formats_and_modes_become_rgb_png(image_format, mode, options):
+    data = encode(smooth_image().convert(mode), image_format, **options)
     converted = read_image(data, "odd")
-    with Image.open(io.BytesIO(converted)) as picture:
-        assert (picture.format, picture.mode) == ("PNG", "RGB")
+    with Image.open(io.BytesIO(converted)) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
     assert_close(decode(converted), Image.open(io.BytesIO(data)).convert("RGB"), levels=0)
-    if mode not in ("P", "1", "L", "CMYK") and picture_format != "GIF":
-        assert_close(decode(converted), smooth_picture(), levels=0)
+    if mode not in ("P", "1", "L", "CMYK") and image_format != "GIF":
+        assert_close(decode(converted), smooth_image(), levels=0)
 
 
-@pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
-def test_16_bit_grey_keeps_its_brightness(picture_format):
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_16_bit_grey_keeps_its_brightness(image_format):
     grey = np.linspace(0, 65535, 20 * 30).astype(np.uint16).reshape(20, 30)
-    actual = decode(read_image(encode(Image.fromarray(grey), picture_format)))
+    actual = decode(read_image(encode(Image.fromarray(grey), image_format)))
     assert_close(actual, np.repeat(np.round(grey / 257)[..., None], 3, -1), levels=1)
 
 
@@ -113,48 +113,48 @@ def test_16_bit_colour_png_keeps_its_brightness():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_every_orientation_comes_out_upright(picture_format, orientation):
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_every_orientation_comes_out_upright(image_format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(smooth_picture(), picture_format, exif=exif)
+    data = encode(smooth_image(), image_format, exif=exif)
     converted = read_image(data, "turned")
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     assert expected.size == ((37, 23) if orientation < 5 else (23, 37))
     assert_close(decode(converted), expected, levels=2)
     assert Image.open(io.BytesIO(converted)).getexif().get(0x0112, 1) == 1
-    if orientation == 1 and picture_format in ("JPEG", "PNG"):
+    if orientation == 1 and image_format in ("JPEG", "PNG"):
         assert converted == data
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0junk"])
 def test_a_broken_exif_block_is_ignored(exif):
-    data = encode(smooth_picture(), "JPEG", exif=exif)
-    assert_close(decode(read_image(data)), smooth_picture(), levels=60)
+    data = encode(smooth_image(), "JPEG", exif=exif)
+    assert_close(decode(read_image(data)), smooth_image(), levels=60)
 
 
 def test_a_broken_exif_text_is_ignored():
     """Pillow raises for this one."""
     information = PngInfo()
     information.add_text("Raw profile type exif", "\nexif\n 4\nzzzz")
-    data = encode(smooth_picture(), "PNG", pnginfo=information)
+    data = encode(smooth_image(), "PNG", pnginfo=information)
     with pytest.raises(ValueError, match="hex"):
         Image.open(io.BytesIO(data)).getexif()
-    assert_close(decode(read_image(data)), smooth_picture(), levels=0)
+    assert_close(decode(read_image(data)), smooth_image(), levels=0)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255])
 def test_an_unknown_orientation_means_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(smooth_picture(), "JPEG", exif=exif)
+    data = encode(smooth_image(), "JPEG", exif=exif)
     assert read_image(data) == data
 
 
-@pytest.mark.parametrize("picture_format", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_the_first_frame_of_an_animation_is_taken(picture_format):
+@pytest.mark.parametrize("image_format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_an_animation_is_taken(image_format):
     frames = [Image.new("RGB", (9, 6), colour) for colour in ("red", "lime", "blue")]
-    data = encode(frames[0], picture_format, save_all=True, append_images=frames[1:])
+    data = encode(frames[0], image_format, save_all=True, append_images=frames[1:])
     assert Image.open(io.BytesIO(data)).n_frames == 3
     converted = read_image(data)
     assert_close(decode(converted), frames[0], levels=4)
@@ -164,15 +164,15 @@ def test_the_first_frame_of_an_animation_is_taken(picture_format):
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L"])
 def test_transparency_shows_white(mode):
     if mode in ("RGBA", "LA"):
-        picture = Image.new("RGBA", (4, 2), (0, 0, 0, 0)).convert(mode)
-        picture.putpixel((0, 0), (0, 0, 0, 255) if mode == "RGBA" else (0, 255))
-        data = encode(picture, "PNG")
+        image = Image.new("RGBA", (4, 2), (0, 0, 0, 0)).convert(mode)
+        image.putpixel((0, 0), (0, 0, 0, 255) if mode == "RGBA" else (0, 255))
+        data = encode(image, "PNG")
     else:
-        picture = Image.new("RGB", (4, 2), (204, 51, 51))
-        picture.putpixel((0, 0), (0, 0, 0))
-        picture = picture.convert(mode)
-        hidden = picture.getpixel((3, 1))
-        data = encode(picture, "PNG", transparency=hidden)
+        image = Image.new("RGB", (4, 2), (204, 51, 51))
+        image.putpixel((0, 0), (0, 0, 0))
+        image = image.convert(mode)
+        hidden = image.getpixel((3, 1))
+        data = encode(image, "PNG", transparency=hidden)
     expected = np.full((2, 4, 3), 255)
     expected[0, 0] = 0
     assert_close(decode(read_image(data)), expected, levels=0)
@@ -183,29 +183,27 @@ def test_half_transparent_black_is_grey_on_white():
     assert_close(decode(read_image(data)), np.full((2, 2, 3), 127), levels=1)
 
 
-@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_one_pixel(picture_format):
-    picture = Image.new("RGB", (1, 1), (200, 100, 50))
-    data = encode(
-        picture, picture_format, **({"lossless": True} if picture_format == "WEBP" else {})
-    )
-    assert_close(decode(read_image(data)), picture, levels=2)
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_one_pixel(image_format):
+    image = Image.new("RGB", (1, 1), (200, 100, 50))
+    data = encode(image, image_format, **({"lossless": True} if image_format == "WEBP" else {}))
+    assert_close(decode(read_image(data)), image, levels=2)
 
 
-@pytest.mark.parametrize("picture_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.98])
-def test_truncated_pictures_are_refused_without_a_word_of_tensorflow(picture_format, share, capfd):
+def test_truncated_images_are_refused_without_a_word_of_tensorflow(image_format, share, capfd):
     noise = np.random.default_rng(2).integers(0, 256, (40, 60, 3), np.uint8)
-    data = encode(Image.fromarray(noise), picture_format)
+    data = encode(Image.fromarray(noise), image_format)
     with pytest.raises(ImageError, match=r"^cut\.jpg: "):
         read_image(data[: int(len(data) * share)], "cut.jpg")
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("picture_format", ["JPEG", "PNG"])
-def test_whatever_is_accepted_can_be_decoded(picture_format):
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
+def test_whatever_is_accepted_can_be_decoded(image_format):
     """Pillow is lenient at the end of a PNG where TensorFlow is not."""
-    data = encode(smooth_picture(), picture_format)
+    data = encode(smooth_image(), image_format)
     for length in range(len(data) - 40, len(data) + 1):
         try:
             accepted = read_image(data[:length])
@@ -226,7 +224,7 @@ def test_whatever_is_accepted_can_be_decoded(picture_format):
         (b"\x89PNG\r\n\x1a\n", "image"),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path, data, reason):
+def test_what_is_no_image_is_refused(tmp_path, data, reason):
     path = tmp_path / "fake.jpg"
     path.write_bytes(data)
     with pytest.raises(ImageError, match=rf"^fake\.jpg: .*{reason}"):
@@ -261,7 +259,7 @@ def test_the_largest_image_stays_unchanged_in_bounded_memory(tmp_path):
     # In a process of its own, whose memory does not count here.
     code = f"from PIL import Image; Image.new('L', (12000, 9000), 90).save({str(path)!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
-    read_image(encode(smooth_picture(), "JPEG"))
+    read_image(encode(smooth_image(), "JPEG"))
     before = peak_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -269,7 +267,7 @@ def test_the_largest_image_stays_unchanged_in_bounded_memory(tmp_path):
     assert peak_memory() - before < 100
 
 
-def test_the_error_names_the_picture_and_is_the_users():
+def test_the_error_names_the_image_and_is_the_users():
     with pytest.raises(ImageError) as caught:
         read_image(b"", "some name")
     assert isinstance(caught.value, UserError)
@@ -279,10 +277,10 @@ def test_the_error_names_the_picture_and_is_the_users():
 
 
 def test_decoding_works_in_a_dataset_and_keeps_the_static_channels():
-    files = [read_image(encode(smooth_picture(w, 5), "PNG")) for w in (3, 4)]
+    files = [read_image(encode(smooth_image(w, 5), "PNG")) for w in (3, 4)]
     dataset = tf.data.Dataset.from_tensor_slices(files).map(decode_image)
     assert dataset.element_spec.shape.as_list() == [None, None, 3]
-    assert [picture.shape for picture in dataset.as_numpy_iterator()] == [(5, 3, 3), (5, 4, 3)]
+    assert [image.shape for image in dataset.as_numpy_iterator()] == [(5, 3, 3), (5, 4, 3)]
 
 
 def peak_memory():

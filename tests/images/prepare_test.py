@@ -24,9 +24,9 @@ def smooth(width: int = 40, height: int = 24) -> Image.Image:
     return Image.fromarray(np.stack([red, green, blue], -1).astype(np.uint8))
 
 
-def encode(picture: Image.Image, kind: str, **options: Any) -> bytes:
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -58,21 +58,21 @@ PLAIN = encode(smooth(), "JPEG", quality=95)
 PLAIN_PNG = encode(smooth(), "PNG")
 
 
-def turned_pictures() -> dict[str, bytes]:
-    pictures = {}
+def turned_images() -> dict[str, bytes]:
+    images = {}
     for orientation in range(10):
         exif = Image.Exif()
         exif[0x0112] = orientation
         exif[0x010F] = "a camera"
-        pictures[f"jpeg {orientation}"] = encode(smooth(), "JPEG", quality=95, exif=exif)
-        pictures[f"png {orientation}"] = encode(smooth(), "PNG", exif=exif)
+        images[f"jpeg {orientation}"] = encode(smooth(), "JPEG", quality=95, exif=exif)
+        images[f"png {orientation}"] = encode(smooth(), "PNG", exif=exif)
         little = EXIF + tiff(entry(orientation, order="<"), order="<")
-        pictures[f"little {orientation}"] = with_segment(PLAIN, little)
+        images[f"little {orientation}"] = with_segment(PLAIN, little)
     six = EXIF + tiff(entry(6))
     attribute = b'<x tiff:Orientation="6"/>'
     element = b"\xff\xfe<tiff:Orientation>8</tiff:Orientation>"
     png = PLAIN_PNG
-    return pictures | {
+    return images | {
         "filling": with_segment(PLAIN, six, filling=b"\xff\xff\xff"),
         "junk before": with_segment(PLAIN, six, filling=b"\x00\x07"),
         "byte": with_segment(PLAIN, EXIF + tiff(entry(6, kind=1))),
@@ -99,7 +99,7 @@ def turned_pictures() -> dict[str, bytes]:
     }
 
 
-def other_pictures() -> dict[str, bytes]:
+def other_images() -> dict[str, bytes]:
     rgba = np.dstack([np.asarray(smooth()), np.arange(960, dtype=np.uint16).reshape(24, 40) % 256])
     translucent = Image.fromarray(rgba.astype(np.uint8), "RGBA")
     palette = smooth().quantize(17)
@@ -125,24 +125,24 @@ def other_pictures() -> dict[str, bytes]:
     }
 
 
-def assert_as_in_python(pictures: dict[str, bytes], levels: float) -> None:
+def assert_as_in_python(images: dict[str, bytes], levels: float) -> None:
     decode = tf.function(lambda image_bytes: prepare_images(image_bytes, SIZE))
-    pixels, readable = decode(tf.constant(list(pictures.values())))
-    assert [name for name, each in zip(pictures, readable.numpy(), strict=True) if not each] == []
-    for name, found, data in zip(pictures, pixels.numpy(), pictures.values(), strict=True):
+    pixels, readable = decode(tf.constant(list(images.values())))
+    assert [name for name, each in zip(images, readable.numpy(), strict=True) if not each] == []
+    for name, found, data in zip(images, pixels.numpy(), images.values(), strict=True):
         expected = prepare_image(tf.constant(read_image(data)), SIZE)
         np.testing.assert_allclose(found, expected, atol=levels, err_msg=name)
 
 
 def test_every_turn_is_that_of_python():
-    pictures = turned_pictures()
-    assert_as_in_python(pictures, 0.01)
-    turned = [name for name, data in pictures.items() if read_image(data) != data]
+    images = turned_images()
+    assert_as_in_python(images, 0.01)
+    turned = [name for name, data in images.items() if read_image(data) != data]
     assert len(turned) >= 3 * 7 + 10  # so that the comparison is one
 
 
 def test_alpha_and_odd_formats_are_those_of_python():
-    assert_as_in_python(other_pictures(), 1.01)  # a level of rounding in CMYK
+    assert_as_in_python(other_images(), 1.01)  # a level of rounding in CMYK
 
 
 def test_hostile_metadata_take_no_time():

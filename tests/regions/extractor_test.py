@@ -1,4 +1,4 @@
-"""From encoded pictures to regions, and the features of single crops as the reference."""
+"""From encoded images to regions, and the features of single crops as the reference."""
 
 import io
 
@@ -17,13 +17,13 @@ SETTINGS = {"picture_size": 128, "frame_size": 96, "crop_size": 64, "num_regions
 def encoded(seed, size=(90, 70)):
     """A PNG of coloured rectangles."""
     rng = np.random.default_rng(seed)
-    picture = Image.new("RGB", size, tuple(rng.integers(0, 255, 3).tolist()))
+    image = Image.new("RGB", size, tuple(rng.integers(0, 255, 3).tolist()))
     for _ in range(6):
         x, y = rng.integers(0, 60, 2).tolist()
         patch = Image.new("RGB", (20, 15), tuple(rng.integers(0, 255, 3).tolist()))
-        picture.paste(patch, (x, y))
+        image.paste(patch, (x, y))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -40,7 +40,7 @@ def test_region_zero_is_the_frame_and_shapes_fit(extractor):
     np.testing.assert_array_equal(regions.scores[:, 0], regions.scores[:, 1])
 
 
-def test_a_region_is_described_by_the_cnn_on_its_crop(extractor):
+def test_a_region_is_encoded_by_the_cnn_on_its_crop(extractor):
     """The reference goes another way: TensorFlow's slicing and resizing, one crop at a time."""
     pixels = prepare_image(tf.constant(encoded(3)), 128)
     box = [32 / 128, 16 / 128, 96 / 128, 80 / 128]
@@ -75,7 +75,7 @@ def test_without_proposals_the_frame_is_alone():
     assert regions.region_features.shape == (1, 1, 1280) and regions.scores.shape == (1, 1)
 
 
-def test_a_one_pixel_picture_has_finite_regions(extractor):
+def test_a_one_pixel_image_has_finite_regions(extractor):
     buffer = io.BytesIO()
     Image.new("RGB", (1, 1), (10, 200, 30)).save(buffer, "PNG")
     regions = extractor.extract([buffer.getvalue()])

@@ -11,7 +11,7 @@ from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.given_boxes import BoxExtractor, GivenBoxes, read_boxes
 
 DOG = Path("photos/dog.jpg")
-WANTED = [[0.25, 0.1, 0.75, 0.3]]  # of a picture of 200 x 100 pixels
+WANTED = [[0.25, 0.1, 0.75, 0.3]]  # of an image of 200 x 100 pixels
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_mistakes_in_the_call_are_named(tmp_path: Path):
         GivenBoxes({"": [[0, 0, 1, 1]] * 1001}, "rel_yxyx").of(DOG, (200, 100))
 
 
-def test_given_boxes_are_described_as_proposed_ones_are():
+def test_features_of_given_boxes_are_those_of_proposed_boxes():
     settings = RegionsConfig(proposer="grid", num_regions=4, picture_size=64, crop_size=32)
     extractor = RegionExtractor(settings)
     pixels = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2], 0, 255)

@@ -1,4 +1,4 @@
-"""Pictures that keep their aspect ratio, and regions that are described in theirs."""
+"""Images that keep their aspect ratio, and regions whose features are extracted at theirs."""
 
 import io
 
@@ -35,7 +35,7 @@ def extractor():
     ("width", "height", "down", "across"),
     [(100, 50, 50, 100), (300, 150, 64, 128), (9, 600, 128, 2)],
 )
-def test_a_picture_keeps_its_shape_and_is_never_enlarged(width, height, down, across):
+def test_an_image_keeps_its_shape_and_is_never_enlarged(width, height, down, across):
     pixels = prepare_image(tf.constant(encoded(width, height)), 128, "own").numpy()
     assert pixels.shape == (128, 128, 3)
     assert (pixels[:down, :across] >= 0).all()
@@ -44,7 +44,7 @@ def test_a_picture_keeps_its_shape_and_is_never_enlarged(width, height, down, ac
     np.testing.assert_allclose(extents, [down / 128, across / 128])
 
 
-def test_what_is_beyond_the_picture_is_never_looked_at():
+def test_what_is_beyond_the_image_is_ignored():
     random = np.random.default_rng(1)
     pixels = random.uniform(0, 255, (2, 40, 56, 3)).astype(np.float32)
     boxes = random.uniform(0, 0.5, (2, 6, 4)).astype(np.float32)
@@ -73,31 +73,31 @@ def test_a_region_is_described_in_the_nearest_shape(extractor):
         tf.ones([2, 2]),
         48,
     )
-    for picture in range(2):
+    for image in range(2):
         for number, (top, left, bottom, right) in enumerate(boxes[0]):
-            crop = pixels[picture, top:bottom, left:right]
+            crop = pixels[image, top:bottom, left:right]
             expected = extractor.backbone.features(crop[None])[0]
-            np.testing.assert_allclose(found[picture, number], expected, atol=1e-2)
+            np.testing.assert_allclose(found[image, number], expected, atol=1e-2)
 
 
 def test_the_proposer_sees_the_square():
-    pictures = [encoded(120, 60), encoded(60, 60, 1)]
+    images = [encoded(120, 60), encoded(60, 60, 1)]
     settings = RegionsConfig(**SETTINGS)
     seen = []
 
-    def found(resolution, pictures):
-        pixels = [prepare_image(tf.constant(each), 128, resolution) for each in pictures]
+    def found(resolution, images):
+        pixels = [prepare_image(tf.constant(each), 128, resolution) for each in images]
         extractor = RegionExtractor(settings.updated({"resolution": resolution}))
         propose = extractor.proposer
         extractor.proposer = lambda pixels: seen.append(pixels) or propose(pixels)
         return extractor(tf.stack(pixels))
 
-    own, warped = found("own", pictures), found("square", pictures)
+    own, warped = found("own", images), found("square", images)
     np.testing.assert_allclose(seen[0], seen[1], atol=1e-2)
     np.testing.assert_allclose(own.boxes, warped.boxes, atol=1e-5)
     assert own.region_features.shape == (2, 4, 1280)
     assert np.abs(own.region_features[0] - warped.region_features[0]).max() > 0.1
-    # The square picture's frame has the square's shape, whichever way it came.
+    # The square image's frame has the square's shape, whichever way it came.
     np.testing.assert_allclose(
         own.region_features[1, 0], warped.region_features[1, 0], rtol=0.2, atol=0.2
     )

@@ -26,7 +26,7 @@ def test_a_box_on_pixel_borders_is_the_resized_slice(pixels):
     box = tf.constant([[[10 / 40, 6 / 30, 30 / 40, 24 / 30]]])
     crops = crop_and_resize(pixels[:1], box, 9)[0, 0]
     expected = tf.image.resize(pixels[0, 10:30, 6:24], [9, 9], antialias=True)
-    # Filters may look past the box, not past the picture; the middle sees the same pixels.
+    # Filters may look past the box, not past the image; the middle sees the same pixels.
     np.testing.assert_allclose(crops[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-3)
 
 
