@@ -1,1 +1,1 @@
-"""From bytes to pixels: finding, decoding and orienting images, in Python and in graph."""
+"""From files to pixels: finding, decoding, orienting and resizing images, in Python and in graph."""

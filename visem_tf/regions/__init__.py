@@ -1,1 +1,1 @@
-"""Pictures and their regions: reading, proposals, the CNN, cached features (paper, section 1)."""
+"""Regions of images and their features (3.1.1): the CNN, the proposers of boxes and the caches."""

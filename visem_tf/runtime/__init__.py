@@ -1,1 +1,1 @@
-"""The process and its machine: start-up, devices, workers, files and the terminal."""
+"""The process and its surroundings: startup, devices, workers, storage, files and the terminal."""
