@@ -1,1 +1,1 @@
-"""From files to pixels: finding, decoding, orienting and resizing images, in Python and in graph."""
+"""From files to pixels: finding, decoding, orienting and resizing, in Python and in graph."""

@@ -111,23 +111,10 @@ def turn_upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     Returns:
         Tensor of the same static shape.
     """
-
-    def transposed(image: tf.Tensor) -> tf.Tensor:
-        return tf.transpose(image, [1, 0, 2])
-
-    turned = tf.switch_case(
-        orientation - 1,
-        [
-            lambda: pixels,
-            lambda: tf.reverse(pixels, [1]),
-            lambda: tf.reverse(pixels, [0, 1]),
-            lambda: tf.reverse(pixels, [0]),
-            lambda: transposed(pixels),
-            lambda: tf.reverse(transposed(pixels), [1]),
-            lambda: tf.reverse(transposed(pixels), [0, 1]),
-            lambda: tf.reverse(transposed(pixels), [0]),
-        ],
-    )
+    swapped = tf.cond(orientation > 4, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
+    flips = tf.constant([[False, False], [False, True], [True, True], [True, False]])
+    axes = tf.where(flips[(orientation - 1) % 4])[:, 0]
+    turned = tf.reverse(swapped, axes)
     return tf.ensure_shape(turned, pixels.shape)
 
 
