@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             descriptions = run.describe(regions)
             grounded: list[dict[str, Any] | None] = [None] * len(descriptions)
             if query:
-                grounded = _ground(run.grounder, query, regions)
+                grounded = ground_sentence(run.grounder, query, regions)
             for each in zip(pictures.paths, pictures.encoded, descriptions, grounded, strict=True):
                 writer.take(*each)
     finally:  # what was described before a mistake, or Ctrl-C, is not lost
@@ -181,7 +181,7 @@ def _regions(
             bar.update(len(batch.paths))
 
 
-def _ground(
+def ground_sentence(
     grounder: "Grounder", query: "Query", regions: "Regions"
 ) -> list[dict[str, Any] | None]:
     """The score and the regions of the words of a sentence in each image of a batch."""

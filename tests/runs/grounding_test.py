@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from untrained import make_run
 
 from visem_tf import describe, search
 from visem_tf.config.registry import SCORES
+from visem_tf.export.saved_model.answers import Answers
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounding, grounding_as_json
 from visem_tf.runs.opening import open_run
 from visem_tf.runs.query import read_query
@@ -130,11 +133,44 @@ def test_padding_and_the_company_of_other_sentences_change_nothing(run):
     assert (together.boxes[0, 1:] == 0).all()
 
 
-@pytest.mark.parametrize(
-    "run",
-    [pytest.param(name, marks=[] if name == "cosine" else [pytest.mark.slow]) for name in SCORES],
-    indirect=True,
-)
+class OneBatch(NamedTuple):
+    """Stands for the feature cache of a split."""
+
+    regions: Regions
+
+    def gather(self, positions):
+        return Regions(*(part[positions] for part in self.regions))
+
+
+def test_all_callers_choose_the_same_regions(run):
+    random = np.random.default_rng(4)
+    mask = np.array([[True] * 4, [True, True, False, False]])
+    features = random.uniform(size=(2, 4, FEATURE_DIM)).astype(np.float32)
+    regions = Regions(
+        features * random.uniform(0.2, 3, size=(2, 4, 1)).astype(np.float32),
+        random.uniform(size=(2, 4, 4)).astype(np.float32),
+        np.zeros([2, 4], np.float32),
+        mask,
+    )
+    query = run.grounder.read(SENTENCE)
+    token_ids = tf.RaggedTensor.from_tensor([query.token_ids] * 2)
+    inferred = run.grounder.ground_split(OneBatch(regions), token_ids, np.arange(2))
+    exported = Answers(run).align(
+        Regions(*map(tf.constant, regions)), tf.constant([SENTENCE] * 2)
+    )
+    np.testing.assert_array_equal(exported["regions"], inferred.regions)
+    np.testing.assert_allclose(exported["boxes"], inferred.boxes)
+    searched = search.rank(run.grounder, [query], ["0", "1"], regions, top=2)[0]["pictures"]
+    described = describe.ground_sentence(run.grounder, query, regions)
+    for answer in searched:
+        row = int(answer["image"])
+        assert [word["region"] for word in answer["words"]] == inferred.regions[row].tolist()
+        assert answer["segments"] == described[row]["segments"]
+        assert answer["words"] == described[row]["words"]
+        assert answer["score"] == described[row]["score"]
+
+
+@pytest.mark.slow
 def test_stage_commands_and_export_choose_the_same_regions(run, tmp_path):
     random, data = np.random.default_rng(3), Path(run.config.data_dir)
     data.mkdir()

@@ -61,8 +61,6 @@ def test_state_is_kept(tmp_path: Path):
     assert again.summary("align") == {"loss": 0.5}
     again.mark_done("align", 1.0, {})
     assert again.timing() == {"align_s": 1.0}
-    again.forget("align")
-    assert not RunDirectory(tmp_path).is_done("align")
 
 
 def test_what_is_no_run_directory_is_refused(tmp_path: Path):
@@ -89,6 +87,29 @@ def test_a_foreign_config_is_refused_and_kept(tmp_path: Path, text: str):
     with pytest.raises(UserError, match="cannot be used"):
         RunDirectory(tmp_path).claim(Config())
     assert (tmp_path / "config.json").read_bytes() == content
+
+
+def write_old_config(folder: Path, **changes: object) -> None:
+    """Writes the configuration that version 0.1.0 recorded."""
+    config = json.loads((Path(__file__).parent / "config-0.1.0.json").read_text())
+    config["align"] |= changes
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_the_configuration_of_an_older_version_is_read(tmp_path: Path):
+    write_old_config(tmp_path)
+    config = RunDirectory(tmp_path).recorded_config()
+    assert (config.dataset, config.align.epochs) == ("scenes/smoke", 3)
+    RunDirectory(tmp_path).claim(config)
+    with pytest.raises(UserError, match="another configuration: align.epochs"):
+        RunDirectory(tmp_path).claim(config.updated({"align.epochs": 6}))
+
+
+def test_an_older_configuration_that_no_longer_works_is_refused_in_one_line(tmp_path: Path):
+    write_old_config(tmp_path, bucket_batches=4)
+    with pytest.raises(UserError, match="align.bucket_batches is 4, but this version") as raised:
+        RunDirectory(tmp_path).recorded_config()
+    assert "\n" not in str(raised.value)
 
 
 def test_a_broken_state_is_told(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Generators as the configuration names them: built, read from checkpoints, and put together."""
+"""Caption generators of a run: their names, and how they are built, read and combined."""
 
 import hashlib
 import os
@@ -21,34 +21,48 @@ from visem_tf.runtime.working_copy import working_copy
 from visem_tf.text import Vocabulary
 
 GENERATORS = ("full_frame", "regions")
-"""The names of the two generators: fields of the configuration, and folders of checkpoints."""
+"""Names of the two generators: fields of the configuration, and folders of checkpoints."""
+
+_SHARED_OPTIONS = (
+    "hidden_dim",
+    "word_dim",
+    "cell",
+    "dropout",
+    "image_dropout",
+    "word_dropout",
+    "label_smoothing",
+    "feature_scale",
+    "clip_value",
+)
 
 MODELS: dict[str, type[SentenceGenerator]] = {
     "mrnn": CaptionGenerator,
     "attention": AttentionGenerator,
 }
-"""The kinds of generators by their name in the configuration."""
+"""Classes of generators by their names in the configuration."""
 
 
 def member_names(settings: GenerateConfig) -> list[str]:
-    """The folders of checkpoints of the full-frame generators that write together.
+    """Returns the names of the full-frame generators that write captions together.
 
-    >>> member_names(GenerateConfig(members=3))
-    ['full_frame', 'full_frame_2', 'full_frame_3']
+    Example:
+        >>> member_names(GenerateConfig(members=3))
+        ['full_frame', 'full_frame_2', 'full_frame_3']
     """
     return ["full_frame", *(f"full_frame_{n}" for n in range(2, settings.members + 1))]
 
 
 def member_seed(seed: int, number: int) -> int:
-    """The seed of a generator that writes with others: the run's own for the first, number 0."""
+    """Returns the seed of a full-frame generator; the first, number 0, has that of the run."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) if number else seed
 
 
 def title_of(name: str) -> str:
-    """What people call a generator.
+    """Returns the name of a generator in reports and progress bars.
 
-    >>> title_of("full_frame"), title_of("full_frame_2"), title_of("regions")
-    ('full-frame generator', 'full-frame generator 2', 'region generator')
+    Example:
+        >>> title_of("full_frame"), title_of("full_frame_2"), title_of("regions")
+        ('full-frame generator', 'full-frame generator 2', 'region generator')
     """
     if name == "regions":
         return "region generator"
@@ -56,12 +70,12 @@ def title_of(name: str) -> str:
 
 
 def cider_folder(name: str) -> str:
-    """The folder of checkpoints of a full-frame generator that went on with CIDEr."""
+    """Returns the checkpoint folder of a full-frame generator that was fine-tuned on CIDEr."""
     return f"{name}_cider"
 
 
 def model_of(settings: GenerateConfig, name: str) -> type[SentenceGenerator]:
-    """The kind of a generator."""
+    """Returns the class of a generator; that of regions is always the paper's."""
     return MODELS["mrnn" if name == "regions" else settings.model]
 
 
@@ -73,30 +87,19 @@ def build_generator(
     region_encoder: RegionEncoder | None = None,
     word_vectors: keras.layers.Embedding | None = None,
 ) -> SentenceGenerator:
-    """An untrained generator, with its weights.
+    """Builds an untrained generator, with its weights.
 
     Args:
-      config: Of the run.
-      name: One of `GENERATORS` or `member_names`.
-      vocabulary: Its words.
-      sample: Some CNN features of the training, float [N, F].
-      region_encoder: The alignment model's, where its embeddings are attended to.
-      word_vectors: The alignment model's, where they are shared.
+        config: Configuration of the run.
+        name: "regions", or one of `member_names`.
+        vocabulary: Vocabulary of the run.
+        sample: CNN features of some training images or regions, float [N, F].
+        region_encoder: Region encoder of the alignment model, to attend to its embeddings.
+        word_vectors: Word vectors of the alignment model, to share them.
     """
     settings = config.generate
-    options: dict[str, Any] = {
-        "hidden_dim": settings.hidden_dim,
-        "word_dim": settings.word_dim,
-        "cell": settings.cell,
-        "dropout": settings.dropout,
-        "image_dropout": settings.image_dropout,
-        "word_dropout": settings.word_dropout,
-        "label_smoothing": settings.label_smoothing,
-        "feature_scale": settings.feature_scale,
-        "clip_value": settings.clip_value,
-        "region_encoder": region_encoder,
-        "word_vectors": word_vectors,
-    }
+    options: dict[str, Any] = {option: getattr(settings, option) for option in _SHARED_OPTIONS}
+    options |= {"region_encoder": region_encoder, "word_vectors": word_vectors}
     model: SentenceGenerator
     if model_of(settings, name) is AttentionGenerator:
         model = AttentionGenerator(
@@ -109,13 +112,18 @@ def build_generator(
     else:
         model = CaptionGenerator(len(vocabulary), **options)
         model.build({"image_features": (None, sample.shape[1]), "token_ids": (None, None)})
-    if settings.centre_features and not config.joint.train:  # where the centre would move
+    if settings.centre_features and not config.joint.train:  # joint training would move the centre
         model.adapt(sample)
     return model
 
 
 def checkpoint(run: Path, name: str) -> Path:
-    """The .keras file of a generator in a run directory, whether it is there or not."""
+    """Returns the `.keras` file of a generator, which need not exist.
+
+    Args:
+        run: Run directory.
+        name: "regions", or one of `member_names`.
+    """
     folder = run / "checkpoints" / "generate"
     tuned = folder / cider_folder(name) / "best.keras"
     return tuned if tuned.exists() else folder / name / "best.keras"
@@ -125,12 +133,12 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     """Reads a trained generator.
 
     Args:
-      path: A .keras file.
-      settings: What the generator must be.
-      name: One of `GENERATORS`.
+        path: The `.keras` file.
+        settings: Configuration that the generator must have.
+        name: "regions", or one of `member_names`.
 
     Raises:
-      UserError: The file holds a generator of another kind or with another cell.
+        UserError: The file contains a generator of another class or with another cell.
     """
     model = load_model(path, model_of(settings, name))
     if model.cell != settings.cell:
@@ -141,61 +149,72 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     return model
 
 
-def _digest(run: RunDirectory) -> str:
-    """Tells CNNs that runs have trained apart; empty where it is the pretrained one."""
-    cnn = run.tuned_cnn
-    return hashlib.sha256(cnn.read_bytes()).hexdigest() if cnn else ""
-
-
-def with_ensemble(
-    generator: SentenceGenerator, config: Config, vocabulary: Vocabulary, run: RunDirectory
-) -> CaptioningModel:
-    """The full-frame generators of this run and of the runs in `generate.ensemble` together.
+def find_and_read_generator(run: Path, settings: GenerateConfig, name: str) -> SentenceGenerator:
+    """Reads a trained generator of a run directory.
 
     Args:
-      generator: This run's first.
-      config: Names the others.
-      vocabulary: Of this run; the others must have the same.
-      run: This one.
-
-    Returns:
-      The generator itself where no other is named.
+        run: Run directory.
+        settings: Configuration of the generators of the run.
+        name: "regions", or one of `member_names`.
 
     Raises:
-      UserError: A run is missing, untrained, or of other words or other features.
+        UserError: The run has no such generator, or it does not have this configuration.
     """
-    members = [generator, *_other_members(run.path, config.generate)]
+    path = checkpoint(run, name)
+    if not path.exists():
+        if name in GENERATORS and not getattr(settings, name):
+            raise UserError(
+                f"{run} was trained with --generate.{name} false and has no such generator; use "
+                "another run"
+            )
+        raise UserError(
+            f"{run} has no {path.relative_to(run)}; run python -m visem_tf.fit --run-dir {run} "
+            "--stages generate first"
+        )
+    return read_generator(path, settings, name)
+
+
+def read_full_frame_generators(
+    run: RunDirectory, config: Config, vocabulary: Vocabulary
+) -> CaptioningModel:
+    """Reads the full-frame generators of a run and of the runs in `generate.ensemble`.
+
+    Args:
+        run: Run directory.
+        config: Configuration, which names the other runs.
+        vocabulary: Vocabulary of the run.
+
+    Returns:
+        The generator, or an ensemble of several.
+
+    Raises:
+        UserError: A generator is missing, or another run has another vocabulary or other features.
+    """
+    members = _members(run.path, config.generate)
     for folder in config.generate.ensemble:
         path = working_copy(folder)
-        file = checkpoint(path, "full_frame")
-        if not (path / "config.json").is_file() or not file.exists():
-            raise UserError(f"generate.ensemble: {os.fspath(path)} has no full-frame generator")
-        recorded = Config.from_json((path / "config.json").read_text(encoding="utf-8"))
+        label = f"generate.ensemble: {os.fspath(path)}"
+        if not (path / "config.json").is_file() or not checkpoint(path, "full_frame").exists():
+            raise UserError(f"{label} has no full-frame generator")
+        other = RunDirectory(path)
+        recorded = other.recorded_config()
         if Vocabulary.load(path / "vocabulary.txt").words != vocabulary.words:
-            raise UserError(f"generate.ensemble: {os.fspath(path)} has another vocabulary")
+            raise UserError(f"{label} has another vocabulary")
         same = {"batch_size": config.regions.batch_size}
         if recorded.regions.updated(same) != config.regions:
             raise UserError(
-                f"generate.ensemble: {os.fspath(path)} was trained on other features of pictures "
-                "(the sections regions of the configurations differ)"
+                f"{label} was trained on other features of pictures (the sections regions of the "
+                "configurations differ)"
             )
-        if _digest(RunDirectory(path)) != _digest(run):
-            raise UserError(f"generate.ensemble: {os.fspath(path)} has a CNN of its own")
-        members.append(read_generator(file, recorded.generate, "full_frame"))
-        members += _other_members(path, recorded.generate)
-    return EnsembleModel(members) if len(members) > 1 else generator
+        if _digest(other.tuned_cnn) != _digest(run.tuned_cnn):
+            raise UserError(f"{label} has a CNN of its own")
+        members += _members(path, recorded.generate)
+    return EnsembleModel(members) if len(members) > 1 else members[0]
 
 
-def _other_members(run: Path, settings: GenerateConfig) -> list[SentenceGenerator]:
-    """The full-frame generators of a run but the first."""
-    others = []
-    for name in member_names(settings)[1:]:
-        file = checkpoint(run, name)
-        if not file.exists():
-            raise UserError(
-                f"{run} has no {file.relative_to(run)}, one of its {settings.members} generators "
-                f"of whole-picture sentences; run python -m visem_tf.fit --run-dir {run} --stages "
-                "generate first"
-            )
-        others.append(read_generator(file, settings, name))
-    return others
+def _members(run: Path, settings: GenerateConfig) -> list[SentenceGenerator]:
+    return [find_and_read_generator(run, settings, name) for name in member_names(settings)]
+
+
+def _digest(file: Path | None) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""

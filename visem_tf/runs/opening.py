@@ -1,4 +1,4 @@
-"""What a command needs before the first stage: devices, data and a run directory."""
+"""Opens a run for its stages: devices, run directory and data set."""
 
 import secrets
 import sys
@@ -24,18 +24,23 @@ from visem_tf.runtime.workers import (
     worker_index,
 )
 
+_PROBLEMS_SHOWN = 10
+
 
 def open_run(config: Config) -> Context:
     """Opens the run directory of a configuration and reads its data.
 
-    The configuration is checked against the run directory's before anything is read or written.
+    The configuration is compared with the recorded one before anything else is read or written.
 
     Args:
-      config: The resolved configuration.
+        config: Resolved configuration.
+
+    Returns:
+        The context of the stages.
 
     Raises:
-      UserError: The run directory, the data or the devices cannot be used; an option does not know
-        several machines; or the workers of a training on them differ in what they work with.
+        UserError: The run directory, the data or the devices cannot be used; an option does not
+            support several machines; or workers differ in configuration, versions or data.
     """
     use_threads(config.compute.threads)
     _check_machines(config)
@@ -45,7 +50,7 @@ def open_run(config: Config) -> Context:
 
 
 def _check_machines(config: Config) -> None:
-    """Refuses what does not know several workers, before they wait for each other."""
+    """Refuses options without support for several workers, before the workers connect."""
     if config.distribute.strategy not in ("auto", "multi_worker") or not read_cluster():
         return
     for stage, option, asked in (
@@ -67,7 +72,7 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
     run_first_operation()
     set_seed(config.seed)
     data = None
-    for chiefs_turn in (True, False):  # Only one prepares files that all of them read.
+    for chiefs_turn in (True, False):  # the chief prepares the files that all workers read
         if is_chief == chiefs_turn:
             data = load_configured(config)
         barrier(strategy)
@@ -88,7 +93,7 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
 def _check_workers(
     config: Config, strategy: tf.distribute.Strategy, run: RunDirectory, data: CaptionDataset
 ) -> None:
-    """Ends all workers where they would not train one thing in one folder."""
+    """Checks that all workers train the same model in the same folder."""
     file = run / "workers.txt"
     if worker_index(strategy) == 0:
         write_atomically(file, secrets.token_hex(8) + "\n")
@@ -104,6 +109,3 @@ def _check_workers(
             "--stages": str(config.stages),
         },
     )
-
-
-_PROBLEMS_SHOWN = 10

@@ -1,4 +1,4 @@
-"""The folder of one run: what it was made from, which stages are finished, how long they took."""
+"""The folder of a run: its configuration, its finished stages and how long they took."""
 
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ RESULTS = (
 
 
 class RunDirectory:
-    """A run directory, made if it is missing.
+    """A run directory, which is created if it does not exist.
 
-    Everything known about the run is in two files, each written whole or not at all: `config.json`,
-    the configuration it was started with, and `state.json`, what is finished.
+    Two files record a run, both written atomically: `config.json`, the configuration it was started
+    with, and `state.json`, its data and its finished stages.
 
     Args:
-        path: the folder, on any storage; `RunDirectory.path` is where it is on the disk.
+        path: Folder, on any storage; the attribute `path` is the folder on the disk.
 
     Raises:
-        UserError: `path` is no folder, cannot be written, or holds somebody else's files.
+        UserError: `path` is not a folder, cannot be written, or contains results without a
+            configuration.
 
     Example:
         >>> import tempfile
@@ -85,21 +86,21 @@ class RunDirectory:
 
     @property
     def tuned_cnn(self) -> Path | None:
-        """The file of the CNN that this run has trained further, or None if it has not."""
+        """File of the CNN that this run has fine-tuned; None if it has not."""
         path = self.path / "checkpoints" / "finetune" / "cnn.npz"
         return path if path.exists() else None
 
     @property
     def alignment_model(self) -> Path:
-        """The file of the best alignment model, whether it is there or not."""
+        """File of the best alignment model, which need not exist."""
         folder = "align" if self.tuned_cnn is None else "finetune"
         return self.path / "checkpoints" / folder / "best.keras"
 
     def config(self) -> Config | None:
-        """Returns the configuration the run was started with, or None if it was not yet.
+        """Reads the configuration that the run was started with; None if it was not started.
 
         Raises:
-            UserError: `config.json` is there but is no configuration of this version.
+            UserError: `config.json` cannot be read, or is not a configuration of this version.
         """
         file = self.path / "config.json"
         if not file.exists():
@@ -109,17 +110,28 @@ class RunDirectory:
         except (OSError, UnicodeDecodeError, UserError) as error:
             raise UserError(f"{file} cannot be used ({error}); give another --run-dir") from error
 
-    def claim(self, config: Config) -> None:
-        """Records the configuration of a new run, or checks that it is that of the old one.
-
-        `config.json` gets the whole resolved configuration and the versions of the packages, and
-        is never changed afterwards.
-
-        Args:
-            config: the configuration of this call.
+    def recorded_config(self) -> Config:
+        """Reads the configuration of a run that was started.
 
         Raises:
-            UserError: the run was started with another configuration; the fields are named.
+            UserError: There is no `config.json`, or it cannot be used.
+        """
+        config = self.config()
+        if config is None:
+            raise UserError(f"{self.path} is no run directory (it has no config.json)")
+        return config
+
+    def claim(self, config: Config) -> None:
+        """Records the configuration of a new run, or compares it with the recorded one.
+
+        `config.json` contains the whole resolved configuration and the versions of the packages. It
+        is never changed.
+
+        Args:
+            config: Configuration of this call.
+
+        Raises:
+            UserError: The run was started with another configuration; the message names the fields.
         """
         recorded = self.config()
         if recorded is None:
@@ -135,13 +147,13 @@ class RunDirectory:
             )
 
     def claim_data(self, fingerprint: str) -> None:
-        """Records which data a new run is made from, or checks that they are the old ones.
+        """Records the data of a new run, or compares them with the recorded ones.
 
         Args:
             fingerprint: `CaptionDataset.fingerprint`.
 
         Raises:
-            UserError: the run was made from other data.
+            UserError: The run was made from other data.
         """
         state = self._state()
         if state.get("data") is None:
@@ -160,28 +172,22 @@ class RunDirectory:
         """Records that a stage is finished.
 
         Args:
-            stage: its name.
-            seconds: how long it ran this time; what `add_time` recorded is added.
-            summary: figures to keep, in JSON's types.
+            stage: Name of the stage.
+            seconds: Duration of this call; the time that `add_time` has recorded is added.
+            summary: Results to keep, in JSON's types.
         """
         self._update(stage, done=True, seconds=seconds, summary=summary)
 
     def add_time(self, stage: str, seconds: float) -> None:
-        """Records how long a stage ran that was interrupted and will go on another time."""
+        """Records the duration of an interrupted stage."""
         self._update(stage, done=False, seconds=seconds)
 
-    def forget(self, stage: str) -> None:
-        """Takes back that a stage is finished, and its time."""
-        state = self._state()
-        state.get("stages", {}).pop(stage, None)
-        self._write(state)
-
     def summary(self, stage: str) -> dict[str, Any]:
-        """Returns the figures kept of a finished stage; empty if it is not finished."""
+        """Returns the results kept of a finished stage; empty if it is not finished."""
         return dict(self._stage(stage).get("summary", {}))
 
     def timing(self) -> dict[str, float]:
-        """Returns the seconds of every finished stage, as `{"align_s": …}`."""
+        """Returns the duration of every finished stage in seconds, as `{"align_s": …}`."""
         stages = self._state().get("stages", {})
         return {f"{name}_s": s["seconds"] for name, s in stages.items() if s.get("done")}
 
@@ -214,14 +220,14 @@ class RunDirectory:
 
 
 def versions() -> dict[str, str | None]:
-    """Returns the versions of Python and of the packages that results depend on."""
+    """Returns the versions of Python and of the packages on which results depend."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = None
-    if found["visem_tf"] is None:  # run from a check-out that is not installed
+    if found["visem_tf"] is None:  # a checkout that is not installed
         from visem_tf import __version__
 
         found["visem_tf"] = __version__

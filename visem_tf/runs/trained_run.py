@@ -1,9 +1,8 @@
-"""A finished run, ready to be used on pictures: its models, vocabulary and region extractor."""
+"""A finished run, ready for use on new images: its models, vocabulary and region extractor."""
 
 import functools
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,11 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.saving import load_model
 from visem_tf.regions.extractor import RegionExtractor, Regions
-from visem_tf.runs.generators import checkpoint, read_generator, with_ensemble
+from visem_tf.runs.generators import (
+    checkpoint,
+    find_and_read_generator,
+    read_full_frame_generators,
+)
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.storage import as_path
@@ -25,19 +28,19 @@ from visem_tf.text import Vocabulary
 
 @dataclass(frozen=True)
 class Description:
-    """What is said of a picture.
+    """Descriptions of an image and of its R regions.
 
     Attributes:
-      caption: Of the whole picture.
-      log_prob: Its log-probability.
-      boxes: float32 [R, 4], `rel_yxyx`; row 0 is the whole frame.
-      region_captions: R texts, empty where the run has no region generator.
-      region_log_probs: float32 [R].
-      region_scores: float32 [R], the proposer's.
-      attention: float32 [words, R], how much each word of the caption looked at each region; None
-        if the generator does not look at regions.
-      region_fits: float32 [R], how well each text fits its region: the sum of v_i . s_t over its
-        words, by the alignment model; None if the run has none.
+        caption: Caption of the whole image.
+        log_prob: Log-probability of the caption.
+        boxes: Boxes of the regions, float32 [R, 4], `rel_yxyx`; row 0 is the whole frame.
+        region_captions: Descriptions of the regions; empty texts without a region generator.
+        region_log_probs: Log-probabilities of these, float32 [R].
+        region_scores: Scores of the proposer, float32 [R].
+        attention: Weights of the regions for every word of the caption, float32 [words, R]; None
+            if the generator does not attend to regions.
+        region_fits: v_i . s_t, summed over the words of each region's description, float32 [R];
+            None without an alignment model or a region generator.
     """
 
     caption: str
@@ -51,32 +54,31 @@ class Description:
 
 
 class TrainedRun:
-    """Reads the parts of a run when they are first used.
+    """A run whose models are loaded at their first use.
 
     Args:
-      path: The run directory.
-      config: Instead of the recorded configuration, for another beam size or length.
+        path: Run directory.
+        config: Configuration to use instead of the recorded one, e.g. with another beam size.
 
     Raises:
-      UserError: It is no run directory, or the part that is asked for was not trained.
+        UserError: It is not a run directory, or its configuration cannot be read. The properties
+            raise it if the run has no such model.
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
         if not (as_path(path) / "config.json").is_file():
             raise UserError(f"{os.fspath(path)} is no run directory (it has no config.json)")
         self.run = RunDirectory(path)
-        recorded = self.run.config()
-        assert recorded is not None
-        self.config = recorded if config is None else config
+        self.config = config or self.run.recorded_config()
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
-        """The words of the training split."""
+        """Vocabulary of the training split."""
         return Vocabulary.load(self.run / "vocabulary.txt")
 
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
-        """Finds and describes regions as in the training."""
+        """Region extractor, configured as for the training."""
         if self.config.dataset == PRECOMPUTED:
             raise UserError(
                 f"{self.run.path} was trained on features that were computed elsewhere; pictures "
@@ -86,62 +88,74 @@ class TrainedRun:
 
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:
-        """The best alignment model."""
-        return load_model(self._existing("align", "align"), AlignmentModel)
+        """Best alignment model."""
+        path = self.run.alignment_model
+        if not path.exists():
+            raise UserError(
+                f"{self.run.path} has no {path.relative_to(self.run.path)}; run python -m "
+                f"visem_tf.fit --run-dir {self.run.path} --stages align first"
+            )
+        return load_model(path, AlignmentModel)
 
     @functools.cached_property
     def grounder(self) -> Grounder:
-        """Scores sentences with images, and finds the regions of their words."""
+        """Grounder of the alignment model."""
         return Grounder(self.alignment_model, self.vocabulary, self.config)
 
     @functools.cached_property
     def full_frame_generator(self) -> CaptioningModel:
-        """The best generator of whole-picture sentences, with its ensemble if it has one."""
-        return with_ensemble(self._generator("full_frame"), self.config, self.vocabulary, self.run)
+        """Best generator of captions of whole images, or the ensemble of several."""
+        return read_full_frame_generators(self.run, self.config, self.vocabulary)
 
     @functools.cached_property
     def region_generator(self) -> CaptioningModel:
-        """The best generator of region snippets."""
-        return self._generator("regions")
+        """Best generator of region descriptions."""
+        return find_and_read_generator(self.run.path, self.config.generate, "regions")
 
-    def describe(self, regions: Regions) -> list[Description]:
-        """Describes pictures and their regions by beam search.
+    def has(self, name: str) -> bool:
+        """Returns whether a model was trained.
 
         Args:
-          regions: Of B pictures.
+            name: "align", "generate/full_frame" or "generate/regions".
+        """
+        if name == "align":
+            return self.run.alignment_model.exists()
+        return checkpoint(self.run.path, name.removeprefix("generate/")).exists()
+
+    def describe(self, regions: Regions) -> list[Description]:
+        """Describes images and their regions by beam search.
+
+        Args:
+            regions: Regions of B images.
 
         Returns:
-          B descriptions.
+            B descriptions.
         """
-        features = np.asarray(regions.region_features)
-        mask = np.asarray(regions.region_mask)
+        regions = Regions(*map(np.asarray, regions))
+        features, mask = regions.region_features, regions.region_mask
         captions, log_probs = self._full_frame_captioner.describe_images(features, mask)
         attention = word_attention(
             self.full_frame_generator, self.vocabulary, captions, features, mask
         )
-        batch, num_regions, feature_dim = features.shape
-        texts, text_log_probs = [""] * (batch * num_regions), np.zeros([batch, num_regions])
+        texts, text_log_probs = [""] * mask.size, np.zeros(mask.size)
         fits = None
         if self.has("generate/regions"):
-            texts, flat = self._region_captioner(features.reshape(-1, feature_dim))
-            text_log_probs = flat.reshape(batch, num_regions)
+            texts, text_log_probs = self._region_captioner(features.reshape(mask.size, -1))
             fits = self.grounder.fits(features, texts) if self.has("align") else None
-        described = []
-        for row in range(batch):
-            real = np.flatnonzero(mask[row])
-            described.append(
-                Description(
-                    captions[row],
-                    float(log_probs[row]),
-                    np.asarray(regions.boxes)[row, real],
-                    [texts[row * num_regions + region] for region in real],
-                    text_log_probs[row, real],
-                    np.asarray(regions.scores)[row, real],
-                    None if attention is None else attention[row][:, real],
-                    None if fits is None else fits[row, real],
-                )
+        by_image = np.reshape(np.array(texts, object), mask.shape)
+        return [
+            Description(
+                captions[row],
+                float(log_probs[row]),
+                regions.boxes[row, real],
+                by_image[row, real].tolist(),
+                text_log_probs.reshape(mask.shape)[row, real],
+                regions.scores[row, real],
+                None if attention is None else attention[row][:, real],
+                None if fits is None else fits[row, real],
             )
-        return described
+            for row, real in enumerate(mask)
+        ]
 
     @functools.cached_property
     def _full_frame_captioner(self) -> Captioner:
@@ -154,31 +168,3 @@ class TrainedRun:
     def _captioner(self, generator: CaptioningModel) -> Captioner:
         settings = self.config.generate
         return Captioner(generator, self.vocabulary, settings, settings.beam_size)
-
-    def has(self, name: str) -> bool:
-        """Whether a model was trained: "align", "generate/full_frame" or "generate/regions"."""
-        return self._path(name).exists()
-
-    def _path(self, name: str) -> Path:
-        folder, _, generator = name.partition("/")
-        if folder == "generate":
-            return checkpoint(self.run.path, generator)
-        return self.run.alignment_model
-
-    def _generator(self, name: str) -> SentenceGenerator:
-        path = self._existing(f"generate/{name}", "generate")
-        return read_generator(path, self.config.generate, name)
-
-    def _existing(self, name: str, stage: str) -> Path:
-        path = self._path(name)
-        if path.exists():
-            return path
-        if stage == "generate" and not getattr(self.config.generate, path.parent.name):
-            raise UserError(
-                f"{self.run.path} was trained with --generate.{path.parent.name} false and has no "
-                "such generator; use another run"
-            )
-        raise UserError(
-            f"{self.run.path} has no {path.relative_to(self.run.path)}; run "
-            f"python -m visem_tf.fit --run-dir {self.run.path} --stages {stage} first"
-        )

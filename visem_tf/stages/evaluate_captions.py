@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
+from visem_tf.decoding import CaptioningModel, EnsembleModel
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.models.generator import SentenceGenerator
-from visem_tf.runs.checkpoints import load_generator
-from visem_tf.runs.generators import with_ensemble
+from visem_tf.runs.generators import checkpoint, read_full_frame_generators
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 from visem_tf.stages.nearest_neighbour import nearest_captions
 from visem_tf.training.pipeline import attention_examples, caption_examples, ordered_batches
@@ -27,10 +27,9 @@ def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment
         The figures "greedy", "beam" and "nearest_neighbour".
     """
     context, split, config = data.context, data.split, data.context.config
-    generator = load_generator(context, "full_frame")
-    if generator is None:
+    if not checkpoint(context.run.path, "full_frame").exists():
         return Experiment(None, {"captions": "the full-frame generator was not trained"}, {})
-    model = with_ensemble(generator, config, data.vocabulary, context.run)
+    model = read_full_frame_generators(context.run, config, data.vocabulary)
     beam_size = config.evaluate.beam_size
     systems: dict[str, dict[str, str]] = {}
     for search, beams, suffix in (("greedy", 1, "_greedy"), ("beam", beam_size, "")):
@@ -45,7 +44,7 @@ def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment
         split.references(),
         split.file_names,
         {"beam_size": beam_size, "split": split.name},
-        perplexity(generator, data),
+        perplexity(model, data),
     )
     copies = nearest_captions(context, data.cache.frame_features())
     systems["nearest_neighbour"] = dict(zip(split.image_ids, copies, strict=True))
@@ -60,13 +59,15 @@ def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment
     return found.under("captions")
 
 
-def perplexity(generator: SentenceGenerator, data: EvaluatedSplit) -> float:
+def perplexity(model: CaptioningModel, data: EvaluatedSplit) -> float:
     """Computes the perplexity of the sentences of a split; unknown words count as `<unk>`.
 
     Args:
-        generator: Full-frame generator; of an ensemble, the first member.
+        model: Full-frame generator; of an ensemble, the first member counts.
         data: Split to evaluate on.
     """
+    generator = model.members[0] if isinstance(model, EnsembleModel) else model
+    assert isinstance(generator, SentenceGenerator)
     cache, image_index = data.cache, data.split.image_index
     batches: tf.data.Dataset = ordered_batches(len(image_index), 100)
     if generator.reads_regions:
