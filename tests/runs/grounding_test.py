@@ -14,7 +14,7 @@ from untrained import make_run
 
 from visem_tf import describe, search
 from visem_tf.config.registry import SCORES
-from visem_tf.export.saved_model.answers import Answers
+from visem_tf.export.saved_model.functions import ModelFunctions
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
@@ -155,7 +155,7 @@ def test_all_callers_choose_the_same_regions(run):
     query = run.grounder.read(SENTENCE)
     token_ids = tf.RaggedTensor.from_tensor([query.token_ids] * 2)
     inferred = run.grounder.ground_split(OneBatch(regions), token_ids, np.arange(2))
-    exported = Answers(run).align(
+    exported = ModelFunctions(run).align(
         Regions(*map(tf.constant, regions)), tf.constant([SENTENCE] * 2)
     )
     np.testing.assert_array_equal(exported["regions"], inferred.regions)

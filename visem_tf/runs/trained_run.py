@@ -12,7 +12,6 @@ from visem_tf.decoding import CaptioningModel
 from visem_tf.decoding.captioner import Captioner, word_attention
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.saving import load_model
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.runs.generators import (
