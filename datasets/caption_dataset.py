@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,14 @@ class Split:
     def pictures(self) -> tf.data.Dataset:
         """Returns the encoded pictures, string scalars in the order of `image_ids`."""
         return self._open()
+
+    def pictures_at(self, positions: Collection[int]) -> Iterator[tuple[int, bytes]]:
+        """Yields positions and encoded pictures of some `image_ids`, in the order of the split."""
+        wanted = {int(position) for position in positions}
+        pictures = self.pictures().take(max(wanted, default=-1) + 1)
+        for position, encoded in enumerate(pictures.as_numpy_iterator()):
+            if position in wanted:
+                yield position, encoded
 
     def phrases_of_pictures(self) -> list[list[Phrase]]:
         """Returns the phrases of each picture, boxes in shares of it; none where none are known."""

@@ -13,7 +13,6 @@ from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_images
-from visem_tf.report.descriptions import Writer, write_json
 from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
@@ -97,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     run_first_operation()
     from visem_tf.images.load import report_unreadable
+    from visem_tf.report.descriptions import Writer, write_json
     from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained_run import TrainedRun
 

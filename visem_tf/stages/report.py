@@ -1,7 +1,7 @@
-"""The sixth stage: `report.html`, and pictures and captions for TensorBoard.
+"""The sixth stage: `report.html`, and images and captions for TensorBoard.
 
-Shows a third each of pictures whose own sentence ranks best, of any pictures and of pictures whose
-sentence ranks worst, so that the page flatters nobody.
+The gallery has a third each of the images whose own sentence ranks best, of random images, and of
+images whose sentence ranks worst, so that it shows success and failure alike.
 """
 
 import json
@@ -16,6 +16,7 @@ from visem_tf.report.tables import metric_tables
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import cider_folder, member_names, title_of
+from visem_tf.runs.grounding import Grounder
 from visem_tf.runtime.files import write_atomically
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.report_gallery import make_gallery
@@ -23,22 +24,28 @@ from visem_tf.stages.report_tensorboard import write_examples, write_results, wr
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Writes the page and the summaries."""
-    name = context.config.evaluate.split
+    """Writes the page, and the images and metrics for TensorBoard."""
+    config, name = context.config, context.config.evaluate.split
     split, metrics = context.data.splits[name], _read_json(context, "metrics.json")
-    captions, absences = _captions(context, name)
-    cache, vocabulary = open_cache(context, name), read_or_build_vocabulary(context)
+    captions = _read_json(context, f"captions_{name}.json")
+    absences = [] if captions is not None else [_why_without_captions(context)]
+    by_image = {caption["image_id"]: caption["caption"] for caption in captions or []}
     model = load_alignment_model(context)
+    grounder = Grounder(model, read_or_build_vocabulary(context), config)
     gallery = None
     if split.regions is None:
-        gallery = make_gallery(context, split, cache, model, vocabulary, captions, absences)
+        gallery = make_gallery(context, grounder, split, open_cache(context, name), by_image)
+        absences += gallery.absences
     else:
-        absences.append("Pictures: the features were computed elsewhere, without pictures.")
+        absences.append("Images: the features were computed elsewhere, without pictures.")
     pictures = gallery.pictures if gallery else []
     recorded = _read_json(context, "config.json") or {}
+    versions = recorded.pop("versions", {})
+    # The page may be passed on, so it does not name folders of this machine.
+    shown = {key: value for key, value in recorded.items() if not key.endswith("_dir")}
     page = Page(
-        title=f"Deep visual-semantic alignments on {context.config.dataset}",
-        facts=_facts(context, split, recorded.pop("versions", {})),
+        title=f"Deep visual-semantic alignments on {config.dataset}",
+        facts=_facts(context, split, versions),
         headline=headline(metrics),
         tables=[*metric_tables(metrics), *comparison_tables(metrics or {})],
         curves=_curves(context),
@@ -46,25 +53,21 @@ def run(context: Context) -> dict[str, Any]:
         num_sentences=len(split.sentences),
         num_images=len(split.image_ids),
         absences=absences,
-        # Without what is nobody's business but the machine's, for the page may be passed on.
-        configuration=json.dumps(
-            {key: value for key, value in recorded.items() if not key.endswith("_dir")},
-            indent=2,
-            ensure_ascii=False,
-        ),
+        configuration=json.dumps(shown, indent=2, ensure_ascii=False),
     )
     html = render(page)
     write_atomically(context.run / "report.html", html)
     write_examples(context, pictures)
-    write_results(context, metrics)
+    if metrics:
+        write_results(context, metrics)
     if gallery:
-        write_space(context, model, vocabulary, gallery.regions, pictures)
-    asked = context.config.report.pictures
+        write_space(context, grounder, gallery.regions, pictures)
+    asked = config.report.pictures
     return {"pictures": len(pictures), "asked": asked, "bytes": len(html.encode())}
 
 
 def is_outdated(context: Context) -> bool:
-    """Whether the page is gone, older than its figures, or another number of pictures is asked."""
+    """Whether the page is missing, older than the metrics, or has another number of images."""
     page, metrics = context.run / "report.html", context.run / "metrics.json"
     asked = context.run.summary("report").get("asked", ReportConfig().pictures)
     if not page.exists() or asked != context.config.report.pictures:
@@ -76,14 +79,14 @@ def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> d
     config, data = context.config, context.data
     facts = {
         "Data set": config.dataset,
-        "Split": f"{split.name}: {len(split.image_ids):,} pictures, "
+        "Split": f"{split.name}: {len(split.image_ids):,} images, "
         f"{len(split.sentences):,} sentences",
-        "Trained on": f"{len(data.splits['train'].image_ids):,} pictures, "
+        "Trained on": f"{len(data.splits['train'].image_ids):,} images, "
         f"{len(data.splits['train'].sentences):,} sentences",
         "Preset": config.preset,
         "Seed": str(config.seed),
-        "Regions": f"{config.regions.num_regions} a picture at most, by {config.regions.proposer}; "
-        f"described by {config.regions.backbone}",
+        "Regions": f"{config.regions.num_regions} per image at most, by {config.regions.proposer}; "
+        f"features of {config.regions.backbone}",
         "Versions": ", ".join(f"{name} {version}" for name, version in versions.items() if version),
     }
     if data.skipped:
@@ -108,20 +111,13 @@ def _curves(context: Context) -> list[Curves]:
     return curves
 
 
-def _captions(context: Context, split: str) -> tuple[dict[str, str], list[str]]:
-    """The generated captions by image id, and why there are none."""
-    results = _read_json(context, f"captions_{split}.json")
-    if results is None:
-        why = (
-            "the stage evaluate has not written them"
-            if context.config.generate.full_frame
-            else "the configuration leaves the full-frame generator out"
-        )
-        return {}, [f"Captions of whole pictures: {why}."]
-    return {result["image_id"]: result["caption"] for result in results}, []
+def _why_without_captions(context: Context) -> str:
+    if context.config.generate.full_frame:
+        return "Captions of whole images: the stage evaluate has not written them."
+    return "Captions of whole images: the configuration leaves the full-frame generator out."
 
 
 def _read_json(context: Context, name: str) -> Any:
-    """What a file of the run holds; None if there is no such file."""
+    """Returns the content of a file of the run; None if there is no such file."""
     path = context.run / name
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,4 +1,4 @@
-"""What the report adds to TensorBoard: its pictures and captions, its figures, and the space.
+"""What the report adds to TensorBoard: its images and captions, the metrics, and the embeddings.
 
 The event files of a report end with its name and are replaced when it is made again.
 """
@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.extractor import Regions
 from visem_tf.report.gallery import GalleryPicture
 from visem_tf.report.projector import Point, write_projector
@@ -23,37 +22,33 @@ from visem_tf.report.tensorboard import (
     write_hyperparameters,
 )
 from visem_tf.runs.context import Context
-from visem_tf.text import SPECIAL_WORDS, Vocabulary
+from visem_tf.runs.grounding import Grounder
+from visem_tf.text import SPECIAL_WORDS
 
 _SUFFIX = ".report"
 _WORDS = 400
-_PICTURES = 24
-_SECTIONS = ("text", "regions", "align", "infer", "generate")
+_IMAGES = 24
+_SECTIONS = ("text", "regions", "align", "infer", "generate", "dataset", "preset", "seed")
 
 
 def write_examples(context: Context, pictures: Sequence[GalleryPicture]) -> None:
-    """Writes some pictures of the report with their snippets, and all captions; first of all.
+    """Removes the event files of an earlier report; writes some images, and all captions.
 
     Args:
-      context: Of the run.
-      pictures: Of the gallery.
+        context: Context of the run.
+        pictures: Images of the gallery.
     """
     log_dir = _log_dir(context)
-    for old in log_dir.glob(f"events.*{_SUFFIX}"):  # of a report that this one replaces
+    for old in log_dir.glob(f"events.*{_SUFFIX}"):
         old.unlink()
     drawn = []
-    for picture in pictures[:_PICTURES]:
+    for picture in pictures[:_IMAGES]:
         for sentence in picture.sentences[:1]:
-            snippets = sentence.snippets
-            drawn.append(
-                AlignedPicture(
-                    f"{picture.group}/{picture.file_name}",
-                    Image.open(io.BytesIO(picture.jpeg)),
-                    np.array([snippet.box.box for snippet in snippets]).reshape(-1, 4),
-                    [snippet.text for snippet in snippets],
-                    " ".join(snippet.text for snippet in snippets),
-                )
-            )
+            texts = [snippet.text for snippet in sentence.snippets]
+            boxes = np.array([snippet.box.box for snippet in sentence.snippets]).reshape(-1, 4)
+            name = f"{picture.group}/{picture.file_name}"
+            image = Image.open(io.BytesIO(picture.jpeg))
+            drawn.append(AlignedPicture(name, image, boxes, texts, " ".join(texts)))
     step = context.run.summary("align").get("best_epoch", 0)
     write_alignment_pictures(log_dir, step, drawn, tag="report", suffix=_SUFFIX)
     captions = {p.file_name: p.caption for p in pictures if p.caption is not None}
@@ -63,68 +58,69 @@ def write_examples(context: Context, pictures: Sequence[GalleryPicture]) -> None
         write_captions(log_dir, step, captions, references, tag="report/captions", suffix=_SUFFIX)
 
 
-def write_results(context: Context, metrics: Mapping[str, Any] | None) -> None:
-    """Writes the configuration and the main figures as hyper-parameters and metrics.
+def write_results(context: Context, metrics: Mapping[str, Any]) -> None:
+    """Writes the configuration and the main metrics, to compare runs.
 
     Args:
-      context: Of the run.
-      metrics: What `metrics.json` holds; None if there is none.
+        context: Context of the run.
+        metrics: Content of `metrics.json`.
     """
-    if metrics is None:
-        return
     settings = {
         name: value if isinstance(value, bool | int | float | str) else ",".join(value)
         for name, value in context.config.flat()
-        if name.partition(".")[0] in (*_SECTIONS, "dataset", "preset", "seed")
+        if name.partition(".")[0] in _SECTIONS
     }
-    write_hyperparameters(_log_dir(context), settings, dict(_figures(metrics)), suffix=_SUFFIX)
+    write_hyperparameters(_log_dir(context), settings, dict(_main(metrics)), suffix=_SUFFIX)
 
 
 def write_space(
-    context: Context,
-    model: AlignmentModel,
-    vocabulary: Vocabulary,
-    regions: Regions,
-    pictures: Sequence[GalleryPicture],
+    context: Context, grounder: Grounder, regions: Regions, pictures: Sequence[GalleryPicture]
 ) -> None:
-    """Writes the most frequent words and the regions of some pictures for the projector.
+    """Writes the most frequent words and the regions of some images for the projector.
+
+    The embedding of a word is that of a sentence of this word alone.
 
     Args:
-      context: Of the run.
-      model: Embeds regions.
-      vocabulary: The words, the most frequent first.
-      regions: Of the gallery's pictures.
-      pictures: Of the gallery.
+        context: Context of the run.
+        grounder: Alignment model and its vocabulary, the most frequent words first.
+        regions: Regions of the images of the gallery.
+        pictures: Images of the gallery.
     """
     first = len(SPECIAL_WORDS)
-    words = vocabulary.words[first : first + _WORDS]
-    token_ids = tf.range(first, first + len(words))[:, tf.newaxis]  # a sentence per word
+    words = grounder.vocabulary.words[first : first + _WORDS]
     points = [Point("word", word) for word in words]
-    for row, picture in enumerate(pictures[:_PICTURES]):
+    for row, picture in enumerate(pictures[:_IMAGES]):
         whole = Image.open(io.BytesIO(picture.jpeg))
         width, height = whole.size
         for box in regions.boxes[row][regions.region_mask[row]]:
-            top, left, bottom, right = (float(edge) for edge in box)
+            top, left, bottom, right = box.tolist()
             edges = (left * width, top * height, right * width, bottom * height)
             crop = whole.resize(whole.size, box=edges)
             points.append(Point("region", picture.file_name, crop))
-    embedded = model.encode_regions(regions.region_features[:_PICTURES]).numpy()
-    chosen = embedded[np.asarray(regions.region_mask[:_PICTURES])]
-    alone = model.encode_sentences(token_ids)[:, 0].numpy()
-    write_projector(_log_dir(context), points, np.concatenate([alone, chosen]))
+    token_ids = tf.range(first, first + len(words))[:, tf.newaxis]
+    of_words = np.asarray(grounder.model.encode_sentences(token_ids))[:, 0]
+    of_regions = np.asarray(grounder.model.encode_regions(regions.region_features[:_IMAGES]))
+    of_regions = of_regions[np.asarray(regions.region_mask[:_IMAGES])]
+    write_projector(_log_dir(context), points, np.concatenate([of_words, of_regions]))
 
 
-def _figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for direction, figures in metrics["ranking"].items():
-        for name in ("r1", "r5", "r10", "median_rank"):
-            yield f"{direction.replace('_', ' ')} {name}", figures[name]
-    for search, scores in (metrics["captions"] or {}).items():
-        for name in ("bleu1", "bleu4", "meteor", "cider"):
-            if scores.get(name) is not None:
-                yield f"captions {search.replace('_', ' ')} {name}", scores[name]
-    for name in ("word_accuracy", "phrase_iou50", "pointing"):
-        if metrics["regions"] and metrics["regions"].get(name) is not None:
-            yield f"regions {name.replace('_', ' ')}", metrics["regions"][name]
+def _main(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yields names and values of the main metrics."""
+    parts = [
+        ("", metrics["ranking"], ("r1", "r5", "r10", "median_rank")),
+        ("captions ", metrics["captions"] or {}, ("bleu1", "bleu4", "meteor", "cider")),
+        (
+            "",
+            {"regions": metrics["regions"] or {}},
+            ("word_accuracy", "phrase_iou50", "pointing"),
+        ),
+    ]
+    for prefix, rows, names in parts:
+        for row, values in rows.items():
+            for name in names:
+                if values.get(name) is not None:
+                    short = name.replace("_", " ") if row == "regions" else name
+                    yield f"{prefix}{row.replace('_', ' ')} {short}", values[name]
 
 
 def _log_dir(context: Context) -> Path:
