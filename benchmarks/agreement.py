@@ -15,7 +15,7 @@ import numpy as np
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.metrics.caption_files import read_captions
-from visem_tf.metrics.captions import caption_scores
+from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.ranking import ranking_metrics
 from visem_tf.runtime.startup import start_tensorflow
 
@@ -69,7 +69,9 @@ def main() -> None:
     split = context.data.splits[config.evaluate.split]
     captions = read_captions(context.run / f"captions_{split.name}.json")
     references = split.references()
-    ours, notes = caption_scores(references, captions)
+    with CaptionScorer() as scorer:
+        found = scorer.score(references, {"": captions})[""]
+    ours, notes = found.scores, found.notes
     theirs = by_hand(references, captions)
     for name, value in theirs.items():
         print(f"{name:8} ours {ours[name]!r:20} by hand {value!r:20} {notes.get(name, '')}")

@@ -27,7 +27,7 @@ def main() -> None:
     start_tensorflow()
     from visem_tf.alignment.segments import find_segments
     from visem_tf.metrics.phrases import one_box_a_phrase
-    from visem_tf.metrics.regions import alignment_accuracy
+    from visem_tf.metrics.regions import alignment_hits
     from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
     from visem_tf.runs.grounding import Grounder
     from visem_tf.runs.opening import open_run
@@ -49,7 +49,7 @@ def main() -> None:
         _, first, last, region = find_segments(found.regions)
         row = [beta, np.mean(last - first + 1), 100 * np.mean(region == 0)]
         if phrases is not None:
-            accuracy = alignment_accuracy(
+            hits = alignment_hits(
                 found.regions,
                 regions.boxes,
                 split.image_index,
@@ -57,6 +57,7 @@ def main() -> None:
                 region_mask=regions.region_mask,
                 similarities=found.scores,
             )
+            accuracy = hits.accuracy()
             row += [accuracy[name] for name in ("word_accuracy", "phrase_iou50", "pointing")]
         rows.append(row)
         print("{:5g}  {:15.2f}  {:13.1f}".format(*row[:3]), end="")

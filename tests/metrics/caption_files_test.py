@@ -69,14 +69,14 @@ def test_neuraltalk_s_results_come_back(tmp_path):
         ({"results": []}, "it lacks 'imgblobs'"),
         (["a dog"], "must be a list"),
         ("3", "must be a list"),
-        ([{"image_id": 1, "caption": None}], "the caption of picture 1 is no text"),
+        ([{"image_id": 1, "caption": None}], "the caption of image 1 is not text"),
         (
             [{"image_id": 1, "caption": "a"}, {"image_id": "1", "caption": "b"}],
-            "1 pictures have several captions, the first is 1",
+            "1 images have several captions, the first is 1",
         ),
         (
             [{"image_id": 1, "caption": "a"}, {"image_id": 2, "caption": " \n"}],
-            "1 captions are empty, the first is that of picture 2",
+            "1 captions are empty, the first is that of image 2",
         ),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_missing_file(tmp_path):
         read_captions(tmp_path / "absent.json")
 
 
-def test_pictures_go_by_any_of_their_names():
+def test_images_go_by_any_of_their_names():
     image_ids, names = ["x1", "x2", "x3"], ["COCO_val_000000000042.jpg", "b.png", "c 7.jpg"]
     captions = {"42": "first", "b": "second", "c 7.jpg": "third"}
     assert match_captions(captions, image_ids, names, "f") == {
@@ -100,17 +100,17 @@ def test_pictures_go_by_any_of_their_names():
     }
 
 
-def test_a_name_of_two_pictures_stands_for_none():
-    with pytest.raises(UserError, match="1 captions are of pictures without references"):
+def test_a_name_of_two_images_stands_for_none():
+    with pytest.raises(UserError, match="1 captions are of images without references"):
         match_captions({"7": "a", "2": "b"}, ["1", "2"], ["a_7.jpg", "b_7.jpg"], "f")
 
 
 @pytest.mark.parametrize(
     ("captions", "message"),
     [
-        ({"1": "a", "2": "b", "9": "c"}, "f: 1 captions are of pictures without references, .* 9;"),
-        ({"1": "a"}, "f: 1 of 2 pictures have no caption, the first is 2"),
-        ({"1": "a", "one": "b", "2": "c"}, "f: 1 pictures have several captions, the first is 1"),
+        ({"1": "a", "2": "b", "9": "c"}, "f: 1 captions are of images without references, .* 9;"),
+        ({"1": "a"}, "f: 1 of 2 images have no caption, the first is 2"),
+        ({"1": "a", "one": "b", "2": "c"}, "f: 1 images have several captions, the first is 1"),
     ],
 )
 def test_captions_that_do_not_fit_the_split(captions, message):

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from visem_tf.metrics import caption_scores, captions, java, meteor
+from visem_tf.metrics import captions, java, meteor
 from visem_tf.metrics.meteor import Meteor, MeteorScores
 
 REFERENCES = {
@@ -28,6 +28,12 @@ needs_scorer = pytest.mark.skipif(
     not __import__("importlib").util.find_spec("pycocoevalcap"), reason="extra `eval`"
 )
 needs_java = pytest.mark.skipif(java.java_reason() is not None, reason=str(java.java_reason()))
+
+
+def caption_scores(references, said, **options):
+    with captions.CaptionScorer() as scorer:
+        found = scorer.score(references, {"x": said}, **options)["x"]
+    return found.scores, found.notes
 
 
 @pytest.fixture

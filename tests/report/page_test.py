@@ -130,8 +130,9 @@ def test_the_picture_is_in_the_page_with_a_text_for_those_who_cannot_see_it():
 
 
 def test_absent_numbers_show_their_reason_and_no_zero():
-    table = Table("Scores", names={"meteor": "METEOR"})
-    table.add("Beam", {"meteor": None}, {"meteor": "there is no Java"})
+    notes = {"captions.beam.meteor": "there is no Java"}
+    table = Table("Scores", "", {"meteor": "METEOR"}, {"notes": notes})
+    table.add("Beam", {"meteor": None}, "captions.beam")
     parsed = Parsed(render(page(tables=[table], pictures=[], curves=[])))
     assert "there is no Java" in parsed.text
     cells = re.sub(r"\s+", " ", parsed.text)
@@ -140,8 +141,9 @@ def test_absent_numbers_show_their_reason_and_no_zero():
 
 
 def test_intervals_stand_under_their_numbers():
-    table = Table("Scores", names={"r1": "R@1"})
-    table.add("Image search", {"r1": 22.24}, intervals={"r1": [19.6, 24.8]})
+    intervals = {"ranking.image_search.r1": [19.6, 24.8]}
+    table = Table("Scores", "", {"r1": "R@1"}, {"intervals": intervals})
+    table.add("Image search", {"r1": 22.24}, "ranking.image_search")
     parsed = Parsed(render(page(tables=[table])))
     assert "22.295 % interval 19.6 to 24.8" in parsed.text  # on a line of its own
     assert "95 % interval" not in Parsed(render(page(tables=[Table("Scores")]))).text

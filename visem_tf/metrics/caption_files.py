@@ -17,11 +17,11 @@ from visem_tf.runtime.storage import as_path, reason_of
 
 
 def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Reads captions by what the file calls their pictures: image ids, or names of files.
+    """Reads captions by the names of their images in the file: image ids, or file names.
 
     Raises:
-      UserError: the file is missing, is not JSON, has none of the two forms, is empty, names a
-        picture twice, or has an empty caption.
+        UserError: If the file is missing, is not JSON, has none of the two forms, is empty, names
+            an image twice, or has an empty caption.
 
     Example:
         >>> import tempfile, pathlib
@@ -43,26 +43,26 @@ def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
         ) from error
     if not pairs:
         raise UserError(f"{path} holds no caption")
-    odd = next((key for key, text in pairs if not isinstance(text, str)), None)
-    if odd is not None:
-        raise UserError(f"{path}: the caption of picture {odd} is no text")
+    for key, text in pairs:
+        if not isinstance(text, str):
+            raise UserError(f"{path}: the caption of image {key} is not text")
     _refuse_duplicates(path, [key for key, _ in pairs])
     empty = [key for key, text in pairs if not text.strip()]
     if empty:
         raise UserError(
-            f"{path}: {len(empty)} captions are empty, the first is that of picture {empty[0]}; "
-            "leave nothing unsaid, or leave these pictures out of the references too"
+            f"{path}: {len(empty)} captions are empty, the first is that of image {empty[0]}; "
+            "write a caption for every image, or leave these images out of the references too"
         )
     return dict(pairs)
 
 
 def read_references(path: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """Reads the sentences of pictures by image id from COCO's annotations format.
+    """Reads the sentences of images by image id from COCO's annotations format.
 
         {"annotations": [{"image_id": 42, "caption": "A dog."}, …]}
 
     Raises:
-      UserError: the file is missing, is not JSON, or is not of this form.
+        UserError: If the file is missing, is not JSON, or does not have this form.
     """
     data = _read_json(path)
     found: dict[str, list[str]] = {}
@@ -85,29 +85,29 @@ def match_captions(
     file_names: Sequence[str],
     where: str,
 ) -> dict[str, str]:
-    """Brings captions under the image ids of a split.
+    """Assigns captions to the image ids of a split.
 
-    A picture may be called by its image id, the name of its file with or without the ending, or,
-    as COCO does, by the number at the end of that name.
+    Captions may name an image by its image id, by its file name with or without the ending, or, as
+    COCO does, by the number at the end of that name.
 
     Args:
-      captions: what `read_captions` gave.
-      image_ids: I names.
-      file_names: I names.
-      where: names captions and split in messages, e.g. "results.json, split test".
+        captions: Captions from `read_captions`.
+        image_ids: I ids.
+        file_names: I file names.
+        where: Names of the captions and the split for messages, e.g. "results.json, split test".
 
     Returns:
-      A caption for each of `image_ids`, in their order.
+        A caption for each of `image_ids`, in their order.
 
     Raises:
-      UserError: a caption of an unknown picture, a picture without one, or two captions of one.
+        UserError: If a caption is of an unknown image, an image has no caption, or several.
     """
     known = _names(image_ids, file_names)
     unknown = [key for key in captions if key not in known]
     if unknown:
         raise UserError(
-            f"{where}: {len(unknown)} captions are of pictures without references, the first of "
-            f"{unknown[0]}; choose the right --split, or take them out"
+            f"{where}: {len(unknown)} captions are of images without references, the first of "
+            f"{unknown[0]}; choose the right --split, or remove them"
         )
     found = [known[key] for key in captions]
     _refuse_duplicates(where, found)
@@ -115,8 +115,8 @@ def match_captions(
     missing = [image_id for image_id in image_ids if image_id not in matched]
     if missing:
         raise UserError(
-            f"{where}: {len(missing)} of {len(image_ids)} pictures have no caption, the first is "
-            f"{missing[0]}; scores of some pictures do not compare with those of all"
+            f"{where}: {len(missing)} of {len(image_ids)} images have no caption, the first is "
+            f"{missing[0]}; scores of some images do not compare with those of all"
         )
     return {image_id: matched[image_id] for image_id in image_ids}
 
@@ -139,13 +139,13 @@ def write_result_struct(
     """Writes neuraltalk's `result_struct.json`, which its viewer shows.
 
     Args:
-      path: where.
-      captions: by image id.
-      log_probs: of the captions.
-      references: sentences by image id.
-      file_names: of the pictures, in the order of `captions`.
-      params: what to record of the search.
-      perplexity: of the references, where it is known.
+        path: Path of the file.
+        captions: Captions by image id.
+        log_probs: Log-probabilities of the captions.
+        references: Sentences by image id.
+        file_names: File names of the images, in the order of `captions`.
+        params: Settings of the search to record.
+        perplexity: Perplexity of the references; None if unknown.
     """
     blobs = [
         {
@@ -183,7 +183,7 @@ def _neuraltalk(blob: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _names(image_ids: Sequence[str], file_names: Sequence[str]) -> dict[str, str]:
-    """All names of pictures that stand for one picture only; image ids go first."""
+    """Returns the image ids by all names that belong to one image only; ids have precedence."""
     others: list[tuple[str, str]] = []
     for image_id, file_name in zip(image_ids, file_names, strict=True):
         name = PurePosixPath(file_name)
@@ -199,6 +199,6 @@ def _refuse_duplicates(where: object, keys: Sequence[str]) -> None:
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
         raise UserError(
-            f"{where}: {len(twice)} pictures have several captions, the first is {twice[0]}; "
+            f"{where}: {len(twice)} images have several captions, the first is {twice[0]}; "
             "give one each"
         )

@@ -174,30 +174,6 @@ class CaptionScorer:
         return CaptionScores(scores, notes, evidence)
 
 
-def caption_scores(
-    references: Mapping[str, Sequence[str]],
-    captions: Mapping[str, str],
-    *,
-    with_meteor: bool = True,
-) -> tuple[Scores, dict[str, str]]:
-    """Scores one caption per image against its references; see `CaptionScorer`.
-
-    Args:
-        references: Sentences by image id.
-        captions: One caption by image id, of the same images.
-        with_meteor: Whether to compute METEOR and SPICE, which take time.
-
-    Returns:
-        The `scores` and the `notes` of `CaptionScores`.
-
-    Raises:
-        ValueError: If the two are not of the same images, or there are none.
-    """
-    with CaptionScorer() as scorer:
-        found = scorer.score(references, {"": captions}, with_meteor=with_meteor)[""]
-    return found.scores, found.notes
-
-
 def caption_diversity(
     captions: Mapping[str, str], training_sentences: Iterable[str] | None = None
 ) -> Scores:

@@ -1,8 +1,7 @@
-"""CIDEr-D of many sentences of token ids at once, fast enough to be a reward in training.
+"""CIDEr-D of many sentences of token ids at once, fast enough for a reward in training.
 
-The score is that of the COCO caption scorer (Vedantam and others, CVPR 2015), on token ids instead
-of text, with document frequencies from the references that are given once: no Java, no dictionary a
-sentence.
+The score is that of the COCO caption scorer (Vedantam and others, CVPR 2015), computed on token ids
+instead of text, with document frequencies from references that are given once. It needs no Java.
 """
 
 from typing import NamedTuple
@@ -16,14 +15,15 @@ _SIGMA = 6.0
 
 
 class _Grams(NamedTuple):
-    """What is known of all n-grams of one n.
+    """N-grams of the references, of one length n.
 
     Attributes:
-      codes: int64 [G], sorted, of all that stand in references.
-      idf: float [G], log of the number of pictures less that of those they stand with.
-      keys: int64 [E], sorted, reference * G + n-gram of every n-gram of every reference.
-      values: float [E], their weights tf * idf.
-      norms: float [S], the length of the vector of every reference.
+        codes: Sorted int64 array [G], the n-grams that occur in references.
+        idf: Float array [G], the log of the number of images divided by that of the images whose
+            references contain the n-gram.
+        keys: Sorted int64 array [E], reference * G + n-gram for every n-gram of every reference.
+        values: Float array [E], their weights tf * idf.
+        norms: Float array [S], the norm of the vector of every reference.
     """
 
     codes: np.ndarray
@@ -34,21 +34,21 @@ class _Grams(NamedTuple):
 
 
 class CiderReward:
-    """Scores sentences against the references of their pictures.
+    """Scores sentences against the references of their images.
 
     Args:
-      references: int [S, T], PAD behind the last word. END, if it is to count as a word, stands in
-        references and sentences alike.
-      image_index: int [S], the picture of every reference.
-      vocabulary_size: V; ids are below it.
+        references: Integer array [S, T], the tokens followed by PAD. To count END as a word, put
+            it into references and sentences alike.
+        image_index: Integer array [S], the image of every reference.
+        vocabulary_size: V; token ids are below it.
 
     Raises:
-      ValueError: V is too large for four words in one number.
+        ValueError: If V is too large for the code of four words to be an int64.
 
     Example:
         >>> references = np.array([[4, 5, 6, 7, 2], [8, 9, 10, 11, 2]])
         >>> reward = CiderReward(references, np.array([0, 1]), vocabulary_size=12)
-        >>> reward(references, np.array([0, 1])).round(3).tolist()  # END stands everywhere
+        >>> reward(references, np.array([0, 1])).round(3).tolist()  # END is in all
         [10.0, 10.0]
     """
 
@@ -60,25 +60,27 @@ class CiderReward:
         self.vocabulary_size = vocabulary_size
         order = np.argsort(image_index, kind="stable")
         references, images = np.asarray(references)[order], np.asarray(image_index)[order]
-        self._count = np.bincount(images)  # references of every picture
+        self._count = np.bincount(images)  # references of every image
         self._first = np.cumsum(self._count) - self._count
         self._lengths = _length(references)
-        self._log_pictures = np.log(float(np.count_nonzero(self._count)))
+        self._log_images = np.log(float(np.count_nonzero(self._count)))
         self._grams = [self._learn(references, images, n) for n in range(1, _LONGEST + 1)]
 
     def __call__(self, token_ids: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """CIDEr-D, of which the scorer's percentage is ten times the mean.
+        """Computes CIDEr-D; the percentage of the scorer is ten times its mean.
 
         Args:
-          token_ids: int [N, T], PAD behind the last word.
-          images: int [N], their pictures, each with a reference.
+            token_ids: Integer array [N, T], the tokens followed by PAD.
+            images: Integer array [N], the images of the sentences.
 
         Returns:
-          float64 [N], between 0 and 10.
+            Float64 array [N], between 0 and 10; 0 for images without references.
         """
         token_ids, images = np.asarray(token_ids), np.asarray(images)
         per_row = self._count[images]
-        row = np.repeat(np.arange(len(images)), per_row)  # of every pair with a reference
+        row = np.repeat(
+            np.arange(len(images)), per_row
+        )  # of every pair of a sentence and a reference
         first_pair = np.cumsum(per_row) - per_row
         reference = self._first[images][row] + np.arange(len(row)) - first_pair[row]
         similarity = np.zeros(len(row))
@@ -92,12 +94,12 @@ class CiderReward:
     def _learn(self, references: np.ndarray, images: np.ndarray, n: int) -> _Grams:
         row, code, times = self._count_grams(references, n)
         codes, gram = np.unique(code, return_inverse=True)
-        with_pictures = np.unique(np.stack([gram, images[row]]), axis=1)[0]
-        frequency = np.bincount(with_pictures, minlength=len(codes))
-        idf = self._log_pictures - np.log(np.maximum(frequency, 1))
+        gram_of_images = np.unique(np.stack([gram, images[row]]), axis=1)[0]
+        frequency = np.bincount(gram_of_images, minlength=len(codes))
+        idf = self._log_images - np.log(np.maximum(frequency, 1))
         values = times * idf[gram]
         norms = np.sqrt(np.bincount(row, weights=values**2, minlength=len(references)))
-        # Rows come in order, and codes within a row, so that the keys are sorted.
+        # Rows are sorted, and so are the codes of a row; hence the keys are sorted.
         return _Grams(codes, idf, row * max(len(codes), 1) + gram, values, norms)
 
     def _similarity(
@@ -109,10 +111,10 @@ class CiderReward:
         first_pair: np.ndarray,
         reference: np.ndarray,
     ) -> np.ndarray:
-        """The clipped cosine of n-grams for every pair of a sentence and a reference."""
+        """Computes the clipped cosine of n-grams for every pair of a sentence and a reference."""
         row, code, times = self._count_grams(token_ids, n)
         place, known = _find(grams.codes, code)
-        values = times * self._log_pictures  # as of n-grams that stand with one picture
+        values = times * self._log_images  # new n-grams count as those of one image
         values[known] = times[known] * grams.idf[place[known]]
         norms = np.sqrt(np.bincount(row, weights=values**2, minlength=len(token_ids)))
         row, place, values = row[known], place[known], values[known]
@@ -132,7 +134,7 @@ class CiderReward:
     def _count_grams(
         self, token_ids: np.ndarray, n: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row, code and number of every different n-gram, sorted by row and code."""
+        """Returns row, code and count of every different n-gram, sorted by row and code."""
         width = max(token_ids.shape[1] - n + 1, 0)
         code = np.zeros([len(token_ids), width], np.int64)
         for offset in range(n):
@@ -149,12 +151,12 @@ class CiderReward:
 
 
 def _length(token_ids: np.ndarray) -> np.ndarray:
-    """The number of pairs of words, which the scorer takes for the length."""
+    """Returns the number of pairs of words, which the scorer uses as the length."""
     return np.maximum(np.count_nonzero(token_ids != PAD_ID, axis=1) - 1, 0)
 
 
 def _find(ordered: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of values in a sorted array, and which are there; others have some position."""
+    """Returns positions of values in a sorted array, and whether the values are there."""
     if not len(ordered):
         return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
     place = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)

@@ -31,7 +31,7 @@ class PhraseBoxes:
 
 
 class AlignmentHits(NamedTuple):
-    """Which of W words and P phrases are aligned correctly; see `alignment_accuracy`.
+    """Which of W words and P phrases are aligned correctly; see `alignment_hits`.
 
     Attributes:
         word: Boolean array [W], for the words of all phrases.
@@ -53,7 +53,21 @@ class AlignmentHits(NamedTuple):
     chance_pointing: np.ndarray
 
     def accuracy(self) -> dict[str, Any]:
-        """Returns the result of `alignment_accuracy`."""
+        """Computes the metrics of `ALIGNMENT_FIGURES` in percent.
+
+        * `word_accuracy`: the share of the words of phrases whose region overlaps the true box of
+          the phrase with an IoU of at least 0.5.
+        * `phrase_iou50`: the share of phrases whose region does.
+        * `pointing`: the pointing game, the share of phrases for which the centre of their region
+          lies inside the true box, borders included. Regions that are far too large can succeed
+          (the centre of the whole frame lies in every object in the middle), so read it together
+          with `phrase_iou50`.
+
+        Returns:
+            The metrics, None without phrases; `chance`, their expected values when every word
+            picks one of the regions of its image uniformly at random; and the numbers of `words`
+            and `phrases`.
+        """
         overlap, pointing = self.chance_overlap, self.chance_pointing
         chance = (overlap[self.word_phrase], overlap, pointing)
         return {
@@ -98,7 +112,7 @@ def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def alignment_accuracy(
+def alignment_hits(
     regions: np.ndarray,
     region_boxes: np.ndarray,
     image_index: np.ndarray,
@@ -106,22 +120,13 @@ def alignment_accuracy(
     *,
     region_mask: np.ndarray | None = None,
     similarities: np.ndarray | None = None,
-) -> dict[str, Any]:
+) -> AlignmentHits:
     """Compares the regions that words are aligned with to the true boxes of phrases.
 
     The region of a phrase is the one that most of its words are aligned with. Of several such
     regions it is the one with the largest sum of similarities to these words, and without
-    `similarities` the first one.
-
-    * `word_accuracy`: the share of the words of phrases whose region overlaps the true box of the
-      phrase with an IoU of at least 0.5.
-    * `phrase_iou50`: the share of phrases whose region does.
-    * `pointing`: the pointing game, the share of phrases for which the centre of their region
-      lies inside the true box, borders included. Regions that are far too large can succeed (the
-      centre of the whole frame lies in every object in the middle), so read it together with
-      `phrase_iou50`.
-
-    A word without a region (-1, or cut off) is wrong, and so is a phrase without any.
+    `similarities` the first one. A word without a region (-1, or cut off) is wrong, and so is a
+    phrase without any.
 
     Args:
         regions: Integer array [S, T], the region of every token, -1 in the padding.
@@ -132,56 +137,22 @@ def alignment_accuracy(
         similarities: Float array [S, T], of every token with its region.
 
     Returns:
-        `word_accuracy`, `phrase_iou50` and `pointing` in percent; `chance`, the expected values of
-        the same metrics when every word picks one of the regions of its image uniformly at random;
-        and the numbers of `words` and `phrases`. Metrics are None if there are no phrases.
-
-    Raises:
-        ValueError: If a shape does not fit, or an index is out of range.
+        Which words and phrases are aligned correctly.
 
     Example:
         >>> phrases = PhraseBoxes(
         ...     sentence_index=np.array([0]), first=np.array([1]), last=np.array([2]),
         ...     boxes=np.array([[0.0, 0.0, 0.5, 0.5]]))
         >>> region_boxes = np.array([[[0, 0, 1, 1], [0.0, 0.1, 0.5, 0.6]]])
-        >>> accuracy = alignment_accuracy(
-        ...     np.array([[0, 1, 1, 0]]), region_boxes, np.array([0]), phrases)
-        >>> accuracy["word_accuracy"], accuracy["chance"]["word_accuracy"]
+        >>> hits = alignment_hits(np.array([[0, 1, 1, 0]]), region_boxes, np.array([0]), phrases)
+        >>> hits.accuracy()["word_accuracy"], hits.accuracy()["chance"]["word_accuracy"]
         (100.0, 50.0)
-    """
-    hits = alignment_hits(
-        regions,
-        region_boxes,
-        image_index,
-        phrases,
-        region_mask=region_mask,
-        similarities=similarities,
-    )
-    return hits.accuracy()
-
-
-def alignment_hits(
-    regions: np.ndarray,
-    region_boxes: np.ndarray,
-    image_index: np.ndarray,
-    phrases: PhraseBoxes,
-    *,
-    region_mask: np.ndarray | None = None,
-    similarities: np.ndarray | None = None,
-) -> AlignmentHits:
-    """Finds the words and phrases that are aligned correctly.
-
-    Takes the arguments of `alignment_accuracy`.
-
-    Raises:
-        ValueError: If a shape does not fit, or an index is out of range.
     """
     regions, region_boxes = np.asarray(regions), np.asarray(region_boxes)
     if region_mask is None:
         region_mask = np.ones(region_boxes.shape[:2], bool)
     if similarities is None:
         similarities = np.zeros(regions.shape)
-    _check(regions, region_boxes, image_index, phrases, region_mask, similarities)
     image = np.asarray(image_index)[phrases.sentence_index]  # [P]
     candidates, real = region_boxes[image], np.asarray(region_mask)[image]  # [P, R, 4], [P, R]
     true_boxes = np.reshape(phrases.boxes, [-1, 1, 4])
@@ -244,31 +215,3 @@ def _percentages(*hits: np.ndarray) -> dict[str, float | None]:
     """Returns the means of the hits in percent, by the names of `ALIGNMENT_FIGURES`."""
     values = (100.0 * float(np.mean(found)) if len(found) else None for found in hits)
     return dict(zip(ALIGNMENT_FIGURES, values, strict=True))
-
-
-def _check(
-    regions: np.ndarray,
-    region_boxes: np.ndarray,
-    image_index: np.ndarray,
-    phrases: PhraseBoxes,
-    region_mask: np.ndarray,
-    similarities: np.ndarray,
-) -> None:
-    if region_boxes.ndim != 3 or region_boxes.shape[-1] != 4:
-        raise ValueError(f"region_boxes must be [I, R, 4], got shape {region_boxes.shape}")
-    if regions.ndim != 2 or not np.issubdtype(regions.dtype, np.integer):
-        raise ValueError(f"regions must be int [S, T], got {regions.dtype} {regions.shape}")
-    for name, array, expected in (
-        ("image_index", image_index, regions.shape[:1]),
-        ("region_mask", region_mask, region_boxes.shape[:2]),
-        ("similarities", similarities, regions.shape),
-    ):
-        if np.shape(array) != expected:
-            raise ValueError(f"{name} must have shape {expected}, got {np.shape(array)}")
-    if regions.size and regions.max() >= region_boxes.shape[1]:
-        raise ValueError(
-            f"regions must be below {region_boxes.shape[1]}, the number of region_boxes, "
-            f"got {regions.max()}"
-        )
-    if np.any(phrases.first < 0) or np.any(phrases.last < phrases.first):
-        raise ValueError("phrases must have 0 <= first <= last")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from visem_tf.report.tables import RANKING, Cell, Table, below
+from visem_tf.report.tables import RANKING, Cell, Table
 
 _DIFFERENCES = {
     "first": "This run",
@@ -45,19 +45,18 @@ def comparison_tables(metrics: Mapping[str, Any]) -> list[Table]:
 
 
 def _ranking(found: Mapping[str, Any]) -> Table:
-    table = Table(f"Ranking by {found['with']}", "", RANKING)
+    table = Table(f"Ranking by {found['with']}", "", RANKING, found)
     for direction, values in found["ranking"].items():
-        ends = below(found.get("intervals") or {}, f"ranking.{direction}")
-        table.add(direction.replace("_", " ").capitalize(), values, intervals=ends)
+        label = direction.replace("_", " ").capitalize()
+        table.add(label, values, f"ranking.{direction}")
         table.add("by chance", found["ranking_chance"][direction])
     return table
 
 
 def _captions(found: Mapping[str, Any]) -> Table:
-    scores = found["scores"]
-    names = {name: _NAMES.get(name, name.replace("_", " ").capitalize()) for name in scores}
-    table = Table(f"Captions of {found['with']}", "", names)
-    table.add("score", scores, found["notes"], found.get("intervals"))
+    names = {n: _NAMES.get(n, n.replace("_", " ").capitalize()) for n in found["scores"]}
+    table = Table(f"Captions of {found['with']}", "", names, found)
+    table.add("score", found["scores"], "")
     return table
 
 

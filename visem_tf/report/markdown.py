@@ -32,8 +32,8 @@ def table_as_text(table: Table) -> str:
     """Formats a table in columns.
 
     Example:
-        >>> table = Table("Scores", names={"r1": "R@1"})
-        >>> table.add("ours", {"r1": 12.5}, intervals={"r1": (10.0, 15.0)})
+        >>> table = Table("Scores", "", {"r1": "R@1"}, {"intervals": {"a.r1": (10.0, 15.0)}})
+        >>> table.add("ours", {"r1": 12.5}, "a")
         >>> table.add("by chance", {"r1": 1.0})
         >>> print(table_as_text(table))
         Scores

@@ -27,7 +27,7 @@ _REGIONS = {
     "pointing": "Pointing",
 }
 _DENSE = {"map": "mAP", "detection_map": "mAP of the boxes alone"}
-_UNPUBLISHED = {"": "not published"}
+_ALL = {**CAPTIONS, **_REGIONS, **_DENSE}
 _NO_REASON = "not in metrics.json, which gives no reason"
 
 
@@ -54,6 +54,7 @@ class Table:
         title: Heading.
         about: What the numbers mean.
         names: Headings of the columns by the names of the metrics.
+        metrics: Content of `metrics.json`, or a part of it with "intervals" and "notes".
         rows: Labels with a cell per column. The labels of baselines and of published results
             begin with a small letter.
         notes: Why cells are absent; cells refer to notes by number.
@@ -64,6 +65,7 @@ class Table:
     title: str
     about: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
     rows: list[tuple[str, list[Cell]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -83,41 +85,46 @@ class Table:
         self,
         label: str,
         values: Mapping[str, Any],
-        reasons: Mapping[str, str] | None = None,
-        intervals: Mapping[str, Sequence[float]] | None = None,
+        part: str | None = None,
+        *,
+        noted: str | None = None,
+        reason: str = _NO_REASON,
     ) -> None:
         """Appends a row.
+
+        Notes on numbers that are not absent become remarks.
 
         Args:
             label: Label of the row.
             values: Numbers by the names of the metrics; None and missing ones are absent.
-            reasons: Why numbers are absent, by name; "" is the reason for all others. Those of
-                numbers that are not absent become remarks.
-            intervals: Confidence intervals by name.
+            part: Part of the metrics that the row shows, such as "ranking.image_search", by which
+                intervals and notes are found; None for values without any.
+            noted: Part by which notes are found, if it is another one.
+            reason: Why numbers are absent that have no note.
         """
-        reasons, intervals = reasons or {}, intervals or {}
+        notes = _below(self.metrics.get("notes"), noted or part)
+        intervals = _below(self.metrics.get("intervals"), part)
         cells = []
         for name in self.names:
             if values.get(name) is None:
-                reason = reasons.get(name) or reasons.get("") or _NO_REASON
-                if reason not in self.notes:
-                    self.notes.append(reason)
-                cells.append(Cell("", self.notes.index(reason) + 1))
+                why = notes.get(name) or notes.get("") or reason
+                if why not in self.notes:
+                    self.notes.append(why)
+                cells.append(Cell("", self.notes.index(why) + 1))
             else:
                 ends = " to ".join(_number(name, end) for end in intervals.get(name, ()))
                 cells.append(Cell(_number(name, values[name]), interval=ends))
         self.rows.append((label, cells))
-        known = {**CAPTIONS, **self.names}
-        for name, text in reasons.items():
-            explains_absence = not name or (name in known and values.get(name) is None)
-            remark = f"{known.get(name, name.replace('_', ' '))}: {text}"
+        for name, text in notes.items():
+            explains_absence = not name or (name in _ALL and values.get(name) is None)
+            remark = f"{self.names.get(name, name.replace('_', ' '))}: {text}"
             if not explains_absence and remark not in self.remarks:
                 self.remarks.append(remark)
 
     def add_published(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> None:
         """Appends rows of published results."""
         for label, values in rows:
-            self.add(label, values, _UNPUBLISHED)
+            self.add(label, values, reason="not published")
 
 
 def metric_tables(metrics: Mapping[str, Any] | None) -> list[Table]:
@@ -144,6 +151,7 @@ def _ranking(metrics: Mapping[str, Any]) -> Table:
         "of a sentence among all images. R@K is the percentage found among the first K, the higher "
         "the better; the lower the median rank, the better.",
         RANKING,
+        metrics,
     )
     for direction in metrics["ranking"]:
         for part, label in (
@@ -151,9 +159,8 @@ def _ranking(metrics: Mapping[str, Any]) -> Table:
             ("ranking_whole_frame", "the whole frame alone"),
             ("ranking_chance", "by chance"),
         ):
-            values = (metrics.get(part) or {}).get(direction)
-            if values:
-                table.add(label, values, intervals=_intervals(metrics, f"{part}.{direction}"))
+            if metrics.get(part):
+                table.add(label, metrics[part][direction], f"{part}.{direction}")
         table.add_published(published(metrics).ranking.get(direction, []))
     return table
 
@@ -180,7 +187,7 @@ def _folds(metrics: Mapping[str, Any]) -> Table | None:
 def _captions(metrics: Mapping[str, Any]) -> Table:
     title, captions = "Full-frame descriptions", metrics["captions"]
     if not captions:
-        return Table(title, absent=_notes(metrics).get("captions", _NO_REASON))
+        return _absent(title, metrics, "captions")
     names = {
         name: heading
         for name, heading in CAPTIONS.items()
@@ -192,14 +199,14 @@ def _captions(metrics: Mapping[str, Any]) -> Table:
         "better. The last columns reveal a model that gives all images the same sentence, or that "
         "learned sentences by heart.",
         names,
+        metrics,
     )
     for search, scores in captions.items():
         label = search.replace("_", " ")
         if search in ("greedy", "beam"):
             beams = f", {scores['beam_size']} beams" if "beam_size" in scores else ""
             label = f"{search.capitalize()} search{beams}"
-        part = f"captions.{search}"
-        table.add(label, scores, _notes(metrics, part), _intervals(metrics, part))
+        table.add(label, scores, f"captions.{search}")
     table.add_published(published(metrics).captions)
     return table
 
@@ -207,51 +214,51 @@ def _captions(metrics: Mapping[str, Any]) -> Table:
 def _regions(metrics: Mapping[str, Any]) -> Table:
     title, regions = "Alignment of words and regions", metrics["regions"]
     if not regions:
-        return Table(title, absent=_notes(metrics).get("regions", _NO_REASON))
+        return _absent(title, metrics, "regions")
     table = Table(
         title,
         "Against the boxes of phrases in the data set; in percent, the higher the better. Word "
         "accuracy: words whose region overlaps the true box with an IoU of at least 0.5. "
         "Pointing: phrases whose region has its centre in the true box.",
         _REGIONS,
+        metrics,
     )
-    for label, part, values in (
-        ("Smoothed by the MRF", "regions", regions),
-        ("Without the MRF", "regions.without_mrf", regions.get("without_mrf")),
-        ("The whole frame for every word", "regions.whole_frame", regions.get("whole_frame")),
-        ("by chance", "regions.chance", regions.get("chance")),
+    table.add("Smoothed by the MRF", regions, "regions")
+    for label, name in (
+        ("Without the MRF", "without_mrf"),
+        ("The whole frame for every word", "whole_frame"),
+        ("by chance", "chance"),
     ):
-        if values:
-            table.add(label, values, _reasons(metrics, _REGIONS), _intervals(metrics, part))
+        if regions.get(name):
+            table.add(label, regions[name], f"regions.{name}")
     return table
 
 
 def _descriptions(metrics: Mapping[str, Any]) -> Table:
     title, regions = "Region descriptions", metrics["regions"]
     if not regions:
-        return Table(title, absent=_notes(metrics).get("regions", _NO_REASON))
+        return _absent(title, metrics, "regions")
     table = Table(
         title,
         f"Of {regions.get('described_boxes', 'the')} boxes in the data set, against what people "
         "wrote about them; in percent, the higher the better. People against each other have one "
         "reference fewer than a model.",
         _BLEU,
+        metrics,
     )
-    for label, noted, part, values in (
-        ("Region-level generator", "regions", "regions", regions),
-        *(
-            (label, noted, f"regions.{name}", regions.get(name))
-            for label, noted, name in (
-                ("Full-frame generator on the crop", "full_frame", "full_frame_on_crop"),
-                ("nearest neighbour", "nearest_neighbour", "nearest_neighbour"),
-                ("people against each other", "people", "people"),
-            )
-        ),
+    notes = metrics.get("notes", {})
+    reason = notes.get("regions.bleu", _NO_REASON)
+    table.add(
+        "Region-level generator", regions, "regions", noted="regions.bleu.regions", reason=reason
+    )
+    for label, name, system in (
+        ("Full-frame generator on the crop", "full_frame_on_crop", "full_frame"),
+        ("nearest neighbour", "nearest_neighbour", "nearest_neighbour"),
+        ("people against each other", "people", "people"),
     ):
-        reasons = _notes(metrics, f"regions.bleu.{noted}")
-        if values is not None or reasons:
-            reasons = {"": _notes(metrics).get("regions.bleu", ""), **reasons}
-            table.add(label, values or {}, reasons, _intervals(metrics, part))
+        noted = f"regions.bleu.{system}"
+        if name in regions or noted in notes:
+            table.add(label, regions.get(name) or {}, f"regions.{name}", noted=noted)
     return table
 
 
@@ -265,18 +272,21 @@ def _dense(metrics: Mapping[str, Any]) -> Table | None:
         "DenseCap's mean average precision over five thresholds of IoU and six of METEOR, and over "
         "those of IoU alone; in percent, the higher the better.",
         _DENSE,
+        metrics,
     )
-    table.add("Proposed regions, region-level generator", regions, _reasons(metrics, _DENSE))
+    table.add("Proposed regions, region-level generator", regions, "regions")
     return table
 
 
 def _timing(metrics: Mapping[str, Any]) -> Table:
-    rows = [
-        (name.removesuffix("_s").capitalize(), [Cell(duration(seconds))])
-        for name, seconds in metrics["timing"].items()
-    ]
-    about = "Of the stages, on the machine that ran them."
-    return Table("Time", about, {"duration": "Duration"}, rows)
+    table = Table("Time", "Of the stages, on the machine that ran them.", {"": "Duration"})
+    for name, seconds in metrics["timing"].items():
+        table.rows.append((name.removesuffix("_s").capitalize(), [Cell(duration(seconds))]))
+    return table
+
+
+def _absent(title: str, metrics: Mapping[str, Any], part: str) -> Table:
+    return Table(title, absent=metrics.get("notes", {}).get(part, _NO_REASON))
 
 
 def duration(seconds: float) -> str:
@@ -293,33 +303,19 @@ def duration(seconds: float) -> str:
     return "{} h {} min".format(*divmod(int(seconds) // 60, 60))
 
 
-def below(values: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """Returns the values of a part and below it, by their names relative to the part.
+def _below(values: Mapping[str, Any] | None, part: str | None) -> dict[str, Any]:
+    """Returns the values of a part by their names in it, and the value about all of it as "".
 
     Example:
-        >>> below({"a": 1, "a.b": 2, "ab": 3}, "a")
+        >>> _below({"a": 1, "a.b": 2, "a.b.c": 3, "d": 4}, "a")
         {'': 1, 'b': 2}
     """
-    return {
-        name.removeprefix(part).removeprefix("."): value
-        for name, value in values.items()
-        if name == part or name.startswith(f"{part}.")
-    }
-
-
-def _intervals(metrics: Mapping[str, Any], part: str) -> dict[str, Sequence[float]]:
-    return below(metrics.get("intervals") or {}, part)
-
-
-def _notes(metrics: Mapping[str, Any], part: str = "") -> dict[str, str]:
-    notes = metrics.get("notes", {})
-    return below(notes, part) if part else notes
-
-
-def _reasons(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-    """Returns the notes on metrics of regions with these names."""
-    notes = _notes(metrics, "regions")
-    return {name: notes[name] for name in names if name in notes}
+    if part is None or values is None:
+        return {}
+    prefix = f"{part}." if part else ""
+    found = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
+    found = {name: value for name, value in found.items() if "." not in name}
+    return {"": values[part], **found} if part in values else found
 
 
 def _number(name: str, value: float) -> str:
