@@ -151,5 +151,5 @@ def test_evidence_on_disk(tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         load_evidence(path)
     np.savez(path, a=np.zeros(2))
-    with pytest.raises(ValueError, match="no evidence"):
+    with pytest.raises(ValueError, match="holds no evidence"):
         load_evidence(path)

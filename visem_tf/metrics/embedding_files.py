@@ -81,22 +81,19 @@ def read_vectors(path: str | os.PathLike[str]) -> Vectors:
         raise UserError(f"{path} has an unknown array {unknown[0]!r}; known: {', '.join(_ARRAYS)}")
     image_index = arrays.get("image_index")
     if "scores" in arrays:
-        vectors = Vectors(
-            scores=_numbers(path, "scores", arrays["scores"], 2), image_index=image_index
-        )
+        scores = _numbers(path, "scores", arrays["scores"], 2)
+        vectors = Vectors(scores=scores, image_index=image_index)
     else:
-        regions = _embeddings(path, arrays, "region_embeddings", "image_embeddings")
-        words = _embeddings(path, arrays, "word_embeddings", "sentence_embeddings")
+        regions, region_mask = _embeddings(path, arrays, "region", "image")
+        words, word_mask = _embeddings(path, arrays, "word", "sentence")
         if regions.shape[2] != words.shape[2]:
             raise UserError(
                 f"{path}: image vectors have length {regions.shape[2]} and sentence vectors "
                 f"{words.shape[2]}; they must be in one space"
             )
-        region_mask = _mask(path, "region_mask", arrays, regions)
-        word_mask = _mask(path, "word_mask", arrays, words)
-        if not region_mask.any(axis=1).all():
-            row = int(np.argmin(region_mask.any(axis=1)))
-            raise UserError(f"{path}: region_mask leaves image {row} without a region")
+        empty = ~region_mask.any(axis=1)
+        if empty.any():
+            raise UserError(f"{path}: region_mask leaves image {empty.argmax()} without a region")
         vectors = Vectors(regions, words, region_mask, word_mask, None, image_index)
     if image_index is not None:
         _check_image_index(path, image_index, *vectors.shape)
@@ -131,14 +128,21 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def _embeddings(
     path: object, arrays: dict[str, np.ndarray], several: str, single: str
-) -> np.ndarray:
-    """Returns vectors as float32 [N, vectors, D], under whichever of the two names they are."""
-    given = [name for name in (several, single) if name in arrays]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vectors as float32 [N, vectors, D], under either of their two names, and a mask."""
+    names = (f"{several}_embeddings", f"{single}_embeddings")
+    given = [name for name in names if name in arrays]
     if len(given) != 1:
-        raise UserError(f"{path} must have one of {several} and {single}, it has {len(given)}")
-    array = _numbers(path, given[0], arrays[given[0]], 3 if given[0] == several else 2)
-    array = array.astype(np.float32, copy=False)
-    return array if array.ndim == 3 else array[:, np.newaxis]
+        raise UserError(f"{path} must have one of {names[0]} and {names[1]}, it has {len(given)}")
+    array = _numbers(path, given[0], arrays[given[0]], 3 if given[0] == names[0] else 2)
+    array = array.astype(np.float32, copy=False).reshape(len(array), -1, array.shape[-1])
+    shape, name = array.shape[:2], f"{several}_mask"
+    mask = arrays.get(name, np.ones(shape, bool))
+    if mask.shape != shape or mask.dtype != bool:
+        raise UserError(
+            f"{path}: {name} must be bool {list(shape)}, not {mask.dtype} {list(mask.shape)}"
+        )
+    return array, mask
 
 
 def _numbers(path: object, name: str, array: np.ndarray, axes: int) -> np.ndarray:
@@ -154,15 +158,3 @@ def _numbers(path: object, name: str, array: np.ndarray, axes: int) -> np.ndarra
         row = int(np.argmax(bad.reshape(len(array), -1).any(axis=1)))
         raise UserError(f"{path}: {name} has NaN or infinite numbers, the first in row {row}")
     return array
-
-
-def _mask(
-    path: object, name: str, arrays: dict[str, np.ndarray], vectors: np.ndarray
-) -> np.ndarray:
-    mask = arrays.get(name, np.ones(vectors.shape[:2], bool))
-    if mask.shape != vectors.shape[:2] or mask.dtype != bool:
-        expected = list(vectors.shape[:2])
-        raise UserError(
-            f"{path}: {name} must be bool {expected}, not {mask.dtype} {list(mask.shape)}"
-        )
-    return mask

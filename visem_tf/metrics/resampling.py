@@ -245,10 +245,8 @@ def load_evidence(path: str | os.PathLike[str]) -> tuple[dict[str, Evidence], li
         image_ids = [str(image_id) for image_id in arrays.pop("image_ids")]
     except OSError:
         raise
-    except (KeyError, EOFError) as error:
-        raise ValueError(f"it holds no evidence ({error})") from error
-    except Exception as error:  # a damaged archive raises errors of zipfile and zlib
-        raise ValueError(f"it is damaged ({error})") from error
+    except Exception as error:  # a damaged archive raises errors of zipfile and zlib, too
+        raise ValueError(f"it is damaged or holds no evidence ({error})") from error
     evidence = {}
     for key, parts in arrays.items():
         name, _, kind = key.partition(_SEPARATOR)

@@ -1,6 +1,7 @@
 """Images with boxes and texts drawn on them."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,24 +55,21 @@ def draw_regions(
     size = (round(picture.width * scale), round(picture.height * scale))
     canvas = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(canvas)
-    height = max(13, size[1] // 34)
-    font = ImageFont.load_default(height)
+    draw.font = font = ImageFont.load_default(max(13, size[1] // 34))
     for number, (box, text) in enumerate(zip(boxes, texts, strict=True)):
         colour = COLOURS[number % len(COLOURS)]
         top, left, bottom, right = (box * [size[1], size[0], size[1], size[0]]).tolist()
         draw.rectangle((left - 1, top - 1, right, bottom), outline="white", width=5)
         draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=3)
         if text:
-            _label(draw, (left, top), text, colour, font, size)
+            _label(draw, size, (left, top), text, colour)
     if not caption:
         return canvas
-    lines = _wrapped(caption, font, size[0] - 16)
-    height = round(height * 1.4)
-    framed = Image.new("RGB", (size[0], size[1] + height * len(lines) + 12), "white")
+    text = "\n".join(textwrap.wrap(caption, int((size[0] - 16) / font.getlength("n"))))
+    below = draw.multiline_textbbox((8, size[1] + 6), text, font=font)[3] + 8
+    framed = Image.new("RGB", (size[0], round(below)), "white")
     framed.paste(canvas, (0, 0))
-    draw = ImageDraw.Draw(framed)
-    for number, line in enumerate(lines):
-        draw.text((8, size[1] + 6 + number * height), line, fill="black", font=font)
+    ImageDraw.Draw(framed).multiline_text((8, size[1] + 6), text, fill="black", font=font)
     return framed
 
 
@@ -124,30 +122,17 @@ def as_jpeg(picture: Image.Image, quality: int = 85) -> bytes:
 
 def _label(
     draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
     corner: tuple[float, float],
     text: str,
     colour: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    size: tuple[int, int],
 ) -> None:
-    while len(text) > 1 and font.getlength(text) > size[0] - 6:
+    """Draws a text at the corner of a box, shortened and moved so that it is inside the image."""
+    width, height = size
+    while len(text) > 1 and draw.textlength(text) > width - 6:
         text = text.rstrip("…")[:-1].rstrip() + "…"
-    left, top, right, bottom = draw.textbbox(corner, text, font=font)
-    shift_x = min(0, size[0] - 6 - right)
-    shift_y = min(0, size[1] - 6 - bottom)
-    area = (left + shift_x, top + shift_y, right + shift_x + 6, bottom + shift_y + 4)
-    draw.rectangle(area, fill=colour)
-    draw.text((corner[0] + shift_x + 3, corner[1] + shift_y + 1), text, fill="white", font=font)
-
-
-def _wrapped(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
+    _, _, right, bottom = draw.textbbox(corner, text)
+    x, y = corner[0] + min(0, width - 6 - right), corner[1] + min(0, height - 6 - bottom)
+    left, top, right, bottom = draw.textbbox((x, y), text)
+    draw.rectangle((left, top, right + 6, bottom + 4), fill=colour)
+    draw.text((x + 3, y + 1), text, fill="white")
