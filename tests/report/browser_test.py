@@ -8,7 +8,7 @@ from PIL import Image
 
 from visem_tf.report.curves import training_curves
 from visem_tf.report.drawing import as_jpeg
-from visem_tf.report.gallery import GalleryPicture, align_picture, attended_caption
+from visem_tf.report.gallery import GalleryImage, align_image, attended_caption
 from visem_tf.report.page import Page, render
 from visem_tf.report.tables import metric_tables
 
@@ -20,18 +20,18 @@ SENTENCES = ["a red ball", "a blue cross", f"one {EVIL} dog", "dogs in grass", "
 GROUPS = ["best", "best", "random", "random", "worst"]
 
 
-def picture(number: int) -> GalleryPicture:
+def picture(number: int) -> GalleryImage:
     words = SENTENCES[number].split()
     regions = np.array([[1] + [2] * (len(words) - 1)])
     similarities = np.arange(len(words) * 3.0).reshape(1, -1, 3) + 0.25
-    boxes, sentences = align_picture([words], regions, [3], BOXES, None, None, similarities)
+    boxes, sentences = align_image([words], regions, [3], BOXES, None, None, similarities)
     jpeg = as_jpeg(Image.new("RGB", (40, 30), "grey"))
     caption = attended = None
     if number == 1:  # "ball" attends to the first box most, and to the second less than the mean
         caption = f"a ball {EVIL.split()[0]}"
         weights = np.array([[0.4, 0.3, 0.3], [0.1, 0.6, 0.3], [0.3, 0.2, 0.5]])
         attended = attended_caption(caption, weights, BOXES)
-    return GalleryPicture(
+    return GalleryImage(
         f"{number}.jpg",
         GROUPS[number],
         number + 1,
@@ -53,7 +53,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         headline="",
         tables=metric_tables(None),
         curves=[training_curves("Alignment", [{"loss": 2.0}, {"loss": 1.0}], "")],
-        pictures=[picture(number) for number in range(5)],
+        images=[picture(number) for number in range(5)],
         num_sentences=20,
         num_images=5,
         absences=[],
@@ -87,7 +87,7 @@ def page(browser, report: Path):
 
 
 def shown(page) -> list[str]:
-    """The names of the pictures that are to be seen, in their order."""
+    """The names of the images that are to be seen, in their order."""
     names = "[...document.querySelectorAll('article')].filter(a => a.offsetParent)"
     return page.evaluate(f"{names}.map(a => a.querySelector('h4').textContent)")
 
@@ -138,7 +138,7 @@ def test_a_generated_word_shades_what_the_generator_attended_to(page):
     assert heat.count() == 1
 
 
-def test_pictures_are_filtered_by_words_and_group(page):
+def test_images_are_filtered_by_words_and_group(page):
     assert shown(page) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg"]
     words = page.get_by_label("with the words")
     words.fill("dog")

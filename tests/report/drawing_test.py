@@ -36,7 +36,7 @@ def test_boxes_are_drawn_where_they_are_in_their_colours():
         assert pixels[round(300 * (top + bottom)), middle].tolist() == [255, 255, 255]
 
 
-def test_small_pictures_grow_and_a_caption_stands_below():
+def test_small_images_grow_and_a_caption_stands_below():
     drawn = draw_regions(Image.new("L", (60, 120)), np.zeros([0, 4]), [], "a long text " * 20)
     assert drawn.mode == "RGB"
     assert drawn.width == 480
@@ -71,7 +71,7 @@ def test_what_a_word_looked_at_stays_bright():
     assert set(panels[2].tolist()) == {80}
 
 
-def test_pictures_with_attention_may_be_small_and_captions_long():
+def test_images_with_attention_may_be_small_and_captions_long():
     attention = np.full([30, 2], 0.5)
     boxes = np.array([[0, 0, 1, 1], [0, 0, 0, 0]])
     sheet = draw_attention(Image.new("RGB", (1, 3000)), ["<b>"] * 30, attention, boxes)

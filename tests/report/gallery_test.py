@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from visem_tf.report.gallery import GROUPS, Box, align_picture, choose_pictures
+from visem_tf.report.gallery import GROUPS, Box, align_image, choose_images
 
 BOXES = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0, 0, 0.5, 0.6], [0.5, 0.5, 1, 1]], np.float32)
 
@@ -9,7 +9,7 @@ BOXES = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0, 0, 0.5, 0.6], [0.5, 0.5, 1
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 24])
 def test_a_third_each_none_twice_and_the_worst_are_worse_than_the_best(count: int):
     ranks = np.random.default_rng(0).permutation(20) + 1
-    chosen = choose_pictures(ranks, count, seed=0)
+    chosen = choose_images(ranks, count, seed=0)
     positions = [position for position, _ in chosen]
     assert len(set(positions)) == len(positions) == min(count, 20)
     of_group = {group: [ranks[p] for p, g in chosen if g == group] for group in GROUPS}
@@ -20,16 +20,16 @@ def test_a_third_each_none_twice_and_the_worst_are_worse_than_the_best(count: in
         assert sorted(of_group["worst"]) == list(range(21 - sizes[2], 21))
 
 
-def test_the_seed_decides_between_equal_pictures_and_repeats():
+def test_the_seed_decides_between_equal_images_and_repeats():
     ranks = np.ones(40, int)
-    assert choose_pictures(ranks, 9, seed=1) == choose_pictures(ranks, 9, seed=1)
-    assert choose_pictures(ranks, 9, seed=1) != choose_pictures(ranks, 9, seed=2)
+    assert choose_images(ranks, 9, seed=1) == choose_images(ranks, 9, seed=1)
+    assert choose_images(ranks, 9, seed=1) != choose_images(ranks, 9, seed=2)
 
 
 def test_snippets_are_the_runs_and_boxes_count_in_their_order():
     words = [["a", "red", "ball", "on", "grass"], ["grass"]]
     regions = np.array([[3, 3, 3, 0, 0], [0, -1, -1, -1, -1]])
-    boxes, sentences = align_picture(words, regions, [2, 7], BOXES)
+    boxes, sentences = align_image(words, regions, [2, 7], BOXES)
     assert [snippet.text for snippet in sentences[0].snippets] == ["a red ball", "on grass"]
     assert [snippet.box.number for snippet in sentences[0].snippets] == [1, 2]
     assert sentences[1].snippets[0].box is boxes[1]
@@ -39,7 +39,7 @@ def test_snippets_are_the_runs_and_boxes_count_in_their_order():
 
 
 def test_the_surest_new_descriptions_are_added_but_never_of_padded_regions():
-    boxes, _ = align_picture(
+    boxes, _ = align_image(
         [["a"]],
         np.array([[0]]),
         [1],
@@ -52,13 +52,13 @@ def test_the_surest_new_descriptions_are_added_but_never_of_padded_regions():
 
 
 def test_a_sentence_without_words_has_no_snippets():
-    boxes, sentences = align_picture([[]], np.full([1, 2], -1), [1], BOXES)
+    boxes, sentences = align_image([[]], np.full([1, 2], -1), [1], BOXES)
     assert boxes == []
     assert sentences[0].snippets == []
 
 
 def test_numbers_of_boxes_with_a_common_corner_stand_apart():
-    boxes, _ = align_picture([["a", "b"]], np.array([[1, 2]]), [1], BOXES)
+    boxes, _ = align_image([["a", "b"]], np.array([[1, 2]]), [1], BOXES)
     assert boxes[0].corner != boxes[1].corner
 
 

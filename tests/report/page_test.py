@@ -9,7 +9,7 @@ from PIL import Image
 
 from visem_tf.report.curves import training_curves
 from visem_tf.report.drawing import as_jpeg
-from visem_tf.report.gallery import GalleryPicture, align_picture
+from visem_tf.report.gallery import GalleryImage, align_image
 from visem_tf.report.page import Page, headline, render
 from visem_tf.report.tables import Table, metric_tables
 
@@ -35,13 +35,13 @@ class Parsed(HTMLParser):
         return [a for _, a in self.elements if name in (a.get("class") or "").split()]
 
 
-def picture(text: str = "a red ball", name: str = "one.jpg", group: str = "best") -> GalleryPicture:
+def picture(text: str = "a red ball", name: str = "one.jpg", group: str = "best") -> GalleryImage:
     boxes = np.array([[0, 0, 1, 1], [0.1, 0.2, 0.4, 0.8]], np.float32)
     words = text.split()
     regions = np.array([[1] + [0] * (len(words) - 1)])
-    numbered, sentences = align_picture([words], regions, [3], boxes, [text, text], np.zeros(2))
+    numbered, sentences = align_image([words], regions, [3], boxes, [text, text], np.zeros(2))
     jpeg = as_jpeg(Image.new("RGB", (40, 30), "grey"))
-    return GalleryPicture(name, group, 2, jpeg, (40, 30), numbered, sentences, text, [text])
+    return GalleryImage(name, group, 2, jpeg, (40, 30), numbered, sentences, text, [text])
 
 
 def page(**changed: object) -> Page:
@@ -55,7 +55,7 @@ def page(**changed: object) -> Page:
             training_curves("Full frame", history, ""),
             training_curves("Regions", history, ""),
         ],
-        "pictures": [picture()],
+        "images": [picture()],
         "num_sentences": 200,
         "num_images": 40,
         "absences": [],
@@ -69,7 +69,7 @@ def test_texts_of_the_data_cannot_become_markup():
         page(
             title=EVIL,
             facts={EVIL: EVIL},
-            pictures=[picture(EVIL, EVIL)],
+            images=[picture(EVIL, EVIL)],
             absences=[EVIL],
             configuration=EVIL,
             tables=[Table(EVIL, absent=EVIL)],
@@ -103,7 +103,7 @@ def test_every_snippet_has_a_box_of_its_number_and_colour():
 
 
 def test_links_lead_to_something_on_the_page_and_ids_are_unique():
-    parsed = Parsed(render(page(pictures=[picture(), picture(group="worst")])))
+    parsed = Parsed(render(page(images=[picture(), picture(group="worst")])))
     ids = [a["id"] for _, a in parsed.elements if "id" in a]
     assert len(ids) == len(set(ids))
     targets = [a["href"] for tag, a in parsed.elements if tag == "a"]
@@ -133,7 +133,7 @@ def test_absent_numbers_show_their_reason_and_no_zero():
     notes = {"captions.beam.meteor": "there is no Java"}
     table = Table("Scores", "", {"meteor": "METEOR"}, {"notes": notes})
     table.add("Beam", {"meteor": None}, "captions.beam")
-    parsed = Parsed(render(page(tables=[table], pictures=[], curves=[])))
+    parsed = Parsed(render(page(tables=[table], images=[], curves=[])))
     assert "there is no Java" in parsed.text
     cells = re.sub(r"\s+", " ", parsed.text)
     assert "absent, see note – 1" in cells
@@ -152,8 +152,8 @@ def test_intervals_stand_under_their_numbers():
 def test_absent_trainings_and_captions_say_why():
     curves = [training_curves("Regions", [], "the configuration leaves it out")]
     without = picture()
-    without = GalleryPicture(**{**vars(without), "caption": None})
-    text = Parsed(render(page(curves=curves, pictures=[without], absences=["No captions."]))).text
+    without = GalleryImage(**{**vars(without), "caption": None})
+    text = Parsed(render(page(curves=curves, images=[without], absences=["No captions."]))).text
     assert "the configuration leaves it out" in text
     assert "No captions." in text
     assert "Generated for the whole image" not in text

@@ -29,7 +29,7 @@ def test_all_trainings_are_one_run_with_readable_names(tiny_run, events: EventAc
     assert losses == pytest.approx([figures["loss"] for figures in history["history"]])
 
 
-def test_pictures_and_sentences_are_written_while_training(events: EventAccumulator):
+def test_images_and_sentences_are_written_while_training(events: EventAccumulator):
     tags = events.Tags()["tensors"]
     pictures = [tag for tag in tags if tag.startswith("alignment while training/")]
     assert len(pictures) == 6

@@ -6,8 +6,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from visem_tf.report.tensorboard import (
-    AlignedPicture,
-    write_alignment_pictures,
+    AlignedImage,
+    write_alignment_images,
     write_captions,
     write_hyperparameters,
 )
@@ -19,12 +19,12 @@ def read(folder: Path) -> EventAccumulator:
     return events
 
 
-def test_pictures_have_a_readable_tag_each(tmp_path: Path):
+def test_images_have_a_readable_tag_each(tmp_path: Path):
     pictures = [
-        AlignedPicture(name, Image.new("RGB", size), np.array([[0, 0, 1, 0.5]]), ["a ball"], "so")
+        AlignedImage(name, Image.new("RGB", size), np.array([[0, 0, 1, 0.5]]), ["a ball"], "so")
         for name, size in (("best/one.jpg", (50, 40)), ("worst/<b>.png", (30, 60)))
     ]
-    write_alignment_pictures(tmp_path, 7, pictures)
+    write_alignment_images(tmp_path, 7, pictures)
     events = read(tmp_path)
     assert events.Tags()["tensors"] == ["alignment/best/one.jpg", "alignment/worst/<b>.png"]
     (event,) = events.Tensors("alignment/best/one.jpg")

@@ -1,1 +1,1 @@
-"""What people look at: pictures, a page, TensorBoard, and the words at the end of a run."""
+"""What people look at: the report page, drawn images, text tables, and TensorBoard."""

@@ -38,12 +38,12 @@ def place_in_words(box: Sequence[float]) -> str:
 
 
 def draw_regions(
-    picture: Image.Image, boxes: np.ndarray, texts: Sequence[str], caption: str = ""
+    image: Image.Image, boxes: np.ndarray, texts: Sequence[str], caption: str = ""
 ) -> Image.Image:
     """Draws boxes with their texts, and a caption below the image.
 
     Args:
-        picture: Any image; it is enlarged to 480 pixels on its shorter side.
+        image: Any image; it is enlarged to 480 pixels on its shorter side.
         boxes: Float array [N, 4], `rel_yxyx`.
         texts: N texts, drawn at the top of their boxes in the colour of the box.
         caption: Text below the image.
@@ -51,9 +51,9 @@ def draw_regions(
     Returns:
         A new RGB image.
     """
-    scale = max(1.0, 480 / min(picture.size))
-    size = (round(picture.width * scale), round(picture.height * scale))
-    canvas = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    scale = max(1.0, 480 / min(image.size))
+    size = (round(image.width * scale), round(image.height * scale))
+    canvas = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(canvas)
     draw.font = font = ImageFont.load_default(max(13, size[1] // 34))
     for number, (box, text) in enumerate(zip(boxes, texts, strict=True)):
@@ -74,14 +74,14 @@ def draw_regions(
 
 
 def draw_attention(
-    picture: Image.Image, words: Sequence[str], attention: np.ndarray, boxes: np.ndarray
+    image: Image.Image, words: Sequence[str], attention: np.ndarray, boxes: np.ndarray
 ) -> Image.Image:
     """Draws an image once for every word, dark where the word has little attention.
 
     Where boxes overlap, the parts of their weights above the mean are added.
 
     Args:
-        picture: Any image.
+        image: Any image.
         words: W words.
         attention: Float array [W, R]; the weights of a word sum to 1.
         boxes: Float array [R, 4], `rel_yxyx`.
@@ -89,9 +89,9 @@ def draw_attention(
     Returns:
         A new RGB image with four panels in a row.
     """
-    scale = _PANEL / max(picture.size)
-    width, height = (max(1, round(scale * side)) for side in picture.size)
-    pixels = np.asarray(picture.convert("RGB").resize((width, height)), np.float32)
+    scale = _PANEL / max(image.size)
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    pixels = np.asarray(image.convert("RGB").resize((width, height)), np.float32)
     columns = min(_PANELS_A_ROW, max(1, len(words)))
     rows = -(-len(words) // columns)
     font = ImageFont.load_default(_PANEL // 12)
@@ -113,10 +113,10 @@ def draw_attention(
     return sheet
 
 
-def as_jpeg(picture: Image.Image, quality: int = 85) -> bytes:
+def as_jpeg(image: Image.Image, quality: int = 85) -> bytes:
     """Encodes an image as JPEG."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 

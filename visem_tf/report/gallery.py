@@ -121,7 +121,7 @@ class AttendedCaption:
 
 
 @dataclass(frozen=True)
-class GalleryPicture:
+class GalleryImage:
     """An image of the gallery with its texts.
 
     Attributes:
@@ -150,7 +150,7 @@ class GalleryPicture:
     attended: AttendedCaption | None = None
 
 
-def choose_pictures(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int, str]]:
+def choose_images(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int, str]]:
     """Chooses images, a third for each of `GROUPS`, none twice.
 
     Args:
@@ -162,7 +162,7 @@ def choose_pictures(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int,
         Positions with their groups, in the order of `GROUPS`; the worst image is last.
 
     Example:
-        >>> choose_pictures(np.array([5, 1, 9]), 3, seed=0)
+        >>> choose_images(np.array([5, 1, 9]), 3, seed=0)
         [(1, 'best'), (0, 'random'), (2, 'worst')]
     """
     shuffled = np.random.default_rng(seed).permutation(len(ranks))
@@ -179,7 +179,7 @@ def choose_pictures(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int,
     ]
 
 
-def align_picture(
+def align_image(
     tokens: Sequence[Sequence[str]],
     word_regions: np.ndarray,
     sentence_ranks: Sequence[int],

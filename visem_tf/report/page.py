@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from visem_tf.report.curves import Curves
-from visem_tf.report.gallery import GROUPS, GalleryPicture
+from visem_tf.report.gallery import GROUPS, GalleryImage
 from visem_tf.report.tables import Table
 
 _GROUP_TITLES = {
@@ -28,7 +28,7 @@ class Page:
         headline: The main result in a sentence; empty without one.
         tables: Tables of metrics.
         curves: Curves of every training.
-        pictures: Images of the gallery.
+        images: Images of the gallery.
         num_sentences: Number of sentences that were ranked for an image.
         num_images: Number of images that were ranked for a sentence.
         absences: Sentences that say what the gallery lacks, and why.
@@ -40,7 +40,7 @@ class Page:
     headline: str
     tables: Sequence[Table]
     curves: Sequence[Curves]
-    pictures: Sequence[GalleryPicture]
+    images: Sequence[GalleryImage]
     num_sentences: int
     num_images: int
     absences: Sequence[str]
@@ -52,9 +52,7 @@ def render(page: Page) -> str:
     environment = make_environment()
     environment.filters["data_uri"] = _data_uri
     environment.filters["percent"] = "{:.2%}".format
-    groups = {
-        group: [picture for picture in page.pictures if picture.group == group] for group in GROUPS
-    }
+    groups = {group: [image for image in page.images if image.group == group] for group in GROUPS}
     template = environment.get_template("report.html.j2")
     return template.render(page=page, groups=groups, titles=_GROUP_TITLES)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from visem_tf.alignment.segments import find_segments
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.report.tensorboard import AlignedPicture, write_alignment_pictures, write_captions
+from visem_tf.report.tensorboard import AlignedImage, write_alignment_images, write_captions
 from visem_tf.runs.checkpoints import read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import title_of
@@ -84,7 +84,7 @@ class AlignmentWatch(_Watch):
         for row, (image, words) in enumerate(zip(self._images.tolist(), self._words, strict=True)):
             _, first, last, _ = find_segments(found.regions[row : row + 1, : len(words)])
             drawn.append(
-                AlignedPicture(
+                AlignedImage(
                     self.split.file_names[image],
                     Image.open(io.BytesIO(self._encoded[image])),
                     found.boxes[row, first],
@@ -92,7 +92,7 @@ class AlignmentWatch(_Watch):
                     " ".join(words),
                 )
             )
-        write_alignment_pictures(self.log_dir, epoch, drawn, tag="alignment while training")
+        write_alignment_images(self.log_dir, epoch, drawn, tag="alignment while training")
 
 
 class SentenceWatch(_Watch):

@@ -23,12 +23,12 @@ class Point:
     Attributes:
         kind: "word" or "region".
         name: The word, or the file name of the image of the region.
-        picture: Image of the region; None for a word, which is drawn as text.
+        image: Image of the region; None for a word, which is drawn as text.
     """
 
     kind: str
     name: str
-    picture: Image.Image | None = None
+    image: Image.Image | None = None
 
 
 def write_projector(log_dir: Path, points: Sequence[Point], embeddings: np.ndarray) -> None:
@@ -66,7 +66,7 @@ def _sprite(points: Sequence[Point]) -> Image.Image:
     columns = max(1, math.ceil(math.sqrt(len(points))))
     sprite = Image.new("RGB", (columns * _TILE, columns * _TILE), "white")
     for number, point in enumerate(points):
-        tile = point.picture.convert("RGB") if point.picture else _word(point.name)
+        tile = point.image.convert("RGB") if point.image else _word(point.name)
         row, column = divmod(number, columns)
         sprite.paste(tile.resize((_TILE, _TILE)), (column * _TILE, row * _TILE))
     return sprite

@@ -14,28 +14,28 @@ from visem_tf.report.drawing import draw_regions
 
 
 @dataclass(frozen=True)
-class AlignedPicture:
+class AlignedImage:
     """An image to be drawn with the snippets of one of its sentences.
 
     Attributes:
         name: End of the tag, such as a file name.
-        picture: Any image.
+        image: Any image.
         boxes: Float array [N, 4], `rel_yxyx`.
         texts: N snippets.
         sentence: Text below the image.
     """
 
     name: str
-    picture: Image.Image
+    image: Image.Image
     boxes: np.ndarray
     texts: Sequence[str]
     sentence: str = ""
 
 
-def write_alignment_pictures(
+def write_alignment_images(
     log_dir: Path,
     step: int,
-    pictures: Sequence[AlignedPicture],
+    images: Sequence[AlignedImage],
     *,
     tag: str = "alignment",
     suffix: str = "",
@@ -45,13 +45,13 @@ def write_alignment_pictures(
     Args:
         log_dir: Folder of the event files; it is made if missing.
         step: Epoch.
-        pictures: Images; each becomes a summary `<tag>/<name>`.
+        images: Images; each becomes a summary `<tag>/<name>`.
         tag: Beginning of the tags.
         suffix: End of the name of the event file.
     """
     with _writing(log_dir, step, suffix):
-        for item in pictures:
-            drawn = draw_regions(item.picture, item.boxes, item.texts, item.sentence)
+        for item in images:
+            drawn = draw_regions(item.image, item.boxes, item.texts, item.sentence)
             tf.summary.image(f"{tag}/{item.name}", np.asarray(drawn)[np.newaxis])
 
 

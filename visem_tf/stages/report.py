@@ -38,7 +38,7 @@ def run(context: Context) -> dict[str, Any]:
         absences += gallery.absences
     else:
         absences.append("Images: the features were computed elsewhere, without pictures.")
-    pictures = gallery.pictures if gallery else []
+    images = gallery.images if gallery else []
     recorded = _read_json(context, "config.json") or {}
     versions = recorded.pop("versions", {})
     # The page may be passed on, so it does not name folders of this machine.
@@ -49,7 +49,7 @@ def run(context: Context) -> dict[str, Any]:
         headline=headline(metrics),
         tables=[*metric_tables(metrics), *comparison_tables(metrics or {})],
         curves=_curves(context),
-        pictures=pictures,
+        images=images,
         num_sentences=len(split.sentences),
         num_images=len(split.image_ids),
         absences=absences,
@@ -57,13 +57,13 @@ def run(context: Context) -> dict[str, Any]:
     )
     html = render(page)
     write_atomically(context.run / "report.html", html)
-    write_examples(context, pictures)
+    write_examples(context, images)
     if metrics:
         write_results(context, metrics)
     if gallery:
-        write_space(context, grounder, gallery.regions, pictures)
+        write_space(context, grounder, gallery.regions, images)
     asked = config.report.pictures
-    return {"pictures": len(pictures), "asked": asked, "bytes": len(html.encode())}
+    return {"pictures": len(images), "asked": asked, "bytes": len(html.encode())}
 
 
 def is_outdated(context: Context) -> bool:

@@ -16,10 +16,10 @@ from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import (
-    GalleryPicture,
-    align_picture,
+    GalleryImage,
+    align_image,
     attended_caption,
-    choose_pictures,
+    choose_images,
 )
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.context import Context
@@ -36,12 +36,12 @@ class Gallery(NamedTuple):
     """The images to show.
 
     Attributes:
-        pictures: P images with their texts.
+        images: P images with their texts.
         regions: Regions of the P images.
         absences: Sentences that say what is missing, and why.
     """
 
-    pictures: list[GalleryPicture]
+    images: list[GalleryImage]
     regions: Regions
     absences: list[str]
 
@@ -65,7 +65,7 @@ def make_gallery(
     config = context.config
     token_ids = sentence_token_ids(grounder.vocabulary, split.sentences, config.text.max_words)
     annotation, search = ranks(grounder.scorer(cache, token_ids), split.image_index)
-    chosen = choose_pictures(annotation, config.report.pictures, config.seed)
+    chosen = choose_images(annotation, config.report.pictures, config.seed)
     positions = np.unique(split.image_index)[[position for position, _ in chosen]]
     rows = [
         np.flatnonzero(split.image_index == position)[:_SENTENCES_PER_IMAGE]
@@ -77,19 +77,19 @@ def make_gallery(
     written = [captions.get(split.image_ids[position]) for position in positions]
     attention = _attention(context, grounder, written, regions)
     jpegs, references = _small_images(split, positions), split.references()
-    pictures = []
+    images = []
     for n, (position, (queried, group)) in enumerate(zip(positions.tolist(), chosen, strict=True)):
         boxes = regions.boxes[n]
         words, word_regions, similarities = aligned[n]
         texts, quality = (None, None) if descriptions is None else descriptions[n]
-        numbered, sentences = align_picture(
+        numbered, sentences = align_image(
             words, word_regions, search[rows[n]].tolist(), boxes, texts, quality, similarities
         )
         attended = None
         if attention is not None:
             attended = attended_caption(written[n] or "", attention[n], boxes)
-        pictures.append(
-            GalleryPicture(
+        images.append(
+            GalleryImage(
                 split.file_names[position],
                 group,
                 int(annotation[queried]),
@@ -104,7 +104,7 @@ def make_gallery(
     absences = []
     if descriptions is None:
         absences.append("Descriptions of regions: the region generator has not been trained.")
-    return Gallery(pictures, regions, absences)
+    return Gallery(images, regions, absences)
 
 
 def _align(

@@ -13,11 +13,11 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.regions.extractor import Regions
-from visem_tf.report.gallery import GalleryPicture
+from visem_tf.report.gallery import GalleryImage
 from visem_tf.report.projector import Point, write_projector
 from visem_tf.report.tensorboard import (
-    AlignedPicture,
-    write_alignment_pictures,
+    AlignedImage,
+    write_alignment_images,
     write_captions,
     write_hyperparameters,
 )
@@ -31,29 +31,29 @@ _IMAGES = 24
 _SECTIONS = ("text", "regions", "align", "infer", "generate", "dataset", "preset", "seed")
 
 
-def write_examples(context: Context, pictures: Sequence[GalleryPicture]) -> None:
+def write_examples(context: Context, images: Sequence[GalleryImage]) -> None:
     """Removes the event files of an earlier report; writes some images, and all captions.
 
     Args:
         context: Context of the run.
-        pictures: Images of the gallery.
+        images: Images of the gallery.
     """
     log_dir = _log_dir(context)
     for old in log_dir.glob(f"events.*{_SUFFIX}"):
         old.unlink()
     drawn = []
-    for picture in pictures[:_IMAGES]:
-        for sentence in picture.sentences[:1]:
+    for image in images[:_IMAGES]:
+        for sentence in image.sentences[:1]:
             texts = [snippet.text for snippet in sentence.snippets]
             boxes = np.array([snippet.box.box for snippet in sentence.snippets]).reshape(-1, 4)
-            name = f"{picture.group}/{picture.file_name}"
-            image = Image.open(io.BytesIO(picture.jpeg))
-            drawn.append(AlignedPicture(name, image, boxes, texts, " ".join(texts)))
+            name = f"{image.group}/{image.file_name}"
+            opened = Image.open(io.BytesIO(image.jpeg))
+            drawn.append(AlignedImage(name, opened, boxes, texts, " ".join(texts)))
     step = context.run.summary("align").get("best_epoch", 0)
-    write_alignment_pictures(log_dir, step, drawn, tag="report", suffix=_SUFFIX)
-    captions = {p.file_name: p.caption for p in pictures if p.caption is not None}
+    write_alignment_images(log_dir, step, drawn, tag="report", suffix=_SUFFIX)
+    captions = {p.file_name: p.caption for p in images if p.caption is not None}
     if captions:
-        references = {picture.file_name: picture.references for picture in pictures}
+        references = {image.file_name: image.references for image in images}
         step = context.run.summary("generate").get("full_frame", {}).get("best_epoch", 0)
         write_captions(log_dir, step, captions, references, tag="report/captions", suffix=_SUFFIX)
 
@@ -74,7 +74,7 @@ def write_results(context: Context, metrics: Mapping[str, Any]) -> None:
 
 
 def write_space(
-    context: Context, grounder: Grounder, regions: Regions, pictures: Sequence[GalleryPicture]
+    context: Context, grounder: Grounder, regions: Regions, images: Sequence[GalleryImage]
 ) -> None:
     """Writes the most frequent words and the regions of some images for the projector.
 
@@ -84,19 +84,19 @@ def write_space(
         context: Context of the run.
         grounder: Alignment model and its vocabulary, the most frequent words first.
         regions: Regions of the images of the gallery.
-        pictures: Images of the gallery.
+        images: Images of the gallery.
     """
     first = len(SPECIAL_WORDS)
     words = grounder.vocabulary.words[first : first + _WORDS]
     points = [Point("word", word) for word in words]
-    for row, picture in enumerate(pictures[:_IMAGES]):
-        whole = Image.open(io.BytesIO(picture.jpeg))
+    for row, image in enumerate(images[:_IMAGES]):
+        whole = Image.open(io.BytesIO(image.jpeg))
         width, height = whole.size
         for box in regions.boxes[row][regions.region_mask[row]]:
             top, left, bottom, right = box.tolist()
             edges = (left * width, top * height, right * width, bottom * height)
             crop = whole.resize(whole.size, box=edges)
-            points.append(Point("region", picture.file_name, crop))
+            points.append(Point("region", image.file_name, crop))
     token_ids = tf.range(first, first + len(words))[:, tf.newaxis]
     of_words = np.asarray(grounder.model.encode_sentences(token_ids))[:, 0]
     of_regions = np.asarray(grounder.model.encode_regions(regions.region_features[:_IMAGES]))

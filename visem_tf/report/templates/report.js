@@ -47,12 +47,12 @@ for (const article of articles) {
 // Shades the proposed regions that the generator attended to for the word that is pointed at or focused.
 // Only weights above the mean are shown, the largest in the strongest red.
 for (const caption of document.querySelectorAll(".attended")) {
-  const picture = caption.closest("article").querySelector(".picture");
+  const image = caption.closest("article").querySelector(".image");
   const hint = caption.nextElementSibling;
   const general = hint.textContent;
   const boxes = caption.dataset.boxes.split(";").filter(Boolean).map((box) => box.split(" ").map(Number));
   const shade = (word) => {
-    for (const old of picture.querySelectorAll(".heat")) old.remove();
+    for (const old of image.querySelectorAll(".heat")) old.remove();
     for (const other of caption.children) other.classList.toggle("on", other === word);
     hint.textContent = word ? `“${word.textContent}”: ${word.dataset.spoken}` : general;
     if (!word) return;
@@ -69,7 +69,7 @@ for (const caption of document.querySelectorAll(".attended")) {
         top: `${top}%`, left: `${left}%`, height: `${bottom - top}%`, width: `${right - left}%`,
         opacity: (0.55 * ((weight - mean) / (most - mean)) ** 2).toFixed(2),
       });
-      picture.append(heat);
+      image.append(heat);
     });
   };
   hint.hidden = false;
