@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class JavaError(RuntimeError):
@@ -29,6 +30,29 @@ def last_line(stderr: bytes) -> str:
     return "".join(stderr.decode(errors="replace").strip().splitlines()[-1:])
 
 
+def run_java(name: str, *arguments: str, **options: Any) -> bytes:
+    """Runs a Java program.
+
+    Args:
+        name: Name of the program for messages.
+        *arguments: Arguments of `java`.
+        **options: Options of `subprocess.run`.
+
+    Returns:
+        What the program wrote to its standard output.
+
+    Raises:
+        JavaError: If the program cannot be started, fails, or takes too long.
+    """
+    try:
+        done = subprocess.run(["java", *arguments], check=True, capture_output=True, **options)
+    except subprocess.CalledProcessError as error:
+        raise JavaError(f"{name} failed: {last_line(error.stderr) or error}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise JavaError(f"{name} failed: {error}") from error
+    return done.stdout
+
+
 def ptb_tokenize(sentences: Sequence[str]) -> list[str]:
     """Splits sentences into lower-case words without punctuation, as pycocoevalcap does.
 
@@ -51,20 +75,11 @@ def ptb_tokenize(sentences: Sequence[str]) -> list[str]:
         raise JavaError(f"pycocoevalcap, which holds it, is missing ({error})") from error
 
     jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
-    command = ["java", "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer"]
     lines = [" ".join(sentence.split()) for sentence in sentences]
-    try:
-        done = subprocess.run(
-            [*command, "-preserveLines", "-lowerCase"],
-            input="".join(f"{line}\n" for line in lines).encode("utf-8", "replace"),
-            capture_output=True,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        raise JavaError(f"the PTB tokenizer failed: {last_line(error.stderr)}") from error
-    except OSError as error:
-        raise JavaError(f"the PTB tokenizer failed: {error}") from error
-    tokenized = done.stdout.decode().split("\n")[:-1]
+    text = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+    program = ["edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    output = run_java("the PTB tokenizer", "-cp", str(jar), *program, input=text)
+    tokenized = output.decode().split("\n")[:-1]
     if len(tokenized) != len(lines):
         raise JavaError(f"the PTB tokenizer gave {len(tokenized)} lines for {len(lines)} sentences")
     dropped = {"", *ptbtokenizer.PUNCTUATIONS}

@@ -6,14 +6,13 @@ that it parses with. The wrapper of pycocoevalcap downloads them and writes besi
 """
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from visem_tf.metrics.java import JavaError, java_reason, last_line
+from visem_tf.metrics.java import JavaError, java_reason, run_java
 
 _FILES = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _TIMEOUT_S = 7200
@@ -56,21 +55,14 @@ def spice_scores(
         given, found, cache = (Path(temporary) / name for name in ("in.json", "out.json", "cache"))
         given.write_text(json.dumps(data), encoding="utf-8")
         cache.mkdir()
-        command = ["java", "-Xmx8G", "-jar", "spice-1.0.jar", str(given), "-cache", str(cache)]
+        program = ["-Xmx8G", "-jar", "spice-1.0.jar", str(given), "-cache", str(cache)]
+        output = ["-out", str(found), "-subset", "-silent"]
+        run_java("SPICE", *program, *output, cwd=_folder(), timeout=_TIMEOUT_S)
         try:
-            subprocess.run(
-                [*command, "-out", str(found), "-subset", "-silent"],
-                cwd=_folder(),
-                check=True,
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-            )
             results = json.loads(found.read_text(encoding="utf-8"))
             scores = {item["image_id"]: item["scores"]["All"]["f"] for item in results}
             return np.array([float(scores[image_id]) for image_id in captions])
-        except subprocess.CalledProcessError as error:
-            raise JavaError(f"SPICE failed: {last_line(error.stderr) or error}") from error
-        except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise JavaError(f"SPICE failed: {error}") from error
 
 
