@@ -22,7 +22,7 @@ from visem_tf.text import Vocabulary, tokenize
 _IMAGES = 6
 
 
-class _Watch(keras.callbacks.Callback, abc.ABC):
+class _Preview(keras.callbacks.Callback, abc.ABC):
     """Writes a preview after the first epoch, and then every `report.every` epochs.
 
     Args:
@@ -46,7 +46,7 @@ class _Watch(keras.callbacks.Callback, abc.ABC):
         """Writes a preview after an epoch, counted from 1."""
 
 
-class AlignmentWatch(_Watch):
+class AlignmentPreview(_Preview):
     """Draws the snippets of a sentence of each of the first validation images on their regions.
 
     Nothing is drawn for features that were computed elsewhere, without images.
@@ -95,7 +95,7 @@ class AlignmentWatch(_Watch):
         write_alignment_images(self.log_dir, epoch, drawn, tag="alignment while training")
 
 
-class SentenceWatch(_Watch):
+class CaptionPreview(_Preview):
     """Writes captions of the first validation images, or of their regions, by greedy search.
 
     Args:

@@ -10,7 +10,7 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.word_vectors import fill_in, read_word_vectors
-from visem_tf.report.previews import AlignmentWatch
+from visem_tf.report.previews import AlignmentPreview
 from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
@@ -49,7 +49,7 @@ def run(context: Context) -> dict[str, Any]:
         make_validation=lambda model: recall_validation(model, pairs["val"]),
         monitor="recall_sum",
         precision=config.compute.precision,
-        callbacks=[AlignmentWatch(context, pairs["val"].cache, pairs["val"].token_ids)],
+        callbacks=[AlignmentPreview(context, pairs["val"].cache, pairs["val"].token_ids)],
     )
     if summary["collapsed"] > 0.5:
         print(

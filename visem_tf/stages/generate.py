@@ -15,7 +15,7 @@ from visem_tf.alignment.segments import find_segments
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.report.previews import SentenceWatch
+from visem_tf.report.previews import CaptionPreview
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import (
@@ -167,7 +167,7 @@ def _train(
         make_validation=lambda model: perplexity_validation(context, model, texts["val"]),
         monitor="val_perplexity",
         precision=config.compute.precision,
-        callbacks=[SentenceWatch(context, name, open_cache(context, "val"), vocabulary)],
+        callbacks=[CaptionPreview(context, name, open_cache(context, "val"), vocabulary)],
     )
     return {"texts": len(train), **summary}
 
