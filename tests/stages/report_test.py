@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.regions.dataset_cache import FeatureCache, record_fields
-from visem_tf.runs.checkpoints import build_alignment_model
+from visem_tf.report.previews import AlignmentPreview, CaptionPreview
+from visem_tf.runs.checkpoints import build_alignment_model, load_alignment_model
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import build_generator
 from visem_tf.runs.run_directory import RunDirectory
@@ -150,3 +152,22 @@ def test_the_page_is_made_again_for_another_number_of_pictures(context: Context)
     run_stages(dataclasses.replace(context, config=config), progress=lines.append)
     assert context.run.summary("report")["asked"] == 3
     assert (context.run / "report.html").stat().st_size > 1000
+
+
+def test_previews_are_written_after_the_first_and_then_every_second_epoch(context: Context):
+    cache = report.open_cache(context, "val")
+    vocabulary = Vocabulary.load(context.run / "vocabulary.txt")
+    token_ids = vocabulary.encode(tf.constant(context.data.splits["val"].sentences))
+    alignment = AlignmentPreview(context, cache, token_ids)
+    alignment.set_model(load_alignment_model(context))
+    captions = CaptionPreview(context, "full_frame", cache, vocabulary)
+    captions.set_model(add_generator(context, "full_frame"))
+    for epoch in range(3):
+        alignment.on_epoch_end(epoch)
+        captions.on_epoch_end(epoch)
+    events = EventAccumulator(str(context.run / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    images = [t for t in events.Tags()["tensors"] if t.startswith("alignment while training/")]
+    assert len(images) == 4
+    for tag in (images[0], "sentences while training"):
+        assert [event.step for event in events.Tensors(tag)] == [1, 2]
