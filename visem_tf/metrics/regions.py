@@ -7,7 +7,7 @@ import numpy as np
 
 from visem_tf.metrics.resampling import Evidence, ratio
 
-ALIGNMENT_FIGURES = ("word_accuracy", "phrase_iou50", "pointing")
+ALIGNMENT_METRICS = ("word_accuracy", "phrase_iou50", "pointing")
 """Names of the metrics of an alignment, all of them in percent."""
 
 _MIN_IOU = 0.5
@@ -53,7 +53,7 @@ class AlignmentHits(NamedTuple):
     chance_pointing: np.ndarray
 
     def accuracy(self) -> dict[str, Any]:
-        """Computes the metrics of `ALIGNMENT_FIGURES` in percent.
+        """Computes the metrics of `ALIGNMENT_METRICS` in percent.
 
         * `word_accuracy`: the share of the words of phrases whose region overlaps the true box of
           the phrase with an IoU of at least 0.5.
@@ -78,7 +78,7 @@ class AlignmentHits(NamedTuple):
         }
 
     def evidence(self, images: int) -> dict[str, Evidence]:
-        """Returns the per-image evidence of `ALIGNMENT_FIGURES`.
+        """Returns the per-image evidence of `ALIGNMENT_METRICS`.
 
         Args:
             images: Number of images.
@@ -212,6 +212,6 @@ def _share(hits: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def _percentages(*hits: np.ndarray) -> dict[str, float | None]:
-    """Returns the means of the hits in percent, by the names of `ALIGNMENT_FIGURES`."""
+    """Returns the means of the hits in percent, by the names of `ALIGNMENT_METRICS`."""
     values = (100.0 * float(np.mean(found)) if len(found) else None for found in hits)
-    return dict(zip(ALIGNMENT_FIGURES, values, strict=True))
+    return dict(zip(ALIGNMENT_METRICS, values, strict=True))

@@ -130,7 +130,11 @@ class Writer:
         self._taken: set[str] = set()
 
     def take(
-        self, path: AnyPath, encoded: bytes, description: Description, looks: dict[str, Any] | None
+        self,
+        path: AnyPath,
+        encoded: bytes,
+        description: Description,
+        grounding: dict[str, Any] | None,
     ) -> None:
         """Prints, draws and collects the description of an image.
 
@@ -138,7 +142,7 @@ class Writer:
             path: Path of the image.
             encoded: Content of its file.
             description: Its description.
-            looks: JSON object of the sentence of `--sentence`, grounded in the image; None
+            grounding: JSON object of the sentence of `--sentence`, grounded in the image; None
                 without a sentence.
         """
         shown = list(range(1, len(description.boxes)))
@@ -151,10 +155,10 @@ class Writer:
         _print_regions(description, shown)
         if result.get("attention"):
             _print_segments(result["attention"]["segments"], ("weight>", "attended to"), "%")
-        if looks is not None:
-            print_line(f"“{looks['sentence']}”, score {looks['score']:.2f}", indent=2)
-            _print_segments(looks["segments"], ("score>", "region"))
-        self.results.append(result if looks is None else {**result, "looks": looks})
+        if grounding is not None:
+            print_line(f"“{grounding['sentence']}”, score {grounding['score']:.2f}", indent=2)
+            _print_segments(grounding["segments"], ("score>", "region"))
+        self.results.append(result if grounding is None else {**result, "looks": grounding})
         if self.folder is None:
             return
         image = Image.open(io.BytesIO(encoded))
@@ -165,10 +169,10 @@ class Writer:
             words = description.caption.split()
             drawn = draw_attention(image, words, description.attention, description.boxes)
             self._save(path, "attention", drawn)
-        if looks is not None:
-            boxes = np.array([segment["box"] for segment in looks["segments"]]).reshape(-1, 4)
-            texts = [segment["text"] for segment in looks["segments"]]
-            self._save(path, "sentence", draw_regions(image, boxes, texts, looks["sentence"]))
+        if grounding is not None:
+            boxes = np.array([segment["box"] for segment in grounding["segments"]]).reshape(-1, 4)
+            texts = [segment["text"] for segment in grounding["segments"]]
+            self._save(path, "sentence", draw_regions(image, boxes, texts, grounding["sentence"]))
 
     def _save(self, path: AnyPath, kind: str, image: Image.Image) -> None:
         assert self.folder is not None

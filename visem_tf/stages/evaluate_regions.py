@@ -11,7 +11,7 @@ from visem_tf.metrics.captions import BLEU, CaptionScorer, CaptionScores
 from visem_tf.metrics.dense import DenseCaptions, dense_caption_map
 from visem_tf.metrics.java import JavaError
 from visem_tf.metrics.phrases import each_against_the_others, one_box_a_phrase
-from visem_tf.metrics.regions import ALIGNMENT_FIGURES, alignment_hits
+from visem_tf.metrics.regions import ALIGNMENT_METRICS, alignment_hits
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.checkpoints import load_generator
@@ -79,7 +79,7 @@ def _alignment(data: EvaluatedSplit, grounder: Grounder, phrases: Phrases) -> Ex
         )
         figures = hits.accuracy()
         if name:
-            figures = {name: {figure: figures[figure] for figure in ALIGNMENT_FIGURES}}
+            figures = {name: {figure: figures[figure] for figure in ALIGNMENT_METRICS}}
         evidence = hits.evidence(len(data.split.image_ids))
         results.append(Experiment(figures, {}, evidence).under(name))
     return merge(results)
