@@ -152,4 +152,4 @@ def test_describe_shows_what_the_generator_looked_at(attending_run, tmp_path, ca
     boxes = [region["box"] for region in described["regions"]]
     assert all(word["box"] == boxes[word["region"]] for word in words)
     assert sorted(path.name for path in drawn.iterdir()) == ["a-attention.jpg", "a-described.jpg"]
-    assert "looked at" in capsys.readouterr().out
+    assert "attended to" in capsys.readouterr().out
