@@ -72,7 +72,7 @@ class Experiment(NamedTuple):
 
 def merge(experiments: Iterable[Experiment]) -> Experiment:
     """Merges the figures, notes and evidence of experiments."""
-    merged: tuple[dict[str, Any], dict[str, str], dict[str, Evidence]] = ({}, {}, {})
+    merged: tuple[dict[str, Any], ...] = ({}, {}, {})
     for experiment in experiments:
         for whole, part in zip(merged, experiment, strict=True):
             whole.update(part or {})
