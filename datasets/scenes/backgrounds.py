@@ -1,27 +1,27 @@
-"""The backgrounds: nine kinds of ground, painted from noise, gradients and stripes."""
+"""Nine kinds of backgrounds, made of noise, gradients and stripes."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from .world import PICTURE_SIZE as SIZE
+from .world import IMAGE_SIZE as SIZE
 
 
 def _noise(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Smooth noise in [0, 1], float32 [SIZE, SIZE], with `rows` x `columns` cells."""
+    """Returns smooth noise of `rows` x `columns` cells, float32 [SIZE, SIZE] in [0, 1]."""
     cells = rng.integers(0, 256, (rows, columns), dtype=np.uint8)
     smooth = Image.fromarray(cells).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     return np.asarray(smooth, dtype=np.float32) / 255
 
 
 def _grain(rng: np.random.Generator) -> np.ndarray:
-    """Noise of one pixel, float32 [SIZE, SIZE], in [0, 1]."""
+    """Returns independent noise for each pixel, float32 [SIZE, SIZE] in [0, 1]."""
     return rng.random((SIZE, SIZE), dtype=np.float32)
 
 
 def _mix(first, second, share: np.ndarray) -> np.ndarray:
-    """Blends two colours (or pictures) by `share` [SIZE, SIZE] of the second."""
+    """Blends two colours or images by the share [SIZE, SIZE] of the second."""
     first, second = np.asarray(first, np.float32), np.asarray(second, np.float32)
     return first + (second - first) * np.clip(share, 0, 1)[..., None]
 
@@ -119,17 +119,12 @@ def paint_background(kind: str, rng: np.random.Generator) -> np.ndarray:
     """Paints a background.
 
     Args:
-        kind: one of `world.BACKGROUNDS`.
-        rng: source of everything that varies within a kind.
+        kind: Name out of `world.BACKGROUNDS`.
+        rng: Random numbers for the variation within a kind.
 
     Returns:
-        float32 [224, 224, 3], RGB from 0 to 255.
-
-    Raises:
-        ValueError: if `kind` is unknown.
+        Image float32 [224, 224, 3], RGB from 0 to 255.
     """
-    if kind not in _PAINTERS:
-        raise ValueError(f"kind must be one of {', '.join(_PAINTERS)}; got {kind!r}")
     light = rng.uniform(0.86, 1.06) + rng.uniform(-0.08, 0.08) * np.linspace(-1, 1, SIZE)
-    picture = _PAINTERS[kind](rng) * light[None, :, None]
-    return np.clip(picture, 0, 255).astype(np.float32)
+    image = _PAINTERS[kind](rng) * light[None, :, None]
+    return np.clip(image, 0, 255).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Sentences that are true of a scene, with the boxes that their noun phrases speak of."""
+"""Writes sentences that are true of a scene, with the boxes of their noun phrases."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import re
 
 import numpy as np
 
-from .templates import TEMPLATES, Pieces, Speaker
+from .templates import TEMPLATES, Pieces, SceneContext
 from .visibility import View
 from .wording import NounPhrase
 from .world import Scene
 
-SENTENCES_PER_PICTURE = 5
+SENTENCES_PER_IMAGE = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Phrase:
-    """A noun phrase in its sentence.
+    """A noun phrase of a sentence.
 
     Attributes:
-        first: index of its first token; tokens are the maximal runs of letters and digits of the
+        first: Index of the first token; tokens are the maximal runs of letters and digits of the
             lower-cased sentence.
-        last: index of its last token (inclusive).
-        text: its tokens, joined by one blank.
-        objects: numbers of the objects it speaks of; several for a counted plural.
-        box: `rel_yxyx`, tight around what is seen of the object, or of all objects of the group.
+        last: Index of the last token, inclusive.
+        text: Tokens, joined by one blank.
+        objects: Numbers of the objects that the phrase refers to; several for a counted plural.
+        box: Tight box `rel_yxyx` of the visible part of the object, or of all objects of the group.
     """
 
     first: int
@@ -37,14 +37,14 @@ class Phrase:
 
 @dataclasses.dataclass(frozen=True)
 class Sentence:
-    """A sentence and its noun phrases, in order."""
+    """A sentence with its noun phrases, in order."""
 
     text: str
     phrases: tuple[Phrase, ...]
 
 
 def _assemble(pieces: Pieces, view: View) -> Sentence | None:
-    """Joins the pieces and finds the tokens of the noun phrases; None if a phrase is lacking."""
+    """Joins pieces to a sentence and locates its noun phrases; None if a phrase is missing."""
     text, phrases, tokens = "", [], 0
     for piece in pieces:
         if piece is None:
@@ -63,24 +63,21 @@ def _assemble(pieces: Pieces, view: View) -> Sentence | None:
 def write_sentences(scene: Scene, view: View, rng: np.random.Generator) -> list[Sentence]:
     """Writes five different sentences about a scene.
 
-    In scenes of three or more objects one object is at times left out of all of them.
+    In some scenes of three or more objects, one object is not mentioned in any sentence.
 
     Args:
-        scene: the scene.
-        view: what is seen of it.
-        rng: source of the choices.
-
-    Returns:
-        Five sentences, all true.
+        scene: Scene to write about.
+        view: Visible parts of its objects.
+        rng: Random numbers for the choices.
     """
-    speaker = Speaker(scene, view, rng)
+    context = SceneContext(scene, view, rng)
     templates, weights = zip(*TEMPLATES, strict=True)
     sentences: dict[str, Sentence] = {}
     for _ in range(500):
-        pieces = speaker.choose(templates, weights)(speaker)
+        pieces = context.choose(templates, weights)(context)
         sentence = None if pieces is None else _assemble(pieces, view)
         if sentence is not None:
             sentences.setdefault(sentence.text, sentence)
-        if len(sentences) == SENTENCES_PER_PICTURE:
+        if len(sentences) == SENTENCES_PER_IMAGE:
             return list(sentences.values())
-    raise RuntimeError(f"not enough to say about {scene}")
+    raise RuntimeError(f"found fewer than {SENTENCES_PER_IMAGE} sentences for {scene}")

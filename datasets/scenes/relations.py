@@ -1,16 +1,17 @@
-"""What is true of the places of objects: the facts that sentences may state.
+"""Spatial relations and places of objects: the facts that sentences may state.
 
-All are decided on the visible boxes, with margins, so that a person who looks at the picture would
-agree. With centres (y, x) and boxes in shares of the picture's side:
+All are computed from the visible boxes, with margins, so that a person who sees the image would
+agree. Centres (y, x) and boxes are relative to the side of the image:
 
 - `left_of`, `right_of`: the centres differ by at least 0.15 across, and by 1.2 times more across
   than down. `above`, `below`: likewise with across and down exchanged.
-- `beside`: neither hides any of the other, and the gap between the boxes is at most 0.06.
+- `beside`: neither object hides any part of the other, and the gap between the boxes is at most
+  0.06.
 - `far_from`: the centres are at least 0.6 apart.
-- `in_front_of`, `behind`: the one in front hides at least 5% of the area that the other has inside
-  the picture.
+- `in_front_of`, `behind`: the object in front hides at least 5% of the area that the other has
+  inside the image.
 - corners and sides: the centre lies in the outer 36%; `middle`: both coordinates within 0.1 of 0.5.
-- `cut_off`: part of the object lies outside the picture, by at least 0.02.
+- `cut_off`: part of the object lies outside the image, by at least 0.02.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ def _centres(boxes: np.ndarray) -> np.ndarray:
 
 
 def pair_relations(view: View) -> dict[str, np.ndarray]:
-    """Finds the relations between any two of N objects.
+    """Computes the relations between all pairs of N objects.
 
     Args:
-        view: what is seen of the objects.
+        view: Visible parts of the objects.
 
     Returns:
-        A matrix bool [N, N] per relation: [a, b] is True when object a stands in it to object b.
+        A matrix bool [N, N] for each relation; entry [a, b] is True if it holds from a to b.
     """
     centres = _centres(view.boxes)
     down, across = np.moveaxis(centres[None] - centres[:, None], -1, 0)  # from a to b
@@ -69,14 +70,14 @@ def pair_relations(view: View) -> dict[str, np.ndarray]:
 
 
 def places(scene: Scene, view: View) -> list[set[str]]:
-    """Finds where in the picture each object is.
+    """Returns the places of each object in the image.
 
     Args:
-        scene: the scene.
-        view: what is seen of it.
+        scene: Scene with N objects.
+        view: Visible parts of its objects.
 
     Returns:
-        Per object, those that hold of "left", "right", "top", "bottom", the four corners such as
+        For each object, a subset of "left", "right", "top", "bottom", the four corners such as
         "top left", "middle" and "cut_off".
     """
     found = []

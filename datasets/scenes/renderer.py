@@ -1,4 +1,4 @@
-"""Draws scenes: backgrounds, then objects from back to front with shadow, texture and shading."""
+"""Draws scenes: the background, then objects from back to front with shadow and texture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from .backgrounds import paint_background
 from .shapes import coverage
 from .visibility import clip_patch
-from .world import PICTURE_SIZE, Scene, SceneObject
+from .world import IMAGE_SIZE, Scene, SceneObject
 
 _JPEG_QUALITY = 92
 
@@ -27,7 +27,7 @@ _PALETTE = {  # colour: (main tone, tone of its stripes, spots and checks)
 
 
 def _pattern(texture: str, across: np.ndarray, down: np.ndarray, period: float) -> np.ndarray:
-    """Share of the second tone, from 0 to 1, at positions in pixels along two turned axes."""
+    """Returns the share of the second tone at positions in pixels along two rotated axes."""
     if texture == "plain":
         return np.zeros_like(across)
     if texture == "striped":
@@ -38,14 +38,14 @@ def _pattern(texture: str, across: np.ndarray, down: np.ndarray, period: float) 
     else:  # checked
         step = np.pi / period
         wave = 3 * np.sin(across * step) * np.sin(down * step)
-    # A slope of about one pixel at the edges of the pattern keeps it free of jaggies.
+    # A slope of about one pixel at the edges of the pattern avoids aliasing.
     return np.clip(0.5 + wave * period / (2 * np.pi), 0, 1)
 
 
 def _shade(
     colour: np.ndarray, material: str, across: np.ndarray, down: np.ndarray, phase: float
 ) -> np.ndarray:
-    """Lights a coloured patch [h, w, 3]; `across` and `down` run from -1 to 1 over the object."""
+    """Shades a patch [H, W, 3]; `across` and `down` run from -1 to 1 over the object."""
     slope = (across + down)[..., None]
     if material == "matt":
         return colour * (1 - 0.08 * slope)
@@ -59,14 +59,14 @@ def _shade(
 
 
 def _draw_object(canvas: np.ndarray, item: SceneObject, rng: np.random.Generator) -> None:
-    """Draws one object, with its shadow, into the canvas [224, 224, 3]."""
+    """Draws an object with its shadow into the canvas [224, 224, 3]."""
     tint, turn, phase = rng.uniform(-8, 8, 3), rng.uniform(-0.5, 0.5), rng.uniform(0, 6.28)
     shift, rim = rng.uniform(0, 9, 2), 0.72
     alpha, top, left = coverage(item)
-    side = item.side * PICTURE_SIZE
+    side = item.side * IMAGE_SIZE
     grid = np.arange(alpha.shape[0], dtype=np.float32)
-    across = (grid - (item.centre_x * PICTURE_SIZE - left))[None] + 0 * grid[:, None]
-    down = (grid - (item.centre_y * PICTURE_SIZE - top))[:, None] + 0 * grid
+    across = (grid - (item.centre_x * IMAGE_SIZE - left))[None] + 0 * grid[:, None]
+    down = (grid - (item.centre_y * IMAGE_SIZE - top))[:, None] + 0 * grid
 
     cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     period = max(9.0, side / 4.5) if item.texture == "striped" else max(8.5, side / 6.5)
@@ -84,7 +84,7 @@ def _draw_object(canvas: np.ndarray, item: SceneObject, rng: np.random.Generator
         down / (side / 2),
         phase,
     )
-    # The rim: where the shape, shrunk by a pixel and a half, no longer reaches.
+    # The rim is darker: the part outside of the shape shrunk by a pixel and a half.
     reach = 2
     padded = np.pad(alpha, reach)
     inner = np.minimum.reduce(
@@ -115,10 +115,10 @@ def render(scene: Scene) -> np.ndarray:
     """Draws a scene.
 
     Args:
-        scene: what to draw.
+        scene: Scene to draw.
 
     Returns:
-        uint8 [224, 224, 3], RGB; the same scene always gives the same picture.
+        RGB image uint8 [224, 224, 3], a function of the scene alone.
     """
     ground, *brushes = np.random.SeedSequence(scene.paint_seed).spawn(1 + len(scene.objects))
     canvas = paint_background(scene.background, np.random.default_rng(ground))
@@ -127,8 +127,8 @@ def render(scene: Scene) -> np.ndarray:
     return (canvas + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def encode_jpeg(picture: np.ndarray) -> bytes:
-    """Encodes uint8 [height, width, 3] as a JPEG file."""
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """Encodes an image uint8 [H, W, 3] as JPEG."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()

@@ -1,13 +1,13 @@
-"""Samples scenes from a seed: which objects, with which attributes, where.
+"""Samples scenes from a seed: objects, their attributes and their layout.
 
-Pictures come in groups of four. In a *family* the four pictures have the same background and the
-same multisets of shapes, colours, sizes and surfaces, dealt out anew to the objects and laid out
-anew, so that no bag of words tells them apart: only "which colour belongs to which shape, and where
-is it" does. The other groups are four unrelated pictures.
+Images come in groups of four. In a *family* the four images have the same background and the same
+multisets of shapes, colours, sizes and surfaces, assigned to objects and laid out differently. A
+bag of words cannot distinguish them: only which colour belongs to which shape, and where, does. The
+other groups are four unrelated images.
 
-Every picture has random streams of its own, named by (seed, split, group, member): picture 7 is the
-same whether or not picture 6 was made, and the test split of a small configuration is the start of
-the test split of a larger one.
+Every image has its own random streams, given by (seed, split, group, member): image 7 does not
+depend on whether image 6 was made, and the test split of a small configuration is the start of the
+test split of a larger one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import itertools
 import numpy as np
 
 from .shapes import TURNS, full_box
-from .visibility import look
+from .visibility import find_visible
 from .world import (
     BACKGROUND_COLOURS,
     BACKGROUNDS,
@@ -29,7 +29,7 @@ from .world import (
 )
 
 GROUP_SIZE = 4
-"""Pictures of a group; a family has as many members."""
+"""Number of images in a group, and of members in a family."""
 
 SPLITS = ("train", "val", "test")
 
@@ -42,13 +42,13 @@ def _pick(rng: np.random.Generator, options, weights=None):
     return options[int(rng.choice(len(options), p=weights))]
 
 
-def _deal(rng: np.random.Generator, options, count: int) -> list:
-    """Draws `count` different options."""
+def _sample(rng: np.random.Generator, options, count: int) -> list:
+    """Samples `count` different options."""
     return [options[int(i)] for i in rng.permutation(len(options))[:count]]
 
 
 def _sample_sizes(rng: np.random.Generator, count: int) -> list[str]:
-    most = 2 if count <= 3 else 1  # more big objects would hide each other
+    most = 2 if count <= 3 else 1  # several big objects hide each other
     big = min(int(rng.binomial(count, 0.5)), most)
     sizes = ["big"] * big + ["small"] * (count - big)
     return [sizes[int(i)] for i in rng.permutation(count)]
@@ -63,10 +63,10 @@ def _sample_surface(rng: np.random.Generator) -> tuple[str, str]:
 
 
 def _sample_single(rng: np.random.Generator, background: str) -> list[_Attributes]:
-    """Attributes of an unrelated picture; often some objects are of one kind, to be counted."""
+    """Samples attributes of an unrelated image, in which objects often share a shape."""
     count = _pick(rng, (2, 3, 4, 5), [0.2, 0.35, 0.27, 0.18])
     colours = _allowed_colours(background)
-    shapes = _deal(rng, SHAPES, count)
+    shapes = _sample(rng, SHAPES, count)
     painted = [_pick(rng, colours) for _ in range(count)]
     surfaces = [_sample_surface(rng) for _ in range(count)]
     if count > 2 and rng.random() < 0.65:
@@ -80,15 +80,15 @@ def _sample_single(rng: np.random.Generator, background: str) -> list[_Attribute
 
 
 def _sample_family(rng: np.random.Generator, background: str, member: int) -> list[_Attributes]:
-    """Attributes of one member of a family; `rng` must be in the same state for every member."""
+    """Samples attributes of a member of a family, with `rng` in the same state for all members."""
     count = _pick(rng, (3, 4, 5), [0.5, 0.32, 0.18])
-    shapes = _deal(rng, SHAPES, count)
-    colours = _deal(rng, _allowed_colours(background), count)
+    shapes = _sample(rng, SHAPES, count)
+    colours = _sample(rng, _allowed_colours(background), count)
     sizes = _sample_sizes(rng, count)
     surfaces = [_sample_surface(rng) for _ in range(count)]
     orders = list(itertools.permutations(range(count)))
-    # Colours in four different orders bind differently; the rest is dealt out at random.
-    order = _deal(rng, orders, GROUP_SIZE)[member]
+    # The members differ in the order of colours; the other orders are random.
+    order = _sample(rng, orders, GROUP_SIZE)[member]
     others = rng.integers(0, len(orders), (GROUP_SIZE, 2))[member]
     size_order, surface_order = (orders[int(i)] for i in others)
     return [
@@ -104,7 +104,7 @@ def _sample_side(rng: np.random.Generator, size: str, count: int) -> float:
 
 
 def _sample_centre(rng: np.random.Generator, side: float, outside: bool) -> np.ndarray:
-    """Centre (y, x) such that the object lies inside, or sticks out over one edge."""
+    """Samples a centre (y, x) inside of the image, or so that the object crosses one edge."""
     centre = rng.uniform(side / 2 + 0.01, 0.99 - side / 2, 2)
     if outside:
         overhang = rng.uniform(0.1, 0.32) * side
@@ -116,7 +116,7 @@ def _sample_centre(rng: np.random.Generator, side: float, outside: bool) -> np.n
 def _place(
     rng: np.random.Generator, attributes: list[_Attributes], gap: float
 ) -> list[SceneObject] | None:
-    """Tries to lay the objects out, centres at least `gap` mean sides apart; None if stuck."""
+    """Lays objects out with centres at least `gap` mean sides apart; None if this fails."""
     placed: list[SceneObject] = []
     for shape, colour, size, (texture, material) in attributes:
         side = _sample_side(rng, size, len(attributes))
@@ -136,7 +136,7 @@ def _place(
         placed.append(
             SceneObject(shape, colour, size, texture, material, float(side), y, x, float(angle))
         )
-    return [placed[int(i)] for i in rng.permutation(len(placed))]  # which lies in front
+    return [placed[int(i)] for i in rng.permutation(len(placed))]  # random order of depth
 
 
 def _sample_layout(
@@ -150,7 +150,7 @@ def _sample_layout(
         if placed is None:
             continue
         scene = Scene(background, tuple(placed), paint_seed)
-        view = look(scene)
+        view = find_visible(scene)
         sides = view.boxes[:, 2:] - view.boxes[:, :2]
         thin = np.array([np.min(np.ptp(full_box(o).reshape(2, 2), axis=0)) for o in placed])
         enough = np.minimum(_MIN_VISIBLE_SIDE, thin * 0.9)
@@ -160,19 +160,19 @@ def _sample_layout(
 
 
 def sample_scene(seed: int, split: str, index: int, family_share: float = 0.5) -> Scene:
-    """Samples the scene of one picture.
+    """Samples the scene of an image.
 
     Args:
-        seed: seed of the data set.
-        split: one of `SPLITS`.
-        index: number of the picture in its split, from 0.
-        family_share: share of the groups of four that are families, in [0, 1].
+        seed: Seed of the dataset.
+        split: Name out of `SPLITS`.
+        index: Index of the image in its split.
+        family_share: Share of the groups of four that are families, in [0, 1].
 
     Returns:
-        The scene; always the same for the same arguments.
+        The scene, a function of the arguments alone.
 
     Raises:
-        ValueError: if `split` is unknown or `index` negative.
+        ValueError: `split` is unknown or `index` is negative.
 
     Example:
         >>> scene = sample_scene(seed=0, split="train", index=3)
@@ -180,8 +180,8 @@ def sample_scene(seed: int, split: str, index: int, family_share: float = 0.5) -
         True
     """
     group, member = divmod(index, GROUP_SIZE)
-    shared = picture_rng(seed, split, group * GROUP_SIZE, "group")
-    own = picture_rng(seed, split, index, "layout")
+    shared = image_rng(seed, split, group * GROUP_SIZE, "group")
+    own = image_rng(seed, split, index, "layout")
     if shared.random() < family_share:
         background = _pick(shared, BACKGROUNDS)
         attributes = _sample_family(shared, background, member)
@@ -194,17 +194,17 @@ def sample_scene(seed: int, split: str, index: int, family_share: float = 0.5) -
 _STREAMS = ("group", "layout", "text")
 
 
-def picture_rng(seed: int, split: str, index: int, stream: str) -> np.random.Generator:
-    """Returns the random numbers of one picture for one purpose.
+def image_rng(seed: int, split: str, index: int, stream: str) -> np.random.Generator:
+    """Returns the random numbers of an image for one purpose.
 
     Args:
-        seed: seed of the data set.
-        split: one of `SPLITS`.
-        index: number of the picture in its split, from 0.
-        stream: "group" (shared attributes of a family), "layout" or "text".
+        seed: Seed of the dataset.
+        split: Name out of `SPLITS`.
+        index: Index of the image in its split.
+        stream: "group" for what a family shares, "layout" or "text".
 
     Raises:
-        ValueError: if `split` is unknown or `index` negative.
+        ValueError: `split` is unknown or `index` is negative.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")

@@ -1,4 +1,4 @@
-"""TFDS builder of `scenes`: pictures drawn from a seed, with sentences and boxes of phrases."""
+"""TFDS builder of `scenes`: images drawn from a seed, with sentences and boxes of phrases."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from etils import epath
 from ..schema import features
 from .grammar import Sentence, write_sentences
 from .renderer import encode_jpeg, render
-from .sampling import SPLITS, picture_rng, sample_scene
-from .visibility import look
+from .sampling import SPLITS, image_rng, sample_scene
+from .visibility import find_visible
 
 
 @dataclasses.dataclass(kw_only=True)
 class ScenesConfig(tfds.core.BuilderConfig):
-    """How many pictures to draw, and from which seed.
+    """Number of images, and their seed.
 
     Attributes:
-        train: number of training pictures.
-        val: number of validation pictures.
-        test: number of test pictures.
-        seed: seed of all pictures. Configurations of one seed share their first pictures, split by
+        train: Number of training images.
+        val: Number of validation images.
+        test: Number of test images.
+        seed: Seed of all images. Configurations with one seed share the first images of each
             split.
-        family_share: share of the groups of four pictures that are families (see `sampling`).
+        family_share: Share of the groups of four images that are families (see `sampling`).
     """
 
     train: int
@@ -38,19 +38,19 @@ class ScenesConfig(tfds.core.BuilderConfig):
 
 
 def make_example(config: ScenesConfig, split: str, index: int) -> dict[str, Any]:
-    """Makes one picture with its sentences, whichever others are made.
+    """Makes an image with its sentences, independently of all others.
 
     Args:
-        config: seed and share of families.
+        config: Configuration of the dataset.
         split: "train", "val" or "test".
-        index: number of the picture in its split.
+        index: Index of the image in its split.
 
     Returns:
         An example for `visem_tf.datasets.schema.features`.
     """
     scene = sample_scene(config.seed, split, index, config.family_share)
-    view = look(scene)
-    sentences = write_sentences(scene, view, picture_rng(config.seed, split, index, "text"))
+    view = find_visible(scene)
+    sentences = write_sentences(scene, view, image_rng(config.seed, split, index, "text"))
     image_id = f"{split}_{index:05d}"
     return {
         "image_id": image_id,
@@ -62,7 +62,7 @@ def make_example(config: ScenesConfig, split: str, index: int) -> dict[str, Any]
 
 
 def _phrase_rows(sentences: list[Sentence], object_count: int) -> list[dict[str, Any]]:
-    """Rows of the feature `phrases`; groups of objects get numbers after those of the objects."""
+    """Returns rows of the feature `phrases`; groups are numbered after the objects."""
     groups = sorted({p.objects for s in sentences for p in s.phrases if len(p.objects) > 1})
     numbers = {group: object_count + rank for rank, group in enumerate(groups)}
     return [
@@ -80,13 +80,13 @@ def _phrase_rows(sentences: list[Sentence], object_count: int) -> list[dict[str,
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Builder of `scenes`; needs no download and no source files.
+    """Builder of `scenes`, which needs no download and no source files.
 
     Example:
         ```python
         builder = Builder(data_dir=folder, config="smoke")
         builder.download_and_prepare()
-        pictures = builder.as_dataset(split="train")
+        dataset = builder.as_dataset(split="train")
         ```
     """
 
@@ -97,7 +97,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     DEFAULT_BUILDER_CONFIG_NAME = "default"
     BUILDER_CONFIGS: ClassVar[list[ScenesConfig]] = [
         ScenesConfig(
-            name="smoke", description="A few pictures to try code on.", train=160, val=40, test=40
+            name="smoke", description="A few images to try code on.", train=160, val=40, test=40
         ),
         ScenesConfig(
             name="default", description="Enough to learn from.", train=1500, val=200, test=200

@@ -1,4 +1,4 @@
-"""Outlines of the shapes, and the pixels that an object covers."""
+"""Outlines of shapes, and the pixels that an object covers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .world import PICTURE_SIZE, SceneObject
+from .world import IMAGE_SIZE, SceneObject
 
 _SUPERSAMPLING = 4
 
@@ -24,7 +24,7 @@ TURNS = {
     "diamond": 14.0,
     "flower": 36.0,
 }
-"""How far either way a shape may be turned, in degrees, and still be what its name says."""
+"""Largest rotation of each shape in degrees, in either direction, that keeps its name true."""
 
 
 def _polar(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def _cross() -> np.ndarray:
 
 
 def _crescent() -> np.ndarray:
-    """The unit disc less a disc of radius 0.85 whose centre lies 0.5 to the right."""
+    """Returns the unit disc without a disc of radius 0.85 whose centre is 0.5 to the right."""
     offset, radius = 0.5, 0.85
     x = (1 - radius**2 + offset**2) / (2 * offset)
     outer = np.arccos(x)
@@ -72,13 +72,10 @@ def _flower() -> np.ndarray:
 
 @functools.cache
 def outline(shape: str) -> np.ndarray:
-    """Returns the corners (x, y) of a shape's outer outline, float [P, 2], in no set scale.
+    """Returns the corners (x, y) of a shape's outline, float [P, 2], at an arbitrary scale.
 
     Args:
-        shape: one of `world.SHAPES`.
-
-    Raises:
-        ValueError: if `shape` is unknown.
+        shape: Name out of `world.SHAPES`.
     """
     square = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=float)
     makers = {
@@ -94,16 +91,14 @@ def outline(shape: str) -> np.ndarray:
         "diamond": lambda: np.array([(0, -1), (0.64, 0), (0, 1), (-0.64, 0)], dtype=float),
         "flower": _flower,
     }
-    if shape not in makers:
-        raise ValueError(f"shape must be one of {', '.join(makers)}; got {shape!r}")
     return makers[shape]()
 
 
 def _fitted_outline(shape: str, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Turns an outline, and fits it into the unit square around 0.
+    """Rotates an outline and fits it into the unit square around 0.
 
     Returns:
-        The corners [P, 2] with the longer side 1, and the sides (width, height) [2].
+        Corners [P, 2], whose longer extent is 1, and the extents (width, height) [2].
     """
     turn = np.deg2rad(angle)
     matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
@@ -116,13 +111,13 @@ def _fitted_outline(shape: str, angle: float) -> tuple[np.ndarray, np.ndarray]:
 @functools.lru_cache(maxsize=64)
 def _coverage(shape: str, angle: float, side: float, centre_y: float, centre_x: float):
     points, _ = _fitted_outline(shape, angle)
-    pixels = side * PICTURE_SIZE
-    centre = np.array([centre_x, centre_y]) * PICTURE_SIZE
+    pixels = side * IMAGE_SIZE
+    centre = np.array([centre_x, centre_y]) * IMAGE_SIZE
     origin = np.floor(centre - pixels / 2).astype(int) - 1
     patch = int(np.ceil(pixels)) + 3
     image = Image.new("L", (patch * _SUPERSAMPLING,) * 2)
     draw = ImageDraw.Draw(image)
-    # Pillow's polygon includes its border; half a fine pixel less keeps the shape's true size.
+    # Pillow's polygon includes its border; the shift of half a pixel keeps the true size.
     middle = (centre - origin) * _SUPERSAMPLING - 0.5
     corners = points * pixels * _SUPERSAMPLING + middle
     draw.polygon([tuple(corner) for corner in corners], fill=255)
@@ -135,20 +130,20 @@ def _coverage(shape: str, angle: float, side: float, centre_y: float, centre_x: 
 
 
 def coverage(item: SceneObject) -> tuple[np.ndarray, int, int]:
-    """Draws the mask of an object with smooth edges, as if nothing hid it.
+    """Draws the anti-aliased mask of an object without occlusion.
 
     Args:
-        item: the object.
+        item: Object to draw.
 
     Returns:
-        The share of every pixel that the object covers, float32 [side, side], and the row and
-        column in the picture (perhaps outside) of the mask's first pixel.
+        Share of each pixel that the object covers, float32 [H, W], and the row and column of the
+        mask's first pixel in the image, which may lie outside.
     """
     return _coverage(item.shape, item.angle, item.side, item.centre_y, item.centre_x)
 
 
 def full_box(item: SceneObject) -> np.ndarray:
-    """Returns the box of the whole object, float [4] `rel_yxyx`, not clipped to the picture."""
+    """Returns the box of the whole object, float [4] `rel_yxyx`, not clipped to the image."""
     _, (width, height) = _fitted_outline(item.shape, item.angle)
     half = np.array([height, width]) * item.side / 2
     centre = np.array([item.centre_y, item.centre_x])

@@ -1,8 +1,8 @@
-"""The forms of sentences, and what each of them needs to be true.
+"""Templates of sentences, each with the facts that it needs.
 
-A template takes a `Speaker` and returns the pieces of a sentence (words and noun phrases), or None
-where the scene gives it nothing to say. A None among the pieces is a noun phrase that could not be
-made, and spoils the sentence.
+A template takes a `SceneContext` and returns the pieces of a sentence, words and noun phrases, or
+None if the scene has no such fact. A None among the pieces is a noun phrase that does not exist, so
+that the sentence is dropped.
 """
 
 from __future__ import annotations
@@ -30,49 +30,49 @@ from .world import Scene
 Pieces = list[str | NounPhrase | None]
 
 
-class Speaker:
-    """What may be said of one scene, and the choices of how."""
+class SceneContext:
+    """The facts of a scene, and random choices among them and among words."""
 
     def __init__(self, scene: Scene, view: View, rng: np.random.Generator) -> None:
         self.scene, self.rng = scene, rng
         self.relations = pair_relations(view)
         self.places = places(scene, view)
-        self.numbers = self._speakable()
+        self.numbers = self._mentioned()
 
-    def _speakable(self) -> list[int]:
-        """Numbers of the objects to speak of: at times all but one."""
+    def _mentioned(self) -> list[int]:
+        """Returns the numbers of the objects to mention: all, or sometimes all but one."""
         numbers = list(range(len(self.scene.objects)))
         if len(numbers) > 2 and self.chance(0.4):
-            silent = self.choose(numbers)
-            others = [number for number in numbers if number != silent]
+            unmentioned = self.choose(numbers)
+            others = [number for number in numbers if number != unmentioned]
             if sum(is_distinct(self.scene, number) for number in others) >= 2:
                 return others
         return numbers
 
     def choose(self, options: Sequence[Any], weights: Sequence[float] | None = None) -> Any:
-        """Chooses one of the options."""
+        """Returns a random option."""
         return options[int(self.rng.choice(len(options), p=weights))]
 
     def chance(self, probability: float) -> bool:
-        """Is true with a probability."""
+        """Returns True with a probability."""
         return bool(self.rng.random() < probability)
 
     def some_objects(self, count: int) -> list[int] | None:
-        """Draws different objects to speak of; None if there are too few."""
+        """Returns different random objects, or None if there are too few."""
         if len(self.numbers) < count:
             return None
         return [self.numbers[int(i)] for i in self.rng.permutation(len(self.numbers))[:count]]
 
     def one_object(self) -> int:
-        """Draws an object to speak of."""
+        """Returns a random object."""
         return self.numbers[int(self.rng.permutation(len(self.numbers))[0])]
 
     def name(self, number: int, **options: Any) -> NounPhrase | None:
-        """Describes an object; the options are those of `describe_object`."""
+        """Describes an object with the options of `describe_object`."""
         return describe_object(self.scene, number, self.rng, **options)
 
     def group(self) -> NounPhrase | None:
-        """Describes one of the groups, if there are any."""
+        """Describes a random group, or returns None if there is none."""
         for name_shape in (True, False) if self.chance(0.8) else (False,):
             groups = describe_groups(self.scene, self.rng, name_shape=name_shape)
             groups = [group for group in groups if {*group.objects} <= {*self.numbers}]
@@ -81,18 +81,18 @@ class Speaker:
         return None
 
     def background(self) -> str:
-        """Words for the background."""
+        """Returns words for the background."""
         return self.choose(BACKGROUND_WORDS[self.scene.background])
 
     def place(self, names: set[str]) -> str | None:
-        """Words for one of the places; the most telling one mostly."""
+        """Returns words for one of the places, mostly for the most specific one."""
         if not names:
             return None
         ordered = sorted(names, key=lambda n: (" " in n or n in ("middle", "cut_off"), n))
         return self.choose(PLACE_WORDS[ordered[-1] if self.chance(0.7) else self.choose(ordered)])
 
     def related(self, words: dict[str, tuple[str, ...]]) -> tuple[int, str, int] | None:
-        """A true relation between two objects that may be spoken of: (a, words, b)."""
+        """Returns a random true relation (a, words, b) between two objects, or None."""
         facts = {
             name: [
                 (a, b) for a, b in np.argwhere(self.relations[name]) if {a, b} <= {*self.numbers}
@@ -108,159 +108,159 @@ class Speaker:
         return int(a), self.choose(words[name]), int(b)
 
 
-def _alone(speaker: Speaker) -> Pieces | None:
-    return [speaker.name(speaker.one_object()), speaker.background()]
+def _alone(context: SceneContext) -> Pieces | None:
+    return [context.name(context.one_object()), context.background()]
 
 
-def _placed(speaker: Speaker) -> Pieces | None:
-    number = speaker.one_object()
-    place = speaker.place(speaker.places[number])
+def _placed(context: SceneContext) -> Pieces | None:
+    number = context.one_object()
+    place = context.place(context.places[number])
     if place is None:
         return None
-    if speaker.chance(0.5):
-        return ["there is", speaker.name(number, article="a"), place]
-    return [speaker.name(number), place]
+    if context.chance(0.5):
+        return ["there is", context.name(number, article="a"), place]
+    return [context.name(number), place]
 
 
-def _two_placed(speaker: Speaker) -> Pieces | None:
-    numbers = speaker.some_objects(2)
+def _two_placed(context: SceneContext) -> Pieces | None:
+    numbers = context.some_objects(2)
     if numbers is None:
         return None
-    spots = [speaker.place(speaker.places[number] - {"cut_off"}) for number in numbers]
-    if None in spots or spots[0] == spots[1]:
+    words = [context.place(context.places[number] - {"cut_off"}) for number in numbers]
+    if None in words or words[0] == words[1]:
         return None
-    first, second = (speaker.name(number) for number in numbers)
-    return [first, spots[0], "and", second, spots[1]]
+    first, second = (context.name(number) for number in numbers)
+    return [first, words[0], "and", second, words[1]]
 
 
-def _listed(speaker: Speaker) -> Pieces | None:
-    numbers = speaker.some_objects(speaker.choose([2, 3]))
+def _listed(context: SceneContext) -> Pieces | None:
+    numbers = context.some_objects(context.choose([2, 3]))
     if numbers is None:
         return None
-    *front, last = (speaker.name(number) for number in numbers)
+    *front, last = (context.name(number) for number in numbers)
     pieces: Pieces = [front[0]] if len(front) == 1 else [front[0], ",", front[1]]
-    tail = [speaker.background()] if len(front) == 1 or speaker.chance(0.5) else []
+    tail = [context.background()] if len(front) == 1 or context.chance(0.5) else []
     return [*pieces, "and", last, *tail]
 
 
-def _related(speaker: Speaker) -> Pieces | None:
-    fact = speaker.related(RELATION_WORDS)
+def _related(context: SceneContext) -> Pieces | None:
+    fact = context.related(RELATION_WORDS)
     if fact is None:
         return None
     a, words, b = fact
-    verb = speaker.choose([[], ["is"], ["sits"], ["lies"]], [0.4, 0.3, 0.15, 0.15])
+    verb = context.choose([[], ["is"], ["sits"], ["lies"]], [0.4, 0.3, 0.15, 0.15])
     if words == "partly covering" and verb:
         verb = ["is"]
-    tail = [speaker.background()] if not verb and speaker.chance(0.3) else []
-    return [speaker.name(a), *verb, words, speaker.name(b), *tail]
+    tail = [context.background()] if not verb and context.chance(0.3) else []
+    return [context.name(a), *verb, words, context.name(b), *tail]
 
 
-def _with(speaker: Speaker) -> Pieces | None:
-    fact = speaker.related(WITH_WORDS)
+def _with(context: SceneContext) -> Pieces | None:
+    fact = context.related(WITH_WORDS)
     if fact is None:
         return None
     a, words, b = fact
-    return [speaker.name(a), "with", speaker.name(b), words]
+    return [context.name(a), "with", context.name(b), words]
 
 
-def _related_and(speaker: Speaker) -> Pieces | None:
-    numbers = speaker.some_objects(3)
-    fact = speaker.related(RELATION_WORDS)
+def _related_and(context: SceneContext) -> Pieces | None:
+    numbers = context.some_objects(3)
+    fact = context.related(RELATION_WORDS)
     if fact is None or numbers is None:
         return None
     a, words, b = fact
-    others = [number for number in speaker.numbers if number not in (a, b)]
-    third = speaker.choose(others)
-    place = speaker.place(speaker.places[third])
+    others = [number for number in context.numbers if number not in (a, b)]
+    third = context.choose(others)
+    place = context.place(context.places[third])
     if place is None:
         return None
-    return [speaker.name(a), words, speaker.name(b), "and", speaker.name(third), place]
+    return [context.name(a), words, context.name(b), "and", context.name(third), place]
 
 
-def _between(speaker: Speaker) -> Pieces | None:
+def _between(context: SceneContext) -> Pieces | None:
     found = []
     for name in ("left_of", "above"):
-        before = speaker.relations[name]
-        for middle in speaker.numbers:
-            for a in speaker.numbers:
+        before = context.relations[name]
+        for middle in context.numbers:
+            for a in context.numbers:
                 found += [
                     (a, middle, b)
-                    for b in speaker.numbers
+                    for b in context.numbers
                     if before[a, middle] and before[middle, b]
                 ]
     if not found:
         return None
-    a, middle, b = speaker.choose(found)
-    verb = speaker.choose([[], ["is"]])
-    return [speaker.name(middle), *verb, "between", speaker.name(a), "and", speaker.name(b)]
+    a, middle, b = context.choose(found)
+    verb = context.choose([[], ["is"]])
+    return [context.name(middle), *verb, "between", context.name(a), "and", context.name(b)]
 
 
-def _same_colour(speaker: Speaker) -> Pieces | None:
-    objects = speaker.scene.objects
+def _same_colour(context: SceneContext) -> Pieces | None:
+    objects = context.scene.objects
     pairs = [
         (a, b)
-        for a in speaker.numbers
-        for b in speaker.numbers
+        for a in context.numbers
+        for b in context.numbers
         if a != b
         and objects[a].colour == objects[b].colour
         and objects[a].shape != objects[b].shape
     ]
     if not pairs:
         return None
-    first, second = (speaker.name(n, without=("colour",)) for n in speaker.choose(pairs))
+    first, second = (context.name(n, without=("colour",)) for n in context.choose(pairs))
     return [first, "and", second, "of the same colour"]
 
 
-def _compared(speaker: Speaker) -> Pieces | None:
-    numbers = speaker.some_objects(2)
+def _compared(context: SceneContext) -> Pieces | None:
+    numbers = context.some_objects(2)
     if numbers is None:
         return None
-    sizes = [speaker.scene.objects[number].size for number in numbers]
+    sizes = [context.scene.objects[number].size for number in numbers]
     if sizes[0] == sizes[1]:
         return None
     words = {"big": ("bigger than", "larger than"), "small": ("smaller than",)}[sizes[0]]
-    first, second = (speaker.name(number, without=("size",)) for number in numbers)
-    return [first, "is", speaker.choose(words), second]
+    first, second = (context.name(number, without=("size",)) for number in numbers)
+    return [first, "is", context.choose(words), second]
 
 
-def _grouped(speaker: Speaker) -> Pieces | None:
-    group = speaker.group()
+def _grouped(context: SceneContext) -> Pieces | None:
+    group = context.group()
     if group is None:
         return None
-    common = set.intersection(*(speaker.places[number] for number in group.objects)) - {"middle"}
-    others = [number for number in speaker.numbers if number not in group.objects]
+    common = set.intersection(*(context.places[number] for number in group.objects)) - {"middle"}
+    others = [number for number in context.numbers if number not in group.objects]
     ways = (
         ["background"] + ["place"] * bool(common - {"cut_off"}) + ["and", "relation"] * bool(others)
     )
-    way = speaker.choose(ways)
+    way = context.choose(ways)
     if way == "background":
-        return [*speaker.choose([[], ["there are"]]), group, speaker.background()]
+        return [*context.choose([[], ["there are"]]), group, context.background()]
     if way == "place":
-        return [group, speaker.place(common - {"cut_off"})]
-    other = speaker.choose(others)
+        return [group, context.place(common - {"cut_off"})]
+    other = context.choose(others)
     if way == "and":
-        return [group, "and", speaker.name(other), *([speaker.background()] * speaker.chance(0.5))]
+        return [group, "and", context.name(other), *([context.background()] * context.chance(0.5))]
     true_of_all = [
         name
         for name in RELATION_WORDS
-        if all(speaker.relations[name][n, other] for n in group.objects)
+        if all(context.relations[name][n, other] for n in group.objects)
     ]
     if not true_of_all:
         return None
-    words = speaker.choose(RELATION_WORDS[speaker.choose(true_of_all)])
-    return [group, *speaker.choose([[], ["are"]]), words, speaker.name(other)]
+    words = context.choose(RELATION_WORDS[context.choose(true_of_all)])
+    return [group, *context.choose([[], ["are"]]), words, context.name(other)]
 
 
-def _counted(speaker: Speaker) -> Pieces | None:
-    if len(speaker.numbers) < len(speaker.scene.objects):
+def _counted(context: SceneContext) -> Pieces | None:
+    if len(context.numbers) < len(context.scene.objects):
         return None
-    everything = describe_everything(speaker.scene, speaker.rng)
-    one = speaker.name(speaker.one_object())
-    start = speaker.choose([[], ["there are"], ["a picture of"]])
-    return [*start, everything, speaker.background(), ",", "one of them is", one]
+    everything = describe_everything(context.scene, context.rng)
+    one = context.name(context.one_object())
+    start = context.choose([[], ["there are"], ["a picture of"]])
+    return [*start, everything, context.background(), ",", "one of them is", one]
 
 
-TEMPLATES: tuple[tuple[Callable[[Speaker], Pieces | None], float], ...] = (
+TEMPLATES: tuple[tuple[Callable[[SceneContext], Pieces | None], float], ...] = (
     (_related, 0.22),
     (_with, 0.1),
     (_listed, 0.12),

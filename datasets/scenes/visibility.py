@@ -1,4 +1,4 @@
-"""What can be seen of every object: masks and boxes after occlusion and clipping."""
+"""Visible parts of objects: masks and boxes after occlusion and clipping."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import dataclasses
 import numpy as np
 
 from .shapes import coverage
-from .world import PICTURE_SIZE, Scene
+from .world import IMAGE_SIZE, Scene
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What can be seen of a scene's N objects, in the order of `Scene.objects`.
+    """The visible parts of the N objects of a scene, in the order of `Scene.objects`.
 
     Attributes:
-        covered: bool [N, height, width], the pixels an object would have if nothing hid it.
-        visible: bool [N, height, width], the pixels in which it is seen.
-        boxes: float32 [N, 4], `rel_yxyx`, tight around the visible pixels (the lower edge is the
-            first pixel's, the upper edge the last pixel's far side).
-        visible_share: float32 [N], the share of the object's whole area (inside the picture or
-            not) that is seen.
+        covered: Pixels of each object without occlusion, bool [N, H, W].
+        visible: Visible pixels of each object, bool [N, H, W].
+        boxes: Tight boxes `rel_yxyx` of the visible pixels, float32 [N, 4].
+        visible_share: Visible share of the whole area of each object, including the area outside
+            of the image, float32 [N].
     """
 
     covered: np.ndarray
@@ -30,14 +29,13 @@ class View:
 
 
 def tight_box(mask: np.ndarray) -> np.ndarray:
-    """Returns the tight `rel_yxyx` box, float32 [4], of a mask bool [height, width].
+    """Returns the tight box `rel_yxyx` of a mask bool [H, W], float32 [4]; zeros if it is empty.
 
-    An empty mask gives zeros.
-
-    >>> mask = np.zeros((4, 4), bool)
-    >>> mask[1, 2:4] = True
-    >>> tight_box(mask).tolist()
-    [0.25, 0.5, 0.5, 1.0]
+    Example:
+        >>> mask = np.zeros((4, 4), bool)
+        >>> mask[1, 2:4] = True
+        >>> tight_box(mask).tolist()
+        [0.25, 0.5, 0.5, 1.0]
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
@@ -50,38 +48,32 @@ def tight_box(mask: np.ndarray) -> np.ndarray:
 
 
 def clip_patch(patch: np.ndarray, top: int, left: int) -> tuple[np.ndarray, slice, slice]:
-    """Cuts a patch placed at (top, left) to the picture.
+    """Clips a patch to the image.
 
     Args:
-        patch: [height, width, ...], a part of the picture's plane that may stick out of it.
-        top: row of its first pixel in the picture, may be negative.
-        left: column of its first pixel in the picture, may be negative.
+        patch: Array [H, W, ...].
+        top: Row of its first pixel in the image, which may be negative.
+        left: Column of its first pixel in the image, which may be negative.
 
     Returns:
-        The part inside the picture, and the picture's rows and columns that it takes.
+        The part inside the image, and the rows and columns of the image that it covers.
     """
     height, width = patch.shape[:2]
-    rows = slice(max(top, 0), max(min(top + height, PICTURE_SIZE), 0))
-    columns = slice(max(left, 0), max(min(left + width, PICTURE_SIZE), 0))
+    rows = slice(max(top, 0), max(min(top + height, IMAGE_SIZE), 0))
+    columns = slice(max(left, 0), max(min(left + width, IMAGE_SIZE), 0))
     inside = patch[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     return inside, rows, columns
 
 
-def look(scene: Scene) -> View:
-    """Finds what can be seen of each object of a scene.
+def find_visible(scene: Scene) -> View:
+    """Finds the visible part of each object of a scene.
 
-    A pixel belongs to an object when more than half of its colour comes from it.
-
-    Args:
-        scene: the scene.
-
-    Returns:
-        The `View`.
+    A pixel belongs to an object if more than half of its colour comes from the object.
     """
     count = len(scene.objects)
-    covered = np.zeros((count, PICTURE_SIZE, PICTURE_SIZE), bool)
+    covered = np.zeros((count, IMAGE_SIZE, IMAGE_SIZE), bool)
     visible = np.zeros_like(covered)
-    through = np.ones((PICTURE_SIZE, PICTURE_SIZE), np.float32)  # light that front objects let by
+    through = np.ones((IMAGE_SIZE, IMAGE_SIZE), np.float32)  # transmission of the objects in front
     areas = np.zeros(count, np.float32)
     for index in reversed(range(count)):
         alpha, top, left = coverage(scene.objects[index])

@@ -1,4 +1,4 @@
-"""The words for things: synonyms, and noun phrases that fit one object, or one group, exactly."""
+"""Synonyms, and noun phrases that fit exactly one object or group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOUNS = {
     "flower": ("flower", "blossom"),
     None: ("shape", "object", "thing"),
 }
-"""Nouns for each shape, the usual one first; under None those that fit any shape."""
+"""Nouns for each shape, the most frequent first; those under None fit any shape."""
 
 ADJECTIVES = {
     "small": ("small", "little", "tiny"),
@@ -44,11 +44,11 @@ ADJECTIVES = {
     "pink": ("pink",),
     "white": ("white",),
 }
-"""Adjectives for each value of colour, size, texture and material, the usual one first."""
+"""Adjectives for each value of colour, size, texture and material, the most frequent first."""
 
 COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
-RELATION_WORDS = {  # between two objects; see `relations` for what they mean
+RELATION_WORDS = {  # between two objects, as defined in `relations`
     "left_of": ("left of", "to the left of"),
     "right_of": ("right of", "to the right of"),
     "above": ("above", "over"),
@@ -59,7 +59,7 @@ RELATION_WORDS = {  # between two objects; see `relations` for what they mean
     "behind": ("behind", "partly hidden by"),
 }
 
-WITH_WORDS = {  # "a star with a ring …": where the second is, seen from the first
+WITH_WORDS = {  # "a star with a ring …": place of the second object relative to the first
     "left_of": ("to its right", "on its right"),
     "right_of": ("to its left", "on its left"),
     "above": ("below it", "under it"),
@@ -99,11 +99,11 @@ ATTRIBUTES = ("size", "texture", "colour", "material")
 
 @dataclasses.dataclass(frozen=True)
 class NounPhrase:
-    """Words of a sentence that speak of one object, or of several as a group.
+    """Words that refer to an object, or to several as a group.
 
     Attributes:
-        words: lower-case words, with the article or the count and the adjectives.
-        objects: numbers of the objects, in rising order.
+        words: Lower-case words, including the article or count and the adjectives.
+        objects: Numbers of the objects in ascending order.
     """
 
     words: tuple[str, ...]
@@ -111,30 +111,31 @@ class NounPhrase:
 
 
 def choose_word(rng: np.random.Generator, words: tuple[str, ...]) -> str:
-    """Chooses one of several synonyms; the first, usual one six times of ten."""
+    """Chooses a synonym, the first one with probability 0.6."""
     if len(words) == 1 or rng.random() < 0.6:
         return words[0]
     return words[1 + int(rng.integers(len(words) - 1))]
 
 
 def with_article(words: list[str], article: str) -> tuple[str, ...]:
-    """Puts "the" or the right one of "a" and "an" before the words."""
+    """Returns the words with an article in front: "the", "a" or "an"."""
     if article == "a" and words[0][0] in "aeiou":
         article = "an"
     return (article, *words)
 
 
 def plural(noun: str) -> str:
-    """Returns the plural of one of the `NOUNS`.
+    """Returns the plural of a noun out of `NOUNS`.
 
-    >>> plural("box"), plural("star")
-    ('boxes', 'stars')
+    Example:
+        >>> plural("box"), plural("star")
+        ('boxes', 'stars')
     """
     return noun + ("es" if noun.endswith(("s", "x")) else "s")
 
 
 def matching(scene: Scene, shape: str | None, values: dict[str, str]) -> tuple[int, ...]:
-    """Returns the numbers of the objects that have a shape (None: any) and attribute values."""
+    """Returns the numbers of the objects with a shape, or None for any, and attribute values."""
     return tuple(
         number
         for number, item in enumerate(scene.objects)
@@ -144,7 +145,7 @@ def matching(scene: Scene, shape: str | None, values: dict[str, str]) -> tuple[i
 
 
 def is_distinct(scene: Scene, number: int) -> bool:
-    """Says whether an object's shape and attributes together fit no other object."""
+    """Returns whether shape and attributes together identify an object."""
     item = scene.objects[number]
     values = {name: getattr(item, name) for name in ATTRIBUTES}
     return matching(scene, item.shape, values) == (number,)
@@ -177,17 +178,17 @@ def describe_object(
     without: tuple[str, ...] = (),
     article: str | None = None,
 ) -> NounPhrase | None:
-    """Describes one object such that the words fit no other object of the scene.
+    """Describes an object by words that fit no other object of the scene.
 
     Args:
-        scene: the scene.
-        number: number of the object.
-        rng: source of the choices.
-        without: attributes that must not be used, from `ATTRIBUTES`.
-        article: "a" or "the"; None chooses.
+        scene: Scene of the object.
+        number: Number of the object.
+        rng: Random numbers for the choices.
+        without: Names out of `ATTRIBUTES` that must not be used.
+        article: "a" or "the", or None for a random one.
 
     Returns:
-        The phrase, or None if the object cannot be told from another in this way.
+        The phrase, or None if these attributes do not identify the object.
     """
     item = scene.objects[number]
     usable = [name for name in ATTRIBUTES if name not in without]
@@ -195,7 +196,7 @@ def describe_object(
     values = {name: getattr(item, name) for name in usable if rng.random() < chances[name]}
     shape = None if values and rng.random() < 0.08 else item.shape
     rest = [usable[int(i)] for i in rng.permutation(len(usable))]
-    # Colour tells objects apart at a glance, so it is the first to be added.
+    # Colour is the most salient attribute, so it is added first.
     rest.sort(key=lambda name: name != "colour")
     for name in [None, *rest]:
         if name is not None:
@@ -215,13 +216,13 @@ def describe_groups(
     The count is exact: no other object of the scene fits the description.
 
     Args:
-        scene: the scene.
-        rng: source of the choices of words.
-        name_shape: whether the noun names the shape ("two stars") or fits any ("two red things").
+        scene: Scene of the objects.
+        rng: Random numbers for the choice of words.
+        name_shape: Whether the noun names the shape ("two stars") or not ("two red things").
 
     Returns:
-        A phrase for every description by at most two attributes that fits several objects; without
-        a shape, by at least one.
+        A phrase for every combination of at most two attributes that fits several objects. Without
+        a shape there is at least one attribute.
     """
     phrases = []
     descriptions = {
@@ -233,7 +234,7 @@ def describe_groups(
     for shape, pairs in sorted(descriptions, key=str):
         values = dict(pairs)
         if values.get("texture") == "plain" or values.get("material") == "matt":
-            continue  # true, and nothing a person would say
+            continue  # true, but unnatural
         found = matching(scene, shape, values)
         if len(found) > 1:
             noun = plural(choose_word(rng, NOUNS[shape]))

@@ -1,15 +1,15 @@
-"""What a scene is: objects with attributes and places before a background.
+"""Scenes: objects with attributes and positions in front of a background.
 
-The values below are concepts ("circle"), not words; which words speak of them ("disc", "ball") is
-the business of `grammar`. Positions and lengths are relative to the side of the square picture.
+The values below are concepts ("circle"); `wording` has the words for them ("disc", "ball").
+Positions and lengths are relative to the side of the square image.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-PICTURE_SIZE = 224
-"""Side of a picture in pixels."""
+IMAGE_SIZE = 224
+"""Side of an image in pixels."""
 
 SHAPES = (
     "circle",
@@ -36,7 +36,7 @@ SURFACES = (
     ("spotted", "shiny"),
     ("checked", "matt"),
 )
-"""The (texture, material) pairs that look distinct; patterned metal does not."""
+"""Pairs (texture, material) that are visibly distinct, unlike patterned metal."""
 
 BACKGROUND_COLOURS = {
     "sky": ("blue", "white"),
@@ -49,25 +49,25 @@ BACKGROUND_COLOURS = {
     "wood": ("orange", "red"),
     "paper": ("white",),
 }
-"""Every background, with the object colours that would drown in it and never stand before it."""
+"""Backgrounds, and the colours of objects that have too little contrast with each."""
 
 BACKGROUNDS = tuple(BACKGROUND_COLOURS)
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneObject:
-    """One object.
+    """An object of a scene.
 
     Attributes:
-        shape: one of `SHAPES`.
-        colour: one of `COLOURS`.
+        shape: Name out of `SHAPES`.
+        colour: Name out of `COLOURS`.
         size: "small" (side 0.19 to 0.27) or "big" (side 0.36 to 0.5).
         texture: "plain", "striped", "spotted" or "checked".
         material: "matt", "shiny" or "metal".
-        side: longer side of the upright box around the whole (turned) object.
-        centre_y: centre of that box; parts of the object may lie outside the picture.
-        centre_x: likewise.
-        angle: by how much the object is turned, in degrees.
+        side: Longer side of the bounding box of the whole rotated object.
+        centre_y: Vertical centre of that box, which may extend beyond the image.
+        centre_x: Horizontal centre of that box.
+        angle: Rotation in degrees.
     """
 
     shape: str
@@ -83,12 +83,12 @@ class SceneObject:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A picture's description, from which `renderer.render` draws it.
+    """The content of an image, which `renderer.render` draws.
 
     Attributes:
-        background: one of `BACKGROUNDS`.
-        objects: from back to front; the index is the object's number.
-        paint_seed: seed of everything that has no name in the sentences (clouds, grain, tints).
+        background: Name out of `BACKGROUNDS`.
+        objects: Objects from back to front; their indices are the numbers of the objects.
+        paint_seed: Seed of what sentences do not mention, such as clouds, grain and tints.
     """
 
     background: str

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from visem_tf.datasets.scenes import Builder
-from visem_tf.datasets.scenes.scenes_dataset_builder import ScenesConfig, make_example
+from visem_tf.datasets.scenes.scenes_dataset_builder import Builder, ScenesConfig, make_example
 from visem_tf.text import tokenize
 
 SIZES = {"smoke": (160, 40, 40), "default": (1500, 200, 200), "large": (20000, 1000, 1000)}
@@ -34,7 +33,7 @@ def test_default_configuration(tmp_path):
 
 
 def test_metadata_is_found(builder):
-    assert "true of the picture" in builder.info.description
+    assert "true of the image" in builder.info.description
     assert "karpathy2015deep" in builder.info.citation
 
 

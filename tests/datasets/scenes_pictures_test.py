@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from visem_tf.datasets.scenes import world
-from visem_tf.datasets.scenes.backgrounds import paint_background
 from visem_tf.datasets.scenes.relations import pair_relations, places
 from visem_tf.datasets.scenes.renderer import encode_jpeg, render
-from visem_tf.datasets.scenes.sampling import GROUP_SIZE, picture_rng, sample_scene
-from visem_tf.datasets.scenes.shapes import full_box, outline
-from visem_tf.datasets.scenes.visibility import look, tight_box
+from visem_tf.datasets.scenes.sampling import GROUP_SIZE, image_rng, sample_scene
+from visem_tf.datasets.scenes.shapes import full_box
+from visem_tf.datasets.scenes.visibility import find_visible, tight_box
 
-PIXEL = 1 / world.PICTURE_SIZE
+PIXEL = 1 / world.IMAGE_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def _recoloured(scene, number, colour):
 def test_boxes_are_those_of_the_pixels_that_an_object_colours(scenes):
     """Paints one object in two colours: what differs between the pictures is the object."""
     for scene in scenes[:60]:
-        boxes = look(scene).boxes
+        boxes = find_visible(scene).boxes
         for number in range(len(scene.objects)):
             yellow, blue = (
                 render(_recoloured(scene, number, colour)).astype(int)[..., 0]
@@ -51,7 +50,7 @@ def test_boxes_are_those_of_the_pixels_that_an_object_colours(scenes):
 
 def test_objects_are_big_enough_and_mostly_visible(scenes):
     for scene in scenes:
-        view = look(scene)
+        view = find_visible(scene)
         assert 2 <= len(scene.objects) <= 5
         assert view.visible_share.min() >= 0.55
         assert (view.boxes >= 0).all()
@@ -65,8 +64,8 @@ def test_objects_are_big_enough_and_mostly_visible(scenes):
 
 
 def test_some_objects_overlap_and_some_stick_out(scenes):
-    overlapping = [pair_relations(look(scene))["in_front_of"].any() for scene in scenes]
-    outside = [any("cut_off" in p for p in places(s, look(s))) for s in scenes]
+    overlapping = [pair_relations(find_visible(scene))["in_front_of"].any() for scene in scenes]
+    outside = [any("cut_off" in p for p in places(s, find_visible(s))) for s in scenes]
     assert 0.1 < np.mean(overlapping) < 0.5
     assert 0.1 < np.mean(outside) < 0.6
 
@@ -129,7 +128,7 @@ def test_later_objects_hide_earlier_ones():
     item = world.SceneObject("square", "red", "big", "plain", "matt", 0.5, 0.5, 0.5, 0.0)
     small = dataclasses.replace(item, colour="blue", size="small", side=0.25, centre_x=0.25)
     scene = world.Scene("snow", (item, small), paint_seed=0)
-    view = look(scene)
+    view = find_visible(scene)
     assert view.visible_share == pytest.approx([1 - 0.125, 1], abs=0.02)
     assert tight_box(view.covered[0]) == pytest.approx([0.25, 0.25, 0.75, 0.75], abs=PIXEL)
     relations = pair_relations(view)
@@ -146,16 +145,12 @@ def test_an_object_outside_is_clipped():
     item = world.SceneObject("square", "red", "big", "plain", "matt", 0.4, 0.1, 0.5, 0.0)
     scene = world.Scene("snow", (item,), paint_seed=0)
     assert full_box(item) == pytest.approx([-0.1, 0.3, 0.3, 0.7])
-    assert look(scene).boxes[0] == pytest.approx([0, 0.3, 0.3, 0.7], abs=PIXEL)
-    assert places(scene, look(scene)) == [{"top", "cut_off"}]
+    assert find_visible(scene).boxes[0] == pytest.approx([0, 0.3, 0.3, 0.7], abs=PIXEL)
+    assert places(scene, find_visible(scene)) == [{"top", "cut_off"}]
 
 
 def test_wrong_names_are_refused():
-    with pytest.raises(ValueError, match="shape must be one of circle"):
-        outline("blob")
-    with pytest.raises(ValueError, match="kind must be one of sky"):
-        paint_background("lava", np.random.default_rng(0))
     with pytest.raises(ValueError, match="split must be one of train, val, test"):
         sample_scene(0, "dev", 0)
     with pytest.raises(ValueError, match="index must not be negative"):
-        picture_rng(0, "val", -1, "text")
+        image_rng(0, "val", -1, "text")

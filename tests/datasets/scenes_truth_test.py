@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from visem_tf.datasets.scenes.grammar import write_sentences
-from visem_tf.datasets.scenes.sampling import picture_rng, sample_scene
+from visem_tf.datasets.scenes.sampling import image_rng, sample_scene
 from visem_tf.datasets.scenes.shapes import full_box
-from visem_tf.datasets.scenes.visibility import look
+from visem_tf.datasets.scenes.visibility import find_visible
 
 NOUNS = {
     "circle": "circle disc ball circles discs balls",
@@ -83,7 +83,7 @@ class Judge:
     """Decides whether statements are true of a scene."""
 
     def __init__(self, scene):
-        self.scene, self.view = scene, look(scene)
+        self.scene, self.view = scene, find_visible(scene)
         boxes = self.view.boxes
         self.y, self.x = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
 
@@ -194,7 +194,7 @@ class Judge:
 def corpus():
     scenes = [sample_scene(0, "train", i) for i in range(240)]
     return [
-        (scene, write_sentences(scene, look(scene), picture_rng(0, "train", i, "text")))
+        (scene, write_sentences(scene, find_visible(scene), image_rng(0, "train", i, "text")))
         for i, scene in enumerate(scenes)
     ]
 
@@ -216,7 +216,7 @@ def test_the_judge_finds_false_sentences():
         caught = tried = 0
         for i in range(120):
             scene = sample_scene(1, "val", i)
-            sentences = write_sentences(scene, look(scene), picture_rng(1, "val", i, "text"))
+            sentences = write_sentences(scene, find_visible(scene), image_rng(1, "val", i, "text"))
             for text in (s.text for s in sentences if re.search(rf"\b{one}\b", s.text)):
                 tried += 1
                 try:
@@ -229,7 +229,7 @@ def test_the_judge_finds_false_sentences():
 
 def test_phrases_are_spans_of_tokens_and_boxes_are_unions(corpus):
     for scene, sentences in corpus:
-        boxes = look(scene).boxes
+        boxes = find_visible(scene).boxes
         for sentence in sentences:
             tokens = re.findall(r"[a-z0-9]+", sentence.text.lower())
             for phrase in sentence.phrases:
