@@ -1,3 +1,5 @@
+"""The chain MRF against enumeration of all assignments."""
+
 import itertools
 
 import numpy as np
@@ -7,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visem_tf.alignment.mrf import smooth_alignment
-from visem_tf.alignment.segments import find_segments
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -113,25 +114,3 @@ def test_a_saved_function_takes_any_shape(tmp_path):
 def test_beta_is_checked(beta):
     with pytest.raises(ValueError, match="beta must be at least 0"):
         smooth_alignment(tf.ones([1, 2, 3]), beta=beta)
-
-
-@settings(deadline=None, max_examples=50)
-@given(seeds, st.integers(0, 4), st.integers(0, 7))
-def test_segments_are_the_runs_of_each_sentence(seed, sentences, words):
-    random = np.random.default_rng(seed)
-    regions = random.integers(0, 3, (sentences, words))
-    regions[np.arange(words) >= random.integers(0, words + 1, (sentences, 1))] = -1
-    expected = []
-    for sentence, row in enumerate(regions.tolist()):
-        first = 0
-        for region, run in itertools.groupby(row):
-            length = len(list(run))
-            if region >= 0:
-                expected.append((sentence, first, first + length - 1, region))
-            first += length
-    assert list(zip(*map(np.ndarray.tolist, find_segments(regions)), strict=True)) == expected
-
-
-def test_regions_are_checked():
-    with pytest.raises(ValueError, match="regions must have shape"):
-        find_segments(np.zeros(3, int))

@@ -58,7 +58,7 @@ def test_sixteen_bits_train_nearly_alike_and_leave_models_of_32(name, tmp_path):
 
     save_model(model, tmp_path / "model.keras")
     loaded = load_model(tmp_path / "model.keras", type(model))
-    assert {layer.compute_dtype for layer in loaded._flatten_layers()} == {"float32"}
+    assert {layer.compute_dtype for layer in (loaded, *loaded.layers)} == {"float32"}
     inputs = {name: value for name, value in batch.items() if name != "image_ids"}
     full = build()
     full(inputs)

@@ -83,7 +83,6 @@ class AttentionGenerator(SentenceGenerator):
         ((2, 4, 10), (2, 3, 3))
     """
 
-    needs = ("region_features", "token_ids")
     reads_regions = True
 
     def __init__(

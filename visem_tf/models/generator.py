@@ -122,8 +122,6 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             one. A saved generator has its own.
     """
 
-    needs: tuple[str, ...] = ("image_features", "token_ids")
-    """Keys that a batch must have."""
     reads_regions: bool = False
     """Whether decoding takes all regions of an image, or one vector per image."""
 
@@ -368,7 +366,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
 
     def _targets(self, inputs: dict[str, tf.Tensor], training: bool) -> Targets:
         """The targets of a batch; checks the batch, and builds the model if necessary."""
-        for name in self.needs:
+        for name in ("region_features" if self.reads_regions else "image_features", "token_ids"):
             if name not in inputs:
                 raise ValueError(f"inputs must hold {name!r}, not only {sorted(inputs)}")
         if not self.built:

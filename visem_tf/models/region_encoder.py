@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment.scores import unit_vectors
+
 FEATURE_NORM = 10.0
 """Length of a feature vector for which the initial weights of the encoder are scaled."""
-_EPSILON = 1e-12
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
@@ -50,24 +51,20 @@ class FeatureScale(keras.layers.Layer):
         if not self.built:
             self.build(np.shape(features))
         if self.scale:
-            lengths = np.sqrt(np.sum(np.square(features), axis=-1, keepdims=True) + _EPSILON)
+            lengths = np.sqrt(np.sum(np.square(features), axis=-1, keepdims=True) + 1e-12)
             self.centre.assign(np.mean(features / lengths, axis=0))
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """Scales a float tensor [..., F]. A vector that is zero after centring stays zero."""
         if not self.scale:
             return features
-        return self.scale * _unit(_unit(features) - tf.cast(self.centre, features.dtype))
+        return self.scale * unit_vectors(
+            unit_vectors(features) - tf.cast(self.centre, features.dtype)
+        )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns the shape of the input."""
         return input_shape
-
-
-def _unit(vectors: tf.Tensor) -> tf.Tensor:
-    """Vectors of length 1; the epsilon inside the root keeps gradients finite."""
-    squares = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
-    return vectors * tf.math.rsqrt(squares + _EPSILON)
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
