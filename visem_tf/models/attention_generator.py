@@ -5,7 +5,7 @@ instead of a grid of cells. It removes the second limitation that the paper name
 image enters the paper's generator at the first step only.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,24 +15,6 @@ from visem_tf.models.recurrence import Rows, SortedSentences, unroll
 from visem_tf.models.region_encoder import FeatureScale, RegionEncoder
 
 Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-
-
-class _Pass(NamedTuple):
-    """Outputs of the recurrence for every target, in the order of the targets.
-
-    Attributes:
-        vectors: Word vectors x_t, [M, E].
-        hidden: Hidden states h_t, [M, H].
-        contexts: Contexts ẑ_t, [M, H].
-        weights: Attention weights α_t, [M, R].
-        totals: Sum over t of α_t for every sentence, [B, R]; zeros for sentences without words.
-    """
-
-    vectors: tf.Tensor
-    hidden: tf.Tensor
-    contexts: tf.Tensor
-    weights: tf.Tensor
-    totals: tf.Tensor
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
@@ -158,25 +140,6 @@ class AttentionGenerator(SentenceGenerator):
             layer.build(hidden)
         self.output_projection.build((None, self.word_dim) if self.deep_output else hidden)
 
-    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Computes the logits of every word at every step.
-
-        Args:
-            inputs: A batch as in training, with `token_ids` int32 [B, T], START first. More padding
-                changes nothing; the outputs in the padding are meaningless.
-            training: Whether dropout is applied.
-
-        Returns:
-            Logits of the word after each token, float32 tensor [B, T, V].
-        """
-        words = tf.transpose(inputs["token_ids"])  # [T, B]
-        everywhere = tf.where(tf.ones_like(words, tf.bool))
-        targets = Targets(words, tf.reshape(words, [-1]), everywhere)
-        hidden, _ = self.hidden_of_targets(inputs, targets, training)
-        steps, batch = tf.unstack(tf.shape(words))
-        logits = tf.reshape(self._logits(hidden), [steps, batch, self.vocabulary_size])
-        return tf.transpose(logits, [1, 0, 2])
-
     def attention(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes the attention weights of the words of given sentences.
 
@@ -189,7 +152,7 @@ class AttentionGenerator(SentenceGenerator):
             padded regions.
         """
         targets = self._targets(inputs, training=False)
-        weights = self._pass(inputs, targets, training=False).weights
+        _, weights = self._pass(inputs, targets, training=False)
         batch, length = tf.unstack(tf.shape(inputs["token_ids"]))
         shape = tf.stack([batch, length - 1, tf.shape(weights)[-1]])
         places = tf.cast(tf.reverse(targets.places, axis=[1]), tf.int32)  # sentence, step
@@ -228,14 +191,15 @@ class AttentionGenerator(SentenceGenerator):
         self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes the input of the output layer, [M, H] or [M, E], and the penalty."""
-        found = self._pass(inputs, targets, training)
-        hidden = self._output(found.vectors, found.hidden, found.contexts, training)
+        hidden, weights = self._pass(inputs, targets, training)
         if not self.doubly_stochastic:
             return hidden, tf.constant(0.0)
-        counts = tf.reduce_sum(found.totals, axis=1, keepdims=True) > 0
+        sentence, batch = targets.places[:, 1], tf.shape(targets.words)[1]
+        totals = tf.math.unsorted_segment_sum(weights, sentence, batch)  # Σ_t α_t, [B, R]
+        counts = tf.reduce_sum(totals, axis=1, keepdims=True) > 0  # sentences with words
         mask = inputs.get("region_mask")
         counts = counts if mask is None else tf.logical_and(counts, mask)
-        missed = tf.where(counts, tf.square(1 - found.totals), 0)
+        missed = tf.where(counts, tf.square(1 - totals), 0)
         return hidden, self.doubly_stochastic * tf.reduce_sum(missed)
 
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> dict[str, Any]:
@@ -318,12 +282,13 @@ class AttentionGenerator(SentenceGenerator):
             hidden = vectors + self.hidden_to_word(hidden) + self.context_to_word(context)
         return self.hidden_dropout(hidden, training=training)
 
-    def _pass(self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool) -> _Pass:
-        """Computes the recurrence over whole sentences."""
+    def _pass(
+        self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The input of the output layer, [M, H] or [M, E], and α_t, [M, R], for all targets."""
         words, _, places = targets
-        batch = tf.shape(words)[1]
         step, sentence = tf.unstack(tf.cast(places, tf.int32), axis=1)
-        lengths = tf.math.unsorted_segment_sum(tf.ones_like(sentence), sentence, batch)
+        lengths = tf.math.unsorted_segment_sum(tf.ones_like(sentence), sentence, tf.shape(words)[1])
         by_length = SortedSentences(lengths)
         row = by_length.rows(step, sentence)
 
@@ -338,5 +303,4 @@ class AttentionGenerator(SentenceGenerator):
         sizes = (self.hidden_dim, self.hidden_dim, pictures[2].shape[1])
         packed = unroll(advance, (projected,), by_length.counts, rows, sizes)
         hidden, contexts, weights = (tf.gather(values, row) for values in packed)
-        totals = tf.math.unsorted_segment_sum(weights, sentence, batch)
-        return _Pass(vectors, hidden, contexts, weights, totals)
+        return self._output(vectors, hidden, contexts, training), weights

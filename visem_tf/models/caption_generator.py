@@ -71,23 +71,6 @@ class CaptionGenerator(SentenceGenerator):
         self.recurrence.build((None, self.hidden_dim))
         self.output_projection.build((None, self.hidden_dim))
 
-    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Computes the logits of every word at every step.
-
-        Args:
-            inputs: `image_features`, float [B, F], and `token_ids`, int32 [B, T], START first. More
-                padding changes nothing; the outputs in the padding are meaningless.
-            training: Whether dropout is applied.
-
-        Returns:
-            Logits of the word after each token, float32 tensor [B, T, V].
-        """
-        words = tf.transpose(inputs["token_ids"])  # [T, B]
-        vectors = self.word_dropout(self.word_vectors(words), training=training)
-        hidden = self._unroll(self.word_projection(vectors), inputs["image_features"], training)
-        hidden = self.hidden_dropout(tf.transpose(hidden, [1, 0, 2]), training=training)
-        return self._logits(hidden)
-
     def initial_state(self, image_features: Any) -> Rows:
         """Returns the state before START: W_hh h_{t-1} + b_h, and the memory of the cell.
 
@@ -130,12 +113,22 @@ class CaptionGenerator(SentenceGenerator):
         words, _, places = targets
         vectors = self.word_vectors(tf.gather_nd(words, places))
         projected = self.word_projection(self.word_dropout(vectors, training=training))  # [M, G H]
-        shape = tf.concat([tf.shape(words, tf.int64), [projected.shape[-1]]], 0)
-        hidden = self._unroll(
-            tf.scatter_nd(places, projected, shape), inputs["image_features"], training
-        )
-        hidden = self.hidden_dropout(tf.gather_nd(hidden, places), training=training)  # [M, H]
-        return hidden, tf.constant(0.0)
+        kernel, bias = (tf.cast(w, projected.dtype) for w in self.recurrence.weights)
+
+        def advance(inputs: Rows, state: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
+            recurrent, *memory = state
+            hidden, after = self._cell.step(inputs[0], recurrent, tuple(memory))
+            return (tf.matmul(hidden, kernel) + bias, *after), (hidden,)
+
+        steps, batch = tf.unstack(tf.shape(words))
+        row = tf.cast(places[:, 0], tf.int32) * batch + tf.cast(places[:, 1], tf.int32)
+        everywhere = tf.scatter_nd(
+            row[:, tf.newaxis], projected, [steps * batch, projected.shape[-1]]
+        )  # zeros in the padding
+        state = self._first_state(inputs["image_features"], training)
+        counts = tf.fill([steps], batch)
+        (hidden,) = unroll(advance, (everywhere,), counts, state, (self.hidden_dim,))
+        return self.hidden_dropout(tf.gather(hidden, row), training=training), tf.constant(0.0)
 
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
         """Returns the features of the whole frames, [B, F]."""
@@ -158,24 +151,3 @@ class CaptionGenerator(SentenceGenerator):
         )
         h_0 = tf.zeros_like(b_v[:, : self.hidden_dim])
         return (b_v + tf.cast(self.recurrence.bias, b_v.dtype), *self._cell.first_memory(h_0))
-
-    def _unroll(
-        self, word_inputs: tf.Tensor, image_features: tf.Tensor, training: bool
-    ) -> tf.Tensor:
-        """h [T, B, H] from W_hx x [T, B, G H] and the image."""
-        kernel, bias = (tf.cast(w, word_inputs.dtype) for w in self.recurrence.weights)
-
-        def advance(inputs: Rows, state: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
-            recurrent, *memory = state
-            hidden, after = self._cell.step(inputs[0], recurrent, tuple(memory))
-            return (tf.matmul(hidden, kernel) + bias, *after), (hidden,)
-
-        steps, batch = tf.unstack(tf.shape(word_inputs)[:2])
-        (hidden,) = unroll(
-            advance,
-            (tf.reshape(word_inputs, [steps * batch, word_inputs.shape[-1]]),),
-            tf.fill([steps], batch),
-            self._first_state(image_features, training),
-            (self.hidden_dim,),
-        )
-        return tf.reshape(hidden, [steps, batch, self.hidden_dim])

@@ -224,6 +224,25 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
     def input_specs(self) -> Any:
         """Returns the types of `inputs_of_pictures`, for compiled searches."""
 
+    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Computes the logits of every word at every step.
+
+        Args:
+            inputs: A batch as in training, with `token_ids` int32 [B, T], START first. More padding
+                changes nothing; the outputs in the padding are meaningless.
+            training: Whether dropout is applied.
+
+        Returns:
+            Logits of the word after each token, float32 tensor [B, T, V].
+        """
+        words = tf.transpose(inputs["token_ids"])  # [T, B]
+        everywhere = tf.where(tf.ones_like(words, tf.bool))
+        targets = Targets(words, tf.reshape(words, [-1]), everywhere)
+        hidden, _ = self.hidden_of_targets(inputs, targets, training)
+        steps, batch = tf.unstack(tf.shape(words))
+        logits = tf.reshape(self._logits(hidden), [steps, batch, self.vocabulary_size])
+        return tf.transpose(logits, [1, 0, 2])
+
     def adapt(self, features: np.ndarray) -> None:
         """Centres image vectors, see `FeatureScale.adapt`.
 

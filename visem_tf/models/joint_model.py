@@ -123,13 +123,10 @@ class JointModel(GlobalBatchModel):
         """The batch of a generator, from a batch of pairs."""
         features, token_ids = data["region_features"], data["token_ids"]
         if name == "full_frame":
-            mask = data.get("region_mask")
-            if mask is None:
-                mask = tf.ones(tf.shape(features)[:2], tf.bool)
             generator = self.generators[name]
             sentences = tf.RaggedTensor.from_tensor(token_ids, padding=PAD_ID)
             return generator.batch_of(
-                generator.inputs_of_pictures(features, mask),
+                generator.inputs_of_pictures(features, data.get("region_mask")),
                 with_start_and_end(sentences).to_tensor(PAD_ID),
             )
         regions = tf.gather(self.snippet_regions.value, data["sentence_ids"])
