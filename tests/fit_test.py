@@ -36,14 +36,15 @@ def arguments(run_dir, cache_dir, **changes):
 
 
 @pytest.fixture(scope="module")
-def cache_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+def cache_dir(tiny_run):
+    return tiny_run.cache_dir
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory, cache_dir):
+def run_dir(tmp_path_factory, tiny_run):
+    """A copy of the run of all tests, which was trained with `TINY`."""
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    fit.main(arguments(path, cache_dir))
+    shutil.copytree(tiny_run.path, path)
     return path
 
 
@@ -128,6 +129,7 @@ def test_the_same_command_again_changes_nothing(run_dir, cache_dir, capsys):
     assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_lost_features_are_made_again_when_a_stage_misses_them(run_dir, tmp_path, capsys):
     copy, empty = tmp_path / "copy", tmp_path / "empty"
     shutil.copytree(run_dir, copy)
@@ -142,6 +144,7 @@ def test_lost_features_are_made_again_when_a_stage_misses_them(run_dir, tmp_path
     assert "features: finished in" in out and "evaluate: finished in" in out
 
 
+@pytest.mark.slow
 def test_another_search_for_captions_is_evaluated_and_reported_anew(
     run_dir, cache_dir, tmp_path, capsys
 ):
@@ -168,6 +171,7 @@ def test_another_configuration_is_refused_with_the_fields(run_dir, cache_dir):
         fit.main(arguments(run_dir, cache_dir, align__margin="0.5"))
 
 
+@pytest.mark.slow
 def test_evaluate_on_another_split(run_dir, cache_dir):
     before = json.loads((run_dir / "metrics.json").read_text())
     command = ["--run-dir", str(run_dir), "--cache-dir", str(cache_dir)]
@@ -364,6 +368,7 @@ def run_process(command):
     )
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_training_changes_no_metric(run_dir, cache_dir, tmp_path):
     killed = tmp_path / "killed"
     command = arguments(killed, cache_dir)

@@ -120,6 +120,25 @@ def _add_fields(group: Any, cls: type[Settings]) -> None:
         )
 
 
+def add_short_option(parser: argparse.ArgumentParser, option: str, field: str) -> None:
+    """Adds an option that is another name of a field's option.
+
+    Args:
+        parser: Parser from `make_parser`.
+        option: The option, as in "--beam".
+        field: Dotted name of the field, as in "generate.beam_size".
+    """
+    section, _, name = field.partition(".")
+    parser.add_argument(
+        option,
+        dest=field,
+        type=functools.partial(_value_of, field_types(field_types(Config)[section])[name]),
+        default=argparse.SUPPRESS,
+        metavar=name.upper(),
+        help=f"short for --{field}",
+    )
+
+
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Settings)
 

@@ -1,12 +1,12 @@
-"""Evaluates a finished run again: ranking, full-frame descriptions, regions.
+"""Evaluates a finished run again: ranking, full-frame descriptions, regions (section 4).
 
 python -m visem_tf.evaluate --run-dir runs/f8k --split test
 python -m visem_tf.evaluate --run-dir runs/f8k --compare runs/f8k-frame
 python -m visem_tf.evaluate --run-dir runs/f8k --captions other_program.json
 python -m visem_tf.evaluate --run-dir runs/f8k --against vectors.npz
 
-The last two also work without a run, on references in COCO's format and on vectors that say which
-picture a sentence belongs to.
+The last two also work without a run, on references in COCO's format and on vectors that name the
+image of every sentence.
 """
 
 import json
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
@@ -27,18 +27,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Rewrites `metrics.json`, `metrics.md` and the captions of the run, and prints the scores.
 
     Args:
-      argv: The arguments; None takes those of this process.
+        argv: Arguments; None takes those of this process.
 
     Raises:
-      UserError: A mistake of the user, or a run whose models are not trained yet.
+        UserError: A mistake of the user, or a run whose models are not trained yet.
     """
     parser = make_parser("evaluate", "Evaluates a finished run and rewrites its metrics.json.")
+    add_short_option(parser, "--split", "evaluate.split")
     for name, metavar, explanation in (
-        (
-            "split",
-            "SPLIT",
-            "train, val or test; short for --evaluate.split (default: test)",
-        ),
         (
             "compare",
             "RUN",
@@ -48,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         (
             "captions",
             "FILE",
-            "captions that any program made of the split's pictures, to be scored by the same "
-            "code: COCO results or neuraltalk's result_struct.json (default: none)",
+            "captions of the split's images from any program, to be scored by the same code: COCO "
+            "results or neuraltalk's result_struct.json (default: none)",
         ),
         (
             "references",
@@ -59,22 +55,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         (
             "against",
             "FILE.npz",
-            "embeddings from elsewhere, to be ranked by the same code; docs/evaluation.md says "
-            "which arrays (default: none)",
+            "embeddings from another program, to be ranked by the same code; docs/evaluation.md "
+            "lists the arrays (default: none)",
         ),
     ):
         parser.add_argument(f"--{name}", default="", metavar=metavar, help=explanation)
     config, options = parse_arguments(
         parser, argv, finished_run=True, unless=("references", "against")
     )
-    without_run = not getattr(options, "run_dir", "")
-    if options.split:
-        config = config.updated({"evaluate.split": options.split})
     captions = read_captions(options.captions) if options.captions else None
     vectors = read_vectors(options.against) if options.against else None
     if options.captions and (reason := java_reason()):
         print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
-    if without_run:
+    if not getattr(options, "run_dir", ""):
         _evaluate_files(options, captions, vectors, config)
     elif options.references:
         raise UserError("--references is for captions without --run-dir; a run has its own")
@@ -85,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _evaluate_run(
     options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
 ) -> None:
-    alone = {"strategy": "none", "replicas": 0}  # there is nothing to share among workers
+    """Evaluates a run, and compares it with another run, captions or vectors."""
+    alone = {"strategy": "none", "replicas": 0}  # there is nothing to distribute
     config = config.updated({"stages": ["evaluate"], "distribute": alone})
     start_tensorflow()
     from visem_tf.report.markdown import score_sheet
@@ -106,7 +100,7 @@ def _evaluate_run(
             raise UserError(
                 f"stage {stage} is not finished in {run.path}; run python -m visem_tf.fit first"
             )
-    theirs = read_run_evidence(options.compare, config.evaluate.split) if options.compare else None
+    other = read_run_evidence(options.compare, config.evaluate.split) if options.compare else None
     context = open_run(config)
     split = context.data.splits[config.evaluate.split]
     if captions is not None:
@@ -118,17 +112,17 @@ def _evaluate_run(
     if metrics is None:
         run_stages(context, again=["evaluate"])
         metrics = json.loads((context.run / "metrics.json").read_text(encoding="utf-8"))
-    ours = read_run_evidence(run.path, split.name)
-    if theirs is not None:
-        metrics["comparison"] = compare_runs(ours, theirs, options.compare, config)
+    own = read_run_evidence(run.path, split.name)
+    if other is not None:
+        metrics["comparison"] = compare_runs(own, other, options.compare, config)
     if captions is not None:
         training = context.data.splits["train"].sentences
         metrics["captions_file"] = evaluate_caption_file(
-            captions, options.captions, split.references(), config, training, ours
+            captions, options.captions, split.references(), config, training, own
         )
     if vectors is not None:
         metrics["against"] = evaluate_vectors(
-            vectors, options.against, config, split.image_index, ours
+            vectors, options.against, config, split.image_index, own
         )
     write_metrics(context, metrics)
     print(score_sheet(metrics), end="")
@@ -138,10 +132,13 @@ def _evaluate_run(
 def _evaluate_files(
     options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
 ) -> None:
-    """Scores files alone, without a run."""
-    for name in ("compare", "split"):
-        if getattr(options, name):
-            raise UserError(f"--{name} needs --run-dir")
+    """Scores captions and vectors from files, without a run."""
+    for option, is_given in (
+        ("--compare", bool(options.compare)),
+        ("--split", hasattr(options, "evaluate.split")),
+    ):
+        if is_given:
+            raise UserError(f"{option} needs --run-dir")
     if bool(options.references) != (captions is not None):
         raise UserError("without --run-dir, --captions and --references need each other")
     references = read_references(options.references) if options.references else {}
@@ -151,7 +148,7 @@ def _evaluate_files(
         captions = match_captions(captions, names, names, where)
     if vectors is not None and vectors.image_index is None:
         raise UserError(
-            f"{options.against} needs image_index, the picture of every sentence, or --run-dir"
+            f"{options.against} needs image_index, the image of every sentence, or --run-dir"
         )
     start_tensorflow()
     from visem_tf.report.comparison import comparison_tables

@@ -16,8 +16,6 @@ from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
 from visem_tf.images.decode import read_image
 from visem_tf.images.prepare import prepare_image
-from visem_tf.regions.extractor import RegionExtractor, Regions
-from visem_tf.regions.given_boxes import BoxExtractor
 from visem_tf.report.descriptions import chosen_regions, word_probabilities
 from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import Edges, as_edges
@@ -79,8 +77,6 @@ class DemoModels:
     def __init__(self, run: TrainedRun) -> None:
         self._run = run
         self._lock = threading.Lock()
-        without_proposer = run.config.regions.updated({"proposer": "none"})
-        self._boxes = BoxExtractor(RegionExtractor(without_proposer, run.run.tuned_cnn))
         self._grounder = run.grounder if run.has("align") else None
         self._crop_captioner: Captioner | None = None
         if not run.has("generate/regions"):
@@ -118,8 +114,7 @@ class DemoModels:
         settings = self._run.config.regions
         pixels = prepare_image(tf.constant(encoded), settings.picture_size, settings.resolution)
         with self._lock:
-            found = self._run.extractor.compiled(pixels[tf.newaxis])
-            regions = Regions(*(part.numpy() for part in found))
+            regions = self._run.extractor.extract_pixels(pixels[tf.newaxis])
             description = self._run.describe(regions)[0]
             embeddings = None
             if self._grounder:
@@ -153,7 +148,9 @@ class DemoModels:
         if bottom - top < 1e-3 or right - left < 1e-3:
             raise UserError("the box has no area inside the image")
         with self._lock:
-            regions = self._boxes(image.pixels[tf.newaxis], [np.array([edges], np.float32)])
+            regions = self._run.box_extractor(
+                image.pixels[tf.newaxis], [np.array([edges], np.float32)]
+            )
             if self._crop_captioner:
                 texts, log_probs = self._crop_captioner(regions.region_features[0, 1:])
                 text, probability = texts[0], np.exp(log_probs[0] / (len(texts[0].split()) + 1))

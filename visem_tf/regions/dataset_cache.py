@@ -176,7 +176,7 @@ def extract_regions(extractor: RegionExtractor, images: tf.data.Dataset) -> Iter
         .prefetch(2)
     )
     for pixels in batches:
-        yield Regions(*(np.asarray(part) for part in extractor.compiled(pixels)))
+        yield extractor.extract_pixels(pixels)
 
 
 def cache_key(

@@ -153,6 +153,10 @@ class RegionExtractor:
         size = self.settings.picture_size
         resolution = self.settings.resolution
         pixels = tf.stack([prepare_image(tf.constant(p), size, resolution) for p in encoded])
+        return self.extract_pixels(pixels)
+
+    def extract_pixels(self, pixels: tf.Tensor) -> Regions:
+        """Extracts the regions of prepared images [B, P, P, 3], as NumPy arrays."""
         return Regions(*(np.asarray(part) for part in self.compiled(pixels)))
 
 

@@ -170,14 +170,28 @@ class Writer:
             drawn = draw_attention(image, words, description.attention, description.boxes)
             self._save(path, "attention", drawn)
         if grounding is not None:
-            boxes = np.array([segment["box"] for segment in grounding["segments"]]).reshape(-1, 4)
-            texts = [segment["text"] for segment in grounding["segments"]]
-            self._save(path, "sentence", draw_regions(image, boxes, texts, grounding["sentence"]))
+            drawn = draw_segments(encoded, grounding["segments"], grounding["sentence"])
+            self._save(path, "sentence", drawn)
 
     def _save(self, path: AnyPath, kind: str, image: Image.Image) -> None:
         assert self.folder is not None
         name = unused_name(f"{path.stem}-{kind}", ".jpg", self._taken)
         write_atomically(self.folder / name, as_jpeg(image))
+
+
+def draw_segments(
+    encoded: bytes, segments: Sequence[Mapping[str, Any]], sentence: str
+) -> Image.Image:
+    """Draws the segments of a sentence on their regions, with the sentence below the image.
+
+    Args:
+        encoded: Content of the image file.
+        segments: Segments of `visem_tf.runs.grounding.grounding_as_json`.
+        sentence: The sentence.
+    """
+    boxes = np.array([segment["box"] for segment in segments]).reshape(-1, 4)
+    texts = [segment["text"] for segment in segments]
+    return draw_regions(Image.open(io.BytesIO(encoded)), boxes, texts, sentence)
 
 
 def _print_regions(description: Description, shown: Sequence[int]) -> None:

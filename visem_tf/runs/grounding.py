@@ -231,6 +231,34 @@ class Grounder:
         return found
 
 
+def ground_images(
+    grounder: Grounder,
+    query: Query,
+    embeddings: np.ndarray,
+    mask: np.ndarray,
+    boxes: np.ndarray,
+    scores: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Grounds a sentence in each of B images, in JSON's types.
+
+    Args:
+        grounder: Grounder of the run.
+        query: The sentence.
+        embeddings: Region embeddings of the images, float [B, R, D].
+        mask: Boolean array [B, R], True for real regions.
+        boxes: Boxes of the regions, float [B, R, 4], `rel_yxyx`.
+        scores: Scores of the sentence with the images, float [B].
+
+    Returns:
+        For each image its "score", and "words" and "segments" as of `grounding_as_json`.
+    """
+    found = grounder.ground(embeddings, mask, boxes, [query] * len(scores))
+    return [
+        {"score": round(float(score), 4), **grounding_as_json(query, found, row)}
+        for row, score in enumerate(scores)
+    ]
+
+
 def grounding_as_json(query: Query, grounding: Grounding, row: int) -> dict[str, Any]:
     """The regions of the words of a sentence in one image, in JSON's types.
 

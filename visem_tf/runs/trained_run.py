@@ -14,6 +14,7 @@ from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model
 from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.regions.given_boxes import BoxExtractor
 from visem_tf.runs.generators import (
     checkpoint,
     find_and_read_generator,
@@ -84,6 +85,12 @@ class TrainedRun:
                 "need a run that was trained on pictures"
             )
         return RegionExtractor(self.config.regions, self.run.tuned_cnn)
+
+    @functools.cached_property
+    def box_extractor(self) -> BoxExtractor:
+        """Extracts the features of given boxes."""
+        settings = self.config.regions.updated({"proposer": "none"})
+        return BoxExtractor(RegionExtractor(settings, self.run.tuned_cnn))
 
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:
