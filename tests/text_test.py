@@ -140,7 +140,11 @@ def test_min_count_is_checked():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot read"), (b"\xff", "not UTF-8"), (b"dog\ncat\n", "is no vocabulary")],
+    [
+        (None, "cannot read"),
+        (b"\xff", "not a vocabulary: .utf-8."),
+        (b"dog\ncat\n", "is not a vocabulary"),
+    ],
 )
 def test_a_bad_file_is_the_users_mistake(content, message, tmp_path):
     path = tmp_path / "vocabulary.txt"

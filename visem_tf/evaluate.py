@@ -133,12 +133,8 @@ def _evaluate_files(
     options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
 ) -> None:
     """Scores captions and vectors from files, without a run."""
-    for option, is_given in (
-        ("--compare", bool(options.compare)),
-        ("--split", hasattr(options, "evaluate.split")),
-    ):
-        if is_given:
-            raise UserError(f"{option} needs --run-dir")
+    if options.compare or hasattr(options, "evaluate.split"):
+        raise UserError("--compare and --split need --run-dir")
     if bool(options.references) != (captions is not None):
         raise UserError("without --run-dir, --captions and --references need each other")
     references = read_references(options.references) if options.references else {}

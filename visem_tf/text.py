@@ -131,13 +131,9 @@ class Vocabulary(tf.Module):
             raise UserError(
                 f"cannot read the vocabulary {path}: {error.strerror or error}; check the path"
             ) from error
-        except UnicodeDecodeError as error:
+        except ValueError as error:  # also text that is not UTF-8
             raise UserError(
-                f"the vocabulary {path} is not UTF-8 text; it must hold one word a line"
-            ) from error
-        except ValueError as error:
-            raise UserError(
-                f"{path} is no vocabulary: {error}; it must hold one word a line"
+                f"{path} is not a vocabulary: {error}; it must have one word a line"
             ) from error
 
     def save(self, path: str | Path) -> None:

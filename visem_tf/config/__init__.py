@@ -1,33 +1,17 @@
 """The configuration of a run: its sections, its presets, and the registry of named choices."""
 
-from visem_tf.config.models import AlignConfig, GenerateConfig, InferConfig, JointConfig
-from visem_tf.config.recorded import differences, read_fields
-from visem_tf.config.sections import (
-    STAGES,
-    ComputeConfig,
-    Config,
-    DataConfig,
-    DistributeConfig,
-    EvaluateConfig,
-    RegionsConfig,
-    ReportConfig,
-    TextConfig,
-)
-
-__all__ = [
-    "STAGES",
-    "AlignConfig",
-    "ComputeConfig",
-    "Config",
-    "DataConfig",
-    "DistributeConfig",
-    "EvaluateConfig",
-    "GenerateConfig",
-    "InferConfig",
-    "JointConfig",
-    "RegionsConfig",
-    "ReportConfig",
-    "TextConfig",
-    "differences",
-    "read_fields",
-]
+from visem_tf.config.models import AlignConfig as AlignConfig
+from visem_tf.config.models import GenerateConfig as GenerateConfig
+from visem_tf.config.models import InferConfig as InferConfig
+from visem_tf.config.models import JointConfig as JointConfig
+from visem_tf.config.recorded import differences as differences
+from visem_tf.config.recorded import read_fields as read_fields
+from visem_tf.config.sections import STAGES as STAGES
+from visem_tf.config.sections import ComputeConfig as ComputeConfig
+from visem_tf.config.sections import Config as Config
+from visem_tf.config.sections import DataConfig as DataConfig
+from visem_tf.config.sections import DistributeConfig as DistributeConfig
+from visem_tf.config.sections import EvaluateConfig as EvaluateConfig
+from visem_tf.config.sections import RegionsConfig as RegionsConfig
+from visem_tf.config.sections import ReportConfig as ReportConfig
+from visem_tf.config.sections import TextConfig as TextConfig
