@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visem_tf import describe, search
+from visem_tf import search
 from visem_tf.errors import UserError
 
 
@@ -92,64 +92,3 @@ def test_mistakes_are_named(tiny_run, folder: Path, words: list[str], tmp_path: 
         run_search(tiny_run, folder, words[0], "--beta", -1)
     with pytest.raises(UserError, match="there is no image"):
         run_search(tiny_run, tmp_path, words[0])
-
-
-def test_describe_takes_folders_boxes_and_a_sentence(
-    tiny_run, folder: Path, words: list[str], tmp_path: Path, capsys
-):
-    (folder / "broken.jpg").rename(tmp_path / "broken.jpg")
-    boxes = tmp_path / "boxes.json"
-    boxes.write_text(json.dumps({"a.png": [[0, 0, 30, 20], [10, 10, 50, 30]]}))
-    command = [*tiny_run.options, str(folder), "--json", str(tmp_path / "out.json")]
-    try:
-        describe.main([*command, "--beam", "1", "--picture", str(tmp_path / "drawn")])
-        proposed = json.loads((tmp_path / "out.json").read_text())
-        describe.main(
-            [
-                *command,
-                "--boxes",
-                str(boxes),
-                "--box-format",
-                "xyxy",
-                "--sentence",
-                " ".join(words[:3]),
-                "--beta",
-                "100",
-            ]
-        )
-    finally:
-        (tmp_path / "broken.jpg").rename(folder / "broken.jpg")
-    names = {"a-described.jpg", "a-described-2.jpg", "<b>[red]&-described.jpg"}
-    assert {path.name for path in (tmp_path / "drawn").iterdir()} == names
-    assert [len(result["regions"]) for result in proposed] == [4, 4, 4]
-    given = json.loads((tmp_path / "out.json").read_text())
-    assert [len(result["regions"]) for result in given] == [1, 3, 3]
-    box = given[1]["regions"][1]["box"]
-    np.testing.assert_allclose(box, [0, 0, 0.5, 0.5], atol=1e-3)
-    # So large a reward for staying gives one region to all words.
-    assert [len(result["looks"]["segments"]) for result in given] == [1, 1, 1]
-    printed = capsys.readouterr()
-    assert "<b>[red]&.jpg" in printed.out
-    assert "has no boxes for" in printed.err and "<b>[red]&.jpg" in printed.err
-
-
-def test_boxes_for_other_pictures_are_refused(tiny_run, folder: Path, tmp_path: Path):
-    boxes = tmp_path / "boxes.json"
-    boxes.write_text('{"other.jpg": [[0, 0, 1, 1]]}')
-    with pytest.raises(UserError, match=r"has no boxes for .*a\.png"):
-        describe.main([*tiny_run.options, str(folder / "a.png"), "--boxes", str(boxes)])
-
-
-def test_describe_shows_what_the_generator_looked_at(attending_run, tmp_path, capsys):
-    picture, drawn = tmp_path / "a.png", tmp_path / "drawn"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)).save(picture)
-    command = [*attending_run.options, str(picture), "--picture", str(drawn)]
-    describe.main([*command, "--json", str(tmp_path / "out.json")])
-    [described] = json.loads((tmp_path / "out.json").read_text())
-    words = described["attention"]["words"]
-    assert " ".join(word["word"] for word in words) == described["caption"]
-    assert all(1 / 4 <= word["weight"] <= 1 for word in words)
-    boxes = [region["box"] for region in described["regions"]]
-    assert all(word["box"] == boxes[word["region"]] for word in words)
-    assert sorted(path.name for path in drawn.iterdir()) == ["a-attention.jpg", "a-described.jpg"]
-    assert "attended to" in capsys.readouterr().out

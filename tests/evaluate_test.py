@@ -1,0 +1,197 @@
+"""`python -m visem_tf.evaluate`: the metrics of a run, and comparisons with other systems."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from visem_tf import evaluate, fit
+from visem_tf.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tiny_run):
+    return tiny_run.cache_dir
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, tiny_run):
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    shutil.copytree(tiny_run.path, path)
+    return path
+
+
+@pytest.mark.slow
+def test_evaluate_on_another_split(run_dir, cache_dir):
+    before = json.loads((run_dir / "metrics.json").read_text())
+    command = ["--run-dir", str(run_dir), "--cache-dir", str(cache_dir)]
+    evaluate.main([*command, "--split", "val"])
+    assert json.loads((run_dir / "metrics.json").read_text())["split"] == "val"
+    evaluate.main([*command, "--split", "test"])
+    after = json.loads((run_dir / "metrics.json").read_text())
+    for part in ("ranking", "captions", "regions"):
+        assert after[part] == before[part]
+
+
+def test_evaluate_against_other_systems(run_dir, cache_dir, tmp_path, capsys):
+    """The run's own captions, vectors that know the answer, and the run itself as another run."""
+    command = ["--run-dir", str(run_dir), "--cache-dir", str(cache_dir)]
+    before = json.loads((run_dir / "metrics.json").read_text())
+    right = np.repeat(np.eye(40), 5, axis=0)
+    np.savez(tmp_path / "v.npz", image_embeddings=np.eye(40), sentence_embeddings=right)
+    captions = run_dir / "captions_test.json"
+    evaluate.main(
+        [
+            *command,
+            *("--captions", str(captions)),
+            *("--against", str(tmp_path / "v.npz")),
+            *("--compare", str(run_dir)),
+        ]
+    )
+    out = capsys.readouterr().out
+    assert "evaluate: started" not in out  # the run's own figures are there already
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    beam = before["captions"]["beam"]
+    for name, value in metrics["captions_file"]["scores"].items():
+        assert value == beam[name], name
+    for name, ends in metrics["captions_file"]["intervals"].items():
+        assert ends == before["intervals"][f"captions.beam.{name}"]
+    assert metrics["against"]["ranking"]["image_search"]["r1"] == 100
+    difference = metrics["against"]["figures"]["ranking.image_search.r1"]
+    assert difference["difference"] == before["ranking"]["image_search"]["r1"] - 100
+    assert difference["p"] < 0.01
+    assert all(
+        f["difference"] == 0 and f["p"] == 1 for f in metrics["comparison"]["figures"].values()
+    )
+    assert "Compared with" in out
+    for part in ("ranking", "captions", "regions", "intervals"):
+        assert metrics[part] == before[part]
+
+
+def test_figures_lie_in_their_intervals(run_dir):
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert len(metrics["intervals"]) > 30
+    for name, (low, high) in metrics["intervals"].items():
+        value = metrics
+        for part in name.split("."):
+            value = value[part]
+        assert low - 1e-4 <= value <= high + 1e-4, name  # they are rounded
+
+
+def test_the_written_files_are_read_by_others(run_dir):
+    struct = json.loads((run_dir / "result_struct_test.json").read_text())
+    assert struct["gtppl"] > 1
+    assert len(struct["imgblobs"]) == 40
+    assert (run_dir / "metrics.md").read_text().startswith("# scenes, split test: 40 pictures")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--captions", "absent.json"], "cannot read absent.json"),
+        (["--against", "absent.npz"], "absent.npz is missing"),
+        (["--compare", "absent"], "absent is no run directory"),
+        (["--references", "r.json"], "--references is for captions without --run-dir"),
+        (["--compare", "."], "is no run directory"),
+    ],
+)
+def test_mistakes_in_comparing(run_dir, cache_dir, options, message):
+    with pytest.raises(UserError, match=message):
+        evaluate.main(["--run-dir", str(run_dir), "--cache-dir", str(cache_dir), *options])
+
+
+def test_sizes_of_another_split_are_refused(run_dir, cache_dir, tmp_path):
+    np.savez(tmp_path / "v.npz", image_embeddings=np.eye(3), sentence_embeddings=np.eye(3))
+    with pytest.raises(UserError, match="3 pictures and 3 sentences, the split has 40 and 200"):
+        evaluate.main(
+            [
+                *("--run-dir", str(run_dir), "--cache-dir", str(cache_dir)),
+                *("--against", str(tmp_path / "v.npz")),
+            ]
+        )
+
+
+def test_files_are_scored_without_a_run(tmp_path, capsys):
+    captions, references, vectors = (tmp_path / n for n in ("c.json", "r.json", "v.npz"))
+    captions.write_text(json.dumps([{"image_id": 1, "caption": "a red ball"}]))
+    sentence = {"image_id": 1, "id": 5, "caption": "A red ball."}
+    references.write_text(json.dumps({"annotations": [sentence]}))
+    np.savez(
+        vectors,
+        image_embeddings=np.eye(2),
+        sentence_embeddings=np.eye(2),
+        image_index=np.arange(2),
+    )
+    evaluate.main([f"--captions={captions}", f"--references={references}"])
+    out = capsys.readouterr().out
+    assert "CIDEr of a single picture is always 0" in out
+    assert "100.0" in out
+    evaluate.main(["--against", str(vectors)])
+    assert "Ranking by" in capsys.readouterr().out
+    with pytest.raises(UserError, match="need each other"):
+        evaluate.main([f"--references={references}"])
+    with pytest.raises(UserError, match="--run-dir is missing"):
+        evaluate.main([f"--captions={captions}"])
+    np.savez(vectors, image_embeddings=np.eye(2), sentence_embeddings=np.eye(2))
+    with pytest.raises(UserError, match="needs image_index"):
+        evaluate.main(["--against", str(vectors)])
+
+
+def test_metrics_have_what_is_promised(run_dir):
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert (metrics["dataset"], metrics["split"]) == ("scenes", "test")
+    assert (metrics["images"], metrics["sentences"]) == (40, 200)
+    for direction in ("image_annotation", "image_search"):
+        assert set(metrics["ranking"][direction]) == {"r1", "r5", "r10", "median_rank"}
+    for search in ("greedy", "beam"):
+        scores = metrics["captions"][search]
+        assert {"bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider"} <= set(scores)
+        missing = [name for name, value in scores.items() if value is None]
+        assert all(
+            any(
+                name in about or about.startswith(f"captions.{search}")
+                for about in metrics["notes"]
+            )
+            for name in missing
+        )
+    assert metrics["captions"]["beam"]["beam_size"] == 2
+    regions = metrics["regions"]
+    assert {"word_accuracy", "phrase_iou50", "pointing", "bleu1", "chance"} <= set(regions)
+    assert set(metrics["timing"]) == {
+        f"{stage}_s" for stage in ("features", "align", "infer", "generate", "evaluate")
+    }
+
+
+def test_chance_is_the_expectation(run_dir):
+    chance = json.loads((run_dir / "metrics.json").read_text())["ranking_chance"]
+    assert chance["image_search"] == {"r1": 2.5, "r5": 12.5, "r10": 25.0, "median_rank": 20.5}
+    # One of 5 own sentences among the first of 200: 1 - C(195, 1) / C(200, 1).
+    assert chance["image_annotation"]["r1"] == pytest.approx(2.5)
+    assert chance["image_annotation"]["r5"] == pytest.approx(12.0, abs=0.1)
+
+
+@pytest.mark.slow
+def test_another_search_for_captions_is_evaluated_and_reported_anew(
+    run_dir, cache_dir, tmp_path, capsys
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    again = ["--run-dir", str(copy), "--cache-dir", str(cache_dir)]
+    command = [*again, "--stages", "evaluate,report", "--generate.block_ngrams", "1"]
+    fit.main(command)
+    out = capsys.readouterr().out
+    assert "evaluate: finished in" in out and "report: finished in" in out
+    results = json.loads((copy / "captions_test.json").read_text())
+    captions = [result["caption"].split() for result in results]
+    assert all(len(words) == len(set(words)) for words in captions)
+    fit.main(command)
+    assert capsys.readouterr().out.count("finished before, skipped") == 2
+    # A comparison takes the figures of the search that is asked for, too.
+    options = ["--generate.block_ngrams", "0", "--generate.beam_size", "2"]
+    evaluate.main([*again, "--compare", str(run_dir), *options])
+    assert "evaluate: finished in" in capsys.readouterr().out
+    before, after = (
+        json.loads((run / "metrics.json").read_text())["captions"] for run in (run_dir, copy)
+    )
+    assert before == after
