@@ -156,7 +156,7 @@ def test_mistakes_name_what_would_be_right(arguments: str, message: str):
         ("\udcff", "c.json: "),
     ],
 )
-def test_a_bad_file_is_told(tmp_path: Path, text: str, message: str):
+def test_a_bad_file_is_reported(tmp_path: Path, text: str, message: str):
     (tmp_path / "c.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError) as raised:
         parse("--config", str(tmp_path / "c.json"))

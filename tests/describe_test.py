@@ -2,12 +2,12 @@
 
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from untrained import WORDS, make_run
 
 from visem_tf import describe
 from visem_tf.errors import UserError
@@ -25,14 +25,17 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def words(tiny_run) -> list[str]:
-    return (tiny_run.path / "vocabulary.txt").read_text().splitlines()[4:]
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options of an untrained run."""
+    folder = tmp_path_factory.mktemp("untrained")
+    make_run(folder / "run", "align", "generate/full_frame", "generate/regions")
+    return ["--run-dir", str(folder / "run"), "--cache-dir", str(folder / "cache")]
 
 
 @pytest.fixture
-def run_dir(tiny_run) -> Path:
-    return tiny_run.path
+def words() -> list[str]:
+    return list(WORDS[4:])
 
 
 @pytest.fixture
@@ -43,12 +46,11 @@ def picture(tmp_path):
     return path
 
 
-def test_describe(run_dir, picture, tmp_path, capsys):
+def test_describe(options, picture, tmp_path, capsys):
     json_file, folder = tmp_path / "out.json", tmp_path / "drawn"
     describe.main(
         [
-            "--run-dir",
-            str(run_dir),
+            *options,
             str(picture),
             "--json",
             str(json_file),
@@ -66,13 +68,13 @@ def test_describe(run_dir, picture, tmp_path, capsys):
     assert Image.open(io.BytesIO(drawn.read_bytes())).width >= 480
 
 
-def test_pictures_described_together_get_what_each_gets_alone(run_dir, picture, tmp_path):
+def test_pictures_described_together_get_what_each_gets_alone(options, picture, tmp_path):
     other = tmp_path / "other.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 50, 3), np.uint8)).save(other)
 
     def texts(*pictures):
         described = tmp_path / "out.json"
-        describe.main(["--run-dir", str(run_dir), *map(str, pictures), "--json", str(described)])
+        describe.main([*options, *map(str, pictures), "--json", str(described)])
         return [
             [d["image"], d["caption"], *(region["caption"] for region in d["regions"])]
             for d in json.loads(described.read_text())
@@ -82,44 +84,40 @@ def test_pictures_described_together_get_what_each_gets_alone(run_dir, picture, 
 
 
 def test_a_run_without_region_generator_still_describes_pictures(
-    run_dir, picture, tmp_path, capsys
+    options, picture, tmp_path, capsys
 ):
-    copy, boxes = tmp_path / "copy", tmp_path / "boxes.json"
-    shutil.copytree(run_dir, copy)
-    shutil.rmtree(copy / "checkpoints" / "generate" / "regions")
-    config = json.loads((copy / "config.json").read_text())
-    config["generate"]["regions"] = False
-    (copy / "config.json").write_text(json.dumps(config))
-    describe.main(["--run-dir", str(copy), str(picture)])
+    run, boxes = tmp_path / "run", tmp_path / "boxes.json"
+    make_run(run, "align", "generate/full_frame", generate={"regions": False})
+    describe.main(["--run-dir", str(run), str(picture)])
     found = capsys.readouterr()
     assert f"{picture}: " in found.out
     assert "has no generator of region descriptions" in found.err
     boxes.write_text("[[0, 0, 0.5, 0.5]]")
     with pytest.raises(UserError, match=r"trained with --generate\.regions false"):
-        describe.main(["--run-dir", str(copy), str(picture), "--boxes", str(boxes)])
+        describe.main(["--run-dir", str(run), str(picture), "--boxes", str(boxes)])
 
 
-def test_describe_goes_on_after_a_bad_picture(run_dir, picture, tmp_path, capsys):
+def test_describe_goes_on_after_a_bad_picture(options, picture, tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"bad\.jpg"):
-        describe.main(["--run-dir", str(run_dir), str(bad), str(picture)])
+        describe.main([*options, str(bad), str(picture)])
     assert str(picture) in capsys.readouterr().out
 
 
-def test_describe_names_a_missing_picture_and_a_missing_run(run_dir, tmp_path):
+def test_describe_names_a_missing_picture_and_a_missing_run(options, tmp_path):
     with pytest.raises(UserError, match=r"there is no image .*absent\.jpg"):
-        describe.main(["--run-dir", str(run_dir), str(tmp_path / "absent.jpg")])
+        describe.main([*options, str(tmp_path / "absent.jpg")])
     with pytest.raises(UserError, match="no run directory"):
         describe.main(["--run-dir", str(tmp_path), str(tmp_path / "absent.jpg")])
 
 
 def test_describe_takes_folders_boxes_and_a_sentence(
-    tiny_run, folder: Path, words: list[str], tmp_path: Path, capsys
+    options, folder: Path, words: list[str], tmp_path: Path, capsys
 ):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"a.png": [[0, 0, 30, 20], [10, 10, 50, 30]]}))
-    command = [*tiny_run.options, str(folder), "--json", str(tmp_path / "out.json")]
+    command = [*options, str(folder), "--json", str(tmp_path / "out.json")]
     describe.main([*command, "--beam", "1", "--picture", str(tmp_path / "drawn")])
     proposed = json.loads((tmp_path / "out.json").read_text())
     command += ["--boxes", str(boxes), "--box-format", "xyxy"]
@@ -138,17 +136,19 @@ def test_describe_takes_folders_boxes_and_a_sentence(
     assert "has no boxes for" in printed.err and "<b>[red]&.jpg" in printed.err
 
 
-def test_boxes_for_other_pictures_are_refused(tiny_run, folder: Path, tmp_path: Path):
+def test_boxes_for_other_pictures_are_refused(options, folder: Path, tmp_path: Path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text('{"other.jpg": [[0, 0, 1, 1]]}')
     with pytest.raises(UserError, match=r"has no boxes for .*a\.png"):
-        describe.main([*tiny_run.options, str(folder / "a.png"), "--boxes", str(boxes)])
+        describe.main([*options, str(folder / "a.png"), "--boxes", str(boxes)])
 
 
-def test_describe_shows_what_the_generator_looked_at(attending_run, tmp_path, capsys):
+def test_describe_shows_what_the_generator_attended_to(tmp_path, capsys):
+    attention = {"model": "attention", "regions": False}
+    make_run(tmp_path / "run", "align", "generate/full_frame", generate=attention)
     picture, drawn = tmp_path / "a.png", tmp_path / "drawn"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)).save(picture)
-    command = [*attending_run.options, str(picture), "--picture", str(drawn)]
+    command = ["--run-dir", str(tmp_path / "run"), str(picture), "--picture", str(drawn)]
     describe.main([*command, "--json", str(tmp_path / "out.json")])
     [described] = json.loads((tmp_path / "out.json").read_text())
     words = described["attention"]["words"]
@@ -157,4 +157,4 @@ def test_describe_shows_what_the_generator_looked_at(attending_run, tmp_path, ca
     boxes = [region["box"] for region in described["regions"]]
     assert all(word["box"] == boxes[word["region"]] for word in words)
     assert sorted(path.name for path in drawn.iterdir()) == ["a-attention.jpg", "a-described.jpg"]
-    assert "looked at" in capsys.readouterr().out
+    assert "attended to" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from untrained import WORDS, make_run
 
 from visem_tf import search
 from visem_tf.errors import UserError
@@ -23,21 +24,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def words(tiny_run) -> list[str]:
-    return (tiny_run.path / "vocabulary.txt").read_text().splitlines()[4:]
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options of an untrained run."""
+    folder = tmp_path_factory.mktemp("untrained")
+    make_run(folder / "run", "align", "generate/full_frame", "generate/regions")
+    return ["--run-dir", str(folder / "run"), "--cache-dir", str(folder / "cache")]
 
 
-def run_search(tiny_run, folder: Path, *arguments: object) -> None:
-    search.main([*tiny_run.options, "--images", str(folder), *map(str, arguments)])
+@pytest.fixture(scope="module")
+def words() -> list[str]:
+    return list(WORDS[4:])
+
+
+def run_search(options: list[str], folder: Path, *arguments: object) -> None:
+    search.main([*options, "--images", str(folder), *map(str, arguments)])
 
 
 def test_pictures_are_ranked_and_every_word_has_its_region(
-    tiny_run, folder: Path, words: list[str], tmp_path: Path, capsys
+    options, folder: Path, words: list[str], tmp_path: Path, capsys
 ):
     sentence = f"{words[0]} {words[1]} nowhere"
     with pytest.raises(UserError, match=r"cannot read .*broken\.jpg"):
         run_search(
-            tiny_run,
+            options,
             folder,
             sentence,
             words[2],
@@ -66,29 +75,29 @@ def test_pictures_are_ranked_and_every_word_has_its_region(
 
 
 def test_the_next_search_describes_only_what_is_new(
-    tiny_run, folder: Path, words: list[str], tmp_path: Path, monkeypatch, capsys
+    options, folder: Path, words: list[str], tmp_path: Path, monkeypatch, capsys
 ):
     from visem_tf.images import load
 
     asked: list[str] = []
     read = load.read_image
     monkeypatch.setattr(load, "read_image", lambda path: asked.append(path.name) or read(path))
-    options = (words[0], "--cache-dir", tmp_path / "cache", "--top", 9, "--json")
+    command = (words[0], "--cache-dir", tmp_path / "cache", "--top", 9, "--json")
     for name in ("first.json", "second.json"):
         with pytest.raises(UserError, match=r"broken\.jpg"):
-            run_search(tiny_run, folder, *options, tmp_path / name)
+            run_search(options, folder, *command, tmp_path / name)
     assert sorted(asked) == ["<b>[red]&.jpg", "a.png", "a.png", "broken.jpg", "broken.jpg"]
     assert (tmp_path / "first.json").read_text() == (tmp_path / "second.json").read_text()
 
 
-def test_mistakes_are_named(tiny_run, folder: Path, words: list[str], tmp_path: Path):
+def test_mistakes_are_named(options, folder: Path, words: list[str], tmp_path: Path):
     with pytest.raises(UserError, match="--images is missing"):
-        search.main([*tiny_run.options, words[0]])
+        search.main([*options, words[0]])
     with pytest.raises(UserError, match="no word in the sentence"):
-        run_search(tiny_run, folder, "?")
+        run_search(options, folder, "?")
     with pytest.raises(UserError, match="--top must be at least 1"):
-        run_search(tiny_run, folder, words[0], "--top", 0)
+        run_search(options, folder, words[0], "--top", 0)
     with pytest.raises(UserError, match=r"infer\.beta must be .*at least 0"):
-        run_search(tiny_run, folder, words[0], "--beta", -1)
+        run_search(options, folder, words[0], "--beta", -1)
     with pytest.raises(UserError, match="there is no image"):
-        run_search(tiny_run, tmp_path, words[0])
+        run_search(options, tmp_path, words[0])

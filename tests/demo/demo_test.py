@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
+from untrained import WORDS, make_run
 
 from visem_tf.demo import __main__ as demo
 from visem_tf.errors import UserError
@@ -31,16 +32,21 @@ def encoded(seed: int = 0, size: tuple[int, int] = (60, 90), form: str = "PNG") 
 
 
 @pytest.fixture(scope="module")
-def models(tiny_run):
-    from visem_tf.demo.models import DemoModels
-    from visem_tf.runs.trained_run import TrainedRun
-
-    return DemoModels(TrainedRun(tiny_run.path))
+def untrained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("untrained")
+    return make_run(folder, "align", "generate/full_frame", "generate/regions")
 
 
 @pytest.fixture(scope="module")
-def words(tiny_run) -> list[str]:
-    return (tiny_run.path / "vocabulary.txt").read_text().splitlines()[4:]
+def models(untrained):
+    from visem_tf.demo.models import DemoModels
+
+    return DemoModels(untrained)
+
+
+@pytest.fixture(scope="module")
+def words() -> list[str]:
+    return list(WORDS[4:])
 
 
 def test_the_whole_image_as_a_box_is_described_by_the_region_generator(models):
@@ -71,7 +77,7 @@ def test_every_word_has_a_region_of_the_image(models, words: list[str]):
         box = image.description.boxes[word["region"]]
         assert word["box"] == pytest.approx(box.tolist(), abs=1e-4)
     found, remarks = models.ground(image, f"{words[0]} " * 5000)
-    assert len(found["words"]) == 30 and remarks == ["only the first 30 words are read"]
+    assert len(found["words"]) == 5 and remarks == ["only the first 5 words are read"]
     with pytest.raises(UserError, match="no word"):
         models.ground(image, " ")
 
@@ -94,13 +100,13 @@ def test_visitors_at_once_get_what_each_gets_alone(models):
 
 
 def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_same(
-    attending_run, models
+    tmp_path, models
 ):
     from visem_tf.demo.marks import attention_marks
     from visem_tf.demo.models import DemoModels
-    from visem_tf.runs.trained_run import TrainedRun
 
-    attending = DemoModels(TrainedRun(attending_run.path))
+    attention = {"model": "attention", "regions": False}
+    attending = DemoModels(make_run(tmp_path, "align", "generate/full_frame", generate=attention))
     assert models.has_region_generator and not attending.has_region_generator
     assert models.open(encoded()).description.attention is None
     image = attending.open(encoded())
@@ -201,22 +207,26 @@ def test_labels_over_the_picture_cannot_become_markup():
     assert 'x="40.0" y="10.0" width="80.0" height="40.0"' in svg
 
 
-def test_mistakes_are_named_before_models_are_loaded(tiny_run):
+def test_mistakes_are_named_before_models_are_loaded(untrained):
+    command = ["--run-dir", str(untrained.run.path)]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} cannot be used .*; give another --port"):
-            demo.main([*tiny_run.options, "--port", str(port)])
+            demo.main([*command, "--port", str(port)])
     with pytest.raises(UserError, match="port 70000 cannot be used"):
-        demo.main([*tiny_run.options, "--port", "70000"])
+        demo.main([*command, "--port", "70000"])
 
 
 @pytest.fixture(scope="module")
-def address(tiny_run) -> Iterator[str]:
+def address(untrained) -> Iterator[str]:
     """A demo that runs in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "visem_tf.demo", *tiny_run.options, "--port", "0"],
+        [
+            *(sys.executable, "-m", "visem_tf.demo"),
+            *("--run-dir", str(untrained.run.path), "--port", "0"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -5,10 +5,12 @@ import re
 
 import numpy as np
 import pytest
+from untrained import make_run
 
 from visem_tf import fit
 from visem_tf.errors import UserError
 from visem_tf.models.word_vectors import WordVectors, fill_in, read_word_vectors
+from visem_tf.stages.align import load_word_vectors
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 WORDS = ["dog", "cat", "café", "snow", "unseen"]
@@ -97,7 +99,7 @@ def test_files_longer_than_a_block_are_read_whole(tmp_path, monkeypatch):
         (f"1 {DIM}\n".encode() + b"dog " + np.full(DIM, np.nan, "f4").tobytes(), "NaN or infinity"),
     ],
 )
-def test_broken_files_are_said(tmp_path, data, message):
+def test_broken_files_are_reported(tmp_path, data, message):
     with pytest.raises(UserError, match=message):
         read(tmp_path, data)
     with pytest.raises(UserError, match="cannot read the word vectors"):
@@ -118,6 +120,30 @@ def test_vectors_come_to_the_length_that_training_starts_from():
         fill_in(WordVectors(matrix, known), start[:5])
 
 
+def test_an_alignment_model_gets_them_and_their_coverage_is_reported(tmp_path, capsys):
+    file = tmp_path / "glove.txt"
+    vectors = {
+        word: np.random.default_rng(n).normal(size=6) for n, word in enumerate(("a", "ball"))
+    }
+    file.write_text("".join(f"{w} {' '.join(map(str, v))}\n" for w, v in vectors.items()))
+    run = make_run(tmp_path / "run", "align", align={"word_dim": 6, "word_vectors": str(file)})
+    before = run.alignment_model.sentence_encoder.word_vectors.get_weights()[0]
+    found = load_word_vectors(run.alignment_model, run.config, run.vocabulary)
+    assert found == {"word_vector_coverage_percent": 33.33}
+    assert "word vectors: 33.3 % of 6 words have one" in capsys.readouterr().out
+    table = run.alignment_model.sentence_encoder.word_vectors.get_weights()[0]
+    for token_id, word in enumerate(run.vocabulary.words):
+        if word in vectors:
+            ratio = table[token_id] / vectors[word]
+            np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+        else:
+            np.testing.assert_array_equal(table[token_id], before[token_id])
+    config = run.config.updated({"align.word_dim": 5})
+    with pytest.raises(UserError, match=r"have 6 numbers .* give --align\.word_dim 6"):
+        load_word_vectors(run.alignment_model, config, run.vocabulary)
+
+
+@pytest.mark.slow
 def test_a_run_starts_from_them_reports_coverage_and_keeps_them(tmp_path, capsys):
     words = "a the circle heart red blue on of and".split()  # noqa: SIM905
     vectors = np.random.default_rng(2).normal(size=(len(words), 5))
