@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,37 @@ MODELS = {
     "generate/regions": "region_generator",
 }
 """The models of a run, and the attributes of `TrainedRun` that read them."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """A version that was written.
+
+    Attributes:
+        path: Folder of the version.
+        description: Content of its export.json.
+    """
+
+    path: Path
+    description: dict[str, Any]
+
+    def table(self) -> str:
+        """Returns a table of the signatures, and of the files with sizes and identical texts."""
+        rows = [
+            f"{name}: {_listed(signature['inputs'])} -> {_listed(signature['outputs'])}"
+            for name, signature in self.description["signatures"].items()
+        ]
+        left_out = {**self.description["left_out"], **self.description.get("notes", {})}
+        rows += [f"{name}: left out, {reason}" for name, reason in left_out.items()]
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        for path in files:
+            about = self.description.get("files", {}).get(path.name, {})
+            size = f"{path.stat().st_size / 1e6:8.3f} MB"
+            rows.append(f"{path.relative_to(self.path)!s:<36} {size}  {_identical(about)}".rstrip())
+        if "parity" in self.description:
+            rows.append(f"texts as in Python: {_identical(self.description)}")
+        total = sum(path.stat().st_size for path in files) / 1e6
+        return "\n  ".join([f"{self.path} ({total:.1f} MB)", *rows])
 
 
 def check_exportable(run: TrainedRun) -> None:
@@ -120,6 +152,21 @@ def _describe_signature(function: Any) -> dict[str, dict[str, Any]]:
         side: {n: {"dtype": s.dtype.name, "shape": s.shape.as_list()} for n, s in tensors.items()}
         for side, tensors in (("inputs", inputs), ("outputs", function.structured_outputs))
     }
+
+
+def _listed(tensors: dict[str, Any]) -> str:
+    """Returns names, types and shapes as in "captions string [?, 7]"."""
+    shown = []
+    for name, tensor in tensors.items():
+        shape = ", ".join("?" if size is None else str(size) for size in tensor["shape"])
+        shown.append(f"{name} {tensor['dtype']} [{shape}]")
+    return ", ".join(shown)
+
+
+def _identical(description: dict[str, Any]) -> str:
+    """Returns counts of identical texts as in "greedy 4/4  beam 4/4"."""
+    counts = description.get("parity", {}).items()
+    return "  ".join(f"{name} {count['identical']}/{count['texts']}" for name, count in counts)
 
 
 def _runs_in_graph(proposer: str) -> bool:

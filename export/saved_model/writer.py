@@ -7,13 +7,13 @@ The next export into the same folder is version 2, and so on.
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from visem_tf.export.description import (
+    Export,
     check_exportable,
     describe_export,
     variables_of,
@@ -24,41 +24,6 @@ from visem_tf.export.saved_model.serving_files import write_warm_up
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.versions import new_version
 from visem_tf.runs.trained_run import TrainedRun
-
-
-@dataclass(frozen=True)
-class Export:
-    """A version that was written.
-
-    Attributes:
-        path: Folder of the version.
-        description: Content of its export.json.
-    """
-
-    path: Path
-    description: dict[str, Any]
-
-    def table(self) -> str:
-        """Returns a table of the signatures, and of the files with their sizes."""
-        rows = [
-            (name, _listed(signature["inputs"]), _listed(signature["outputs"]))
-            for name, signature in self.description["signatures"].items()
-        ]
-        widths = [max(len(row[column]) for row in rows) for column in range(2)]
-        lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  ->  {c}" for a, b, c in rows]
-        lines += [
-            f"  {name}: left out, {why}" for name, why in self.description["left_out"].items()
-        ]
-        files = sorted(path for path in self.path.rglob("*") if path.is_file())
-        sizes = {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
-        width = max(map(len, sizes))
-        lines += [f"  {name:<{width}}  {size / 1e6:8.3f} MB" for name, size in sizes.items()]
-        lines += [f"  {name}: left out, {why}" for name, why in self.description["notes"].items()]
-        lines += [
-            f"  {name}: {count['identical']} of {count['texts']} texts as in Python"
-            for name, count in self.description.get("parity", {}).items()
-        ]
-        return "\n".join([f"{self.path} ({sum(sizes.values()) / 1e6:.1f} MB)", *lines])
 
 
 def export_saved_model(
@@ -118,12 +83,3 @@ def _save(signatures: Signatures, folder: Path) -> dict[str, Any]:
         "vocabulary_size": len(run.vocabulary),
         "parameters": sum(int(tf.size(variable)) for variable in root.weights),
     }
-
-
-def _listed(tensors: dict[str, Any]) -> str:
-    """Returns names, types and shapes as in "captions string [?, 7]"."""
-    shown = []
-    for name, tensor in tensors.items():
-        shape = ", ".join("?" if size is None else str(size) for size in tensor["shape"])
-        shown.append(f"{name} {tensor['dtype']} [{shape}]")
-    return ", ".join(shown)

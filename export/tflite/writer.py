@@ -26,13 +26,13 @@ from PIL import Image
 
 from visem_tf.errors import UserError
 from visem_tf.export.description import (
+    Export,
     check_exportable,
     describe_export,
     variables_of,
     write_description,
 )
 from visem_tf.export.parity import Texts, count_identical, extract_one_by_one, texts_in_python
-from visem_tf.export.saved_model.writer import Export
 from visem_tf.export.tflite.files import join_models, operators, pack
 from visem_tf.export.tflite.functions import TfliteFunctions
 from visem_tf.export.tflite.model import TfliteModel
@@ -53,26 +53,6 @@ CNN = ("encode_frame", "encode_image")
 _PROPOSERS = ("windows", "grid", "none")  # the detector's suppression has no builtin operator
 
 
-class TfliteExport(Export):
-    """A version that was written."""
-
-    def table(self) -> str:
-        """Returns a table of the signatures, and of the files with their parity with Python."""
-        lines = [f"{self.path}"]
-        for name, signature in self.description["signatures"].items():
-            inputs, outputs = (", ".join(signature[side]) for side in ("inputs", "outputs"))
-            lines.append(f"  {name}: {inputs} -> {outputs}")
-        for name, why in self.description["left_out"].items():
-            lines.append(f"  {name}: left out, {why}")
-        for name, file in self.description["files"].items():
-            parity = "  ".join(
-                f"{signature} {count['identical']}/{count['texts']}"
-                for signature, count in file.get("parity", {}).items()
-            )
-            lines.append(f"  {name:<30} {file['bytes'] / 1e6:7.2f} MB  {parity}".rstrip())
-        return "\n".join(lines)
-
-
 def export_tflite(
     run: TrainedRun,
     to: str | os.PathLike[str],
@@ -80,7 +60,7 @@ def export_tflite(
     variants: Sequence[str] = VARIANTS,
     images: Sequence[bytes] = (),
     calibration: Callable[[int], Sequence[bytes]],
-) -> TfliteExport:
+) -> Export:
     """Writes a run as TFLite files.
 
     Args:
@@ -138,7 +118,7 @@ def export_tflite(
                 files[path.name]["parity"] = count_identical(expected, found)
         description["files"] = files
         write_description(paths[0], description)
-    return TfliteExport(paths[-1], description)
+    return Export(paths[-1], description)
 
 
 def convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarray] = ()) -> bytes:

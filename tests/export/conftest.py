@@ -11,8 +11,9 @@ import tensorflow as tf
 from PIL import Image
 from untrained import make_run
 
+from visem_tf.export.description import Export
 from visem_tf.export.parity import SessionModel
-from visem_tf.export.saved_model.writer import Export, export_saved_model
+from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.runs.trained_run import TrainedRun
 
 

@@ -39,6 +39,7 @@ def turned() -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_pictures_are_seen_as_in_python(run, serve, pictures, tmp_path):
     assert run.run.tuned_cnn is not None
     pictures = [*pictures, turned()]

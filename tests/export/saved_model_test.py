@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
+from visem_tf.export.description import Export
 from visem_tf.export.saved_model import writer
-from visem_tf.export.saved_model.writer import Export, export_saved_model
+from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import export as stage
 
@@ -57,7 +58,7 @@ def test_the_folder(trained: TrainedRun, exported: Export):
 def test_the_table(exported: Export):
     lines = exported.table().splitlines()
     assert lines[0].startswith(f"{exported.path} (")
-    assert any("beam " in line and "captions string [?, 3]" in line for line in lines)
+    assert any("beam: " in line and "captions string [?, 3]" in line for line in lines)
     assert any("saved_model.pb" in line and line.endswith(" MB") for line in lines)
 
 

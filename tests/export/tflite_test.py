@@ -18,10 +18,11 @@ from PIL import Image
 
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
+from visem_tf.export.description import Export
 from visem_tf.export.tflite.files import join_models, operators
 from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded, whole_number_weights
 from visem_tf.export.tflite.model import TfliteModel
-from visem_tf.export.tflite.writer import TfliteExport, convert, export_tflite
+from visem_tf.export.tflite.writer import convert, export_tflite
 from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.resample import triangle_weights
 from visem_tf.runs.trained_run import TrainedRun
@@ -33,7 +34,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "describe_with_litert.py"
 @pytest.fixture(scope="module")
 def written(
     trained: TrainedRun, pictures: list[bytes], tmp_path_factory: pytest.TempPathFactory
-) -> TfliteExport:
+) -> Export:
     return export_tflite(
         TrainedRun(trained.run.path),
         tmp_path_factory.mktemp("tflite"),
@@ -43,7 +44,7 @@ def written(
 
 
 @pytest.fixture(scope="module")
-def model(written: TfliteExport) -> TfliteModel:
+def model(written: Export) -> TfliteModel:
     return TfliteModel(written.path / "captions-float32.tflite")
 
 
@@ -51,7 +52,8 @@ def decoded(picture: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
 
 
-def test_every_variant_is_written(written: TfliteExport):
+@pytest.mark.slow
+def test_every_variant_is_written(written: Export):
     files = written.description["files"]
     assert list(files) == [
         f"captions-{variant}.tflite" for variant in ("float32", "float16", "dynamic_range", "int8")
@@ -72,13 +74,15 @@ def test_every_variant_is_written(written: TfliteExport):
     ]
 
 
-def test_float32_says_what_python_says(written: TfliteExport):
+@pytest.mark.slow
+def test_float32_says_what_python_says(written: Export):
     parity = written.description["files"]["captions-float32.tflite"]["parity"]
     assert set(parity) == {"greedy", "beam", "describe_regions", "describe_regions_beam"}
     assert all(count["identical"] == count["texts"] > 0 for count in parity.values())
     assert "captions-float32.tflite" in written.table() and "greedy 3/3" in written.table()
 
 
+@pytest.mark.slow
 def test_one_by_one_and_together(model: TfliteModel, pictures: list[bytes]):
     squares = model.squares([decoded(picture) for picture in pictures])
     for encode, ask in (
@@ -91,9 +95,8 @@ def test_one_by_one_and_together(model: TfliteModel, pictures: list[bytes]):
             assert ask(encode(squares), beam=beam) == alone
 
 
-def test_int8_sees_what_float32_sees(
-    written: TfliteExport, model: TfliteModel, pictures: list[bytes]
-):
+@pytest.mark.slow
+def test_int8_sees_what_float32_sees(written: Export, model: TfliteModel, pictures: list[bytes]):
     squares = model.squares([decoded(picture) for picture in pictures])
     small = TfliteModel(written.path / "captions-int8.tflite")
     exact = model("encode_frame", image=squares)["image_features"]
@@ -115,12 +118,14 @@ def test_whole_number_weights(start: float, extent: float, length: int, size: in
     np.testing.assert_allclose(found, expected, atol=0.04)
 
 
+@pytest.mark.slow
 def test_squares_are_those_of_python(model: TfliteModel, pictures: list[bytes]):
     for picture in pictures:
         expected = prepare_image(tf.constant(picture), 64)
         np.testing.assert_allclose(model.squares([decoded(picture)])[0], expected, atol=0.01)
 
 
+@pytest.mark.slow
 def test_regions_and_scores_are_those_of_python(
     model: TfliteModel, trained: TrainedRun, pictures: list[bytes]
 ):
@@ -160,7 +165,8 @@ def test_padded_sentences_are_embedded_as_the_encoder_does(trained: TrainedRun):
     assert not found.numpy()[2].any()
 
 
-def test_what_is_packed(written: TfliteExport, trained: TrainedRun, model: TfliteModel):
+@pytest.mark.slow
+def test_what_is_packed(written: Export, trained: TrainedRun, model: TfliteModel):
     for path in written.path.glob("*.tflite"):
         with zipfile.ZipFile(path) as archive:
             assert archive.namelist() == ["vocabulary.txt", "export.json"]
@@ -169,6 +175,7 @@ def test_what_is_packed(written: TfliteExport, trained: TrainedRun, model: Tflit
     assert model.metadata["options"]["beam_size"] == 3
 
 
+@pytest.mark.slow
 def test_joining_keeps_both(trained: TrainedRun):
     parts = TfliteFunctions(trained).trace()
     chosen = {name: parts[name] for name in ("greedy", "embed_text")}
@@ -194,8 +201,9 @@ def test_joining_keeps_both(trained: TrainedRun):
             )
 
 
+@pytest.mark.slow
 def test_the_example_needs_nothing_else(
-    written: TfliteExport, trained: TrainedRun, pictures: list[bytes], tmp_path: Path
+    written: Export, trained: TrainedRun, pictures: list[bytes], tmp_path: Path
 ):
     exif = Image.Exif()
     exif[0x0112] = 6
