@@ -32,24 +32,24 @@ STAND_IN = Path(__file__).parents[1] / "tests" / "support" / "stand_in.py"
 def main() -> None:
     """Runs the clients and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", required=True, help="a folder of versions")
-    parser.add_argument("--pictures", required=True, help="a folder of pictures")
+    parser.add_argument("--models", required=True, help="folder of versions")
+    parser.add_argument("--pictures", required=True, help="folder of images")
     parser.add_argument("--signature", default="greedy")
     parser.add_argument("--protocol", default="grpc", choices=("grpc", "rest"))
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
 
-    pictures, _ = sample_images(Config(), 64, folder=options.pictures)
-    expected = answers(options.models, options.signature, pictures)
-    print(f"{len(pictures)} images, {len(set(expected))} different answers", flush=True)
+    images, _ = sample_images(Config(), 64, folder=options.pictures)
+    expected = answers(options.models, options.signature, images)
+    print(f"{len(images)} images, {len(set(expected))} different answers", flush=True)
     command = [sys.executable, str(STAND_IN), options.models]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             grpc, rest = server.stdout.readline().split()
             address = grpc if options.protocol == "grpc" else rest
-            seen, seconds, took = ask_all(address, options, pictures, expected)
+            seen, seconds, took = ask_all(address, options, images, expected)
         finally:
             server.terminate()
     middle, slow = np.percentile(seconds, [50, 95])
@@ -61,22 +61,23 @@ def main() -> None:
     )
 
 
-def answers(models: str, signature: str, pictures: list[bytes]) -> list[bytes]:
+def answers(models: str, signature: str, images: list[bytes]) -> list[bytes]:
     """Returns the best caption of every image, requested one at a time."""
     newest = max(int(path.name) for path in Path(models).iterdir() if path.name.isdecimal())
     model = SessionModel(Path(models) / str(newest))
-    found = [model(signature, image_bytes=[picture])["captions"] for picture in pictures]
+    found = [model(signature, image_bytes=[image])["captions"] for image in images]
     model.close()
     return [np.ravel(captions)[0] for captions in found]
 
 
 def ask_all(
-    address: str, options: argparse.Namespace, pictures: list[bytes], expected: list[bytes]
+    address: str, options: argparse.Namespace, images: list[bytes], expected: list[bytes]
 ) -> tuple[collections.Counter, list[float], float]:
-    """Lets all clients ask until the time is over.
+    """Runs all clients until the time is over.
 
     Returns:
-      How many answers were right, wrong or an error; the seconds of each; and of all together.
+        Numbers of right answers, wrong answers and errors, the seconds of each request, and the
+        seconds of all together.
     """
     seen: collections.Counter = collections.Counter()
     seconds: list[float] = []
@@ -88,10 +89,10 @@ def ask_all(
         rng = random.Random(seed)
         server = connect(address, model="captions", protocol=options.protocol, timeout=300)
         while time.perf_counter() < ends:
-            row = rng.randrange(len(pictures))
+            row = rng.randrange(len(images))
             asked = time.perf_counter()
             try:
-                outputs = server.predict(options.signature, {"image_bytes": [pictures[row]]})
+                outputs = server.predict(options.signature, {"image_bytes": [images[row]]})
                 right = np.ravel(outputs["captions"])[0] == expected[row]
                 result = "right" if right else "wrong"
             except UserError as error:
