@@ -120,7 +120,7 @@ class Grounder:
 
     def embed(self, region_features: np.ndarray) -> np.ndarray:
         """Embeds regions: CNN features [B, R, F] to v, float [B, R, D]."""
-        return self.scorer.embed(region_features)
+        return self.scorer.encode_regions(tf.constant(region_features)).numpy()
 
     def scores(
         self, embeddings: np.ndarray, mask: np.ndarray, queries: Sequence[Query]
@@ -136,7 +136,7 @@ class Grounder:
             S_kl of section 3.1.3, float32 [B, N].
         """
         words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
-        return self.scorer.of_embeddings(embeddings, mask, words)
+        return self.scorer.of_blocks([(tf.constant(embeddings), tf.constant(mask))], words)
 
     def ground(
         self,

@@ -1,7 +1,6 @@
-"""Scores of all pictures of a split with all its sentences: for validation and for ranking.
+"""Scores of all images of a split with all its sentences, for validation and for ranking.
 
-The memory that this takes beside the scores themselves is that of the pictures' region embeddings
-and of one block of sentences, whatever the number of sentences.
+Beside the scores, only the region embeddings and one block of sentences are in memory.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,13 +20,13 @@ _IMAGES_AT_A_TIME = 100
 _SENTENCES_AT_A_TIME = 500
 
 Block = tuple[tf.Tensor, tf.Tensor]
-"""Embeddings [B, R, D] of pictures or [N, T, D] of sentences, and their mask."""
+"""Embeddings of images [B, R, D] or of sentences [N, T, D], and their mask."""
 
 
 def sentence_token_ids(
     vocabulary: Vocabulary, sentences: Sequence[str], max_words: int
 ) -> tf.RaggedTensor:
-    """The token ids of sentences, cut to `max_words`, int32 [S, (T)]."""
+    """Returns the token ids of sentences, cut after `max_words`, int32 [S, (T)]."""
     return vocabulary.encode(tf.constant(list(sentences), tf.string))[:, :max_words]
 
 
@@ -37,16 +36,17 @@ def score_blocks(
     sentences: Iterable[Block],
     num_sentences: int,
 ) -> np.ndarray:
-    """Scores blocks of pictures with blocks of sentences.
+    """Scores blocks of images with blocks of sentences.
 
     Args:
-      score: region embeddings, word embeddings and the masks of both -> scores [B, N].
-      images: all blocks; they are gone through once for every block of sentences.
-      sentences: their blocks, made one at a time.
-      num_sentences: S, in all blocks.
+        score: Function of region embeddings, word embeddings and the masks of both, which returns
+            scores [B, N].
+        images: All blocks of images; they are used once for every block of sentences.
+        sentences: Blocks of sentences, which are computed one at a time.
+        num_sentences: Number S of sentences in all blocks.
 
     Returns:
-      float32 [I, S].
+        Scores, float32 [I, S].
     """
     scores = np.empty([sum(mask.shape[0] for _, mask in images), num_sentences], np.float32)
     column = 0
@@ -111,30 +111,14 @@ class Scorer:
         ]
         return self.of_blocks(images, token_ids)
 
-    def embed(self, region_features: np.ndarray) -> np.ndarray:
-        """Embeds regions: CNN features [I, R, F] to v, float [I, R, D]."""
-        features = np.asarray(region_features, np.float32)
-        blocks = [
-            self.encode_regions(tf.constant(features[rows])).numpy()
-            for rows in _slices(len(features), _IMAGES_AT_A_TIME)
-        ]
-        return np.concatenate(blocks)
-
-    def of_embeddings(
-        self, embeddings: np.ndarray, mask: np.ndarray, token_ids: tf.RaggedTensor
-    ) -> np.ndarray:
-        """Scores images whose region embeddings [I, R, D] and mask [I, R] are known."""
-        return self.of_blocks(list(_blocks(embeddings, mask, _IMAGES_AT_A_TIME)), token_ids)
-
     def of_blocks(self, images: Sequence[Block], token_ids: tf.RaggedTensor) -> np.ndarray:
         """Scores images whose region embeddings and masks are known, in blocks."""
         count = int(token_ids.shape[0])
-        return score_blocks(self._score, images, self._sentences(token_ids, count), count)
-
-    def _sentences(self, token_ids: tf.RaggedTensor, count: int) -> Iterable[Block]:
-        for rows in _slices(count, _SENTENCES_AT_A_TIME):
-            block = token_ids[rows].to_tensor(PAD_ID)
-            yield self._encode_sentences(block), tf.not_equal(block, PAD_ID)
+        padded = (
+            token_ids[rows].to_tensor(PAD_ID) for rows in _slices(count, _SENTENCES_AT_A_TIME)
+        )
+        sentences = ((self._encode_sentences(ids), tf.not_equal(ids, PAD_ID)) for ids in padded)
+        return score_blocks(self._score, images, sentences, count)
 
 
 def score_vectors(vectors: Vectors) -> np.ndarray:
@@ -170,14 +154,14 @@ def _blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Itera
 
 
 def recalls(scores: np.ndarray, image_index: np.ndarray) -> dict[str, float]:
-    """Validation of the alignment: recalls of both directions, and their sum.
+    """Computes the metrics by which the alignment is validated.
 
     Args:
-      scores: float [I, S].
-      image_index: int [S], the picture of every sentence.
+        scores: Scores of all images with all sentences, float [I, S].
+        image_index: Position of the image of every sentence, int [S].
 
     Returns:
-      "image_annotation_r1" … "image_search_r10" in percent, and "recall_sum" of these six.
+        "image_annotation_r1" to "image_search_r10" in percent, and "recall_sum" of these six.
     """
     ranking = ranking_metrics(scores, image_index)
     figures = {
