@@ -64,7 +64,7 @@ def box_features(
         Features, float32 [O, F].
     """
     settings = config.regions
-    describe = BoxExtractor(RegionExtractor(settings.updated({"proposer": "none"}), tuned))
+    extract = BoxExtractor(RegionExtractor(settings.updated({"proposer": "none"}), tuned))
     bounds = np.searchsorted(regions.image, np.arange(len(split.image_ids) + 1))
     pictures = (
         split.pictures()
@@ -82,7 +82,7 @@ def box_features(
         # In blocks, so that images with hundreds of boxes do not need much memory.
         for block in range(0, max(map(len, boxes)), _BOXES_AT_A_TIME):
             some = [of_image[block : block + _BOXES_AT_A_TIME] for of_image in boxes]
-            found = describe(pixels, some)
+            found = extract(pixels, some)
             image, place = np.nonzero(found.region_mask[:, 1:])
             features.append(found.region_features[image, 1 + place])
             rows.append(own[image] + block + place)
