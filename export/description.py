@@ -24,6 +24,20 @@ MODELS = {
 """The models of a run, and the attributes of `TrainedRun` that read them."""
 
 
+REQUIRED_MODELS = {
+    "greedy": "generate/full_frame",
+    "beam": "generate/full_frame",
+    "describe_regions": "generate/regions",
+    "describe_regions_beam": "generate/regions",
+    "embed_image": "align",
+    "embed_text": "align",
+    "score": "align",
+    "align": "align",
+    "encode_frame": "generate/full_frame",
+}
+"""The model that each signature needs."""
+
+
 @dataclass(frozen=True)
 class Export:
     """A version that was written.

@@ -15,6 +15,7 @@ from visem_tf.datasets.scenes.renderer import encode_jpeg, render
 from visem_tf.datasets.scenes.sampling import sample_scene
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
+from visem_tf.export.description import REQUIRED_MODELS
 from visem_tf.images.decode import ImageError, read_image
 from visem_tf.images.find import find_images
 from visem_tf.regions.extractor import Regions
@@ -23,13 +24,8 @@ from visem_tf.runs.trained_run import TrainedRun
 Texts = dict[str, list[list[str]]]
 """Lists of texts, one for each image, by the names of signatures."""
 
-SIGNATURES = {
-    "greedy": "generate/full_frame",
-    "beam": "generate/full_frame",
-    "describe_regions": "generate/regions",
-    "describe_regions_beam": "generate/regions",
-}
-"""The signatures whose texts are compared, and the model that each needs."""
+SIGNATURES = ("greedy", "beam", "describe_regions", "describe_regions_beam")
+"""The signatures whose texts are compared."""
 
 
 class SessionModel:
@@ -71,7 +67,7 @@ def extract_one_by_one(run: TrainedRun, images: Sequence[bytes]) -> Regions:
 
 
 def texts_in_python(
-    run: TrainedRun, regions: Regions, signatures: Collection[str] = tuple(SIGNATURES)
+    run: TrainedRun, regions: Regions, signatures: Collection[str] = SIGNATURES
 ) -> Texts:
     """Returns the texts that a run writes.
 
@@ -84,7 +80,7 @@ def texts_in_python(
     batch, num_regions, feature_dim = features.shape
     texts: Texts = {}
     for signature in signatures:
-        if not run.has(SIGNATURES[signature]):
+        if not run.has(REQUIRED_MODELS[signature]):
             continue
         beam_size = run.config.generate.beam_size if signature.endswith("beam") else 1
         of_regions = signature.startswith("describe")
@@ -102,7 +98,7 @@ def texts_in_python(
 def texts_of_export(
     model: SessionModel,
     images: Sequence[bytes],
-    signatures: Collection[str] = tuple(SIGNATURES),
+    signatures: Collection[str] = SIGNATURES,
     *,
     batch_size: int = 1,
 ) -> Texts:

@@ -16,12 +16,13 @@ import itertools
 
 import numpy as np
 
-from .shapes import TURNS, full_box
+from .shapes import full_box
 from .visibility import find_visible
 from .world import (
     BACKGROUND_COLOURS,
     BACKGROUNDS,
     COLOURS,
+    ROTATIONS,
     SHAPES,
     SURFACES,
     Scene,
@@ -120,7 +121,7 @@ def _place(
     placed: list[SceneObject] = []
     for shape, colour, size, (texture, material) in attributes:
         side = _sample_side(rng, size, len(attributes))
-        angle = rng.uniform(-TURNS[shape], TURNS[shape])
+        angle = rng.uniform(-ROTATIONS[shape], ROTATIONS[shape])
         outside = rng.random() < 0.12
         for _ in range(25):
             centre = _sample_centre(rng, side, outside)

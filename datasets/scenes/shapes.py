@@ -11,21 +11,6 @@ from .world import IMAGE_SIZE, SceneObject
 
 _SUPERSAMPLING = 4
 
-TURNS = {
-    "circle": 0.0,
-    "square": 20.0,
-    "triangle": 180.0,
-    "star": 36.0,
-    "heart": 35.0,
-    "ring": 0.0,
-    "cross": 20.0,
-    "hexagon": 30.0,
-    "crescent": 180.0,
-    "diamond": 14.0,
-    "flower": 36.0,
-}
-"""Largest rotation of each shape in degrees, in either direction, that keeps its name true."""
-
 
 def _polar(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
     return np.stack([radius * np.sin(angle), -radius * np.cos(angle)], axis=1)

@@ -11,19 +11,23 @@ import dataclasses
 IMAGE_SIZE = 224
 """Side of an image in pixels."""
 
-SHAPES = (
-    "circle",
-    "square",
-    "triangle",
-    "star",
-    "heart",
-    "ring",
-    "cross",
-    "hexagon",
-    "crescent",
-    "diamond",
-    "flower",
-)
+ROTATIONS = {
+    "circle": 0.0,
+    "square": 20.0,
+    "triangle": 180.0,
+    "star": 36.0,
+    "heart": 35.0,
+    "ring": 0.0,
+    "cross": 20.0,
+    "hexagon": 30.0,
+    "crescent": 180.0,
+    "diamond": 14.0,
+    "flower": 36.0,
+}
+"""Shapes, and the largest rotation of each in degrees, in either direction, that keeps its name
+true."""
+
+SHAPES = tuple(ROTATIONS)
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
 SIZES = ("small", "big")
 SURFACES = (

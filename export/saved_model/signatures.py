@@ -18,7 +18,7 @@ import tensorflow as tf
 from visem_tf.config.settings import nearest
 from visem_tf.datasets import PRECOMPUTED
 from visem_tf.errors import UserError
-from visem_tf.export.description import read_models
+from visem_tf.export.description import REQUIRED_MODELS, read_models
 from visem_tf.export.saved_model.functions import ModelFunctions, Outputs
 from visem_tf.images.prepare import check_readable, place_images, prepare_images
 from visem_tf.regions.extractor import Regions
@@ -30,21 +30,21 @@ UNREADABLE = ("empty", "fail")
 SOURCES = {"": "image_bytes", "_from_pixels": "image", "_from_features": "region_features"}
 """Forms of images, as the ends of the signatures' names, and the names of the inputs."""
 
-MODELS = {
-    "greedy": "generate/full_frame",
-    "beam": "generate/full_frame",
-    "describe_regions": "generate/regions",
-    "describe_regions_beam": "generate/regions",
-    "embed_image": "align",
-    "score": "align",
-    "align": "align",
-}
-"""The signatures about images, and the model that each needs."""
+QUESTIONS = (
+    "greedy",
+    "beam",
+    "describe_regions",
+    "describe_regions_beam",
+    "embed_image",
+    "score",
+    "align",
+)
+"""Signatures about images, without the form of the images."""
 
 NAMES = (
     "serving_default",
     "embed_text",
-    *(f"{question}{source}" for source in SOURCES for question in MODELS),
+    *(f"{question}{source}" for source in SOURCES for question in QUESTIONS),
 )
 """All signatures; `serving_default` is `greedy`."""
 
@@ -108,7 +108,7 @@ class Signatures:
         return {name: traced[_split(name)] for name in self.names}
 
     def _reason_to_leave_out(self, name: str) -> str:
-        model = MODELS.get(_split(name)[0], "align")
+        model = REQUIRED_MODELS[_split(name)[0]]
         if not self.run.has(model):
             return f"the run has no model {model}"
         if _takes_images(name) and self.run.config.dataset == PRECOMPUTED:

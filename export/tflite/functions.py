@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from visem_tf.decoding.captioner import search_sentences
-from visem_tf.export.description import read_models
+from visem_tf.export.description import REQUIRED_MODELS, read_models
 from visem_tf.models.cells import gru_step
 from visem_tf.models.sentence_encoder import (
     BaseSentenceEncoder,
@@ -33,17 +33,17 @@ from visem_tf.text import PAD_ID
 Outputs = dict[str, tf.Tensor]
 Function = tuple[Callable[..., Outputs], list[tf.TensorSpec]]
 
-MODELS = {
-    "encode_frame": "generate/full_frame",
-    "greedy": "generate/full_frame",
-    "beam": "generate/full_frame",
-    "describe_regions": "generate/regions",
-    "describe_regions_beam": "generate/regions",
-    "embed_text": "align",
-    "score": "align",
-}
-"""The model that each function needs; the other functions need none."""
-
+FUNCTIONS = (
+    "prepare",
+    "encode_frame",
+    "encode_image",
+    "greedy",
+    "beam",
+    "describe_regions",
+    "describe_regions_beam",
+    "embed_text",
+    "score",
+)
 _PARTS = 8192  # of a pixel
 
 
@@ -96,9 +96,9 @@ class TfliteFunctions:
         if whole_number_crops:
             self.extractor = WholeNumberCrops(run.config.regions, run.run.tuned_cnn)
         self.left_out = {
-            name: f"the run has no model {model}"
-            for name, model in MODELS.items()
-            if not run.has(model)
+            name: f"the run has no model {REQUIRED_MODELS[name]}"
+            for name in FUNCTIONS
+            if name in REQUIRED_MODELS and not run.has(REQUIRED_MODELS[name])
         }
         if "encode_frame" not in self.left_out and run.full_frame_generator.reads_regions:
             self.left_out["encode_frame"] = "the generator attends to regions: use encode_image"
