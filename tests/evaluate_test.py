@@ -103,7 +103,7 @@ def test_mistakes_in_comparing(run_dir, cache_dir, options, message):
 
 def test_sizes_of_another_split_are_refused(run_dir, cache_dir, tmp_path):
     np.savez(tmp_path / "v.npz", image_embeddings=np.eye(3), sentence_embeddings=np.eye(3))
-    with pytest.raises(UserError, match="3 pictures and 3 sentences, the split has 40 and 200"):
+    with pytest.raises(UserError, match="3 images and 3 sentences, the split has 40 and 200"):
         evaluate.main(
             [
                 *("--run-dir", str(run_dir), "--cache-dir", str(cache_dir)),

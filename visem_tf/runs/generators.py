@@ -203,7 +203,7 @@ def read_full_frame_generators(
         same = {"batch_size": config.regions.batch_size}
         if recorded.regions.updated(same) != config.regions:
             raise UserError(
-                f"{label} was trained on other features of pictures (the sections regions of the "
+                f"{label} was trained on other image features (the sections regions of the "
                 "configurations differ)"
             )
         if _digest(other.tuned_cnn) != _digest(run.tuned_cnn):

@@ -81,8 +81,8 @@ class TrainedRun:
         """Region extractor, configured as for the training."""
         if self.config.dataset == PRECOMPUTED:
             raise UserError(
-                f"{self.run.path} was trained on features that were computed elsewhere; pictures "
-                "need a run that was trained on pictures"
+                f"{self.run.path} was trained on features that were computed elsewhere; use a run "
+                "that was trained on images"
             )
         return RegionExtractor(self.config.regions, self.run.tuned_cnn)
 

@@ -82,8 +82,8 @@ def compare_runs(
     """
     if strangers := len(set(ours.image_ids) ^ set(theirs.image_ids)):
         raise UserError(
-            f"{name} was evaluated on other pictures ({strangers} are in one of the two only); "
-            "a paired test needs the same"
+            f"{name} was evaluated on other images ({strangers} belong to one run only); a "
+            "paired test needs the same images"
         )
     place = {image_id: n for n, image_id in enumerate(ours.image_ids)}
     order = np.array([place[image_id] for image_id in theirs.image_ids])
@@ -121,12 +121,10 @@ def evaluate_vectors(
     images = len(ours.image_ids) if ours else 0
     if index is None:
         if image_index is None:
-            raise UserError(
-                f"{name} needs image_index, the picture of every sentence, or --run-dir"
-            )
+            raise UserError(f"{name} needs image_index, the image of every sentence, or --run-dir")
         if size != (images, len(image_index)):
             raise UserError(
-                f"{name} has {size[0]} pictures and {size[1]} sentences, the split has {images} "
+                f"{name} has {size[0]} images and {size[1]} sentences, the split has {images} "
                 f"and {len(image_index)}; choose the right --split, or put image_index into the "
                 "file"
             )

@@ -41,9 +41,9 @@ def evaluate_ranking(scores: np.ndarray, image_index: np.ndarray, fold_size: int
     ranking = rank_both_ways(scores, image_index)
     folds, notes = fold_metrics(scores, image_index, fold_size), {}
     if folds is None:
-        notes["ranking_folds"] = f"fewer than two folds of {fold_size} pictures"
+        notes["ranking_folds"] = f"fewer than two folds of {fold_size} images"
     elif left := len(scores) % fold_size:
-        notes["ranking_folds"] = f"the last {left} pictures are in no fold"
+        notes["ranking_folds"] = f"the last {left} images are in no fold"
     baselines = {
         "ranking_chance": chance_ranking(image_index, len(scores)),
         "ranking_folds": folds,

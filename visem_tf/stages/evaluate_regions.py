@@ -90,7 +90,7 @@ def _descriptions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScore
     context, config = data.context, data.context.config
     figures: dict[str, Any] = {"described_boxes": 0, **dict.fromkeys(BLEU)}
     if data.split.regions is not None:
-        reason = "true boxes are described from pictures, and the features came without them"
+        reason = "true boxes cannot be described: the data set has features, but no images"
         return Experiment(figures, {"bleu": reason}, {})
     features = box_features(data.split, truth, config, context.run.tuned_cnn)
     systems: dict[str, dict[str, str]] = {}
