@@ -5,7 +5,6 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.models.recurrence import bidirectional_rnn
 from visem_tf.models.sentence_encoder import SentenceEncoder
 
 VOCABULARY, EMBEDDING, HIDDEN, WORD = 12, 5, 6, 4
@@ -90,24 +89,6 @@ def test_more_padding_and_other_neighbours_change_nothing(encoder, seed, more):
     for row in range(4):
         alone = encoder(token_ids[row : row + 1]).numpy()
         np.testing.assert_allclose(alone[0], embeddings[row], atol=1e-5)
-
-
-def test_gradient_of_the_recurrence_equals_automatic_and_numerical_ones():
-    random = np.random.default_rng(5)
-    lengths = [3, 0, 5, 1]
-    shapes = [(sum(lengths), 3), (3, 3), (3,), (3, 3), (3,)]
-    arguments = [tf.constant(random.normal(size=shape)) for shape in shapes]
-    weights = random.normal(size=shapes[0])
-
-    def total(*arguments):
-        inputs, *kernels = arguments
-        result = bidirectional_rnn(inputs, tf.constant(lengths), *kernels)
-        return tf.reduce_sum(weights * result)
-
-    theoretical, numerical = tf.test.compute_gradient(total, arguments, delta=1e-6)
-    for exact, approximate in zip(theoretical, numerical, strict=True):
-        assert np.abs(approximate).max() > 0.1
-        np.testing.assert_allclose(exact, approximate, atol=1e-6)
 
 
 def test_gradient_reaches_every_weight_and_is_the_same_in_graph(encoder):
