@@ -42,8 +42,7 @@ def as_path(path: PathLike) -> AnyPath:
     """Returns the path that a user gave as an object that can be read.
 
     Args:
-        path: Path on the disk, where `~` stands for the home folder, or path with a scheme. A path
-            object is returned as it is.
+        path: Path on the disk, where `~` stands for the home folder, or path with a scheme.
 
     Raises:
         UserError: The scheme is unknown, or the package that reads it is not installed.
@@ -52,10 +51,8 @@ def as_path(path: PathLike) -> AnyPath:
         >>> as_path("/data/flickr8k").name, as_path("memory://bucket/flickr8k/").name
         ('flickr8k', 'flickr8k')
     """
-    if isinstance(path, Path | UPath):
-        return path
     if not is_remote(path):
-        return Path(path).expanduser()
+        return Path(str(path)).expanduser()
     try:
         fsspec.get_filesystem_class(str(path).partition("://")[0].rpartition("::")[2])
     except (ImportError, ValueError) as error:
