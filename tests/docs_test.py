@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from visem_tf.config import Config
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path for pattern in ("*.md", "docs/*.md", "datasets/*/README.md") for path in ROOT.glob(pattern)
@@ -49,8 +51,16 @@ class Parsed(Exception):  # noqa: N818
     """The command line was understood."""
 
 
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory; nothing but its configuration is read before the arguments are."""
+    path = tmp_path_factory.mktemp("run")
+    (path / "config.json").write_text(Config().to_json())
+    return path
+
+
 @pytest.mark.parametrize(("page", "module", "arguments"), sorted(set(commands())))
-def test_commands_are_understood(page, module, arguments, tiny_run, monkeypatch):
+def test_commands_are_understood(page, module, arguments, run_dir, monkeypatch):
     command = importlib.import_module(module)
     if hasattr(command, "__path__"):
         command = importlib.import_module(f"{module}.__main__")
@@ -58,7 +68,7 @@ def test_commands_are_understood(page, module, arguments, tiny_run, monkeypatch)
     for position, word in enumerate(given):
         run_wanted = given[position - 1] in ("--run-dir", "--compare") or word in RUN_WORDS
         if run_wanted and module != "visem_tf.fit":
-            given[position] = str(tiny_run.path)
+            given[position] = str(run_dir)
     if hasattr(command, "parse_arguments"):
         parse = command.parse_arguments
 
@@ -130,8 +140,6 @@ def test_every_page_can_be_reached_from_the_readme():
 
 
 def test_options_that_the_pages_name_exist():
-    from visem_tf.config import Config
-
     fields = {name for name, _ in Config().flat()}
     for page in PAGES:
         for name in re.findall(r"--([a-z]+\.[a-z_]+)", page.read_text(encoding="utf-8")):

@@ -1,4 +1,7 @@
-"""The choices that options have by name, where a new one may be added without other changes."""
+"""The names that options accept for implementations in other packages.
+
+The configuration must not import those packages, which load TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ SCORES = ("attention", "best_region", "cosine", "fragments")
 """Image-sentence scores, see `visem_tf.alignment.scores`."""
 
 LOSSES = ("hinge_max", "hinge_sum", "infonce")
-"""Losses of the alignment model."""
+"""Losses of the alignment model, see `visem_tf.alignment.losses`."""
 
 CELLS = ("gru", "lstm", "rnn")
 """Recurrent cells of the caption generators, see `visem_tf.models.cells`."""
