@@ -146,6 +146,7 @@ def test_options_that_the_pages_name_exist():
             assert name in fields, (page, name)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path):
     nbformat = pytest.importorskip("nbformat", reason="the extra `notebook` is not installed")
     nbclient = pytest.importorskip("nbclient", reason="the extra `notebook` is not installed")
