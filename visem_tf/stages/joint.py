@@ -90,6 +90,7 @@ def _join(
     max_words: int,
 ) -> JointModel:
     """Builds the joint model around a built alignment model."""
+    names = [name for name in GENERATORS if getattr(config.generate, name)]
     weights = {
         "full_frame": config.joint.sentences_weight,
         "regions": config.joint.snippets_weight,
@@ -103,10 +104,9 @@ def _join(
             alignment.region_encoder,
             alignment.sentence_encoder.word_vectors,
         )
-        for name in GENERATORS
-        if getattr(config.generate, name)
+        for name in names
     }
     for generator in generators.values():
         generator.compile()  # for its validation
-    weights = {name: weights[name] for name in generators}
+    weights = {name: weights[name] for name in names}
     return JointModel(alignment, generators, weights, num_sentences, max_words)
