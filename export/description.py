@@ -62,7 +62,7 @@ class Export:
         for path in files:
             about = self.description.get("files", {}).get(path.name, {})
             size = f"{path.stat().st_size / 1e6:8.3f} MB"
-            rows.append(f"{path.relative_to(self.path)!s:<36} {size}  {_identical(about)}".rstrip())
+            rows.append(f"{path.relative_to(self.path)!s:<44} {size}  {_identical(about)}".rstrip())
         if "parity" in self.description:
             rows.append(f"texts as in Python: {_identical(self.description)}")
         total = sum(path.stat().st_size for path in files) / 1e6

@@ -24,9 +24,6 @@ from visem_tf.images.prepare import check_readable, place_images, prepare_images
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 
-UNREADABLE = ("empty", "fail")
-"""What an image that cannot be decoded causes: an empty row of its own, or a failing call."""
-
 SOURCES = {"": "image_bytes", "_from_pixels": "image", "_from_features": "region_features"}
 """Forms of images, as the ends of the signatures' names, and the names of the inputs."""
 
@@ -57,7 +54,8 @@ class Signatures:
 
     Args:
         run: A finished run. Signatures that need a model which it lacks are left out.
-        unreadable: Name out of `UNREADABLE`.
+        unreadable: What an image that cannot be decoded causes: "empty" leaves its own row empty,
+            "fail" makes the call fail.
         names: Names out of `NAMES`, or None for all.
 
     Attributes:
@@ -71,8 +69,6 @@ class Signatures:
     def __init__(
         self, run: TrainedRun, *, unreadable: str = "empty", names: Collection[str] | None = None
     ) -> None:
-        if unreadable not in UNREADABLE:
-            raise ValueError(f"unreadable must be one of {UNREADABLE}, not {unreadable!r}")
         for name in names or ():
             if name not in NAMES:
                 raise UserError(
@@ -122,13 +118,16 @@ class Signatures:
         sentences = tf.TensorSpec([None], tf.string, name="sentences")
         if question == "embed_text":
             return self.functions.embed_text, [sentences]
-        spec = self._image_spec(source)
+
+        def about_images(images: tf.Tensor) -> Outputs:
+            return self._answer(question, source, images)
+
+        def about_both(images: tf.Tensor, sentences: tf.Tensor) -> Outputs:
+            return self._answer(question, source, images, sentences)
+
         if question in ("score", "align"):
-            return (lambda images, sentences: self._answer(question, source, images, sentences)), [
-                spec,
-                sentences,
-            ]
-        return (lambda images: self._answer(question, source, images)), [spec]
+            return about_both, [self._image_spec(source), sentences]
+        return about_images, [self._image_spec(source)]
 
     def _image_spec(self, source: str) -> tf.TensorSpec:
         name = SOURCES[source]

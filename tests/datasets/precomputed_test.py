@@ -1,4 +1,4 @@
-"""Features computed elsewhere: whose is which, what is missing, and the way there and back."""
+"""Precomputed features: matching them to images, problems of the files, and conversion."""
 
 import json
 
@@ -223,19 +223,8 @@ SMOKE = ["--preset", "smoke", "--align.epochs", "1", "--generate.epochs", "1"]
 def test_a_run_trains_without_boxes_and_says_what_it_cannot_do(folder, tmp_path, capsys):
     features_of.write_precomp(folder, PICTURES)
     run = tmp_path / "run"
-    fit.main(
-        [
-            *SMOKE,
-            "--dataset",
-            "precomputed",
-            "--data-dir",
-            str(folder),
-            "--run-dir",
-            str(run),
-            "--cache-dir",
-            str(tmp_path / "cache"),
-        ]
-    )
+    data = ["--dataset", "precomputed", "--data-dir", str(folder)]
+    fit.main([*SMOKE, *data, "--run-dir", str(run), "--cache-dir", str(tmp_path / "cache")])
     said = capsys.readouterr().err
     assert "the features have no boxes" in said
     exported = json.loads((run / "saved_model/1/export.json").read_text())
@@ -265,25 +254,15 @@ def own_data(tmp_path_factory):
     return root
 
 
+SMALL = ["--regions.picture_size", "64", "--regions.frame_size", "32", "--regions.crop_size", "32"]
+
+
 def converted(root, form):
     target = root / form
     if not target.exists():
-        convert.main(
-            [
-                "--preset",
-                "smoke",
-                "--dataset",
-                "coco_json",
-                "--data-dir",
-                str(root / "data"),
-                "--cache-dir",
-                str(root / "prepared"),
-                "--format",
-                form,
-                "--to",
-                str(target),
-            ]
-        )
+        data = ["--dataset", "coco_json", "--data-dir", str(root / "data")]
+        paths = ["--cache-dir", str(root / "prepared"), "--to", str(target)]
+        convert.main(["--preset", "smoke", *SMALL, *data, *paths, "--format", form])
     return target
 
 
@@ -341,15 +320,5 @@ def test_mistakes_of_converting_are_the_users(own_data, folder, tmp_path):
         convert.main([*command, "--format", "coco", "--to", str(own_data)])
     features_of.write_bottom_up(folder, PICTURES)
     with pytest.raises(UserError, match="has features and no images"):
-        convert.main(
-            [
-                "--dataset",
-                "precomputed",
-                "--data-dir",
-                str(folder),
-                "--format",
-                "coco",
-                "--to",
-                str(tmp_path / "new"),
-            ]
-        )
+        data = ["--dataset", "precomputed", "--data-dir", str(folder)]
+        convert.main([*data, "--format", "coco", "--to", str(tmp_path / "new")])

@@ -49,7 +49,7 @@ def run(
     return TrainedRun(folder, run.config.updated(members))
 
 
-def test_texts_are_those_of_python(run: TrainedRun, pictures: list[bytes], tmp_path: Path):
+def test_texts_equal_those_of_python(run: TrainedRun, pictures: list[bytes], tmp_path: Path):
     names = ["greedy", "beam", "beam_from_pixels", "beam_from_features", "describe_regions"]
     export = export_saved_model(run, tmp_path, names=names, images=pictures)
     assert set(export.description["left_out"]) == {"describe_regions"}
@@ -75,7 +75,7 @@ def test_texts_are_those_of_python(run: TrainedRun, pictures: list[bytes], tmp_p
     )
 
 
-def test_tflite_says_the_same(run: TrainedRun, pictures: list[bytes], tmp_path: Path):
+def test_tflite_writes_the_same_texts(run: TrainedRun, pictures: list[bytes], tmp_path: Path):
     pytest.importorskip("ai_edge_litert")
     export = export_tflite(
         run,

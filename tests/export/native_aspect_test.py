@@ -40,7 +40,7 @@ def turned() -> bytes:
 
 
 @pytest.mark.slow
-def test_pictures_are_seen_as_in_python(run, serve, pictures, tmp_path):
+def test_features_equal_those_of_python(run, serve, pictures, tmp_path):
     assert run.run.tuned_cnn is not None
     pictures = [*pictures, turned()]
     served = serve(export_saved_model(run, tmp_path / "served").path)

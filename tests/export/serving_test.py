@@ -136,7 +136,7 @@ def test_both_protocols_give_what_the_model_gives(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_pictures_and_sentences_may_be_unequally_many(
+def test_images_and_sentences_may_differ_in_number(
     server: StandIn, session: SessionModel, pictures: list[bytes], protocol: str
 ):
     inputs = {"image_bytes": pictures[:2], "sentences": [b"a dog", "naïve ball".encode(), b""]}
@@ -284,7 +284,7 @@ def test_a_version_that_cannot_be_loaded_is_not_served(
     assert model.version == 1
 
 
-def test_nobody_sees_half_a_version(tmp_path: Path):
+def test_readers_never_see_a_partial_version(tmp_path: Path):
     to, seen, ended = tmp_path / "to", [], threading.Event()
     to.mkdir()
 

@@ -1,4 +1,4 @@
-"""The signatures: what users rely on, the same answers as in Python, and odd inputs."""
+"""Signatures: names and shapes, the same results as in Python, and invalid inputs."""
 
 import io
 import struct
@@ -14,6 +14,7 @@ from PIL import Image
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
 from visem_tf.export.description import Export
+from visem_tf.export.parity import extract_one_by_one
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
@@ -90,8 +91,7 @@ def inputs_of(signature: str, pictures: list[bytes], texts: list) -> dict[str, l
 @pytest.fixture(scope="module")
 def regions(pictures: list[bytes], trained: TrainedRun) -> Regions:
     """The regions of the pictures, one picture at a time as `visem_tf.describe` does it."""
-    each = [trained.extractor.extract([picture]) for picture in pictures]
-    return Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
+    return extract_one_by_one(trained, pictures)
 
 
 def test_names_types_and_shapes(exported: Export, served: Any, session: Any):
@@ -136,7 +136,7 @@ def test_the_session_loader_gives_the_same(
             np.testing.assert_array_equal(found[name], value)
 
 
-def test_texts_are_those_of_python(
+def test_texts_equal_those_of_python(
     pictures: list[bytes], trained: TrainedRun, served: Ask, regions: Regions
 ):
     beam = served("beam", image_bytes=pictures)
@@ -154,7 +154,7 @@ def test_texts_are_those_of_python(
     assert len({*beam["captions"].ravel()}) > 3
 
 
-def test_greedy_texts_are_those_of_python(
+def test_greedy_texts_equal_those_of_python(
     pictures: list[bytes], trained: TrainedRun, served: Ask, regions: Regions
 ):
     def greedily(generator, features) -> tuple:
@@ -263,7 +263,7 @@ def bad_pictures(jpeg: bytes, png: bytes) -> dict[str, bytes]:
     }
 
 
-def test_bad_pictures_spoil_no_other_row(pictures: list[bytes], served: Ask, session: Ask):
+def test_unreadable_images_change_no_other_row(pictures: list[bytes], served: Ask, session: Ask):
     bad = list(bad_pictures(*pictures[:2]).values())
     batch = [pictures[0], *bad, pictures[1]]
     good, rows = [0, len(batch) - 1], slice(1, -1)
@@ -302,7 +302,7 @@ def test_one_side_of_a_score_may_be_empty(pictures: list[bytes], served: Ask):
     assert served("score", image_bytes=[], sentences=TEXTS)["scores"].shape == (0, 6)
 
 
-def test_align_wants_a_sentence_a_picture(pictures: list[bytes], served: Ask):
+def test_align_needs_a_sentence_for_each_image(pictures: list[bytes], served: Ask):
     for chosen, sentences in ((pictures[:1], TEXTS[:2]), ([], TEXTS[:1])):
         with pytest.raises(tf.errors.InvalidArgumentError, match="one sentence per image"):
             served("align", image_bytes=chosen, sentences=sentences)
@@ -364,7 +364,7 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_sentences_that_nobody_trained_on(served: Ask, session: Ask):
+def test_sentences_beyond_the_training(served: Ask, session: Ask):
     texts = ["", "a dog " * 5000, b"\xff\xfe\x00dog", "zzz qqq", "A\u0301 DOG\n\tred"]
     for ask in (served, session):
         found = ask("embed_text", sentences=texts)

@@ -75,7 +75,7 @@ def test_every_variant_is_written(written: Export):
 
 
 @pytest.mark.slow
-def test_float32_says_what_python_says(written: Export):
+def test_float32_writes_the_texts_of_python(written: Export):
     parity = written.description["files"]["captions-float32.tflite"]["parity"]
     assert set(parity) == {"greedy", "beam", "describe_regions", "describe_regions_beam"}
     assert all(count["identical"] == count["texts"] > 0 for count in parity.values())
@@ -96,7 +96,9 @@ def test_one_by_one_and_together(model: TfliteModel, pictures: list[bytes]):
 
 
 @pytest.mark.slow
-def test_int8_sees_what_float32_sees(written: Export, model: TfliteModel, pictures: list[bytes]):
+def test_int8_features_are_close_to_float32(
+    written: Export, model: TfliteModel, pictures: list[bytes]
+):
     squares = model.squares([decoded(picture) for picture in pictures])
     small = TfliteModel(written.path / "captions-int8.tflite")
     exact = model("encode_frame", image=squares)["image_features"]
