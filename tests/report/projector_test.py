@@ -11,7 +11,7 @@ from visem_tf.report.projector import Point, write_projector
 
 def test_every_point_has_its_embedding_its_name_and_its_tile(tmp_path: Path):
     red = Image.new("RGB", (90, 10), "#ff0000")
-    points = [Point("word", "dog"), Point("region", "a\tb\n.jpg", red), Point("word", "x" * 40)]
+    points = [Point("dog"), Point("a\tb\n.jpg", red), Point("x" * 40)]
     embeddings = np.arange(6.0).reshape(3, 2)
     write_projector(tmp_path, points, embeddings)
     config = text_format.Parse(
@@ -32,4 +32,4 @@ def test_every_point_has_its_embedding_its_name_and_its_tile(tmp_path: Path):
 
 def test_a_mismatch_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="longer"):
-        write_projector(tmp_path, [Point("word", "a")], np.zeros([2, 3]))
+        write_projector(tmp_path, [Point("a")], np.zeros([2, 3]))

@@ -1,15 +1,13 @@
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from visem_tf.report.tensorboard import (
-    AlignedImage,
-    write_alignment_images,
     write_captions,
     write_hyperparameters,
+    write_images,
 )
 
 
@@ -20,17 +18,14 @@ def read(folder: Path) -> EventAccumulator:
 
 
 def test_images_have_a_readable_tag_each(tmp_path: Path):
-    pictures = [
-        AlignedImage(name, Image.new("RGB", size), np.array([[0, 0, 1, 0.5]]), ["a ball"], "so")
-        for name, size in (("best/one.jpg", (50, 40)), ("worst/<b>.png", (30, 60)))
-    ]
-    write_alignment_images(tmp_path, 7, pictures)
+    images = {name: Image.new("RGB", (50, 40)) for name in ("best/one.jpg", "worst/<b>.png")}
+    write_images(tmp_path, 7, images, tag="alignment")
     events = read(tmp_path)
     assert events.Tags()["tensors"] == ["alignment/best/one.jpg", "alignment/worst/<b>.png"]
     (event,) = events.Tensors("alignment/best/one.jpg")
     assert event.step == 7
     encoded = event.tensor_proto.string_val[2]
-    assert tf.io.decode_png(encoded).shape[1:] == [600, 3]
+    assert tf.io.decode_png(encoded).shape == [40, 50, 3]
 
 
 def test_captions_are_a_table_that_they_cannot_break(tmp_path: Path):

@@ -12,7 +12,8 @@ from PIL import Image
 from visem_tf.alignment.segments import find_segments
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.report.tensorboard import AlignedImage, write_alignment_images, write_captions
+from visem_tf.report.drawing import draw_regions
+from visem_tf.report.tensorboard import write_captions, write_images
 from visem_tf.runs.checkpoints import read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import title_of
@@ -80,19 +81,16 @@ class AlignmentPreview(_Preview):
             self._grounder = Grounder(self.model, self._vocabulary, self.config)
             self._encoded = dict(self.split.pictures_at(self._images))
         found = self._grounder.ground_split(self._cache, self._token_ids, self._images)
-        drawn = []
+        drawn = {}
         for row, (image, words) in enumerate(zip(self._images.tolist(), self._words, strict=True)):
             _, first, last, _ = find_segments(found.regions[row : row + 1, : len(words)])
-            drawn.append(
-                AlignedImage(
-                    self.split.file_names[image],
-                    Image.open(io.BytesIO(self._encoded[image])),
-                    found.boxes[row, first],
-                    [" ".join(words[a : b + 1]) for a, b in zip(first, last, strict=True)],
-                    " ".join(words),
-                )
+            texts = [" ".join(words[a : b + 1]) for a, b in zip(first, last, strict=True)]
+            opened = Image.open(io.BytesIO(self._encoded[image]))
+            boxes = found.boxes[row, first]
+            drawn[self.split.file_names[image]] = draw_regions(
+                opened, boxes, texts, " ".join(words)
             )
-        write_alignment_images(self.log_dir, epoch, drawn, tag="alignment while training")
+        write_images(self.log_dir, epoch, drawn, tag="alignment while training")
 
 
 class CaptionPreview(_Preview):

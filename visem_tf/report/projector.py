@@ -21,12 +21,10 @@ class Point:
     """A point of the embedding space.
 
     Attributes:
-        kind: "word" or "region".
         name: The word, or the file name of the image of the region.
         image: Image of the region; None for a word, which is drawn as text.
     """
 
-    kind: str
     name: str
     image: Image.Image | None = None
 
@@ -43,7 +41,7 @@ def write_projector(log_dir: Path, points: Sequence[Point], embeddings: np.ndarr
     values = np.ascontiguousarray(embeddings, "<f4")
     write_atomically(folder / "embeddings.bytes", values.tobytes())
     rows = [
-        f"{' '.join(point.name.split())}\t{point.kind}"
+        f"{' '.join(point.name.split())}\t{'region' if point.image else 'word'}"
         for point, _ in zip(points, embeddings, strict=True)
     ]
     write_atomically(folder / "names.tsv", "\n".join(["name\tkind", *rows]) + "\n")

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,49 +9,22 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.plugins.hparams import api as hp
 
-from visem_tf.report.drawing import draw_regions
 
-
-@dataclass(frozen=True)
-class AlignedImage:
-    """An image to be drawn with the snippets of one of its sentences.
-
-    Attributes:
-        name: End of the tag, such as a file name.
-        image: Any image.
-        boxes: Float array [N, 4], `rel_yxyx`.
-        texts: N snippets.
-        sentence: Text below the image.
-    """
-
-    name: str
-    image: Image.Image
-    boxes: np.ndarray
-    texts: Sequence[str]
-    sentence: str = ""
-
-
-def write_alignment_images(
-    log_dir: Path,
-    step: int,
-    images: Sequence[AlignedImage],
-    *,
-    tag: str = "alignment",
-    suffix: str = "",
+def write_images(
+    log_dir: Path, step: int, images: Mapping[str, Image.Image], *, tag: str, suffix: str = ""
 ) -> None:
-    """Writes images with boxes and snippets as image summaries.
+    """Writes images as image summaries.
 
     Args:
         log_dir: Folder of the event files; it is made if missing.
         step: Epoch.
-        images: Images; each becomes a summary `<tag>/<name>`.
+        images: RGB images by name, such as a file name; each becomes a summary `<tag>/<name>`.
         tag: Beginning of the tags.
         suffix: End of the name of the event file.
     """
     with _writing(log_dir, step, suffix):
-        for item in images:
-            drawn = draw_regions(item.image, item.boxes, item.texts, item.sentence)
-            tf.summary.image(f"{tag}/{item.name}", np.asarray(drawn)[np.newaxis])
+        for name, image in images.items():
+            tf.summary.image(f"{tag}/{name}", np.asarray(image)[np.newaxis])
 
 
 def write_captions(

@@ -13,14 +13,10 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.regions.extractor import Regions
+from visem_tf.report.drawing import draw_regions
 from visem_tf.report.gallery import GalleryImage
 from visem_tf.report.projector import Point, write_projector
-from visem_tf.report.tensorboard import (
-    AlignedImage,
-    write_alignment_images,
-    write_captions,
-    write_hyperparameters,
-)
+from visem_tf.report.tensorboard import write_captions, write_hyperparameters, write_images
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.text import SPECIAL_WORDS
@@ -41,16 +37,17 @@ def write_examples(context: Context, images: Sequence[GalleryImage]) -> None:
     log_dir = _log_dir(context)
     for old in log_dir.glob(f"events.*{_SUFFIX}"):
         old.unlink()
-    drawn = []
+    drawn = {}
     for image in images[:_IMAGES]:
         for sentence in image.sentences[:1]:
             texts = [snippet.text for snippet in sentence.snippets]
             boxes = np.array([snippet.box.box for snippet in sentence.snippets]).reshape(-1, 4)
-            name = f"{image.group}/{image.file_name}"
             opened = Image.open(io.BytesIO(image.jpeg))
-            drawn.append(AlignedImage(name, opened, boxes, texts, " ".join(texts)))
+            drawn[f"{image.group}/{image.file_name}"] = draw_regions(
+                opened, boxes, texts, " ".join(texts)
+            )
     step = context.run.summary("align").get("best_epoch", 0)
-    write_alignment_images(log_dir, step, drawn, tag="report", suffix=_SUFFIX)
+    write_images(log_dir, step, drawn, tag="report", suffix=_SUFFIX)
     captions = {p.file_name: p.caption for p in images if p.caption is not None}
     if captions:
         references = {image.file_name: image.references for image in images}
@@ -88,7 +85,7 @@ def write_space(
     """
     first = len(SPECIAL_WORDS)
     words = grounder.vocabulary.words[first : first + _WORDS]
-    points = [Point("word", word) for word in words]
+    points = [Point(word) for word in words]
     for row, image in enumerate(images[:_IMAGES]):
         whole = Image.open(io.BytesIO(image.jpeg))
         width, height = whole.size
@@ -96,7 +93,7 @@ def write_space(
             top, left, bottom, right = box.tolist()
             edges = (left * width, top * height, right * width, bottom * height)
             crop = whole.resize(whole.size, box=edges)
-            points.append(Point("region", image.file_name, crop))
+            points.append(Point(image.file_name, crop))
     token_ids = tf.range(first, first + len(words))[:, tf.newaxis]
     of_words = np.asarray(grounder.model.encode_sentences(token_ids))[:, 0]
     of_regions = np.asarray(grounder.model.encode_regions(regions.region_features[:_IMAGES]))
