@@ -76,25 +76,6 @@ def ground_words(
     )
 
 
-def score_texts(
-    model: AlignmentModel, region_embeddings: tf.Tensor, token_ids: tf.Tensor
-) -> tf.Tensor:
-    """How well N texts fit N regions: v_i . s_t, summed over the words of each text.
-
-    Args:
-        model: Model that encodes the words.
-        region_embeddings: Output of `model.encode_regions`, float [N, D].
-        token_ids: Words of the texts, int32 [N, T], `PAD_ID` after the last word.
-
-    Returns:
-        Sums, float [N].
-    """
-    similarities = word_region_similarities(
-        region_embeddings[:, tf.newaxis], model.encode_sentences(token_ids), score=model.score
-    )
-    return tf.reduce_sum(similarities, axis=[1, 2])  # padded words have embedding 0
-
-
 class Grounder:
     """Scores sentences with images, and finds the region of every word.
 
@@ -110,9 +91,6 @@ class Grounder:
         self.config = config
         self.scorer = Scorer(model)
         self._ground = tf.function(functools.partial(ground_words, model), reduce_retracing=True)
-        self._score_texts = tf.function(
-            functools.partial(score_texts, model), reduce_retracing=True
-        )
 
     def read(self, text: str) -> Query:
         """Reads a sentence with `read_query`; it is cut at the length of training sentences."""
@@ -191,7 +169,7 @@ class Grounder:
         return self._in_blocks(read, image_index, token_ids, beta)
 
     def fits(self, region_features: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-        """Scores each region with its own text, see `score_texts`.
+        """Scores each region with its own text.
 
         Args:
             region_features: CNN features of the regions of B images, float [B, R, F].
@@ -200,11 +178,13 @@ class Grounder:
         Returns:
             Sums of v_i . s_t over the words, float32 [B, R].
         """
-        count, num_regions, feature_dim = region_features.shape
-        vectors = tf.reshape(tf.constant(region_features), [-1, 1, feature_dim])
         words = self.vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID)
-        embeddings = self.scorer.encode_regions(vectors)[:, 0]
-        return self._score_texts(embeddings, words).numpy().reshape(count, num_regions)
+        similarities = word_region_similarities(
+            self.scorer.encode_regions(tf.reshape(region_features, [len(texts), 1, -1])),
+            self.scorer.encode_sentences(words),  # 0 in the padding
+            score=self.model.score,
+        )
+        return tf.reduce_sum(similarities, [1, 2]).numpy().reshape(region_features.shape[:2])
 
     def _in_blocks(self, read, image_index, token_ids, beta) -> Grounding:
         """Grounds pairs of an image and a sentence, a block at a time."""

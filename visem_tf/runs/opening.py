@@ -79,14 +79,13 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
     assert data is not None
     if num_workers(strategy) > 1:
         _check_workers(config, strategy, run, data)
-    if not is_chief:
-        return Context(config, run, data, strategy)
-    run.claim_data(data.fingerprint)
-    for problem in data.problems[:_PROBLEMS_SHOWN]:
-        print(f"visem_tf: warning: {problem}", file=sys.stderr)
-    if len(data.problems) > _PROBLEMS_SHOWN:
-        hidden = len(data.problems) - _PROBLEMS_SHOWN
-        print(f"visem_tf: warning: … and {hidden} more problems in the data", file=sys.stderr)
+    if is_chief:
+        run.claim_data(data.fingerprint)
+        problems = data.problems[:_PROBLEMS_SHOWN]
+        if hidden := len(data.problems) - len(problems):
+            problems.append(f"… and {hidden} more problems in the data")
+        for problem in problems:
+            print(f"visem_tf: warning: {problem}", file=sys.stderr)
     return Context(config, run, data, strategy)
 
 

@@ -16,7 +16,7 @@ from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
 
-PACKAGES = (
+_PACKAGES = (
     "visem_tf",
     "tensorflow",
     "tensorflow-text",
@@ -26,7 +26,7 @@ PACKAGES = (
     "numpy",
 )
 
-RESULTS = (
+_RESULTS = {
     "vocabulary.txt",
     "checkpoints",
     "alignments.jsonl",
@@ -34,7 +34,7 @@ RESULTS = (
     "report.html",
     "saved_model",
     "state.json",
-)
+}
 
 
 class RunDirectory:
@@ -73,7 +73,7 @@ class RunDirectory:
             ) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise UserError(f"run directory {self.path} cannot be written; choose another")
-        foreign = sorted(names & set(RESULTS)) if "config.json" not in names else []
+        foreign = sorted(names & _RESULTS) if "config.json" not in names else []
         if foreign:
             raise UserError(
                 f"run directory {self.path} has {foreign[0]} but no config.json, so is no run that "
@@ -222,7 +222,7 @@ class RunDirectory:
 def versions() -> dict[str, str | None]:
     """Returns the versions of Python and of the packages on which results depend."""
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -79,7 +79,7 @@ class Scorer:
         self.encode_regions = tf.function(
             model.encode_regions, input_signature=[tf.TensorSpec([None, None, features])]
         )
-        self._encode_sentences = tf.function(
+        self.encode_sentences = tf.function(
             model.encode_sentences, input_signature=[tf.TensorSpec([None, None], tf.int32)]
         )
         self._score = tf.function(
@@ -117,7 +117,7 @@ class Scorer:
         padded = (
             token_ids[rows].to_tensor(PAD_ID) for rows in _slices(count, _SENTENCES_AT_A_TIME)
         )
-        sentences = ((self._encode_sentences(ids), tf.not_equal(ids, PAD_ID)) for ids in padded)
+        sentences = ((self.encode_sentences(ids), tf.not_equal(ids, PAD_ID)) for ids in padded)
         return score_blocks(self._score, images, sentences, count)
 
 
