@@ -26,7 +26,7 @@ def main() -> None:
 
     from visem_tf.datasets.folder_builder import read_ahead
     from visem_tf.datasets.records import Record
-    from visem_tf.datasets.validation import read_and_look
+    from visem_tf.datasets.validation import check_image
 
     paths = sorted(options.folder.glob("*.jpg"))[: options.pictures]
     records = [Record(path.name, path, ["a picture"]) for path in paths]
@@ -39,7 +39,7 @@ def main() -> None:
             list(pool.map(decode, paths))
 
     def looked_at() -> None:
-        for _, future in read_ahead(records, read_and_look):
+        for _, future in read_ahead(records, check_image):
             future.result()
 
     def rate(work: Callable[[], None]) -> float:

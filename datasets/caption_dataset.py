@@ -1,4 +1,4 @@
-"""A data set that is ready to be read: texts in memory, pictures as a stream."""
+"""A dataset that is ready to be read: texts in memory, images as a stream."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from visem_tf.datasets.records import Phrase, RegionSource
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Phrases:
-    """P phrases of a split, parts of sentences whose box is known.
+    """P phrases of a split: parts of sentences whose boxes are known.
 
     Attributes:
-        sentence_index: int32 [P], index in the sentences of the split.
-        first: int32 [P], first token, in the tokens of `visem_tf.text.tokenize`.
-        last: int32 [P], last token, inclusive.
-        boxes: float32 [P, 4], (ymin, xmin, ymax, xmax) relative to the picture.
-        object: int32 [P], the same number for the same object of a picture.
-        text: P strings.
+        sentence_index: Int32 array [P], indices in the sentences of the split.
+        first: Int32 array [P], index of the first token, in the tokens of `visem_tf.text.tokenize`.
+        last: Int32 array [P], index of the last token, inclusive.
+        boxes: Float32 array [P, 4], (ymin, xmin, ymax, xmax) relative to the image.
+        object: Int32 array [P], the same number for the same object of an image.
+        text: List of P strings.
     """
 
     sentence_index: np.ndarray
@@ -37,34 +37,47 @@ class Phrases:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """The texts of a split, I pictures with S sentences; the pictures stay on the disk.
+    """The texts of a split, I images with S sentences; the images stay on the disk.
 
     Attributes:
         name: "train", "val" or "test".
-        image_ids: I strings.
-        file_names: I strings.
-        sentences: S raw sentences, picture after picture.
-        sentence_ids: S strings, `f"{image_id}#{k}"`.
-        image_index: int32 [S], which picture a sentence belongs to.
-        phrases: None where the data set has none.
-        regions: what regions are read from instead of pictures, for precomputed features.
-        picture_digest: identifies the pictures and their order, wherever they lie.
+        image_ids: List of I strings.
+        file_names: List of I strings.
+        sentences: List of S raw sentences, image after image.
+        image_index: Int32 array [S], index of the image that each sentence belongs to.
+        phrases: Phrases with boxes; None if the dataset has none.
+        open_pictures: Function that returns the encoded images.
+        regions: Precomputed region features, which are read instead of images; None otherwise.
+        picture_digest: Digest of the images and their order, wherever the files are.
     """
 
     name: str
     image_ids: list[str]
     file_names: list[str]
     sentences: list[str]
-    sentence_ids: list[str]
     image_index: np.ndarray
     phrases: Phrases | None
-    _open: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
+    open_pictures: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
     regions: RegionSource | None = dataclasses.field(default=None, repr=False)
     picture_digest: str = ""
 
     def pictures(self) -> tf.data.Dataset:
-        """Returns the encoded pictures, string scalars in the order of `image_ids`."""
-        return self._open()
+        """Returns the encoded images, string scalars in the order of `image_ids`."""
+        return self.open_pictures()
+
+    @property
+    def first_sentences(self) -> np.ndarray:
+        """Int array [I], index of the first sentence of each image."""
+        return np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
+
+    @property
+    def sentence_ids(self) -> list[str]:
+        """S strings `f"{image_id}#{k}"`, where k counts the sentences of an image from 0."""
+        numbers = np.arange(len(self.image_index)) - self.first_sentences[self.image_index]
+        return [
+            f"{self.image_ids[image]}#{number}"
+            for image, number in zip(self.image_index.tolist(), numbers.tolist(), strict=True)
+        ]
 
     def pictures_at(self, positions: Collection[int]) -> Iterator[tuple[int, bytes]]:
         """Yields positions and encoded pictures of some `image_ids`, in the order of the split."""
@@ -75,25 +88,24 @@ class Split:
                 yield position, encoded
 
     def phrases_of_pictures(self) -> list[list[Phrase]]:
-        """Returns the phrases of each picture, boxes in shares of it; none where none are known."""
+        """Returns the phrases of each image, with boxes relative to the image."""
         found: list[list[Phrase]] = [[] for _ in self.image_ids]
         if self.phrases is None:
             return found
-        starts = np.searchsorted(self.image_index, np.arange(len(self.image_ids)))
-        for row, sentence in enumerate(self.phrases.sentence_index.tolist()):
-            image = int(self.image_index[sentence])
-            ymin, xmin, ymax, xmax = self.phrases.boxes[row].tolist()
-            found[image].append(
-                Phrase(
-                    sentence=sentence - int(starts[image]),
-                    text=self.phrases.text[row],
-                    box=(ymin, xmin, ymax, xmax),
-                    object=int(self.phrases.object[row]),
-                    first=int(self.phrases.first[row]),
-                    last=int(self.phrases.last[row]),
-                    in_pixels=False,
-                )
-            )
+        images = self.image_index[self.phrases.sentence_index]
+        numbers = self.phrases.sentence_index - self.first_sentences[images]
+        for image, number, text, box, thing, first, last in zip(
+            images.tolist(),
+            numbers.tolist(),
+            self.phrases.text,
+            self.phrases.boxes.tolist(),
+            self.phrases.object.tolist(),
+            self.phrases.first.tolist(),
+            self.phrases.last.tolist(),
+            strict=True,
+        ):
+            phrase = Phrase(number, text, tuple(box), thing, first, last, in_pixels=False)
+            found[image].append(phrase)
         return found
 
     def references(self) -> dict[str, list[str]]:
@@ -106,14 +118,14 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CaptionDataset:
-    """A data set, ready to be read.
+    """A dataset that is ready to be read.
 
     Attributes:
-        name: as given to `load_dataset`.
-        fingerprint: 16 hexadecimal digits of pictures and texts, wherever they lie.
-        splits: "train", "val" and "test".
-        problems: what was found wrong, the skipped pictures first, and last what was decided.
-        skipped: those of `problems` that cost a picture.
+        name: Name as given to `visem_tf.datasets.loading.load_dataset`.
+        fingerprint: 16 hexadecimal digits of images and texts, wherever the files are.
+        splits: The splits "train", "val" and "test".
+        problems: Lines that describe all problems: first the skipped images, last the decisions.
+        skipped: Problems that cost an image, without the word "skipped".
     """
 
     name: str
@@ -124,14 +136,18 @@ class CaptionDataset:
 
 
 def fingerprint_of(name: str, splits: dict[str, Split]) -> str:
-    """Returns 16 hexadecimal digits of the pictures and texts of splits."""
+    """Returns 16 hexadecimal digits of the images and texts of splits.
+
+    Args:
+        name: Name of the dataset.
+        splits: All its splits.
+    """
     parts: list[Any] = [name]
     for split in splits.values():
         parts += [split.name, split.picture_digest, split.image_ids, split.sentences]
         parts.append(split.image_index)
         if split.phrases is not None:
-            phrases = dataclasses.asdict(split.phrases)
-            parts += [phrases[field] for field in sorted(phrases)]
+            parts += [value for _, value in sorted(vars(split.phrases).items())]
     return text_digest(*parts)[:16]
 
 
@@ -139,7 +155,7 @@ def text_digest(*parts: Any) -> str:
     """Returns 64 hexadecimal digits of texts and numbers.
 
     Args:
-        parts: lists of strings, arrays of numbers, or None.
+        parts: Lists of strings, arrays of numbers, or None.
 
     Example:
         >>> text_digest(["a dog"], None) == text_digest(["a dog"], np.zeros(1))

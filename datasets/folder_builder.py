@@ -1,20 +1,23 @@
-"""The base of builders that read a folder of the user's: pictures in files, texts beside them."""
+"""The base class of builders that read a folder of the user's: image files and texts."""
 
 from __future__ import annotations
 
 import collections
+import inspect
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import tensorflow_datasets as tfds
+from etils import epath
 from tqdm import tqdm
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
-from visem_tf.datasets.locations import USUAL_OPTIONS, pictures_and_captions, pictures_in
+from visem_tf.datasets.collecting import collect
+from visem_tf.datasets.locations import find_one, images_in
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
@@ -22,41 +25,100 @@ from visem_tf.errors import UserError
 from visem_tf.images.decode import ImageError, read_image
 from visem_tf.runtime.storage import AnyPath, as_path
 
+SPLIT_OPTIONS = ("splits", "val_share", "test_share", "split_seed")
+"""Fields of `DataConfig` that decide on splits."""
+
+T = TypeVar("T")
+
 
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """A builder that reads the folder given as `manual_dir`.
+    """A builder that reads a folder with image files and files of texts.
 
-    A subclass defines `source_files` and `read_records`. What is wrong goes into `self.problems`,
-    which is saved with the prepared files.
+    A subclass defines `read_all`, and where one folder of images and one file of captions are not
+    all it reads, `source_files`.
 
     Attributes:
-        HOMEPAGE: where the data set is described; None for everybody's own pictures.
-        OPTIONS: the fields of `visem_tf.config.DataConfig` that the data set is read by.
-        WITHOUT_FOLDER: variants that are not read from a folder of the user's.
-        options: the user's choices; defaults where nobody set them.
-        root: the user's folder, instead of `manual_dir`: it may lie on any storage.
+        HOMEPAGE: Address of the page that describes the dataset; None for formats of own images.
+        IMAGE_FOLDERS: Usual names of the folder of images.
+        CAPTION_FILES: Usual names of the file of captions.
+        MORE_FILES: Names of further files, which are read if they exist.
+        OPTIONS: Fields of `visem_tf.config.DataConfig` that the dataset uses.
+        WITHOUT_FOLDER: Names of the variants that are not read from a folder of the user's.
+        options: The user's choices; they must be set before preparing, as must `root`.
+        root: The user's folder, on any storage; TFDS' `manual_dir` must be on the disk.
+        problems: What is wrong with the data; saved with the prepared files.
     """
 
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     HOMEPAGE: ClassVar[str | None] = None
-    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    IMAGE_FOLDERS: ClassVar[tuple[str, ...]] = ()
+    CAPTION_FILES: ClassVar[tuple[str, ...]] = ()
+    MORE_FILES: ClassVar[tuple[str, ...]] = ()
+    OPTIONS: ClassVar[tuple[str, ...]] = ("pictures", "captions", *SPLIT_OPTIONS)
     WITHOUT_FOLDER: ClassVar[tuple[str, ...]] = ()
-    problems: Problems
     options: DataConfig = DataConfig()
     root: AnyPath | None = None
+    problems: Problems
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=schema.features(), homepage=self.HOMEPAGE)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # The folder of README.md, which TFDS does not find in a check-out.
+        cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
     @classmethod
-    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
-        """Returns every file that the data set is read from, to tell one version from another.
+    def locate(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
+        """Returns the folder of images and the file of captions.
 
         Args:
-            data_dir: the user's folder.
-            options: the user's choices.
+            data_dir: The user's folder.
+            options: May name others than the usual ones.
 
         Raises:
-            UserError: a file that must be there is not.
+            UserError: If one of them is missing, or several may be meant.
+        """
+        images = find_one(
+            data_dir, cls.IMAGE_FOLDERS, "folder of images", "data.pictures", options.pictures
+        )
+        if not images.is_dir():
+            raise UserError(
+                f"{images} is not a folder; name the folder of images with --data.pictures"
+            )
+        captions = find_one(
+            data_dir, cls.CAPTION_FILES, "captions", "data.captions", options.captions
+        )
+        return images, captions
+
+    @classmethod
+    def source_files(cls, data_dir: AnyPath, options: DataConfig) -> list[AnyPath]:
+        """Returns all files that the dataset is read from; if one changes, it is prepared again.
+
+        Args:
+            data_dir: The user's folder.
+            options: The user's choices.
+
+        Raises:
+            UserError: If a required file is missing.
+        """
+        images, captions = cls.locate(data_dir, options)
+        return [captions, *cls.more_files(data_dir), *images_in(images)]
+
+    @classmethod
+    def more_files(cls, data_dir: AnyPath) -> list[AnyPath]:
+        """Returns the files of `MORE_FILES` that exist."""
+        return [data_dir / name for name in cls.MORE_FILES if (data_dir / name).is_file()]
+
+    @classmethod
+    def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
+        """Returns all images that the files name, whether they exist or not.
+
+        Args:
+            data_dir: The user's folder.
+            options: The user's choices.
+            problems: Receives what does not fit together.
+
+        Raises:
+            UserError: If a file is missing or cannot be understood.
         """
         raise NotImplementedError
 
@@ -64,22 +126,25 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     def read_records(
         cls, data_dir: AnyPath, options: DataConfig, problems: Problems
     ) -> dict[str, list[Record]]:
-        """Returns the usable pictures of each split, without opening one.
+        """Returns the usable images of each split, without opening one.
 
         Args:
-            data_dir: the user's folder.
-            options: the user's choices.
-            problems: receives what does not fit together.
+            data_dir: The user's folder.
+            options: The user's choices.
+            problems: Receives what does not fit together.
 
         Raises:
-            UserError: a file is missing or cannot be understood, or nothing is left of a split.
+            UserError: If a file is missing or cannot be understood, or a split has no image.
         """
-        raise NotImplementedError
+        return collect(cls.name, cls.read_all(data_dir, options, problems), options, problems)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(features=schema.features(), homepage=self.HOMEPAGE)
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
         self.problems = Problems()
         super()._download_and_prepare(*args, **kwargs)
-        # Still the temporary folder: it gets its final name with everything in it, or never.
+        # `data_dir` is still the temporary folder here, so that it gets its name when complete.
         self.problems.save(self.data_dir)
 
     def _split_generators(
@@ -92,104 +157,82 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     def _generate_examples(
         self, split: str, records: Sequence[Record]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields the examples of a split; unreadable pictures become problems.
+        """Yields the examples of a split; images that cannot be read become problems.
 
-        Pictures are read and checked by a few threads, some pictures ahead, so that memory does not
-        grow with the data set. The key is the picture's file name: the same pictures come in the
-        same order, whichever format names them.
-
-        Args:
-            split: its name, for messages.
-            records: the pictures of the split.
-
-        Raises:
-            UserError: no picture of the split can be used.
+        The key is the file name of the image, so that all formats give the same order.
         """
-        count = 0
-        title = f"preparing {self.name} {split}"
-        # Shown on a terminal only.
-        with tqdm(
-            total=len(records), desc=title, unit=" pictures", leave=False, disable=None
-        ) as bar:
-            for record, picture in read_ahead(records):
-                bar.update()
-                try:
-                    image = picture.result()
-                except ImageError as error:
-                    self.problems.skipped.append(f"{split}: {error}")
-                    continue
-                count += 1
-                yield (
-                    record.file_name,
-                    {
-                        "image_id": record.image_id,
-                        "file_name": record.file_name,
-                        "image": image,
-                        "sentences": list(record.sentences),
-                        "phrases": phrase_rows(record, image, self.problems.notes),
-                    },
-                )
-        if not count:
-            reasons = self.problems.skipped
-            first = f" The first problem: {reasons[0]}" if reasons else ""
+        is_empty = True
+        for record, future in show_progress(
+            read_ahead(records, lambda record: read_image(record.path)),
+            len(records),
+            f"preparing {self.name} {split}",
+        ):
+            try:
+                image = future.result()
+            except ImageError as error:
+                self.problems.skipped.append(f"{split}: {error}")
+                continue
+            is_empty = False
+            yield record.file_name, make_example(record, image, self.problems.notes)
+        if is_empty:
             raise UserError(
-                f"{self.name}: no picture of the {split} split can be used; "
-                f"check the pictures.{first}"
+                f"{self.name}: no image of the {split} split can be used; check the images. The "
+                f"first problem: {self.problems.skipped[0]}"
             )
 
 
-class OwnPicturesBuilder(FolderBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """A builder whose folder of pictures and file of captions have usual names, or given ones.
-
-    A subclass defines `read_records`.
-
-    Attributes:
-        PICTURE_FOLDERS: usual names of the folder of pictures.
-        CAPTION_FILES: usual names of the file of captions.
-    """
-
-    PICTURE_FOLDERS: ClassVar[tuple[str, ...]] = ()
-    CAPTION_FILES: ClassVar[tuple[str, ...]] = ()
-    OPTIONS = USUAL_OPTIONS
-
-    @classmethod
-    def places(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
-        """The folder of the pictures and the file of the captions, see `pictures_and_captions`."""
-        return pictures_and_captions(
-            data_dir, options, pictures=cls.PICTURE_FOLDERS, captions=cls.CAPTION_FILES
-        )
-
-    @classmethod
-    def other_files(cls, data_dir: AnyPath) -> Sequence[AnyPath]:
-        """What the data set is read from besides; nothing by default."""
-        del data_dir
-        return ()
-
-    @classmethod
-    def source_files(cls, data_dir: AnyPath, options: DataConfig | None = None) -> list[AnyPath]:
-        """Returns the captions, what else is there, and all pictures of the folder."""
-        pictures, captions = cls.places(data_dir, options or DataConfig())
-        return [captions, *cls.other_files(data_dir), *pictures_in(pictures)]
-
-
-def read_ahead(records: Sequence[Record], read: Any = None) -> Iterator[tuple[Record, Future[Any]]]:
-    """Yields each record with its picture being read by another thread, in order, a few ahead.
+def make_example(record: Record, image: bytes, notes: list[str]) -> dict[str, Any]:
+    """Returns an example for `visem_tf.datasets.schema.features`.
 
     Args:
-        records: the pictures.
-        read: takes a path; `read_image` by default.
+        record: Image with its texts.
+        image: The encoded image.
+        notes: List that receives what is wrong with its boxes.
     """
-    read = read_image if read is None else read
+    return {
+        "image_id": record.image_id,
+        "file_name": record.file_name,
+        "image": image,
+        "sentences": list(record.sentences),
+        "phrases": phrase_rows(record, image, notes),
+    }
+
+
+def read_ahead(
+    records: Sequence[Record], read: Callable[[Record], T]
+) -> Iterator[tuple[Record, Future[T]]]:
+    """Yields each record with the result of `read`, which threads compute a few records ahead.
+
+    Memory does not grow with the number of records.
+
+    Args:
+        records: The images.
+        read: Function of a record.
+    """
     threads = min(8, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="read_image")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="read_ahead")
+    remaining = iter(records)
+    queue: collections.deque[tuple[Record, Future[T]]] = collections.deque()
+
+    def submit(count: int) -> None:
+        for record in itertools.islice(remaining, count):
+            queue.append((record, pool.submit(read, record)))
+
     try:
-        queue: collections.deque[tuple[Record, Future[Any]]] = collections.deque()
-        remaining = iter(records)
-        for record in itertools.islice(remaining, 2 * threads):
-            queue.append((record, pool.submit(read, record.path)))
+        submit(2 * threads)
         while queue:
             yield queue.popleft()
-            for record in itertools.islice(remaining, 1):
-                queue.append((record, pool.submit(read, record.path)))
+            submit(1)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def show_progress(items: Iterator[T], count: int, title: str) -> Iterator[T]:
+    """Yields the items and shows a progress bar on a terminal.
+
+    Args:
+        items: One item an image.
+        count: Number of items.
+        title: Text beside the bar.
+    """
+    yield from tqdm(items, total=count, desc=title, unit=" images", leave=False, disable=None)

@@ -1,61 +1,55 @@
-"""Phrases with boxes: where their words stand in a sentence, and what part of the picture it is."""
+"""Phrases with boxes: the position of their words in a sentence, and their box in the image."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from visem_tf.datasets.problems import listed
-from visem_tf.datasets.records import Phrase, Record, tokenized
+from visem_tf.datasets.problems import add_listed
+from visem_tf.datasets.records import Box, Phrase, Record, tokenized, tokens_of_records
 
 _ASPECT_TOLERANCE = 0.02
 
 
 def locate(tokens: Sequence[bytes], phrase: Sequence[bytes]) -> list[int]:
-    """Returns where the words of a phrase begin in a sentence, every time they occur.
+    """Returns the positions of a sentence at which a phrase begins.
 
     Example:
         >>> locate([b"a", b"dog", b"and", b"a", b"dog"], [b"a", b"dog"])
         [0, 3]
     """
-    if not phrase:
-        return []
     size = len(phrase)
-    return [
-        start
-        for start in range(len(tokens) - size + 1)
-        if list(tokens[start : start + size]) == list(phrase)
-    ]
+    starts = range(len(tokens) - size + 1) if size else ()
+    return [start for start in starts if list(tokens[start : start + size]) == list(phrase)]
 
 
-def with_positions(records: Iterable[Record], notes: list[str]) -> list[Record]:
-    """Finds the words of those phrases whose place in their sentence is not known yet.
+def with_positions(records: Sequence[Record], notes: list[str]) -> list[Record]:
+    """Finds the words of the phrases whose position in their sentence is not known yet.
 
-    A phrase that its sentence does not hold, or holds more than once, is dropped and listed.
+    A phrase that its sentence does not contain, or contains more than once, is dropped and listed.
 
     Args:
-        records: pictures with phrases.
-        notes: receives what was dropped.
+        records: Images with phrases.
+        notes: List that receives what was dropped.
 
     Returns:
-        The same pictures, in order.
+        The images in the same order.
     """
-    records = list(records)
-    needed = [r for r in records if any(phrase.first < 0 for phrase in r.phrases)]
-    sentences = iter(tokenized([sentence for r in needed for sentence in r.sentences]))
-    phrases = iter(tokenized([phrase.text for r in needed for phrase in r.phrases]))
-    absent: dict[str, bool] = {}
+    searched = [r for r in records if any(phrase.first < 0 for phrase in r.phrases)]
+    phrases = iter(tokenized([phrase.text for r in searched for phrase in r.phrases]))
+    # Of several sentences that may contain a phrase, one must contain it.
+    is_absent: dict[str, bool] = {}
     repeated: list[str] = []
     found = {}
-    for record in needed:
-        tokens = [next(sentences) for _ in record.sentences]
+    for record, tokens in zip(searched, tokens_of_records(searched), strict=True):
         kept: list[Phrase] = []
         for phrase in record.phrases:
             words = next(phrases)
@@ -64,61 +58,59 @@ def with_positions(records: Iterable[Record], notes: list[str]) -> list[Record]:
                 continue
             starts = locate(tokens[phrase.sentence], words)
             sentence = "" if phrase.anywhere else f"#{phrase.sentence}"
-            where = f"{phrase.text!r} of {record.image_id}{sentence}"
-            # A phrase that may stand in several sentences must stand in one of them.
-            absent[where] = absent.get(where, True) and not starts
+            name = f"{phrase.text!r} of {record.image_id}{sentence}"
+            is_absent[name] = is_absent.get(name, True) and not starts
             if len(starts) == 1:
                 last = starts[0] + len(words) - 1
                 kept.append(dataclasses.replace(phrase, first=starts[0], last=last))
             elif starts:
-                repeated.append(where)
-        found[record.image_id] = dataclasses.replace(record, phrases=tuple(kept))
-    missing = [where for where, is_absent in absent.items() if is_absent]
-    if missing:
-        notes.append(f"dropped phrases that their sentences do not hold: {listed(missing)}")
-    if repeated:
-        notes.append(
-            "dropped phrases that their sentences hold more than once, so that the place is not "
-            f"known: {listed(repeated)}"
-        )
+                repeated.append(name)
+        found[record.image_id] = dataclasses.replace(record, phrases=kept)
+    absent = [name for name, value in is_absent.items() if value]
+    add_listed(notes, "dropped phrases that their sentences do not contain", absent)
+    add_listed(
+        notes,
+        "dropped phrases that their sentences contain more than once, so that the position is not "
+        "known",
+        repeated,
+    )
     return [found.get(record.image_id, record) for record in records]
 
 
 def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str, Any]]:
-    """Returns the rows of the feature `phrases` of a picture that was read.
+    """Returns the values of the feature `phrases` for an image that was read.
 
-    Boxes in pixels become shares of the size they refer to. A box is cut where it leaves the
-    picture; one that is empty, outside or no number is dropped. Both are listed.
+    Boxes in pixels become relative to the size they refer to. A box that reaches out of the image
+    is cut; a box that is empty, outside or not finite is dropped. Both are listed.
 
     Args:
-        record: the picture and its phrases.
-        image: its encoded form, as of `visem_tf.images.decode.read_image`.
-        notes: receives what was cut or dropped.
+        record: Image and its phrases.
+        image: The encoded image, as `visem_tf.images.decode.read_image` returns it.
+        notes: List that receives what was cut or dropped.
     """
     if not record.phrases:
         return []
-    size = record.size
+    size = None
     if any(phrase.in_pixels for phrase in record.phrases):
-        with Image.open(io.BytesIO(image)) as picture:
-            actual = picture.size
-        size = size or actual
-        if size[0] <= 0 or size[1] <= 0 or _differ(size, actual):
+        with Image.open(io.BytesIO(image)) as opened:
+            actual = opened.size
+        size = record.size or actual
+        if min(size) <= 0 or _aspects_differ(size, actual):
             notes.append(
-                f"{record.file_name}: the data say {size[0]} x {size[1]} pixels and the picture "
+                f"{record.file_name}: the data give {size[0]} x {size[1]} pixels and the image "
                 f"has {actual[0]} x {actual[1]}: its {len(record.phrases)} boxes are not used"
             )
             return []
     rows, cut, dropped = [], 0, 0
     for phrase in record.phrases:
-        box = np.array(phrase.box, np.float64)
+        box, slack = np.array(phrase.box, np.float64), 1e-3
         if phrase.in_pixels and size:
             box = box / [size[1], size[0], size[1], size[0]]
+            slack = 1.5 / min(size)  # some tools count the pixel beyond the border
         inside = np.clip(box, 0.0, 1.0)
         if not (np.isfinite(box).all() and inside[0] < inside[2] and inside[1] < inside[3]):
             dropped += 1
             continue
-        # A pixel beyond the border is a way of counting, not a mistake.
-        slack = 1.5 / min(size) if phrase.in_pixels and size else 1e-3
         cut += bool(np.abs(inside - box).max() > slack)
         rows.append(
             {
@@ -131,24 +123,24 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
             }
         )
     if cut:
-        notes.append(f"{record.file_name}: cut boxes that reach outside of the picture: {cut}")
+        notes.append(f"{record.file_name}: cut boxes that reach out of the image: {cut}")
     if dropped:
         notes.append(f"{record.file_name}: dropped boxes that are empty or outside: {dropped}")
     return rows
 
 
 def phrases_of_objects(
-    sentences: Sequence[Sequence[bytes]], objects: Sequence[tuple[str, tuple[float, ...]]]
+    sentences: Sequence[Sequence[bytes]], objects: Sequence[tuple[str, Box]]
 ) -> list[Phrase]:
-    """Names the words that speak of an object of a known kind.
+    """Returns the words of sentences that name an object of a known category.
 
-    A kind such as "dog" or "traffic light" is taken where a sentence names it, in singular or with
-    an s, and the picture has exactly one object of the kind: with two of them nobody knows which is
+    A category such as "dog" or "traffic light" is searched in singular and with an s, and only if
+    the image has exactly one object of it: with two objects the words do not say which one is
     meant.
 
     Args:
-        sentences: the tokens of the sentences of a picture.
-        objects: the name and the pixel box (ymin, xmin, ymax, xmax) of each object.
+        sentences: Tokens of the sentences of an image.
+        objects: Category and box of each object.
 
     Example:
         >>> box = (0.0, 0.0, 9.0, 9.0)
@@ -156,30 +148,23 @@ def phrases_of_objects(
         ...     [("dog", box), ("cat", box), ("cat", box)])]
         [(0, 1, 'dog')]
     """
-    counts: dict[str, int] = {}
-    for name, _ in objects:
-        counts[name] = counts.get(name, 0) + 1
+    counts = collections.Counter(category for category, _ in objects)
     found = []
-    for number, (name, box) in enumerate(objects):
-        if counts[name] > 1:
+    for number, (category, box) in enumerate(objects):
+        words = re.sub(r"[^\w\s]", "", category.lower()).encode().split()
+        if counts[category] > 1 or not words:
             continue
-        words = re.sub(r"[^\w\s]", "", name.lower()).encode().split()
         for sentence, tokens in enumerate(sentences):
-            forms = [words, [*words[:-1], words[-1] + b"s"]] if words else []
-            for form in forms:
+            for form in (words, [*words[:-1], words[-1] + b"s"]):
                 for first in locate(tokens, form):
-                    last = first + len(form) - 1
-                    text = b" ".join(tokens[first : last + 1]).decode()
-                    ymin, xmin, ymax, xmax = box
-                    found.append(
-                        Phrase(sentence, text, (ymin, xmin, ymax, xmax), number, first, last)
-                    )
+                    text, last = b" ".join(form).decode(), first + len(form) - 1
+                    found.append(Phrase(sentence, text, box, number, first, last))
     return found
 
 
-def _differ(size: tuple[int, int], actual: tuple[int, int]) -> bool:
-    """Whether two sizes have another shape, so that boxes of one are not boxes of the other."""
+def _aspects_differ(size: tuple[int, int], actual: tuple[int, int]) -> bool:
+    """Returns whether two sizes have other aspect ratios, so that a box cannot refer to both."""
     ratio = (size[0] * actual[1]) / (size[1] * actual[0])
-    # Small pictures are rounded to whole pixels.
+    # Sizes of small images are rounded to whole pixels.
     tolerance = max(_ASPECT_TOLERANCE, 1.5 / min(*size, *actual))
     return abs(ratio - 1) > tolerance

@@ -1,15 +1,14 @@
-"""Prepares a data set once: checks every picture and writes the files that are read from then on.
+"""Prepares a dataset once: checks every image and writes the files that are read from then on.
 
-They live in `cache_dir/tfds-<fingerprint>/`, where the fingerprint is made of the name,
-configuration and version of the data set and of the path, size and time of each source file:
-another folder, or the same one after a change, is prepared anew and never mixed up. What is derived
-from a data set is named after its content (`visem_tf.datasets.loading`).
+Prepared files are in `cache_dir/tfds-<fingerprint>/`, where the fingerprint covers the name,
+variant and version of the dataset and the path, size and time of each source file: another folder,
+or the same folder after a change, is prepared again. What is derived from a dataset is named after
+its content instead (`visem_tf.datasets.caption_dataset.fingerprint_of`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import io
 import json
@@ -19,40 +18,38 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from visem_tf.config import Config, DataConfig
-from visem_tf.datasets import nearest, schema
+from visem_tf.config.settings import nearest
+from visem_tf.datasets import schema
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, as_path, file_version, is_remote, reason_of
 
 
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A data set that is ready to be read.
+class Prepared(NamedTuple):
+    """A dataset that is ready to be read.
 
     Attributes:
-        builder: its builder of TensorFlow Datasets.
-        fingerprint: 16 hexadecimal digits that change with any source file.
-        folder: where everything about it lies.
+        builder: Its builder of TensorFlow Datasets.
+        folder: Folder with all its files in the cache.
     """
 
     builder: Any
-    fingerprint: str
     folder: Path
 
 
 @contextlib.contextmanager
 def quiet(*, bars: bool = False) -> Iterator[None]:
-    """Holds back what TensorFlow Datasets says about its own work, short of errors.
+    """Suppresses the messages of TensorFlow Datasets, except errors.
 
     Args:
-        bars: whether to let its progress bars through.
+        bars: Whether to show its progress bars.
     """
     bars_before = tqdm_utils._active
     logger = logging.getLogger("absl")
@@ -71,44 +68,43 @@ def prepare(
     builder_class: Any,
     *,
     cache_dir: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None = None,
-    config: str | None = None,
-    options: DataConfig | None = None,
+    data_dir: str | os.PathLike[str] | None,
+    config: str | None,
+    options: DataConfig,
 ) -> Prepared:
-    """Prepares a data set unless that was done before.
+    """Prepares a dataset unless it has been prepared already.
 
     Args:
-        builder_class: the class `Builder` of the data set.
-        cache_dir: where prepared files are kept; made if missing.
-        data_dir: the user's folder, for data sets that are read from one.
-        config: the configuration of the builder; by default its first.
-        options: how the user's files are read, where they leave that open.
-
-    Returns:
-        Where it is.
+        builder_class: Class `Builder` of the dataset.
+        cache_dir: Folder for prepared files; created if missing.
+        data_dir: The user's folder, for datasets that are read from one.
+        config: Name of the variant; None takes the first.
+        options: How the user's files are read, where they leave that open.
 
     Raises:
-        UserError: an unknown configuration, a missing or unusable folder or file, an empty split,
-            or a cache that cannot be written.
+        UserError: If the variant is unknown, a folder or file is missing or unusable, a split is
+            empty, or the cache cannot be written.
     """
     config = _resolve_config(builder_class, config)
-    options = DataConfig() if options is None else options
     check_options(builder_class, options)
-    sources = find_sources(builder_class, data_dir, options, config)
-    fingerprint = _fingerprint(builder_class, config, sources, options)
-    # Prepared files stay on the disk: they are made from the data in no time.
+    root = check_folder(builder_class, data_dir, config)
+    files: list[AnyPath] = []
+    if root is not None and config not in builder_class.WITHOUT_FOLDER:
+        files = find_sources(builder_class, root, options)
+    fingerprint = _fingerprint(builder_class, config, root, files, options)
+    # Prepared files stay on the disk, since preparing them again is fast.
     on_disk = Config.cache_dir if is_remote(cache_dir) else cache_dir
     folder = Path(on_disk).expanduser() / f"tfds-{fingerprint}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one(folder / "lock"):
+        with _exclusive(folder / "lock"):
             with quiet():
                 builder = builder_class(data_dir=folder, config=config)
                 is_prepared = builder.is_prepared()
             if not is_prepared:
-                _prepare(builder, folder, sources.root, options)
+                _prepare(builder, folder, root, options)
     except (OSError, tf.errors.OpError, RuntimeError) as error:
-        # TensorFlow Datasets wraps what a full disk raises.
+        # TensorFlow Datasets wraps the error of a full disk.
         cause = error.__cause__ if type(error) is RuntimeError else error
         if not isinstance(cause, (OSError, tf.errors.OpError)):
             raise
@@ -117,131 +113,137 @@ def prepare(
             f"cannot prepare {builder_class.name} in {folder} ({reason}); free space there or "
             "name another folder with --cache-dir"
         ) from error
-    return Prepared(builder, fingerprint, folder)
-
-
-@dataclasses.dataclass(frozen=True)
-class Sources:
-    """The files a data set is read from, and the folder they lie in; none for a generated one."""
-
-    root: AnyPath | None
-    files: list[AnyPath]
-
-
-def _resolve_config(builder_class: Any, config: str | None) -> str | None:
-    """Returns the name of a builder configuration that exists, or None where there are none."""
-    names = [each.name for each in builder_class.BUILDER_CONFIGS]
-    if config is None:
-        return builder_class.DEFAULT_BUILDER_CONFIG_NAME or next(iter(names), None)
-    if not names:
-        raise UserError(f"{builder_class.name} has no configurations; leave {config!r} out")
-    if config not in names:
-        hint = nearest(config, names)
-        raise UserError(f"{builder_class.name} has no configuration {config!r}; {hint}")
-    return config
+    return Prepared(builder, folder)
 
 
 def check_options(builder_class: Any, options: DataConfig) -> None:
-    """Refuses options that the data set is not read by, which would be ignored silently.
+    """Checks that the dataset uses all options that were given.
 
     Raises:
-        UserError: names the option.
+        UserError: If it does not use one of them.
     """
     used = getattr(builder_class, "OPTIONS", ())
-    default = DataConfig()
-    for field in dataclasses.fields(DataConfig):
-        if field.name not in used and getattr(options, field.name) != getattr(default, field.name):
-            reads = ", ".join(f"--data.{each}" for each in used) or "none of --data.*"
+    for name, default in vars(DataConfig()).items():
+        if name not in used and getattr(options, name) != default:
+            names = ", ".join(f"--data.{each}" for each in used) or "none of --data.*"
             raise UserError(
-                f"{builder_class.name} does not use --data.{field.name}; leave it out (it uses "
-                f"{reads})"
+                f"{builder_class.name} does not use --data.{name}; leave it out (it uses {names})"
             )
 
 
-def find_sources(
-    builder_class: Any,
-    data_dir: str | os.PathLike[str] | None,
-    options: DataConfig,
-    config: str | None = None,
-) -> Sources:
-    """Returns the source files, after checking that a folder is given if and only if needed.
+def check_folder(
+    builder_class: Any, data_dir: str | os.PathLike[str] | None, config: str | None
+) -> AnyPath | None:
+    """Returns the user's folder, which must be given if and only if the dataset needs it.
 
     Args:
-        builder_class: the class `Builder` of the data set.
-        data_dir: the user's folder.
-        options: how it is read.
-        config: the variant of the data set.
+        builder_class: Class `Builder` of the dataset.
+        data_dir: The user's folder.
+        config: Name of the variant.
 
     Raises:
-        UserError: the folder, or a file in it, is missing or cannot be read.
+        UserError: If the folder is missing, or the dataset is not read from one.
     """
-    name = builder_class.name
+    root = None if data_dir is None else as_path(data_dir)
     if not issubclass(builder_class, FolderBuilder):
-        if data_dir is not None:
-            raise UserError(f"{name} is read from no folder; leave --data-dir out")
-        return Sources(None, [])
-    if config in builder_class.WITHOUT_FOLDER:
-        return Sources(None if data_dir is None else as_path(data_dir), [])
-    needs = f"{name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-    if data_dir is None:
-        raise UserError(f"--data-dir is missing; {needs}")
-    root = as_path(data_dir)
+        if root is not None:
+            raise UserError(f"{builder_class.name} is not read from a folder; leave --data-dir out")
+    elif config not in builder_class.WITHOUT_FOLDER:
+        needs = f"{builder_class.name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+        if root is None:
+            raise UserError(f"--data-dir is missing; {needs}")
+        with _reading(root):
+            if not root.is_dir():
+                raise UserError(f"{root} is not a folder; {needs}")
+    return root
+
+
+def find_sources(builder_class: Any, root: AnyPath, options: DataConfig) -> list[AnyPath]:
+    """Returns the source files of a dataset.
+
+    Args:
+        builder_class: Class `Builder` of the dataset.
+        root: The user's folder.
+        options: How it is read.
+
+    Raises:
+        UserError: If a file is missing or cannot be read.
+    """
+    with _reading(root):
+        files: list[AnyPath] = builder_class.source_files(root, options)
+    return files
+
+
+@contextlib.contextmanager
+def _reading(root: AnyPath) -> Iterator[None]:
     try:
-        if not root.is_dir():
-            raise UserError(f"{root} is no folder; {needs}")
-        return Sources(root, builder_class.source_files(root, options))
+        yield
     except OSError as error:
         raise UserError(
             f"cannot read {root} ({reason_of(error)}); check the path and its permissions"
         ) from error
 
 
+def _resolve_config(builder_class: Any, config: str | None) -> str | None:
+    """Returns the name of a variant that exists, or None if there are no variants."""
+    names = [each.name for each in builder_class.BUILDER_CONFIGS]
+    if config is None:
+        return builder_class.DEFAULT_BUILDER_CONFIG_NAME or next(iter(names), None)
+    if not names:
+        raise UserError(f"{builder_class.name} has no variants; leave {config!r} out")
+    if config not in names:
+        raise UserError(
+            f"the variant of {builder_class.name} must be one of {', '.join(names)}, not "
+            f"{config!r}{nearest(config, names)}"
+        )
+    return config
+
+
 def _fingerprint(
-    builder_class: Any, config: str | None, sources: Sources, options: DataConfig
+    builder_class: Any,
+    config: str | None,
+    root: AnyPath | None,
+    files: list[AnyPath],
+    options: DataConfig,
 ) -> str:
     """Returns 16 hexadecimal digits that change with anything the prepared files depend on."""
     parts: list[Any] = [builder_class.name, str(builder_class.VERSION), repr(schema.features())]
     if config:
         parts.append(vars(builder_class.builder_configs[config]))
-    # A data set without options keeps the fingerprint it had before there were any.
     if used := getattr(builder_class, "OPTIONS", ()):
         parts.append({name: getattr(options, name) for name in used})
-    for path in sources.files:
-        parts.append([_below(path, sources.root), *file_version(path)])
+    for path in files:
+        # Relative, so that a folder that was moved is not prepared again. A path that an option
+        # names may be elsewhere.
+        inside = root in path.parents
+        name = path.relative_to(root).as_posix() if inside else path.name  # type: ignore[arg-type]
+        parts.append([name, *file_version(path)])
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _below(path: Any, root: Any) -> str:
-    """A path below the folder of the data, so that a folder that was moved is the same."""
-    try:
-        return str(path.relative_to(root).as_posix())
-    except (ValueError, TypeError, AttributeError):  # named by an option, elsewhere
-        return path.name
-
-
 @contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Lets one process at a time prepare; others wait and then find it prepared."""
+def _exclusive(path: Path) -> Iterator[None]:
+    """Locks a file, so that other processes wait and then find the dataset prepared."""
     try:
         import fcntl
     except ImportError:  # not a POSIX system
         yield
         return
     with path.open("a") as file:
-        # A file system without locks works as well, as long as nobody else prepares.
+        # Some file systems have no locks; one process at a time can prepare there.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file ends the lock, and so does the death of this process
+        yield  # closing the file ends the lock, and so does a kill of this process
 
 
 def _prepare(builder: Any, folder: Path, root: AnyPath | None, options: DataConfig) -> None:
-    """Prepares the data set; an interrupted attempt leaves nothing that counts as prepared."""
+    """Prepares the dataset; an interrupted attempt leaves nothing that counts as prepared."""
     for leftover in folder.rglob("incomplete.*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     download = tfds.download.DownloadConfig(try_download_gcs=False, compute_stats="skip")
-    if isinstance(builder, FolderBuilder):
+    has_own_bar = isinstance(builder, FolderBuilder)
+    if has_own_bar:
         builder.root, builder.options = root, options
-    # `FolderBuilder` shows a bar of its own, with the number of pictures.
-    with quiet(bars=sys.stderr.isatty() and not isinstance(builder, FolderBuilder)):
+    with quiet(bars=sys.stderr.isatty() and not has_own_bar):
         builder.download_and_prepare(download_dir=folder / "downloads", download_config=download)

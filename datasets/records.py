@@ -1,4 +1,4 @@
-"""What readers of files hand on: pictures with their sentences, or the regions of pictures."""
+"""The records that readers of files return: images with their sentences, or their regions."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ import numpy as np
 from visem_tf import text
 from visem_tf.runtime.storage import AnyPath
 
+Box = tuple[float, float, float, float]
+"""(ymin, xmin, ymax, xmax)."""
+
+_SENTENCES_AT_A_TIME = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class Phrase:
     """A part of a sentence whose box is known.
 
     Attributes:
-        sentence: which sentence of its picture, from 0.
-        text: the words as they stand there.
+        sentence: Index of the sentence among the sentences of its image.
+        text: Words of the phrase, as written in the sentence.
         box: (ymin, xmin, ymax, xmax).
-        object: the same number for the same object of a picture.
-        first: first token in the tokens of `visem_tf.text.tokenize`; -1 where it is to be found.
-        last: last token, inclusive.
-        in_pixels: whether the box is in pixels; otherwise in shares of height and width.
-        anywhere: whether it is one of several sentences that may hold the words, so that this one
-            need not.
+        object: Number of the object in the image; phrases about one object share it.
+        first: Index of the first token, in the tokens of `visem_tf.text.tokenize`; -1 if the
+            position still has to be found.
+        last: Index of the last token, inclusive.
+        in_pixels: Whether the box is in pixels; otherwise it is relative to height and width.
+        anywhere: Whether several sentences were searched for the words, so that this sentence need
+            not contain them.
     """
 
     sentence: int
     text: str
-    box: tuple[float, float, float, float]
+    box: Box
     object: int
     first: int = -1
     last: int = -1
@@ -40,16 +46,18 @@ class Phrase:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One picture, still in its file.
+    """One image that has not been opened yet, with its sentences.
 
     Attributes:
-        image_id: unique in the data set; "#" in it is written "%23".
-        path: the picture's file.
-        sentences: its sentences, in order, at least one.
-        phrases: parts of the sentences with boxes.
-        file_name: the picture's path below the folder of pictures, unique; by default its name.
-        size: width and height that boxes in pixels refer to; None takes those of the picture.
-        split: the split that the data name, in their spelling; None where they name none.
+        image_id: Identifier that is unique in the dataset; "#" in it becomes "%23", because "#"
+            starts the number of a sentence in sentence ids.
+        path: Path of the image file.
+        sentences: Sentences of the image, in order.
+        phrases: Parts of the sentences with boxes.
+        file_name: Path of the image below the folder of images, unique; by default its name.
+        size: Width and height that boxes in pixels refer to; None takes those of the image.
+        split: Name of the split in the spelling of the data; None if the data name none.
+        sentence_ids: Ids of the sentences in a file of COCO's format; empty in other formats.
     """
 
     image_id: str
@@ -59,20 +67,21 @@ class Record:
     file_name: str = ""
     size: tuple[int, int] | None = None
     split: str | None = None
+    sentence_ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not self.file_name:
-            object.__setattr__(self, "file_name", self.path.name)
+        object.__setattr__(self, "image_id", safe_image_id(self.image_id))
+        object.__setattr__(self, "file_name", self.file_name or self.path.name)
 
 
 class RegionBlock(NamedTuple):
-    """The regions of some pictures.
+    """Region features of B images.
 
     Attributes:
-        features: float [B, R, F]; region 0 stands for the whole picture.
-        boxes: float32 [B, R, 4], (ymin, xmin, ymax, xmax) in shares of the picture; the whole
-            picture where boxes are not known.
-        mask: bool [B, R], False where a picture has fewer regions.
+        features: Float array [B, R, F]; region 0 represents the whole image.
+        boxes: Float32 array [B, R, 4], (ymin, xmin, ymax, xmax) relative to the image; the whole
+            image where boxes are not known.
+        mask: Boolean array [B, R], False where an image has fewer than R regions.
     """
 
     features: np.ndarray
@@ -81,26 +90,26 @@ class RegionBlock(NamedTuple):
 
 
 class RegionSource(Protocol):
-    """The regions of all pictures of a split, in its order."""
+    """Region features of all images of a split, in the order of the split."""
 
     @property
     def has_boxes(self) -> bool:
-        """Whether it is known where the regions are."""
+        """Whether the boxes of the regions are known."""
 
     def blocks(self, start: int) -> Iterator[RegionBlock]:
-        """Yields the regions of the pictures from a position on, some pictures at a time."""
+        """Yields the regions of the images from position `start` on, several images at a time."""
 
 
 def with_frame(features: np.ndarray, boxes: np.ndarray | None, mask: np.ndarray) -> RegionBlock:
-    """Puts a region for the whole picture first: the mean of its regions.
+    """Puts a region for the whole image first: the mean of the image's regions.
 
     Args:
-        features: float [B, R, F].
-        boxes: float [B, R, 4], or None where they are not known.
-        mask: bool [B, R], which regions are real; a picture without any has zeros as its mean.
+        features: Float array [B, R, F].
+        boxes: Float array [B, R, 4], or None if the boxes are not known.
+        mask: Boolean array [B, R], True for real regions; an image without any has a mean of zeros.
 
     Returns:
-        The same with R + 1 regions.
+        Block of R + 1 regions an image.
 
     Example:
         >>> block = with_frame(np.array([[[1.0], [3.0], [0.0]]]), None,
@@ -121,20 +130,14 @@ def with_frame(features: np.ndarray, boxes: np.ndarray | None, mask: np.ndarray)
     )
 
 
-def has_words(sentences: Sequence[str]) -> list[bool]:
-    """Says for each sentence whether any token is left by `visem_tf.text.tokenize`.
-
-    Args:
-        sentences: N raw sentences.
-
-    Returns:
-        N booleans.
+def safe_image_id(name: str) -> str:
+    """Returns a name as an image id, which must not contain the sign that starts a sentence number.
 
     Example:
-        >>> has_words(["A dog .", " ... ", ""])
-        [True, False, False]
+        >>> safe_image_id("image#1.jpg")
+        'image%231.jpg'
     """
-    return [bool(tokens) for tokens in tokenized(sentences)]
+    return name.replace("#", "%23")
 
 
 def tokenized(sentences: Sequence[str]) -> list[list[bytes]]:
@@ -145,19 +148,25 @@ def tokenized(sentences: Sequence[str]) -> list[list[bytes]]:
         [[b'a', b'dog']]
     """
     result: list[list[bytes]] = []
-    for start in range(0, len(sentences), 4096):
-        chunk = [
-            sentence.encode("utf-8", "replace") for sentence in sentences[start : start + 4096]
-        ]
-        result += text.tokenize(chunk).to_list()
+    for start in range(0, len(sentences), _SENTENCES_AT_A_TIME):
+        chunk = sentences[start : start + _SENTENCES_AT_A_TIME]
+        encoded = [sentence.encode("utf-8", "replace") for sentence in chunk]
+        result += text.tokenize(encoded).to_list()
     return result
 
 
-def safe_image_id(name: str) -> str:
-    """Returns a name as an image id, which must not contain the sign that starts a sentence number.
+def tokens_of_records(records: Sequence[Record]) -> Iterator[list[list[bytes]]]:
+    """Yields the tokens of the sentences of each record; all sentences are tokenized at once."""
+    tokens = iter(tokenized([sentence for record in records for sentence in record.sentences]))
+    for record in records:
+        yield [next(tokens) for _ in record.sentences]
+
+
+def has_words(sentences: Sequence[str]) -> list[bool]:
+    """Returns for each sentence whether `visem_tf.text.tokenize` leaves at least one token.
 
     Example:
-        >>> safe_image_id("picture#1.jpg")
-        'picture%231.jpg'
+        >>> has_words(["A dog .", " ... ", ""])
+        [True, False, False]
     """
-    return name.replace("#", "%23")
+    return [bool(tokens) for tokens in tokenized(sentences)]

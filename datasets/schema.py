@@ -1,8 +1,8 @@
-"""The one schema of every data set: pictures, whole-image sentences and, where known, phrases.
+"""The schema of all datasets: images, sentences about the whole image and phrases with boxes.
 
-Every builder under `visem_tf.datasets` returns `features()` from its `_info`, names its splits as
-in `SPLITS` and stores encoded pictures as `visem_tf.images.decode.read_image` returns them, so
-that `visem_tf.datasets.loading` reads all of them with the same code.
+Every builder in `visem_tf.datasets` returns `features()` from its `_info`, names its splits as in
+`SPLITS` and stores encoded images as `visem_tf.images.decode.read_image` returns them, so that
+`visem_tf.datasets.loading` reads all of them with the same code.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 SPLITS: tuple[str, ...] = ("train", "val", "test")
-"""The names of the splits, in this order; every data set has all three."""
+"""The names of the splits, in this order; every dataset has all three."""
 
 
 def features() -> tfds.features.FeaturesDict:
-    """Returns the features of one example, one picture with its texts.
+    """Returns the features of one example, which is one image with its texts.
 
-    - `image_id`: text without "#", unique in the data set. The id of sentence k is
+    - `image_id`: Text without "#", unique in the dataset. The id of sentence k is
       `f"{image_id}#{k}"`.
-    - `file_name`: the name of the picture's file, for people.
-    - `image`: encoded JPEG or PNG; decoded, uint8 [height, width, 3].
-    - `sentences`: the raw sentences of the picture, in order, at least one.
-    - `phrases`: parts of the sentences whose box is known; empty where a data set has none.
+    - `file_name`: Name of the image file, for people.
+    - `image`: Encoded JPEG or PNG; decoded, uint8 [height, width, 3].
+    - `sentences`: Raw sentences of the image, in order, at least one.
+    - `phrases`: Parts of the sentences whose boxes are known; empty if a dataset has none.
         - `sentence`: int32, index in `sentences`.
-        - `first`, `last`: int32, both inclusive, indices of tokens in the tokens that
+        - `first`, `last`: int32, both inclusive, indices in the tokens that
           `visem_tf.text.tokenize` makes of the sentence.
-        - `text`: the words of the phrase.
-        - `bbox`: float32 [4], (ymin, xmin, ymax, xmax) as shares of the picture's height and width.
-        - `object`: int32, the same number for the same object of this picture.
+        - `text`: Words of the phrase.
+        - `bbox`: float32 [4], (ymin, xmin, ymax, xmax) relative to height and width of the image.
+        - `object`: int32, the same number for the same object of this image.
 
     Returns:
         A new `tfds.features.FeaturesDict`.

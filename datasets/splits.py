@@ -1,4 +1,4 @@
-"""Splits: their spellings, lists of the pictures in each, and splits that are made at random."""
+"""Splits: their spellings, files that list the images of each, and splits made at random."""
 
 from __future__ import annotations
 
@@ -9,94 +9,133 @@ from pathlib import PurePosixPath
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
-from visem_tf.datasets.formats.text import read_lines
-from visem_tf.datasets.problems import Problems, listed
-from visem_tf.datasets.records import Record
+from visem_tf.datasets.formats.text import read_json, read_lines
+from visem_tf.datasets.problems import Problems, add_listed
+from visem_tf.datasets.records import Record, safe_image_id
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "restval": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
+_SPELLINGS = {
+    "train": ("train", "training", "restval"),  # restval: the part of COCO's val for training
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
 }
-"""Every spelling of a split; `restval` is what COCO has more of for training."""
+_SPLIT_OF = {spelling: split for split, all_of in _SPELLINGS.items() for spelling in all_of}
+
+
+def split_of(spelling: str | None) -> str | None:
+    """Returns the split that a usual spelling stands for, or None.
+
+    Example:
+        >>> split_of("Dev "), split_of("restval"), split_of("extra"), split_of(None)
+        ('val', 'train', None, None)
+    """
+    return _SPLIT_OF.get((spelling or "").strip().lower())
 
 
 def find_lists(folder: AnyPath) -> dict[str, AnyPath]:
-    """Returns the lists of a folder: all three of them, or none.
+    """Returns the files `train.txt`, `val.txt` and `test.txt` of a folder: all of them, or none.
 
     Raises:
-        UserError: some of the three are there and some are not.
+        UserError: If some of the three files are missing.
     """
-    names = {split: folder / f"{split}.txt" for split in schema.SPLITS}
-    found = {split: path for split, path in names.items() if path.is_file()}
-    if found and len(found) < len(names):
-        absent = next(path for split, path in names.items() if split not in found)
-        there = ", ".join(path.name for path in found.values())
-        raise UserError(f"{folder} has {there} but no {absent.name}; add it, or remove the others")
-    return found
+    paths = {split: folder / f"{split}.txt" for split in schema.SPLITS}
+    there = [path.name for path in paths.values() if path.is_file()]
+    absent = [path.name for path in paths.values() if path.name not in there]
+    if there and absent:
+        raise UserError(
+            f"{folder} has {', '.join(there)} but no {absent[0]}; add it, or remove the others"
+        )
+    return paths if there else {}
 
 
-def listed_splits(
-    records: list[Record], lists: Mapping[str, AnyPath], problems: Problems
-) -> list[Record]:
-    """Gives pictures the splits of lists; pictures in no list are left out and listed.
+def read_lists(lists: Mapping[str, AnyPath], notes: list[str]) -> dict[str, list[str]]:
+    """Reads files with one image name a line.
 
     Args:
-        records: pictures without splits.
-        lists: the files, a file name in each line, with or without its ending; none leaves the
-            pictures as they are.
-        problems: receives what does not fit together.
+        lists: Path of the file of each split.
+        notes: List that receives what was wrong with the files.
+
+    Returns:
+        Names of the images of each split.
     """
-    if not lists:
-        return records
-    members: dict[str, list[str]] = {}
-    for split, path in lists.items():
-        for line in read_lines(path, problems.notes):
-            if line.strip():
-                members.setdefault(line.strip(), []).append(split)
-    result, outside, used = [], [], set()
+    return {
+        split: [line.strip() for line in read_lines(path, notes) if line.strip()]
+        for split, path in lists.items()
+    }
+
+
+def read_split_json(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
+    """Reads a JSON file `{"train": [ids or file names], "val": [...], "test": [...]}`.
+
+    Args:
+        path: Path of the file.
+        notes: List that receives what was wrong with the file.
+
+    Raises:
+        UserError: If the file cannot be read or has another form.
+    """
+    data = read_json(path, notes)
+    if not isinstance(data, dict) or not all(isinstance(names, list) for names in data.values()):
+        raise UserError(
+            f'{path} must be of the form {{"train": [...], "val": [...], "test": [...]}}'
+        )
+    unknown = [name for name in data if split_of(name) is None]
+    if unknown:
+        raise UserError(f"{path} has an unknown split {unknown[0]!r}; use train, val and test")
+    return {split: [str(name) for name in names] for split, names in data.items()}
+
+
+def assign_splits(
+    records: Sequence[Record], names: Mapping[str, Sequence[str]], problems: Problems
+) -> list[Record]:
+    """Sets the splits of records from lists of names; leaves out images that are in no list.
+
+    Args:
+        records: Images without splits.
+        names: File names of the images of each split, with or without their suffix, or image ids.
+        problems: Receives images in no list, and names without an image.
+
+    Returns:
+        Records with splits. An image in two splits is returned twice; `collect` keeps one.
+    """
+    splits_of: dict[str, list[str]] = {}
+    for split, members in names.items():
+        for member in dict.fromkeys(members):
+            splits_of.setdefault(safe_image_id(member), []).append(split)
+    result, outside, unused = [], [], dict.fromkeys(splits_of)
     for record in records:
         stem = str(PurePosixPath(record.file_name).with_suffix(""))
-        keys = [key for key in (record.file_name, stem) if key in members]
-        splits = list(dict.fromkeys(split for key in keys for split in members[key]))
-        used.update(keys)
+        keys = {safe_image_id(name): None for name in (record.file_name, stem, record.image_id)}
+        splits = dict.fromkeys(split for key in keys for split in splits_of.get(key, ()))
         if not splits:
             outside.append(record.file_name)
-        # A picture in two splits is two records, of which `collect` keeps one and says so.
         result += [dataclasses.replace(record, split=split) for split in splits]
-    if outside:
-        problems.decisions.append(
-            f"pictures that are in no split: {len(outside)} ({listed(outside)})"
-        )
-    if absent := [name for name in members if name not in used]:
-        problems.notes.append(
-            f"splits name pictures without captions: {len(absent)} ({listed(absent)})"
-        )
+        for key in keys:
+            unused.pop(key, None)
+    add_listed(
+        problems.decisions, f"{len(outside)} images are in no split and are not used", outside
+    )
+    add_listed(
+        problems.notes, f"{len(unused)} names of the splits are not among the captions", [*unused]
+    )
     return result
 
 
 def split_at_random(records: Sequence[Record], options: DataConfig) -> dict[str, list[Record]]:
-    """Makes splits by the documented rule; each picture goes with all its sentences.
+    """Makes splits by the documented rule; an image keeps all its sentences.
 
-    Pictures are ordered by the SHA-256 of "SEED:FILE NAME". The first `data.test_share` of them,
-    rounded but one at least, are the test split, the next `data.val_share` the val split. So a
-    picture's place depends on the seed and the names alone, and a picture more or less moves few of
+    Images are ordered by the SHA-256 of "SEED:FILE NAME". The first `data.test_share` of them,
+    rounded but at least one, are the test split, the next `data.val_share` the val split. The split
+    of an image depends on the seed and the names only, and adding or removing an image moves few of
     the others.
 
     Args:
-        records: all pictures.
-        options: shares and seed.
+        records: All images.
+        options: Shares and seed.
 
     Raises:
-        UserError: there are fewer than three pictures.
+        UserError: If there are fewer than three images.
 
     Example:
         >>> from pathlib import Path
@@ -105,19 +144,18 @@ def split_at_random(records: Sequence[Record], options: DataConfig) -> dict[str,
         {'train': 8, 'val': 1, 'test': 1}
     """
     if len(records) < 3:
-        raise UserError(f"three splits need three pictures and there are {len(records)}; add some")
+        raise UserError(f"three splits need three images, not {len(records)}; add some")
 
-    def place(record: Record) -> bytes:
-        text = f"{options.split_seed}:{record.file_name}".encode("utf-8", "replace")
+    def digest(row: int) -> bytes:
+        text = f"{options.split_seed}:{records[row].file_name}".encode("utf-8", "replace")
         return hashlib.sha256(text).digest()
 
-    order = sorted(range(len(records)), key=lambda row: place(records[row]))
-    num_test = max(1, round(options.test_share * len(records)))
-    num_val = max(1, round(options.val_share * len(records)))
-    num_test, num_val = min(num_test, len(records) - 2), min(num_val, len(records) - num_test - 1)
-    parts = {
+    order = sorted(range(len(records)), key=digest)
+    num_test = min(max(1, round(options.test_share * len(records))), len(records) - 2)
+    num_val = min(max(1, round(options.val_share * len(records))), len(records) - num_test - 1)
+    rows = {
         "train": order[num_test + num_val :],
         "val": order[num_test : num_test + num_val],
         "test": order[:num_test],
     }
-    return {name: [records[row] for row in sorted(rows)] for name, rows in parts.items()}
+    return {split: [records[row] for row in sorted(part)] for split, part in rows.items()}

@@ -1,4 +1,4 @@
-"""Reads a data set once and says everything that is wrong with it; nothing is written."""
+"""Reads a dataset once and reports everything that is wrong with it; writes nothing."""
 
 from __future__ import annotations
 
@@ -14,82 +14,92 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module
-from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead
+from visem_tf.datasets.caption_dataset import Split
+from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead, show_progress
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.precomputed.checking import check_features
 from visem_tf.datasets.precomputed.loading import load_precomputed
-from visem_tf.datasets.preparing import check_options, find_sources
-from visem_tf.datasets.problems import Problems, everything_listed, listed
+from visem_tf.datasets.preparing import check_folder, check_options, find_sources
+from visem_tf.datasets.problems import Problems, add_listed, everything_listed, listed
 from visem_tf.datasets.records import Record, tokenized
 from visem_tf.errors import UserError
 from visem_tf.images.decode import ImageError, read_file, read_image
 from visem_tf.images.find import ENDINGS
-from visem_tf.runtime.storage import AnyPath, as_path
+from visem_tf.runtime.storage import as_path
 from visem_tf.text import Vocabulary
+
+Spread = tuple[float, float, float]
+"""Minimum, median and maximum."""
 
 
 @dataclasses.dataclass
 class SplitSummary:
-    """What is in a split.
+    """The content of a split.
 
     Attributes:
-        pictures: number of pictures that can be used.
-        sentences: number of their sentences.
-        sentences_of_a_picture: least, median and most.
-        words_of_a_sentence: least, median and most.
-        phrases: number of phrases with boxes.
-        out_of_vocabulary_percent: share of the words that training does not know.
+        pictures: Number of images that can be used.
+        sentences: Number of their sentences.
+        sentences_of_a_picture: Minimum, median and maximum.
+        words_of_a_sentence: Minimum, median and maximum.
+        phrases: Number of phrases with boxes.
+        out_of_vocabulary_percent: Percentage of words that are not in the training vocabulary.
     """
 
     pictures: int
     sentences: int
-    sentences_of_a_picture: tuple[float, float, float]
-    words_of_a_sentence: tuple[float, float, float]
+    sentences_of_a_picture: Spread
+    words_of_a_sentence: Spread
     phrases: int
     out_of_vocabulary_percent: float
 
 
 @dataclasses.dataclass
 class Report:
-    """What was found.
+    """The result of a validation.
 
     Attributes:
-        problems: a line for everything that is wrong; empty for a good data set.
-        remarks: what was decided, or is worth knowing.
-        splits: by name; empty where the data could not be read at all.
-        width: of the pictures: least, median and most.
-        height: of the pictures: least, median and most.
-        vocabulary_size: words that training would know, without the four special ones.
-        distinct_words: words that the training sentences have.
-        pictures_read: number of files that were decoded.
-        seconds: how long that took.
+        problems: One line for each problem; empty for a good dataset.
+        remarks: Decisions, and facts that are not problems.
+        splits: Summary of each split; empty if the data could not be read at all.
+        width: Minimum, median and maximum width of the images.
+        height: Minimum, median and maximum height of the images.
+        vocabulary_size: Number of words in the training vocabulary, without the special ones.
+        distinct_words: Number of distinct words in the training sentences.
+        pictures_read: Number of files that were decoded.
+        seconds: Time that reading them took.
     """
 
     problems: list[str] = dataclasses.field(default_factory=list)
     remarks: list[str] = dataclasses.field(default_factory=list)
     splits: dict[str, SplitSummary] = dataclasses.field(default_factory=dict)
-    width: tuple[float, float, float] | None = None
-    height: tuple[float, float, float] | None = None
+    width: Spread | None = None
+    height: Spread | None = None
     vocabulary_size: int = 0
     distinct_words: int = 0
     pictures_read: int = 0
     seconds: float = 0.0
 
 
-class _Picture(NamedTuple):
-    """What reading a picture found: its size, a digest of its file, and what would be stored."""
+class CheckedImage(NamedTuple):
+    """The result of reading an image.
+
+    Attributes:
+        size: Width and height.
+        digest: SHA-256 of the file.
+        encoded: The image as it would be stored.
+    """
 
     size: tuple[int, int]
     digest: bytes
     encoded: bytes
 
 
-_Pictures = Iterator[tuple[Record, "Future[_Picture]"]]
+Images = dict[str, tuple[int, Iterator[tuple[Record, "Future[CheckedImage]"]]]]
+"""Number of images of each split, and an iterator over the images that threads read."""
 
 
 def check_dataset(
@@ -101,241 +111,198 @@ def check_dataset(
     options: DataConfig | None = None,
     min_count: int = 5,
 ) -> Report:
-    """Reads all texts and all pictures of a data set, a few pictures at a time.
+    """Reads all texts and all images of a dataset, a few images at a time.
 
     Args:
-        name: the data set.
-        cache_dir: where a data set that is not read from a folder is prepared.
-        data_dir: the user's folder.
-        config: which variant of the data set.
-        options: how the user's files are read.
-        min_count: how often the vocabulary's words must stand in the training sentences.
+        name: Name of the dataset.
+        cache_dir: Folder in which a dataset that is not read from a folder is prepared.
+        data_dir: The user's folder.
+        config: Name of the variant of the dataset.
+        options: How the user's files are read.
+        min_count: Number of occurrences in training that a word of the vocabulary needs.
 
     Raises:
-        UserError: there is no such data set or folder, or an option does not fit it.
+        UserError: If there is no such dataset or folder, or an option does not fit the dataset.
     """
     options = DataConfig() if options is None else options
-    if name == PRECOMPUTED:
-        return _check_precomputed(data_dir, config, options, min_count)
-    builder = importlib.import_module(builder_module(name)).Builder
     report, problems = Report(), Problems()
-    looker = _Looker(name, problems)
-    if issubclass(builder, FolderBuilder) and config not in builder.WITHOUT_FOLDER:
-        check_options(builder, options)
-        _check_folder_is_there(builder, data_dir)
-        with everything_listed():
-            records = _read_records(builder, data_dir, options, problems, report)
-            good = {
-                split: looker.look(split, len(part), read_ahead(part, read_and_look))
-                for split, part in records.items()
-            }
-    else:
-        data = load_dataset(
-            name, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options
-        )
-        problems.skipped += data.skipped
-        problems.notes += data.problems[len(data.skipped) :]
-        with everything_listed():
-            good = {
-                split: looker.look(split, len(part.image_ids), _prepared(part))
-                for split, part in data.splits.items()
-            }
-    report.pictures_read, report.seconds = looker.count, looker.seconds
-    _conclude(report, problems, good, looker.sizes, min_count)
+    with everything_listed():
+        if name == PRECOMPUTED:
+            records = _check_features(data_dir, config, options, problems, report)
+        else:
+            builder = importlib.import_module(builder_module(name)).Builder
+            if issubclass(builder, FolderBuilder) and config not in builder.WITHOUT_FOLDER:
+                images = _open_folder(builder, data_dir, config, options, problems, report)
+            else:
+                data = load_dataset(
+                    name, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options
+                )
+                report.problems += data.problems
+                images = {
+                    split: (len(part.image_ids), _prepared(part))
+                    for split, part in data.splits.items()
+                }
+            records = _check_images(images, problems, report)
+        report.problems += [*problems.skipped, *problems.notes]
+        report.remarks += problems.decisions
+        _check_sentences(records, report)
+    _summarize(records, min_count, report)
     return report
 
 
-def _check_precomputed(
+def check_image(record: Record) -> CheckedImage:
+    """Reads an image and decodes it.
+
+    Raises:
+        ImageError: If it cannot be used.
+    """
+    return _check(read_file(record.path, record.path.name), record.path.name)
+
+
+def _check(data: bytes, name: str) -> CheckedImage:
+    encoded = read_image(data, name)
+    with Image.open(io.BytesIO(encoded)) as opened:
+        size = opened.size
+    return CheckedImage(size, hashlib.sha256(data).digest(), encoded)
+
+
+def _open_folder(
+    builder: Any,
     data_dir: str | os.PathLike[str] | None,
     config: str | None,
     options: DataConfig,
-    min_count: int,
-) -> Report:
-    """Reads features in the place of pictures."""
-    if data_dir is None or not as_path(data_dir).is_dir():
-        load_precomputed(data_dir, config, options)  # says what the folder must be
-    report, problems = Report(), Problems()
-    started = time.perf_counter()
-    records: dict[str, list[Record]] = {}
-    with everything_listed():
-        try:
-            data = load_precomputed(data_dir, config, options, problems=problems)
-            records = check_features(data, problems)
-        except UserError as error:
-            report.problems.append(str(error))
-    report.pictures_read = sum(map(len, records.values()))
-    report.seconds = time.perf_counter() - started
-    _conclude(report, problems, records, [], min_count)
-    return report
-
-
-def _conclude(
-    report: Report,
-    problems: Problems,
-    good: dict[str, list[Record]],
-    sizes: list[tuple[int, int]],
-    min_count: int,
-) -> None:
-    report.problems += [*problems.skipped, *problems.notes]
-    report.remarks += problems.decisions
-    with everything_listed():
-        _check_sentences(good, report)
-    _summarise(good, sizes, min_count, report)
-
-
-class _Looker:
-    """Looks at every picture, and remembers those it has seen."""
-
-    def __init__(self, name: str, problems: Problems) -> None:
-        self.name = name
-        self.problems = problems
-        self.sizes: list[tuple[int, int]] = []
-        self.count = 0
-        self.seconds = 0.0
-        self._seen: dict[bytes, str] = {}
-
-    def look(self, split: str, count: int, pictures: _Pictures) -> list[Record]:
-        """Returns the records whose pictures are good, with those phrases whose boxes are."""
-        started = time.perf_counter()
-        bar = tqdm(
-            pictures,
-            total=count,
-            desc=f"reading {self.name} {split}",
-            unit=" pictures",
-            leave=False,
-            disable=None,
-        )
-        good = []
-        for record, future in bar:
-            self.count += 1
-            try:
-                picture = future.result()
-            except ImageError as error:
-                self.problems.skipped.append(f"{split}: {error}")
-                continue
-            place = f"{record.file_name} ({split})"
-            other = self._seen.setdefault(picture.digest, place)
-            if other != place:
-                self.problems.notes.append(f"{place} is the same file as {other}")
-            self.sizes.append(picture.size)
-            rows = phrase_rows(record, picture.encoded, self.problems.notes)
-            good.append(dataclasses.replace(record, phrases=record.phrases[: len(rows)]))
-        self.seconds += time.perf_counter() - started
-        return good
-
-
-def _check_folder_is_there(builder: Any, data_dir: str | os.PathLike[str] | None) -> None:
-    """A folder that is not there is a mistake in the command, and not one in the data."""
-    needs = f"{builder.name} needs {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-    if data_dir is None:
-        raise UserError(f"--data-dir is missing; {needs}")
-    if not as_path(data_dir).is_dir():
-        raise UserError(f"{data_dir} is no folder; {needs}")
-
-
-def _read_records(
-    builder: Any,
-    data_dir: Any,
-    options: DataConfig,
     problems: Problems,
     report: Report,
-) -> dict[str, list[Record]]:
-    """The records of all splits; none where the texts cannot be understood at all."""
+) -> Images:
+    """Reads the texts of a user's folder; returns no splits if they cannot be understood at all."""
+    check_options(builder, options)
+    root = check_folder(builder, data_dir, config)
+    assert root is not None
     try:
-        sources = find_sources(builder, data_dir, options)
-        records: dict[str, list[Record]] = builder.read_records(sources.root, options, problems)
+        files = find_sources(builder, root, options)
+        records: dict[str, list[Record]] = builder.read_records(root, options, problems)
     except UserError as error:
         report.problems.append(str(error))
         return {}
     named = {record.path for part in records.values() for record in part}
-    loose = [
-        path.name for path in sources.files if path.suffix.lower() in ENDINGS and path not in named
-    ]
-    if loose:
-        report.remarks.append(f"pictures that are not used: {len(loose)} ({listed(loose, 5)})")
-    return records
+    unused = [path.name for path in files if path.suffix.lower() in ENDINGS and path not in named]
+    if unused:
+        report.remarks.append(f"{len(unused)} images are not used: {listed(unused, 5)}")
+    return {split: (len(part), read_ahead(part, check_image)) for split, part in records.items()}
 
 
-def _prepared(part: Any) -> _Pictures:
-    """The pictures of a data set that is made or fetched, and not read from a folder."""
-    references = part.references()
-    pictures = part.pictures().as_numpy_iterator()
-    for image_id, file_name, data in zip(part.image_ids, part.file_names, pictures, strict=True):
-        future: Future[_Picture] = Future()
+def _prepared(split: Split) -> Iterator[tuple[Record, Future[CheckedImage]]]:
+    """Yields the images of a dataset that is generated or downloaded, not read from a folder."""
+    references = split.references()
+    pictures = split.pictures().as_numpy_iterator()
+    for image_id, name, phrases, data in zip(
+        split.image_ids, split.file_names, split.phrases_of_pictures(), pictures, strict=True
+    ):
+        future: Future[CheckedImage] = Future()
         try:
-            future.set_result(_looked_at(data, file_name))
+            future.set_result(_check(data, name))
         except ImageError as error:
             future.set_exception(error)
-        yield Record(image_id, as_path(file_name), references[image_id]), future
+        yield Record(image_id, as_path(name), references[image_id], phrases, name), future
 
 
-def read_and_look(path: AnyPath) -> _Picture:
-    """Reads a picture and decodes it.
-
-    Raises:
-        ImageError: it cannot be used.
-    """
-    return _looked_at(read_file(path, path.name), path.name)
-
-
-def _looked_at(data: bytes, name: str) -> _Picture:
-    encoded = read_image(data, name)
-    with Image.open(io.BytesIO(encoded)) as opened:
-        size = opened.size
-    return _Picture(size, hashlib.sha256(data).digest(), encoded)
-
-
-def _check_sentences(records: dict[str, list[Record]], report: Report) -> None:
-    """Looks for what a wrong encoding leaves behind, and for sentences that stand twice."""
-    damaged, twice = [], []
-    for split, part in records.items():
-        for record in part:
-            for number, sentence in enumerate(record.sentences):
-                if "\ufffd" in sentence or any(
-                    ord(sign) < 32 and sign not in "\t\n\r\x0c\x0b" for sign in sentence
-                ):
-                    damaged.append(f"{record.file_name}#{number} ({split}): {sentence!r}")
-            if len(set(record.sentences)) < len(record.sentences):
-                twice.append(f"{record.file_name} ({split})")
-    if damaged:
-        report.problems.append(
-            f"sentences with signs that a wrong encoding leaves behind: {listed(damaged)}"
-        )
-    if twice:
-        report.remarks.append(
-            f"pictures that have a sentence twice: {len(twice)} ({listed(twice, 5)})"
-        )
-
-
-def _summarise(
-    records: dict[str, list[Record]],
-    sizes: list[tuple[int, int]],
-    min_count: int,
-    report: Report,
-) -> None:
-    if not any(records.values()):
-        return
-    train = [sentence for record in records["train"] for sentence in record.sentences]
-    vocabulary = Vocabulary.build(train, min_count)
-    report.vocabulary_size = len(vocabulary) - len(Vocabulary.build([]))
-    report.distinct_words = len(Vocabulary.build(train, 1)) - len(Vocabulary.build([]))
-    for split, part in records.items():
-        sentences = [sentence for record in part for sentence in record.sentences]
-        if not sentences:
-            report.problems.append(f"nothing is left of the {split} split")
-            continue
-        report.splits[split] = SplitSummary(
-            pictures=len(part),
-            sentences=len(sentences),
-            sentences_of_a_picture=_spread([len(record.sentences) for record in part]),
-            words_of_a_sentence=_spread([len(tokens) for tokens in tokenized(sentences)]),
-            phrases=sum(len(record.phrases) for record in part),
-            out_of_vocabulary_percent=100.0 * vocabulary.out_of_vocabulary_rate(sentences),
-        )
+def _check_images(images: Images, problems: Problems, report: Report) -> dict[str, list[Record]]:
+    """Returns the records whose images are good, with the phrases whose boxes are good."""
+    started = time.perf_counter()
+    first_with: dict[bytes, str] = {}
+    sizes = []
+    good: dict[str, list[Record]] = {split: [] for split in images}
+    for split, (count, opened) in images.items():
+        for record, future in show_progress(opened, count, f"reading {split}"):
+            report.pictures_read += 1
+            try:
+                image = future.result()
+            except ImageError as error:
+                problems.skipped.append(f"{split}: {error}")
+                continue
+            name = f"{record.file_name} ({split})"
+            other = first_with.setdefault(image.digest, name)
+            if other != name:
+                problems.notes.append(f"{name} is the same file as {other}")
+            sizes.append(image.size)
+            rows = phrase_rows(record, image.encoded, problems.notes)
+            good[split].append(dataclasses.replace(record, phrases=record.phrases[: len(rows)]))
+    report.seconds = time.perf_counter() - started
     if sizes:
         report.width = _spread([width for width, _ in sizes])
         report.height = _spread([height for _, height in sizes])
+    return good
 
 
-def _spread(values: Sequence[int]) -> tuple[float, float, float]:
+def _check_features(
+    data_dir: str | os.PathLike[str] | None,
+    config: str | None,
+    options: DataConfig,
+    problems: Problems,
+    report: Report,
+) -> dict[str, list[Record]]:
+    """Reads precomputed features instead of images."""
+    if data_dir is None or not as_path(data_dir).is_dir():
+        load_precomputed(data_dir, config, options)  # raises an error that says what is needed
+    started = time.perf_counter()
+    records: dict[str, list[Record]] = {}
+    try:
+        data = load_precomputed(data_dir, config, options, problems=problems)
+        records = check_features(data, problems)
+    except UserError as error:
+        report.problems.append(str(error))
+    report.pictures_read = sum(map(len, records.values()))
+    report.seconds = time.perf_counter() - started
+    return records
+
+
+def _check_sentences(records: dict[str, list[Record]], report: Report) -> None:
+    """Finds the traces of a wrong encoding, and sentences that an image has twice."""
+    damaged, repeated = [], []
+    for split, part in records.items():
+        for record in part:
+            for number, sentence in enumerate(record.sentences):
+                if any(char == "\ufffd" or _is_control(char) for char in sentence):
+                    damaged.append(f"{record.file_name}#{number} ({split}): {sentence!r}")
+            if len(set(record.sentences)) < len(record.sentences):
+                repeated.append(f"{record.file_name} ({split})")
+    add_listed(
+        report.problems, "sentences with characters that a wrong encoding leaves behind", damaged
+    )
+    if repeated:
+        report.remarks.append(
+            f"{len(repeated)} images have a sentence twice: {listed(repeated, 5)}"
+        )
+
+
+def _is_control(char: str) -> bool:
+    return ord(char) < 32 and char not in "\t\n\r\x0c\x0b"
+
+
+def _summarize(records: dict[str, list[Record]], min_count: int, report: Report) -> None:
+    if not any(records.values()):
+        return
+    sentences_of = {
+        split: [sentence for record in part for sentence in record.sentences]
+        for split, part in records.items()
+    }
+    vocabulary = Vocabulary.build(sentences_of["train"], min_count)
+    num_special = len(Vocabulary.build([]))
+    report.vocabulary_size = len(vocabulary) - num_special
+    report.distinct_words = len(Vocabulary.build(sentences_of["train"], 1)) - num_special
+    for split, sentences in sentences_of.items():
+        if not sentences:
+            report.problems.append(f"the {split} split has no image that can be used")
+            continue
+        report.splits[split] = SplitSummary(
+            pictures=len(records[split]),
+            sentences=len(sentences),
+            sentences_of_a_picture=_spread([len(record.sentences) for record in records[split]]),
+            words_of_a_sentence=_spread([len(tokens) for tokens in tokenized(sentences)]),
+            phrases=sum(len(record.phrases) for record in records[split]),
+            out_of_vocabulary_percent=100.0 * vocabulary.out_of_vocabulary_rate(sentences),
+        )
+
+
+def _spread(values: Sequence[int]) -> Spread:
     return float(np.min(values)), float(np.median(values)), float(np.max(values))

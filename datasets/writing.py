@@ -1,4 +1,4 @@
-"""Writes a data set in COCO's format, as the data set `coco_json` reads it."""
+"""Writes a dataset in COCO's format, as the dataset `coco_json` reads it."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ import json
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from visem_tf.datasets.caption_dataset import CaptionDataset, Split
+from visem_tf.datasets.caption_dataset import CaptionDataset
+from visem_tf.datasets.records import Box
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import AnyPath
 
 
 def write_coco(data: CaptionDataset, folder: AnyPath) -> None:
-    """Writes `images/`, `captions.json` and, where phrases have boxes, `regions.json`.
+    """Writes `images/`, `captions.json` and, if phrases have boxes, `regions.json`.
 
-    Pictures are written as they are prepared: a name whose ending is not that of the content gets
-    the right one. Image ids are numbers from 1; the name of the file tells which picture it is.
+    Images are written as they are prepared, and their names get a suffix that fits their content.
+    Image ids are numbers from 1.
 
     Args:
-        data: has pictures.
-        folder: made if it is missing.
+        data: Dataset with images.
+        folder: Folder to write to; created if missing.
 
     Raises:
-        UserError: the data set has features and no pictures.
+        UserError: If the dataset has precomputed features and no images.
     """
     if any(split.regions is not None for split in data.splits.values()):
-        raise UserError(f"{data.name} has features and no pictures; choose --format cache or scan")
+        raise UserError(f"{data.name} has features and no images; choose --format cache or scan")
     images: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
     regions: list[dict[str, Any]] = []
     for split in data.splits.values():
         first_image, first_caption = len(images) + 1, len(captions) + 1
-        for name, encoded in zip(
-            split.file_names, split.pictures().as_numpy_iterator(), strict=True
-        ):
-            with Image.open(io.BytesIO(encoded)) as picture:
-                (width, height), kind = picture.size, picture.format
-            file_name = _with_ending(name, kind or "")
+        pictures = split.pictures().as_numpy_iterator()
+        for name, encoded in zip(split.file_names, pictures, strict=True):
+            with Image.open(io.BytesIO(encoded)) as opened:
+                (width, height), image_format = opened.size, opened.format
+            file_name = _with_suffix(name, image_format or "")
             write_atomically(folder / "images" / file_name, encoded)
             images.append(
                 {
@@ -56,42 +55,37 @@ def write_coco(data: CaptionDataset, folder: AnyPath) -> None:
             captions.append(
                 {"id": len(captions) + 1, "image_id": first_image + image, "caption": sentence}
             )
-        regions += _regions(split, images, first_image, first_caption, len(regions) + 1)
+        for image, phrases, first in zip(
+            images[first_image - 1 :],
+            split.phrases_of_pictures(),
+            split.first_sentences.tolist(),
+            strict=True,
+        ):
+            regions += [
+                {
+                    "id": len(regions) + number,
+                    "image_id": image["id"],
+                    "caption_id": first_caption + first + phrase.sentence,
+                    "phrase": phrase.text,
+                    "bbox": _pixels(phrase.box, image["width"], image["height"]),
+                    "object_id": phrase.object,
+                }
+                for number, phrase in enumerate(phrases, start=1)
+            ]
     _write(folder / "captions.json", {"images": images, "annotations": captions})
     if regions:
         _write(folder / "regions.json", {"annotations": regions})
 
 
-def _regions(
-    split: Split, images: list[dict[str, Any]], first_image: int, first_caption: int, number: int
-) -> list[dict[str, Any]]:
-    """The phrases of a split, with pixel boxes [x, y, width, height]."""
-    if split.phrases is None:
-        return []
-    found = []
-    phrases = split.phrases
-    for row, sentence in enumerate(phrases.sentence_index.tolist()):
-        image = first_image + int(split.image_index[sentence])
-        size = images[image - 1]["height"], images[image - 1]["width"]
-        ymin, xmin, ymax, xmax = (phrases.boxes[row].astype(np.float64) * [*size, *size]).tolist()
-        found.append(
-            {
-                "id": number + row,
-                "image_id": image,
-                "caption_id": first_caption + sentence,
-                "phrase": phrases.text[row],
-                "bbox": [round(edge, 3) for edge in (xmin, ymin, xmax - xmin, ymax - ymin)],
-                "object_id": int(phrases.object[row]),
-            }
-        )
-    return found
+def _pixels(box: Box, width: int, height: int) -> list[float]:
+    """Returns a relative box as [x, y, width, height] in pixels."""
+    ymin, xmin, ymax, xmax = box[0] * height, box[1] * width, box[2] * height, box[3] * width
+    return [round(edge, 3) for edge in (xmin, ymin, xmax - xmin, ymax - ymin)]
 
 
-def _with_ending(name: str, kind: str) -> str:
-    ending = {"PNG": ".png"}.get(kind, ".jpg")
-    path = PurePosixPath(name)
-    usual = {".png": (".png",), ".jpg": (".jpg", ".jpeg", ".jpe")}[ending]
-    return name if path.suffix.lower() in usual else f"{name}{ending}"
+def _with_suffix(name: str, image_format: str) -> str:
+    usual = (".png",) if image_format == "PNG" else (".jpg", ".jpeg", ".jpe")
+    return name if PurePosixPath(name).suffix.lower() in usual else f"{name}{usual[0]}"
 
 
 def _write(path: AnyPath, content: Any) -> None:

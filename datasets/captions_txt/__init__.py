@@ -1,1 +1,1 @@
-"""Pictures with one text file of captions."""
+"""Images with one text file of captions."""

@@ -1,54 +1,32 @@
-"""Pictures with one text file of captions: CSV, or a name and a caption with a tab between."""
+"""Images with one text file of captions: CSV, or a name and a caption with a tab between them."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import tensorflow_datasets as tfds
-from etils import epath
-
 from visem_tf.config import DataConfig
-from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.folder_builder import OwnPicturesBuilder
-from visem_tf.datasets.formats.captions import read_caption_file
+from visem_tf.datasets.folder_builder import FolderBuilder
+from visem_tf.datasets.formats.captions import caption_records, read_caption_file
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record, safe_image_id
-from visem_tf.datasets.splits import find_lists, listed_splits
+from visem_tf.datasets.records import Record
+from visem_tf.datasets.splits import assign_splits, find_lists, read_lists
 from visem_tf.runtime.storage import AnyPath
 
-CAPTIONS = ("captions.txt", "captions.csv", "captions.tsv")
-PICTURES = ("images", "Images")
 
+class Builder(FolderBuilder):
+    """The builder; README.md describes the files."""
 
-class Builder(OwnPicturesBuilder):
-    """The builder; README.md beside it describes the files."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    IMAGE_FOLDERS = ("images", "Images")
+    CAPTION_FILES = ("captions.txt", "captions.csv", "captions.tsv")
+    MORE_FILES = ("train.txt", "val.txt", "test.txt")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"a folder with {PICTURES[0]}/ and {CAPTIONS[0]}; train.txt, val.txt and test.txt may be "
-        "there"
+        "a folder with images/ and captions.txt, and optionally train.txt, val.txt and test.txt"
     )
-    PICTURE_FOLDERS = PICTURES
-    CAPTION_FILES = CAPTIONS
-    pkg_dir_path = epath.Path(__file__).parent
 
     @classmethod
-    def other_files(cls, data_dir: AnyPath) -> list[AnyPath]:
-        """The lists of the splits, where they are."""
-        return list(find_lists(data_dir).values())
-
-    @classmethod
-    def read_records(
-        cls, data_dir: AnyPath, options: DataConfig, problems: Problems
-    ) -> dict[str, list[Record]]:
-        """Returns the usable pictures of each split."""
-        pictures, path = cls.places(data_dir, options)
-        captions = read_caption_file(path, problems.notes)
-        records = [
-            Record(safe_image_id(name), pictures / name, sentences, file_name=name)
-            for name, sentences in captions.items()
-        ]
-        if options.splits != "random":
-            records = listed_splits(records, find_lists(data_dir), problems)
-        return collect(cls.name, records, options, problems)
+    def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
+        """Returns all images that the captions name."""
+        images, captions = cls.locate(data_dir, options)
+        records = caption_records(read_caption_file(captions, problems.notes), images)
+        lists = {} if options.splits == "random" else find_lists(data_dir)
+        if not lists:
+            return records
+        return assign_splits(records, read_lists(lists, problems.notes), problems)

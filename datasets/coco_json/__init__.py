@@ -1,1 +1,1 @@
-"""Everybody's own pictures with captions in one file of COCO's format."""
+"""Own images with captions in one file of COCO's format."""

@@ -1,4 +1,4 @@
-"""Karpathy's `dataset_flickr8k.json` and its kin: pictures, sentences and splits in one file.
+"""Karpathy's `dataset_flickr8k.json` and similar files: images, sentences and splits in one file.
 
 {"dataset", "images": [{"imgid", "filename", "filepath", "cocoid", "split", "sentids",
  "sentences": [{"tokens", "raw", "imgid", "sentid"}]}]}
@@ -9,68 +9,61 @@ from __future__ import annotations
 from typing import Any
 
 from visem_tf.datasets.formats.text import read_json
-from visem_tf.datasets.problems import listed
-from visem_tf.datasets.records import Record, safe_image_id
+from visem_tf.datasets.problems import add_listed
+from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
 
-def read_karpathy(path: AnyPath, pictures: AnyPath, notes: list[str]) -> list[Record]:
+def read_karpathy(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Record]:
     """Reads such a file.
 
     Args:
-        path: the file.
-        pictures: the folder that its file names are below.
-        notes: receives what was wrong with it.
+        path: Path of the file.
+        images: Folder that the file names are relative to.
+        notes: List that receives what was wrong with the file.
 
     Returns:
-        A record for every picture, in the order of the file. The image id is the COCO id where
-        there is one, and else the file name.
+        A record for each image, in the order of the file. The image id is the COCO id if the file
+        has one, otherwise the file name.
 
     Raises:
-        UserError: the file cannot be read or is of another form.
+        UserError: If the file cannot be read or has another form.
     """
-    records, bad, silent = [], [], []
-    for number, image in enumerate(_images(path, read_json(path, notes))):
-        name = image.get("filename") if isinstance(image, dict) else None
-        sentences = image.get("sentences") if isinstance(image, dict) else None
+    records, bad, without_text = [], [], []
+    for number, entry in enumerate(_entries(path, read_json(path, notes))):
+        name = entry.get("filename") if isinstance(entry, dict) else None
+        sentences = entry.get("sentences") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name or not isinstance(sentences, list):
             bad.append(str(number))
             continue
-        file_name = f"{image['filepath']}/{name}" if image.get("filepath") else name
-        # COCO's pictures are kept with and without the folder of their year.
-        if image.get("filepath") and not (pictures / file_name).exists():
-            file_name = name if (pictures / name).exists() else file_name
-        raw: list[str] = []
-        for sentence in sentences:
-            text = _text(sentence)
-            if text is None:
-                silent.append(f"{name}#{len(raw)}")
-            else:
-                raw.append(text)
-        split = image.get("split")
+        texts = [text for text in map(_text, sentences) if text is not None]
+        if len(texts) < len(sentences):
+            without_text.append(name)
+        file_name = f"{entry['filepath']}/{name}" if entry.get("filepath") else name
+        # COCO's images are kept with and without the folder of their year.
+        if file_name != name and not (images / file_name).exists() and (images / name).exists():
+            file_name = name
+        split = entry.get("split")
         records.append(
             Record(
-                image_id=safe_image_id(str(image.get("cocoid", name))),
-                path=pictures / file_name,
-                sentences=raw,
+                image_id=str(entry.get("cocoid", name)),
+                path=images / file_name,
+                sentences=texts,
                 file_name=file_name,
                 split=split if isinstance(split, str) else None,
             )
         )
-    if bad:
-        notes.append(
-            f"{path.name}: left out {len(bad)} images without filename or sentences: {listed(bad)}"
-        )
-    if silent:
-        notes.append(f"{path.name}: left out sentences without raw text: {listed(silent)}")
+    message = f"{path.name}: left out {len(bad)} images without filename or sentences"
+    add_listed(notes, message, bad)
+    add_listed(notes, f"{path.name}: left out sentences without raw text", without_text)
     return records
 
 
-def _images(path: AnyPath, data: Any) -> list[Any]:
+def _entries(path: AnyPath, data: Any) -> list[Any]:
     images = data.get("images") if isinstance(data, dict) else None
     if not isinstance(images, list) or not images:
-        raise UserError(f'{path} is no file of Karpathy\'s: it must hold {{"images": [...]}}')
+        raise UserError(f'{path} is not a file of Karpathy\'s, which has {{"images": [...]}}')
     if all(isinstance(image, dict) and "file_name" in image for image in images):
         raise UserError(
             f"{path} is a COCO file of captions (its images have file_name); use --dataset "
@@ -80,7 +73,7 @@ def _images(path: AnyPath, data: Any) -> list[Any]:
 
 
 def _text(sentence: Any) -> str | None:
-    """The raw text of a sentence; joined tokens where there is none."""
+    """Returns the raw text of a sentence, or else its joined tokens; None if it has neither."""
     if not isinstance(sentence, dict):
         return None
     if isinstance(sentence.get("raw"), str):

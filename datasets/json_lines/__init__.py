@@ -1,1 +1,1 @@
-"""Pictures with a file of JSON lines."""
+"""Images with a file of JSON lines."""

@@ -1,174 +1,154 @@
-"""Pictures with a file of JSON lines: an object a line, for a picture or for a sentence."""
+"""Images with a file of JSON lines: an object a line, for an image or for a sentence."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
-from typing import Any, ClassVar
-
-import tensorflow_datasets as tfds
-from etils import epath
+from collections.abc import Sequence
+from typing import Any
 
 from visem_tf.config import DataConfig
-from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.folder_builder import OwnPicturesBuilder
+from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.coco import corners
 from visem_tf.datasets.formats.text import read_lines
-from visem_tf.datasets.problems import Problems, listed
-from visem_tf.datasets.records import Phrase, Record, safe_image_id
+from visem_tf.datasets.problems import Problems, add_listed
+from visem_tf.datasets.records import Phrase, Record
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
-CAPTIONS = ("captions.jsonl", "metadata.jsonl", "data.jsonl")
-PICTURES = ("images",)
 _NAMES = ("image", "file_name")
 _TEXTS = ("sentences", "captions", "sentence", "caption", "text")
 
 
-class Builder(OwnPicturesBuilder):
-    """The builder; README.md beside it describes the files."""
+class Builder(FolderBuilder):
+    """The builder; README.md describes the files."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    IMAGE_FOLDERS = ("images",)
+    CAPTION_FILES = ("captions.jsonl", "metadata.jsonl", "data.jsonl")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f'a folder with {PICTURES[0]}/ and {CAPTIONS[0]}, whose lines are like {{"image": '
-        '"a.jpg", "sentences": ["A dog.", "A brown dog."], "split": "train"}'
+        'a folder with images/ and captions.jsonl, whose lines are like {"image": "a.jpg", '
+        '"sentences": ["A dog.", "A brown dog."], "split": "train"}'
     )
-    PICTURE_FOLDERS = PICTURES
-    CAPTION_FILES = CAPTIONS
-    pkg_dir_path = epath.Path(__file__).parent
 
     @classmethod
-    def read_records(
-        cls, data_dir: AnyPath, options: DataConfig, problems: Problems
-    ) -> dict[str, list[Record]]:
-        """Returns the usable pictures of each split."""
-        pictures, captions = cls.places(data_dir, options)
-        records = read_json_lines(captions, pictures, problems.notes)
-        return collect(cls.name, records, options, problems)
+    def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
+        """Returns all images of the lines."""
+        images, captions = cls.locate(data_dir, options)
+        records = read_json_lines(captions, images, problems.notes)
+        if not records:
+            raise UserError(
+                f"{captions} has no line that can be used; {cls.name} needs "
+                f"{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
+            )
+        return records
 
 
-def read_json_lines(path: AnyPath, pictures: AnyPath, notes: list[str]) -> list[Record]:
-    """Reads a file of JSON lines; lines of one picture and one split become one record.
+def read_json_lines(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Record]:
+    """Reads a file of JSON lines; the lines of one image and one split become one record.
 
     Args:
-        path: the file.
-        pictures: the folder that its file names are below.
-        notes: receives what was wrong with it.
-
-    Raises:
-        UserError: no line can be used.
+        path: Path of the file.
+        images: Folder that the file names are relative to.
+        notes: List that receives the lines that cannot be used, with the reason.
     """
     found: dict[tuple[str, str | None], Record] = {}
-    bad: dict[str, list[str]] = {}
+    bad: dict[str, list[str]] = collections.defaultdict(list)
     for number, line in enumerate(read_lines(path, notes), start=1):
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
+            record = _parse(json.loads(line), images)
         except (json.JSONDecodeError, RecursionError):
-            bad.setdefault("no JSON", []).append(str(number))
-            continue
-        reason = _reason(item)
-        if reason:
-            bad.setdefault(reason, []).append(str(number))
-            continue
-        record = _record(item, pictures)
-        key = (record.file_name, record.split)
-        if key in found:
-            record = _joined(found[key], record)
-        found[key] = record
+            bad["that are not JSON"].append(str(number))
+        except ValueError as error:
+            bad[str(error)].append(str(number))
+        else:
+            key = (record.file_name, record.split)
+            found[key] = _join(found[key], record) if key in found else record
     for reason, lines in bad.items():
-        notes.append(f"{path.name}: skipped {len(lines)} lines: {reason}: line {listed(lines)}")
-    if not found:
-        raise UserError(
-            f"{path} has no line that can be used; {Builder.name} needs "
-            f"{Builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-        )
+        add_listed(notes, f"{path.name}: skipped {len(lines)} lines {reason}", lines)
     return list(found.values())
 
 
-def _reason(item: Any) -> str:
-    """Why a line cannot be used; empty if it can."""
+def _parse(item: Any, images: AnyPath) -> Record:
+    """Returns the record of a line; raises ValueError with the reason if it cannot be used."""
     if not isinstance(item, dict):
-        return "no object"
-    names = [key for key in _NAMES if key in item]
-    texts = [key for key in _TEXTS if key in item]
-    if len(names) != 1 or not isinstance(item[names[0]], str) or not item[names[0]]:
-        return f"not one of {', '.join(_NAMES)} with a file name"
+        raise ValueError("that are not objects")
+    names = [item[key] for key in _NAMES if key in item]
+    if len(names) != 1 or not isinstance(names[0], str) or not names[0]:
+        raise ValueError(f"without exactly one of {', '.join(_NAMES)} with a file name")
+    texts = [item[key] for key in _TEXTS if key in item]
     if len(texts) != 1:
-        return f"not exactly one of {', '.join(_TEXTS)}"
-    value = item[texts[0]]
-    sentences = value if isinstance(value, list) else [value]
+        raise ValueError(f"without exactly one of {', '.join(_TEXTS)}")
+    sentences = texts[0] if isinstance(texts[0], list) else texts
     if not all(isinstance(sentence, str) for sentence in sentences):
-        return f"{texts[0]} that is no text or list of texts"
+        raise ValueError("with sentences that are not text")
     if not isinstance(item.get("split", ""), str):
-        return "a split that is no text"
+        raise ValueError("with a split that is not text")
     phrases = item.get("phrases", [])
-    if not isinstance(phrases, list) or any(
-        _phrase(phrase, len(sentences)) is None for phrase in phrases
-    ):
-        return "phrases that are not of the documented form"
-    return ""
-
-
-def _record(item: dict[str, Any], pictures: AnyPath) -> Record:
-    name = item["image"] if "image" in item else item["file_name"]
-    value = next(item[key] for key in _TEXTS if key in item)
-    sentences = [text.strip() for text in (value if isinstance(value, list) else [value])]
-    found = [_phrase(phrase, len(sentences)) for phrase in item.get("phrases", [])]
-    phrases = _numbered([phrase for phrase in found if phrase is not None])
+    if not isinstance(phrases, list):
+        raise ValueError("with phrases that are not a list")
     return Record(
-        safe_image_id(str(item.get("image_id", name))),
-        pictures / name,
-        sentences,
-        tuple(phrases),
-        file_name=name,
+        str(item.get("image_id", names[0])),
+        images / names[0],
+        [sentence.strip() for sentence in sentences],
+        _number_objects([_parse_phrase(phrase, len(sentences)) for phrase in phrases]),
+        file_name=names[0],
         split=item.get("split") or None,
     )
 
 
-def _phrase(item: Any, num_sentences: int) -> Phrase | None:
-    """{"sentence": 0, "text": "a dog", "bbox": [x, y, width, height]} or with "box", relative."""
-    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
-        return None
-    sentence = item.get("sentence", 0)
-    if not isinstance(sentence, int) or not 0 <= sentence < num_sentences:
-        return None
-    if ("box" in item) == ("bbox" in item):
-        return None
-    pixels = corners(item.get("bbox")) if "bbox" in item else corners(item.get("box"))
-    if pixels is None:
-        return None
-    box = pixels
-    if "box" in item:
-        ymin, xmin, ymax, xmax = (float(edge) for edge in item["box"])
-        box = (ymin, xmin, ymax, xmax)
-    thing = item.get("object", -1)
-    if not isinstance(thing, int) or isinstance(thing, bool):
-        return None
-    return Phrase(sentence, item["text"], box, thing, in_pixels="bbox" in item)
+def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
+    """Parses {"sentence": 0, "text": "a dog", "bbox": [x, y, width, height]}.
+
+    Instead of "bbox" a phrase may have "box": [ymin, xmin, ymax, xmax], relative to the image.
+    """
+    if isinstance(item, dict):
+        text, sentence, number = item.get("text"), item.get("sentence", 0), item.get("object", -1)
+        in_pixels = "bbox" in item
+        box = corners(item.get("bbox") if in_pixels else item.get("box"))
+        if (
+            isinstance(text, str)
+            and type(sentence) is int
+            and type(number) is int
+            and 0 <= sentence < num_sentences
+            and box
+            and in_pixels != ("box" in item)
+        ):
+            if not in_pixels:
+                ymin, xmin, ymax, xmax = map(float, item["box"])
+                box = ymin, xmin, ymax, xmax
+            return Phrase(sentence, text, box, number, in_pixels=in_pixels)
+    raise ValueError("with phrases that are not of the documented form")
 
 
-def _numbered(phrases: list[Phrase]) -> list[Phrase]:
-    """Numbers the objects that have no number: one for each box."""
-    taken = max((phrase.object for phrase in phrases), default=-1) + 1
+def _number_objects(phrases: list[Phrase]) -> list[Phrase]:
+    """Numbers the objects that have no number: one number for each box."""
+    first = _next_object(phrases)
     boxes: dict[tuple[float, ...], int] = {}
     return [
         phrase
         if phrase.object >= 0
-        else dataclasses.replace(phrase, object=taken + boxes.setdefault(phrase.box, len(boxes)))
+        else dataclasses.replace(phrase, object=boxes.setdefault(phrase.box, first + len(boxes)))
         for phrase in phrases
     ]
 
 
-def _joined(one: Record, other: Record) -> Record:
-    """One picture of two lines: the sentences of both."""
-    shift = len(one.sentences)
-    moved = [dataclasses.replace(p, sentence=p.sentence + shift) for p in other.phrases]
-    # Boxes of one line do not become objects of the other by having the same number.
-    first = max((phrase.object for phrase in one.phrases), default=-1) + 1
-    moved = [dataclasses.replace(phrase, object=phrase.object + first) for phrase in moved]
+def _join(one: Record, other: Record) -> Record:
+    """Joins two lines of one image. Objects of different lines are different objects."""
+    moved = [
+        dataclasses.replace(
+            phrase,
+            sentence=phrase.sentence + len(one.sentences),
+            object=phrase.object + _next_object(one.phrases),
+        )
+        for phrase in other.phrases
+    ]
     return dataclasses.replace(
-        one, sentences=[*one.sentences, *other.sentences], phrases=(*one.phrases, *moved)
+        one, sentences=[*one.sentences, *other.sentences], phrases=[*one.phrases, *moved]
     )
+
+
+def _next_object(phrases: Sequence[Phrase]) -> int:
+    return max((phrase.object for phrase in phrases), default=-1) + 1

@@ -1,1 +1,1 @@
-"""Pictures with Karpathy's `dataset.json`."""
+"""Images with Karpathy's `dataset.json`."""

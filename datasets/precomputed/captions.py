@@ -6,7 +6,7 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.formats.coco import read_captions
 from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.formats.text import read_json
-from visem_tf.datasets.locations import one_of
+from visem_tf.datasets.locations import find_one
 from visem_tf.datasets.records import Record
 from visem_tf.runtime.storage import AnyPath
 
@@ -29,7 +29,7 @@ def captions_file(root: AnyPath, options: DataConfig) -> AnyPath:
     Raises:
         UserError: There is no such file, or several.
     """
-    return one_of(root, CAPTIONS, what="captions", option="data.captions", given=options.captions)
+    return find_one(root, CAPTIONS, "captions", "data.captions", options.captions)
 
 
 def read_sentences(root: AnyPath, options: DataConfig, notes: list[str]) -> list[Record]:

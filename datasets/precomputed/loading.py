@@ -165,14 +165,9 @@ def _split(name: str, records: list[Record], source: RegionSource) -> Split:
         image_ids=[record.image_id for record in records],
         file_names=[record.file_name for record in records],
         sentences=[sentence for record in records for sentence in record.sentences],
-        sentence_ids=[
-            f"{record.image_id}#{number}"
-            for record in records
-            for number in range(len(record.sentences))
-        ],
         image_index=np.repeat(np.arange(len(records), dtype=np.int32), counts),
         phrases=phrases,
-        _open=_no_pictures,
+        open_pictures=_no_pictures,
         regions=source,
     )
 

@@ -12,7 +12,7 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.precomputed.arrays import ArrayRegions, open_array
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record, RegionSource, has_words, safe_image_id
+from visem_tf.datasets.records import Record, RegionSource, has_words
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
@@ -71,7 +71,7 @@ def read(
                 problems.skipped.append(f"{split}: {ids[number]}: no sentences")
                 continue
             sentences = [captions[line] for line in lines if has_word[line]]
-            image_id = safe_image_id(ids[number])
+            image_id = ids[number]
             path = root / ids[number]
             records[split].append(Record(image_id, path, sentences, file_name=ids[number]))
             kept.append(row)

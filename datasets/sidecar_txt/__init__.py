@@ -1,1 +1,1 @@
-"""Pictures with a text beside each."""
+"""Images with a text beside each."""

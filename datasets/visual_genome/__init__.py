@@ -1,1 +1,1 @@
-"""Visual Genome: pictures with region descriptions, each a phrase with its box."""
+"""Visual Genome: images with region descriptions, each a phrase with its box."""

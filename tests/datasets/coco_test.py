@@ -108,7 +108,7 @@ def test_what_is_missing_or_open_is_said(folder, tmp_path):
         read(folder)
     for name in ("train2014", "val2014", "train2017"):
         (folder / name).mkdir()
-    with pytest.raises(UserError, match="pictures of 2014 and of 2017"):
+    with pytest.raises(UserError, match="images of 2014 and of 2017"):
         read(folder)
 
 
@@ -126,6 +126,7 @@ def prepared_tfds(folder, tmp_path, monkeypatch):
     return tmp_path / "tfds"
 
 
+@pytest.mark.slow
 def test_on_top_of_coco_captions(folder, prepared_tfds, tmp_path):
     dataset = load_dataset(
         "coco", config="tfds", cache_dir=tmp_path / "cache", data_dir=prepared_tfds

@@ -107,7 +107,7 @@ def test_results_csv_is_read(folder):
     (folder / "results.csv").write_text("\n".join(lines))
     found, problems = read(folder)
     assert names(found) == names(expected)
-    assert "results.csv: skipped 1 lines that are not name|number|caption: line 4" in problems.notes
+    assert "results.csv: skipped 1 lines that are not name|number|caption: 4" in problems.notes
 
 
 def test_two_caption_files_are_an_error(folder):
@@ -141,9 +141,7 @@ def test_what_does_not_fit_together_is_listed(folder):
     assert {p.sentence for p in by_name["1002.jpg"].phrases} == {
         p.sentence for p in PICTURES[2].phrases if p.sentence > 0
     }
-    assert problems.notes[0] == (
-        "Flickr30kEntities: 1 pictures have no sentences or boxes: 1001.jpg"
-    )
+    assert problems.notes[0] == ("Flickr30kEntities: 1 images have no sentences or boxes: 1001.jpg")
     assert "1000.xml: broken XML" in problems.notes[1]
     assert "1003.xml: width is 'wide" in problems.notes[1]
     assert problems.notes[2].endswith("their phrases are not used: 1002.txt line 1")

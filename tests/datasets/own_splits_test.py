@@ -58,7 +58,7 @@ def test_splits_of_some_pictures_only_are_an_error(builder, folder, write, read,
     else:
         name = "captions.json" if builder is CocoJson else "dataset.json"
         edit(folder / name, lambda d: d["images"][1].pop("split"))
-    with pytest.raises(UserError, match=r"1 of 8 pictures have no split.*--data\.splits random"):
+    with pytest.raises(UserError, match=r"1 of 8 images have no split.*--data\.splits random"):
         read(builder, folder)
 
 
@@ -78,9 +78,7 @@ def test_other_spellings_of_splits_are_understood(folder, write, read, edit):
     found, problems = read(KarpathyJson, folder)
     assert first
     assert found == expected
-    assert problems.decisions == [
-        f"pictures of the split 'extra' are not used: 1 ({PICTURES[0].name})"
-    ]
+    assert problems.decisions == [f"1 images of the split 'extra' are not used: {PICTURES[0].name}"]
 
 
 def test_a_picture_in_two_splits_is_kept_for_evaluation(folder, write, read):
@@ -97,7 +95,7 @@ def test_a_picture_in_two_splits_is_kept_for_evaluation(folder, write, read):
 def test_a_split_without_pictures_is_an_error(folder, write, read):
     write("captions_txt", folder)
     (folder / "val.txt").write_text("")
-    with pytest.raises(UserError, match=r"no picture of the val split.*--data\.splits random"):
+    with pytest.raises(UserError, match=r"no image of the val split.*--data\.splits random"):
         read(CaptionsTxt, folder)
     (folder / "val.txt").unlink()
     with pytest.raises(UserError, match=r"has train\.txt, test\.txt but no val\.txt"):

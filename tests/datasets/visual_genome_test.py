@@ -82,7 +82,7 @@ def test_boxes_outside_or_empty_are_cut_or_dropped_and_listed(folder, tmp_path):
     dataset = load_dataset("visual_genome", cache_dir=tmp_path / "cache", data_dir=folder)
     name = PICTURES[0].name
     assert dataset.problems == [
-        f"{name}: cut boxes that reach outside of the picture: 1",
+        f"{name}: cut boxes that reach out of the image: 1",
         f"{name}: dropped boxes that are empty or outside: 3",
     ]
     train = dataset.splits["train"]
@@ -96,7 +96,7 @@ def test_sizes_that_are_not_the_pictures_cost_its_boxes(folder, tmp_path):
     edit(folder / "image_data.json", lambda data: data[0].update(width=1000, height=100))
     dataset = load_dataset("visual_genome", cache_dir=tmp_path / "cache", data_dir=folder)
     [problem] = dataset.problems
-    assert problem.startswith(f"{PICTURES[0].name}: the data say 1000 x 100 pixels")
+    assert problem.startswith(f"{PICTURES[0].name}: the data give 1000 x 100 pixels")
     assert problem.endswith(f"its {len(PICTURES[0].phrases)} boxes are not used")
 
 
@@ -121,10 +121,10 @@ def test_bad_regions_are_left_out_and_listed(folder):
     assert sum(len(part) for part in records.values()) == len(PICTURES)
     number = PICTURES[0].number
     assert problems.notes == [
-        f"region_descriptions.json: left out 2 pictures without id or regions: "
+        f"region_descriptions.json: left out 2 images without id or regions: "
         f"{len(PICTURES)}, {len(PICTURES) + 1}",
         f"region_descriptions.json: left out 3 regions without phrase or box: "
-        f"{number}: 'text', {number}: region 77, {number}: region ?",
+        f"{number}: region ?, {number}: region 77, {number}: region ?",
     ]
 
 

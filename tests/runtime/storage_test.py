@@ -105,7 +105,7 @@ def test_files_are_written_whole_or_not_at_all(remote):
 
 
 def test_what_is_not_there_is_the_users_mistake(remote, tmp_path):
-    with pytest.raises(UserError, match=f"{remote}/none is no folder"):
+    with pytest.raises(UserError, match=f"{remote}/none is not a folder"):
         load_dataset("coco_json", cache_dir=tmp_path, data_dir=f"{remote}/none")
     with pytest.raises(FileNotFoundError):
         as_path(f"{remote}/none.txt").read_bytes()

@@ -39,7 +39,7 @@ METRICS = {
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
     images = np.zeros(2, np.int32)
-    split = Split("train", ["1"], ["1.jpg"], ["a", "b"], ["1#0", "1#1"], images, None, lambda: None)
+    split = Split("train", ["1"], ["1.jpg"], ["a", "b"], images, None, lambda: None)
     data = CaptionDataset("made", "fingerprint", {"train": split}, [], ["2.jpg: empty"])
     run = RunDirectory(tmp_path / "run")
     run.claim(Config())

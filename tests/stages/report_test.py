@@ -46,8 +46,7 @@ def make_split(name: str) -> Split:
         return tf.data.Dataset.from_tensor_slices(encoded)
 
     files = [f"{EVIL}{image_id}.jpg" for image_id in ids]
-    labels = [f"{ids[image]}#0" for image in image_index]
-    return Split(name, ids, files, sentences, labels, image_index, None, pictures)
+    return Split(name, ids, files, sentences, image_index, None, pictures)
 
 
 def make_cache(folder: Path) -> FeatureCache:

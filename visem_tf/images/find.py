@@ -74,13 +74,14 @@ def unused_name(stem: str, ending: str, taken: set[str]) -> str:
 
 
 def _in_folder(folder: AnyPath) -> list[AnyPath]:
-    images = sorted(_below(folder))
+    images = sorted(images_below(folder))
     if not images:
         raise UserError(f"there is no image in the folder {folder} ({', '.join(ENDINGS)})")
     return images
 
 
-def _below(folder: AnyPath) -> Iterator[AnyPath]:
+def images_below(folder: AnyPath) -> Iterator[AnyPath]:
+    """Yields the files of a folder, and of the folders in it, that are named like images."""
     try:
         paths: list[AnyPath] = list(folder.iterdir())
     except OSError as error:
@@ -91,4 +92,4 @@ def _below(folder: AnyPath) -> Iterator[AnyPath]:
         if path.suffix.lower() in ENDINGS:
             yield path
         elif path.is_dir() and not path.is_symlink():  # links may lead in circles
-            yield from _below(path)
+            yield from images_below(path)
