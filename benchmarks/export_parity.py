@@ -23,6 +23,7 @@ from visem_tf.export.parity import (
     SessionModel,
     Texts,
     count_identical,
+    extract_one_by_one,
     texts_in_python,
     texts_of_export,
 )
@@ -65,7 +66,7 @@ def main() -> None:
     pictures = list(split.pictures().take(options.pictures).as_numpy_iterator())
     some = pictures[: options.with_regions]
     expected = texts_in_python(run, frames_of(run, pictures), CAPTIONS)
-    expected |= texts_in_python(run, regions_of(run, some), REGIONS)
+    expected |= texts_in_python(run, extract_one_by_one(run, some), REGIONS)
     systems = {"Python": expected}
     print(f"{len(pictures)} test images of {run.config.dataset}, {len(some)} with regions")
 
@@ -102,7 +103,7 @@ def main() -> None:
 def frames_of(run: TrainedRun, pictures: list[bytes]) -> Regions:
     """Returns the input of the generator: whole frames, or all regions if it attends to them."""
     if run.full_frame_generator.reads_regions:
-        return regions_of(run, pictures)
+        return extract_one_by_one(run, pictures)
     size = run.config.regions.picture_size
     spec = tf.TensorSpec([None, size, size, 3], tf.float32)
     describe = tf.function(run.extractor.extract_frames, input_signature=[spec])
@@ -111,12 +112,6 @@ def frames_of(run: TrainedRun, pictures: list[bytes]) -> Regions:
     ]
     ones = np.ones([len(pictures), 1])
     return Regions(np.stack(features), ones[..., np.newaxis] * FRAME, ones, ones > 0)
-
-
-def regions_of(run: TrainedRun, pictures: list[bytes]) -> Regions:
-    """Extracts the regions of images, one image at a time."""
-    each = [run.extractor.extract([picture]) for picture in pictures]
-    return Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
 
 
 def report(system: str, expected: Texts, said: Texts, path: Path) -> None:
