@@ -81,5 +81,5 @@ def test_only_the_chosen_blocks_change(tmp_path):
 
 
 def test_joint_training_excludes_a_trained_cnn(tmp_path):
-    with pytest.raises(UserError, match="finetune_epochs changes what regions look like"):
+    with pytest.raises(UserError, match="finetune_epochs changes the region features"):
         fit.main([*command(tmp_path), "--joint.train", "true"])
