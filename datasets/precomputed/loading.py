@@ -79,7 +79,7 @@ def load_precomputed(
         raise UserError(f"--data-dir is missing; {NEEDS}")
     root = as_path(data_dir)
     if not root.is_dir():
-        raise UserError(f"{root} is no folder; {NEEDS}")
+        raise UserError(f"{root} is not a folder; {NEEDS}")
     name = find_format(root, options)
     if name in _WITH_SPLITS and (options.splits in ("random", "entities") or options.captions):
         raise UserError(
@@ -89,11 +89,8 @@ def load_precomputed(
     problems = Problems() if problems is None else problems
     records, sources = FORMATS[name].read(root, options, problems)
     splits = {split: _split(split, records[split], sources[split]) for split in schema.SPLITS}
-    if strict and problems.skipped:
-        raise UserError(
-            f"{PRECOMPUTED}: {len(problems.skipped)} images cannot be used, the first is "
-            f"{problems.skipped[0]}; fix the files or leave --strict out"
-        )
+    if strict:
+        problems.require_no_skipped(PRECOMPUTED)
     if not all(source.has_boxes for source in sources.values()):
         problems.decisions.append(
             "the features have no boxes: alignments name regions by their number, and no boxes "
@@ -103,11 +100,7 @@ def load_precomputed(
         name=PRECOMPUTED,
         fingerprint=_fingerprint(name, FORMATS[name].find(root, options), options),
         splits=splits,
-        problems=[
-            *(f"skipped {line}" for line in problems.skipped),
-            *problems.notes,
-            *problems.decisions,
-        ],
+        problems=problems.lines(),
         skipped=problems.skipped,
     )
 
