@@ -80,7 +80,7 @@ class Split:
         ]
 
     def pictures_at(self, positions: Collection[int]) -> Iterator[tuple[int, bytes]]:
-        """Yields positions and encoded pictures of some `image_ids`, in the order of the split."""
+        """Yields positions and encoded images of some `image_ids`, in the order of the split."""
         wanted = {int(position) for position in positions}
         pictures = self.pictures().take(max(wanted, default=-1) + 1)
         for position, encoded in enumerate(pictures.as_numpy_iterator()):
