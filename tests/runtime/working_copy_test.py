@@ -76,6 +76,12 @@ def test_a_folder_of_the_disk_is_itself(tmp_path):
     assert working_copy("~") == Path.home()
 
 
+def test_a_run_directory_keeps_the_address_that_the_user_gave(remote):
+    run = RunDirectory(str(remote))
+    assert run.address == str(remote)
+    assert run.path.is_dir()
+
+
 def test_an_unknown_storage_is_the_users_mistake():
     with pytest.raises(UserError, match="cannot use nothing://bucket/run"):
         RunDirectory("nothing://bucket/run")

@@ -44,7 +44,8 @@ class RunDirectory:
     with, and `state.json`, its data and its finished stages.
 
     Args:
-        path: Folder, on any storage; the attribute `path` is the folder on the disk.
+        path: Folder, on any storage. The attribute `address` is this path as text, and
+            `path` is the folder on the disk that has the files.
 
     Raises:
         UserError: `path` is not a folder, cannot be written, or contains results without a
@@ -61,6 +62,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         given = as_path(path)
+        self.address = str(given)
         try:
             if given.exists() and not given.is_dir():
                 raise UserError(f"run directory {given} is a file; give a folder")

@@ -31,14 +31,14 @@ def closing_summary(context: Context) -> str:
         context: Context after `run_stages`.
     """
     run = context.run
-    lines = [f"run directory: {run.path}", *_trained(context)]
+    lines = [f"run directory: {run.address}", *_trained(context)]
     if context.data.skipped:
         lines.append(f"images skipped as unreadable: {len(context.data.skipped)}")
     if run.is_done("evaluate") and (run / "metrics.json").exists():
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         lines += [*_ranking(metrics), *_captions(metrics), *_regions(metrics)]
     lines += [
-        f"{what + ':':19}{command.format(path=run / name, run=run.path)}"
+        f"{what + ':':19}{command.format(path=f'{run.address}/{name}', run=run.address)}"
         for name, what, command in _NEXT
         if (run / name).exists()
     ]
