@@ -217,6 +217,7 @@ class AlignmentModel(GlobalBatchModel):
         Returns:
             C and the number of pairs, scalars.
         """
+        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)  # `train_on_batch` gives a tuple
         if not self.built:
             self.build({name: tuple(value.shape) for name, value in data.items()})
         region_embeddings = self.encode_regions(data["region_features"], training=training)

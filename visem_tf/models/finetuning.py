@@ -44,6 +44,7 @@ class FinetuningModel(GlobalBatchModel):
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Takes one step along the gradient of C; see the class and `AlignmentModel.train_step`."""
+        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         inputs = dict(data)
         pixels, boxes = inputs.pop("pixels"), inputs.pop("boxes")
         with tf.GradientTape() as tape:

@@ -94,6 +94,7 @@ class JointModel(GlobalBatchModel):
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Takes one step along the gradient of the joint objective; see the class."""
+        data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             loss, batch_size = self.alignment.global_loss(data, training=True)
             share = loss / replica_count()
