@@ -47,7 +47,7 @@ def read_run(path: Path) -> tuple[Config, dict[str, float]]:
         UserError: If the path is not a run directory.
     """
     if not (path / "config.json").is_file():
-        raise UserError(f"{path} is no run directory (it has no config.json)")
+        raise UserError(f"{path} is not a run directory (it has no config.json)")
     config = Config.from_json((path / "config.json").read_text(encoding="utf-8"))
     file = path / "metrics.json"
     metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -33,7 +33,7 @@ def new_version(to: str | os.PathLike[str], version: int | None = None) -> Itera
         The list; the folder that it names is not made yet.
 
     Raises:
-        UserError: `to` is no folder.
+        UserError: If `to` is not a folder.
 
     Example:
         >>> import tempfile

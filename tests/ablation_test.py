@@ -95,7 +95,7 @@ def test_mistakes_are_named(runs, tmp_path, capsys):
     again = make_run(tmp_path / "again", 201.0, seed=1)
     for paths, message in (
         ([*runs, again], r"two runs of (base) have the same seed: [0, 1, 1, 2]"),
-        ([tmp_path], "is no run directory (it has no config.json)"),
+        ([tmp_path], "is not a run directory (it has no config.json)"),
         ([runs[0], "--columns=R@5"], "--columns must be among val recall sum, val perplexity,"),
     ):
         with pytest.raises(SystemExit) as stopped:

@@ -111,7 +111,7 @@ def test_a_run_directory_brings_its_configuration(tmp_path: Path):
 def test_a_finished_run_must_be_there(tmp_path: Path):
     with pytest.raises(UserError, match="--run-dir is missing"):
         parse(finished_run=True)
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         parse("--run-dir", str(tmp_path), finished_run=True)
 
 

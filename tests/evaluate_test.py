@@ -91,9 +91,9 @@ def test_the_written_files_are_read_by_others(run_dir):
     [
         (["--captions", "absent.json"], "cannot read absent.json"),
         (["--against", "absent.npz"], "absent.npz is missing"),
-        (["--compare", "absent"], "absent is no run directory"),
+        (["--compare", "absent"], "absent is not a run directory"),
         (["--references", "r.json"], "--references is for captions without --run-dir"),
-        (["--compare", "."], "is no run directory"),
+        (["--compare", "."], "is not a run directory"),
     ],
 )
 def test_mistakes_in_comparing(run_dir, cache_dir, options, message):

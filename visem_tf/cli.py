@@ -185,7 +185,7 @@ def parse_arguments(
         if recorded is None:
             raise UserError("--run-dir is missing; give the folder that visem_tf.fit wrote")
         if not recorded.is_file():
-            raise UserError(f"{recorded.parent} is no run directory (it has no config.json)")
+            raise UserError(f"{recorded.parent} is not a run directory (it has no config.json)")
     name = given.get("preset") or overlay.get("preset")
     if not name and recorded is not None and recorded.is_file():
         fields = fields_of_file(recorded)

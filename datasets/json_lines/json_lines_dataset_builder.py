@@ -124,7 +124,7 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
 
 
 def _number_objects(phrases: list[Phrase]) -> list[Phrase]:
-    """Numbers the objects that have no number: one number for each box."""
+    """Gives every object without an identifier one of its own."""
     first = _next_object(phrases)
     boxes: dict[tuple[float, ...], int] = {}
     return [

@@ -51,7 +51,7 @@ def export_saved_model(
 
     Raises:
         UserError: The run cannot be exported (see `check_exportable`), it has no model for any of
-            the signatures, or `to` is no folder.
+            the signatures, or `to` is not a folder.
     """
     check_exportable(run)
     with new_version(to, version) as paths:

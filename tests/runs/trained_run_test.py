@@ -46,7 +46,7 @@ def test_missing_models_are_named_with_the_command_that_trains_them(single):
 
 
 def test_a_folder_without_a_run_and_a_damaged_model_are_refused(tmp_path):
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         TrainedRun(tmp_path)
     damaged = make_run(tmp_path / "damaged", "align")
     damaged.run.alignment_model.write_bytes(b"damaged")

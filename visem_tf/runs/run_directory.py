@@ -78,7 +78,7 @@ class RunDirectory:
         foreign = sorted(names & _RESULTS) if "config.json" not in names else []
         if foreign:
             raise UserError(
-                f"run directory {self.path} has {foreign[0]} but no config.json, so is no run that "
+                f"run directory {self.path} has {foreign[0]} but no config.json, so it is not a run that "
                 "can be resumed; give an empty or new folder"
             )
 
@@ -120,7 +120,7 @@ class RunDirectory:
         """
         config = self.config()
         if config is None:
-            raise UserError(f"{self.path} is no run directory (it has no config.json)")
+            raise UserError(f"{self.path} is not a run directory (it has no config.json)")
         return config
 
     def claim(self, config: Config) -> None:

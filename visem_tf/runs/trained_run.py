@@ -67,7 +67,7 @@ class TrainedRun:
 
     def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
         if not (as_path(path) / "config.json").is_file():
-            raise UserError(f"{os.fspath(path)} is no run directory (it has no config.json)")
+            raise UserError(f"{os.fspath(path)} is not a run directory (it has no config.json)")
         self.run = RunDirectory(path)
         self.config = config or self.run.recorded_config()
 

@@ -43,7 +43,7 @@ def print_line(text: str, *, indent: int = 0, style: str = "") -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
-    """Prints a table, as wide as it needs to be if the output is no terminal.
+    """Prints a table, as wide as it needs to be if the output is not a terminal.
 
     Args:
         columns: Headings. A column whose heading ends with ">" is aligned to the right, and the
@@ -78,7 +78,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent
 
 
 def _console() -> rich.console.Console:
-    """The console as it is now, or a very wide one if the output is no terminal."""
+    """The console as it is now, or a very wide one if the output is not a terminal."""
     console = rich.console.Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNLIMITED

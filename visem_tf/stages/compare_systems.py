@@ -49,10 +49,10 @@ def read_run_evidence(run_dir: str | os.PathLike[str], split: str) -> RunEvidenc
         split: Name of the split.
 
     Raises:
-        UserError: It is no run directory, or this split was not evaluated.
+        UserError: It is not a run directory, or this split was not evaluated.
     """
     if not (as_path(run_dir) / "config.json").is_file():
-        raise UserError(f"{run_dir} is no run directory (it has no config.json)")
+        raise UserError(f"{run_dir} is not a run directory (it has no config.json)")
     path = working_copy(run_dir) / f"evidence_{split}.npz"
     command = f"python -m visem_tf.evaluate --run-dir {run_dir} --split {split}"
     if not path.is_file():

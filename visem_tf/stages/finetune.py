@@ -1,7 +1,7 @@
 """End of stage align with `align.finetune_epochs`: trains the CNN together with the alignment.
 
 An epoch visits every training image once, with one of its sentences; every step crops the regions
-out of the pixels, at the boxes of the cached features, and extracts their features anew. If the
+out of the pixels, at the boxes of the cached features, and extracts their features again. If the
 trained CNN ranks the validation split better than the pretrained one, it replaces it: the features
 of all images are then extracted again, and later commands use the new CNN for this run.
 """

@@ -31,7 +31,7 @@ class GradientNorm:
         self._steps.assign_add(1.0)
 
     def reset(self) -> float:
-        """Returns the mean since the last call, or NaN if there was no step, and starts anew."""
+        """Returns the mean since the last call, or NaN if there was no step, and resets it."""
         steps = float(self._steps.numpy())
         mean = float(self._total.numpy()) / steps if steps else float("nan")
         self._total.assign(0.0)
