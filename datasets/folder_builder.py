@@ -46,7 +46,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         WITHOUT_FOLDER: Names of the variants that are not read from a folder of the user's.
         options: The user's choices; they must be set before preparing, as must `root`.
         root: The user's folder, on any storage; TFDS' `manual_dir` must be on the disk.
-        problems: What is wrong with the data; saved with the prepared files.
+        problems: Problems found in the data; saved with the prepared files.
     """
 
     VERSION = tfds.core.Version("1.0.0")

@@ -45,7 +45,7 @@ def load_dataset(
         cache_dir: Folder for prepared files; created if missing.
         data_dir: The user's folder, for datasets that are read from one.
         config: Name of the variant of the dataset; by default its first.
-        options: How the user's files are read, where they leave that open.
+        options: Options for reading the user's files.
         strict: Whether skipped images are an error.
 
     Returns:

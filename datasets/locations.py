@@ -28,7 +28,7 @@ def find_one(
     Args:
         data_dir: The user's folder.
         names: Names to try.
-        what: What the file is, for messages, as in "captions".
+        what: Name of the file in messages, such as "captions".
         option: Option that names another file, without dashes, as in "data.captions".
         given: Value of the option; empty if it was not given.
 

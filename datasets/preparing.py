@@ -36,7 +36,7 @@ class Prepared(NamedTuple):
     """A dataset that is ready to be read.
 
     Attributes:
-        builder: Its builder of TensorFlow Datasets.
+        builder: TFDS builder of the data set.
         folder: Folder with all its files in the cache.
     """
 
@@ -79,7 +79,7 @@ def prepare(
         cache_dir: Folder for prepared files; created if missing.
         data_dir: The user's folder, for datasets that are read from one.
         config: Name of the variant; None takes the first.
-        options: How the user's files are read, where they leave that open.
+        options: Options for reading the user's files.
 
     Raises:
         UserError: If the variant is unknown, a folder or file is missing or unusable, a split is
@@ -164,7 +164,7 @@ def find_sources(builder_class: Any, root: AnyPath, options: DataConfig) -> list
     Args:
         builder_class: Class `Builder` of the dataset.
         root: The user's folder.
-        options: How it is read.
+        options: Options for reading the user's files.
 
     Raises:
         UserError: If a file is missing or cannot be read.

@@ -118,7 +118,7 @@ def check_dataset(
         cache_dir: Folder in which a dataset that is not read from a folder is prepared.
         data_dir: The user's folder.
         config: Name of the variant of the dataset.
-        options: How the user's files are read.
+        options: Options for reading the user's files.
         min_count: Number of occurrences in training that a word of the vocabulary needs.
 
     Raises:

@@ -68,7 +68,7 @@ def make_parser(command: str, description: str, *, arguments: str = "") -> Parse
 
     Args:
         command: Name after `python -m visem_tf.`.
-        description: What the command does, for `--help`.
+        description: Description of the command for `--help`.
         arguments: Further arguments for the usage line, as in "IMAGE…".
     """
     parser = Parser(

@@ -10,7 +10,7 @@ class UserError(Exception):
     traceback and end with exit status 2. Mistakes in calls of functions are `ValueError`.
 
     Args:
-        message: What is wrong; what to do.
+        message: One line that says what is wrong and what to do.
 
     Example:
         >>> raise UserError("data_dir /data/flickr is missing; give --data-dir")

@@ -104,7 +104,7 @@ class Vocabulary(tf.Module):
 
         Args:
             sentences: Texts of the training split only.
-            min_count: How often a word must occur to be kept.
+            min_count: Minimum number of occurrences of a word that is kept.
 
         Returns:
             Words by decreasing count, equally frequent ones in alphabetical order.

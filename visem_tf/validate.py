@@ -59,7 +59,7 @@ def print_report(report: "Report", min_count: int) -> None:
 
     Args:
         report: Result of the check.
-        min_count: How often a word of the vocabulary occurs in training, at least.
+        min_count: Minimum number of occurrences of a word in the training split.
     """
     from visem_tf.runtime.terminal import print_table
 

@@ -141,7 +141,7 @@ class Writer:
         Args:
             path: Path of the image.
             encoded: Content of its file.
-            description: Its description.
+            description: Description of the image.
             grounding: JSON object of the sentence of `--sentence`, grounded in the image; None
                 without a sentence.
         """

@@ -38,7 +38,7 @@ class Cell:
     Attributes:
         text: The number; empty if it is absent.
         note: Number, from 1, of the note of the table that says why it is absent.
-        interval: Its 95 % confidence interval; empty if there is none.
+        interval: 95 % confidence interval; empty if there is none.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Table:
 
     Attributes:
         title: Heading.
-        about: What the numbers mean.
+        about: Explanation of the numbers.
         names: Headings of the columns by the names of the metrics.
         metrics: Content of `metrics.json`, or a part of it with "intervals" and "notes".
         rows: Labels with a cell per column. The labels of baselines and of published results

@@ -78,7 +78,7 @@ class RunDirectory:
         foreign = sorted(names & _RESULTS) if "config.json" not in names else []
         if foreign:
             raise UserError(
-                f"run directory {self.path} has {foreign[0]} but no config.json, so it is not a run that "
+                f"{self.path} has {foreign[0]} but no config.json, so it is not a run directory that "
                 "can be resumed; give an empty or new folder"
             )
 

@@ -253,7 +253,7 @@ def report_training_errors(strategy: tf.distribute.Strategy, retry: str = "") ->
 
     Args:
         strategy: Strategy that the block trains with.
-        retry: What the user can do if memory runs out.
+        retry: Advice to the user if memory runs out.
 
     Raises:
         UserError: A worker was lost, or memory ran out.

@@ -49,7 +49,7 @@ def read_run_evidence(run_dir: str | os.PathLike[str], split: str) -> RunEvidenc
         split: Name of the split.
 
     Raises:
-        UserError: It is not a run directory, or this split was not evaluated.
+        UserError: If it is not a run directory, or this split was not evaluated.
     """
     if not (as_path(run_dir) / "config.json").is_file():
         raise UserError(f"{run_dir} is not a run directory (it has no config.json)")
