@@ -78,8 +78,8 @@ class RunDirectory:
         foreign = sorted(names & _RESULTS) if "config.json" not in names else []
         if foreign:
             raise UserError(
-                f"{self.path} has {foreign[0]} but no config.json, so it is not a run directory that "
-                "can be resumed; give an empty or new folder"
+                f"{self.path} has {foreign[0]} but no config.json, so this run cannot "
+                "be resumed; give an empty or new folder"
             )
 
     def __truediv__(self, name: str) -> Path:

@@ -39,8 +39,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     The temporary name keeps the suffix, since writers such as `numpy.save` and Keras choose their
     format by it. Missing folders are created. If the block raises an exception, the temporary file
     is removed and `path` stays as it was. A `path` that is not a regular file (a pipe,
-    `/dev/stdout`) cannot be replaced and is yielded itself. A `path` with a scheme (`gs://…`) is written to the
-    disk first and uploaded on success.
+    `/dev/stdout`) cannot be replaced and is yielded itself. A `path` with a scheme (`gs://…`) is
+    written to the disk first and uploaded on success.
 
     Args:
         path: Path of the file, on any storage.
