@@ -119,7 +119,10 @@ def test_everything_beyond_the_paper_is_trained(tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"generate.full_frame": False}, "generate.members 2 are generators of whole-picture"),
+        (
+            {"generate.full_frame": False},
+            "generate.members 2 applies to the generator of whole-image",
+        ),
         ({"joint.train": True, "align.word_dim": 256}, "joint.train has one generator"),
     ],
 )

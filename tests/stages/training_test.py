@@ -100,7 +100,7 @@ def test_every_training_takes_a_step_and_saves_within_epochs(
         raise Interrupted
 
     monkeypatch.setattr(ResumableTraining, "run", run)
-    small = {"align.finetune_batch_size": 2}  # The step is taken without a graph.
+    small = {"align.finetune_batch_size": 8}  # The step is taken without a graph.
     options = {"compute.save_seconds": 7, "report.profile": True}
     context = open_copy(kind, **changes, **small, **options)
     with pytest.raises(Interrupted):
