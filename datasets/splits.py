@@ -103,10 +103,12 @@ def assign_splits(
     for split, members in names.items():
         for member in dict.fromkeys(members):
             splits_of.setdefault(safe_image_id(member), []).append(split)
+    file_names = {record.file_name for record in records}
     result, outside, unused = [], [], dict.fromkeys(splits_of)
     for record in records:
         stem = str(PurePosixPath(record.file_name).with_suffix(""))
-        keys = {safe_image_id(name): None for name in (record.file_name, stem, record.image_id)}
+        names_of_image = {record.file_name, record.image_id, *({stem} - file_names)}
+        keys = [safe_image_id(name) for name in sorted(names_of_image)]
         splits = dict.fromkeys(split for key in keys for split in splits_of.get(key, ()))
         if not splits:
             outside.append(record.file_name)
