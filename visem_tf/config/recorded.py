@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from visem_tf.config.settings import Settings
 from visem_tf.errors import UserError
-
-if TYPE_CHECKING:
-    from visem_tf.config.sections import Config
 
 RETIRED_FIELDS: dict[str, Any] = {
     "align.bucket_batches": 0,
@@ -64,7 +62,7 @@ def affects_training(name: str) -> bool:
     return name not in {*UNRELATED_FIELDS, *SEARCH_FIELDS} and section not in UNTRAINED_SECTIONS
 
 
-def differences(a: Config, b: Config) -> list[str]:
+def differences(a: Settings, b: Settings) -> list[str]:
     """Returns the dotted names of the fields in which two configurations differ."""
     other = dict(b.flat())
     return [name for name, value in a.flat() if value != other[name]]
