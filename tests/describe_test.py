@@ -108,7 +108,7 @@ def test_describe_goes_on_after_a_bad_picture(options, picture, tmp_path, capsys
 def test_describe_names_a_missing_picture_and_a_missing_run(options, tmp_path):
     with pytest.raises(UserError, match=r"there is no image .*absent\.jpg"):
         describe.main([*options, str(tmp_path / "absent.jpg")])
-    with pytest.raises(UserError, match="no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         describe.main(["--run-dir", str(tmp_path), str(tmp_path / "absent.jpg")])
 
 

@@ -83,7 +83,7 @@ def test_the_written_files_are_read_by_others(run_dir):
     struct = json.loads((run_dir / "result_struct_test.json").read_text())
     assert struct["gtppl"] > 1
     assert len(struct["imgblobs"]) == 40
-    assert (run_dir / "metrics.md").read_text().startswith("# scenes, split test: 40 pictures")
+    assert (run_dir / "metrics.md").read_text().startswith("# scenes, split test: 40 images")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_files_are_scored_without_a_run(tmp_path, capsys):
     )
     evaluate.main([f"--captions={captions}", f"--references={references}"])
     out = capsys.readouterr().out
-    assert "CIDEr of a single picture is always 0" in out
+    assert "CIDEr of a single image is always 0" in out
     assert "100.0" in out
     evaluate.main(["--against", str(vectors)])
     assert "Ranking by" in capsys.readouterr().out

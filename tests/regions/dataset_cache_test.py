@@ -24,7 +24,7 @@ class CountingExtractor:
         self.seen = 0
         self.dies_after = dies_after
 
-    def compiled(self, pixels):
+    def extract_pixels(self, pixels):
         numbers = pixels[:, 0, 0, 0].numpy()
         self.seen += len(numbers)
         if self.dies_after is not None and self.seen > self.dies_after:

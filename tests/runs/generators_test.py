@@ -92,7 +92,7 @@ def test_runs_of_an_ensemble_must_match(tiny_run, other_run, copy_run, tmp_path)
     config = json.loads((other_run / "config.json").read_text())
     config["regions"]["crop_size"] = 64
     (other_run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="trained on other features of"):
+    with pytest.raises(UserError, match="trained on other image features"):
         with_ensemble(tiny_run, other_run)
 
 
