@@ -130,6 +130,7 @@ def test_the_memory_of_a_case_is_the_largest_of_the_process():
     assert measure(case, rounds=1)["peak_mib"] > 1.2 * before
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_prints(tmp_path):
     file = tmp_path / "figures.json"
     done = subprocess.run(

@@ -242,6 +242,7 @@ def test_help_and_mistakes_need_no_tensorflow():
     assert done.stderr == "visem_tf: error: unknown option --sede; did you mean --seed?\n"
 
 
+@pytest.mark.slow
 def test_tensorflow_starts_quietly_and_warnings_come_through():
     source = """
         import os, sys, warnings

@@ -68,6 +68,7 @@ def test_describe(options, picture, tmp_path, capsys):
     assert Image.open(io.BytesIO(drawn.read_bytes())).width >= 480
 
 
+@pytest.mark.slow
 def test_pictures_described_together_get_what_each_gets_alone(options, picture, tmp_path):
     other = tmp_path / "other.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 50, 3), np.uint8)).save(other)
@@ -83,6 +84,7 @@ def test_pictures_described_together_get_what_each_gets_alone(options, picture, 
     assert texts(picture, other) == texts(picture) + texts(other)
 
 
+@pytest.mark.slow
 def test_a_run_without_region_generator_still_describes_pictures(
     options, picture, tmp_path, capsys
 ):
@@ -97,6 +99,7 @@ def test_a_run_without_region_generator_still_describes_pictures(
         describe.main(["--run-dir", str(run), str(picture), "--boxes", str(boxes)])
 
 
+@pytest.mark.slow
 def test_describe_goes_on_after_a_bad_picture(options, picture, tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
@@ -143,6 +146,7 @@ def test_boxes_for_other_pictures_are_refused(options, folder: Path, tmp_path: P
         describe.main([*options, str(folder / "a.png"), "--boxes", str(boxes)])
 
 
+@pytest.mark.slow
 def test_describe_shows_what_the_generator_attended_to(tmp_path, capsys):
     attention = {"model": "attention", "regions": False}
     make_run(tmp_path / "run", "align", "generate/full_frame", generate=attention)

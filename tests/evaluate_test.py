@@ -112,6 +112,7 @@ def test_sizes_of_another_split_are_refused(run_dir, cache_dir, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_files_are_scored_without_a_run(tmp_path, capsys):
     captions, references, vectors = (tmp_path / n for n in ("c.json", "r.json", "v.npz"))
     captions.write_text(json.dumps([{"image_id": 1, "caption": "a red ball"}]))

@@ -74,6 +74,7 @@ def test_pictures_are_ranked_and_every_word_has_its_region(
     assert len(list((tmp_path / "drawn").iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_the_next_search_describes_only_what_is_new(
     options, folder: Path, words: list[str], tmp_path: Path, monkeypatch, capsys
 ):

@@ -29,7 +29,7 @@ def lowest_energy(similarities, beta):
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(seeds, st.sampled_from([0.0, 0.1, 0.5, 1.0, 3.0, 50.0]), st.booleans())
 def test_equals_enumeration(seed, beta, in_graph):
     random = np.random.default_rng(seed)

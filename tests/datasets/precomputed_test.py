@@ -270,6 +270,7 @@ def original(root):
     return load_dataset("coco_json", cache_dir=root / "prepared", data_dir=root / "data")
 
 
+@pytest.mark.slow
 def test_our_own_features_come_back_with_sentences_and_boxes(own_data):
     before = original(own_data)
     after = load(converted(own_data, "cache"))

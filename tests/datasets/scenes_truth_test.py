@@ -208,6 +208,7 @@ def test_every_sentence_is_true_and_its_phrases_fit_no_other_object(corpus):
             assert objects == [phrase.objects for phrase in sentence.phrases], sentence.text
 
 
+@pytest.mark.slow
 def test_the_judge_finds_false_sentences():
     """Mutated sentences are found out, or the test above would prove nothing."""
     swaps = [("left", "right"), ("above", "below"), ("bigger", "smaller"), ("red", "blue")]

@@ -99,6 +99,7 @@ def test_visitors_at_once_get_what_each_gets_alone(models):
     assert [together[n] for n in range(4)] == alone
 
 
+@pytest.mark.slow
 def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_same(
     tmp_path, models
 ):

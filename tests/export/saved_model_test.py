@@ -62,6 +62,7 @@ def test_the_table(exported: Export):
     assert any("saved_model.pb" in line and line.endswith(" MB") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_next_version(
     small: TrainedRun,
     pictures: list[bytes],
@@ -93,6 +94,7 @@ def test_the_command_writes_the_next_version(
     assert set(described["left_out"]) == {"score"}
 
 
+@pytest.mark.slow
 def test_the_stage_replaces_its_version(small: TrainedRun):
     stale = small.run / "saved_model" / "1" / "stale"
     stale.mkdir(parents=True)

@@ -20,6 +20,8 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
 from visem_tf.runs.trained_run import TrainedRun
 
+pytestmark = pytest.mark.slow
+
 IMAGES = {"image_bytes": ("string", [None])}
 SENTENCES = {"sentences": ("string", [None])}
 DESCRIBED = {

@@ -173,8 +173,8 @@ def test_a_collapsed_model_raises_the_alarm():
     ("score", "loss", "encoder"),
     [
         ("cosine", "hinge_max", SentenceEncoder),
-        ("attention", "infonce", GruSentenceEncoder),
-        ("best_region", "infonce", GruSentenceEncoder),
+        pytest.param("attention", "infonce", GruSentenceEncoder, marks=pytest.mark.slow),
+        pytest.param("best_region", "infonce", GruSentenceEncoder, marks=pytest.mark.slow),
     ],
 )
 def test_other_scores_losses_and_encoders_learn_a_batch_by_heart(score, loss, encoder):
@@ -222,9 +222,15 @@ def test_a_word_is_compared_as_the_score_does():
     "options",
     [
         {},
-        {"score": "fragments", "normalise_by_length": True},
-        {"score": "attention", "sharpness": 5.0, "loss": "infonce", "temperature": 0.3},
-        {"loss": "hinge_max", "hinge_sum_steps": 1, "encoder": GruSentenceEncoder},
+        pytest.param({"score": "fragments", "normalise_by_length": True}, marks=pytest.mark.slow),
+        pytest.param(
+            {"score": "attention", "sharpness": 5.0, "loss": "infonce", "temperature": 0.3},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"loss": "hinge_max", "hinge_sum_steps": 1, "encoder": GruSentenceEncoder},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_saved_model_gives_the_same_scores(options, tmp_path):
@@ -251,7 +257,9 @@ def test_a_saved_model_gives_the_same_scores(options, tmp_path):
     np.testing.assert_allclose(model(batch), loaded(batch), atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_mixed_precision_trains(policy):
     model, batch = make_model(dtype=policy), make_batch()
     model.compile(optimizer=keras.optimizers.Adam(0.01))

@@ -182,7 +182,7 @@ def test_the_penalty_is_that_of_equation_14():
     assert with_penalty["perplexity"] == without["perplexity"]
 
 
-@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("in_graph", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("options", [{"cell": "lstm", "deep_output": True}, {"cell": "gru"}])
 def test_gradients(options, in_graph):
     """Central differences in float64, along a random direction of every weight."""
@@ -285,6 +285,7 @@ def test_a_vector_is_a_picture_with_one_region():
     np.testing.assert_array_equal(log_probs, expected[1])
 
 
+@pytest.mark.slow
 def test_overfits_a_batch_and_says_it_again():
     keras.utils.set_random_seed(0)
     generator = AttentionGenerator(V, 24, 12, cell="lstm", doubly_stochastic=0.01)

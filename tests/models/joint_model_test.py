@@ -72,7 +72,7 @@ def loss_of_words(generator, features, sentences):
     return -tf.reduce_mean(tf.concat(likelihoods, axis=0))
 
 
-@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("attention", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_step_follows_the_gradient_of_the_sum_of_three(attention):
     model, batch = make_model(0.7, 0.3, attention), make_batch()
     model.alignment.clip_value = None
@@ -110,6 +110,7 @@ def test_a_step_follows_the_gradient_of_the_sum_of_three(attention):
         assert np.abs(step).max() > 0, variable.path
 
 
+@pytest.mark.slow
 def test_without_weight_the_alignment_is_trained_as_alone():
     model, batch = make_model(0.0, 0.0), make_batch()
     model.set_regions(alignment_of(batch))
@@ -123,6 +124,7 @@ def test_without_weight_the_alignment_is_trained_as_alone():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_parts_stay_one_and_are_saved_whole(tmp_path):
     model, batch = make_model(), make_batch()
     model.set_regions(alignment_of(batch))
@@ -153,6 +155,7 @@ def test_parts_stay_one_and_are_saved_whole(tmp_path):
         np.testing.assert_array_equal(loaded.word_vectors.embeddings, vectors)
 
 
+@pytest.mark.slow
 def test_without_an_alignment_there_are_no_snippets():
     model, batch = make_model(), make_batch()
     model.compile(optimizer=keras.optimizers.SGD(0.1))

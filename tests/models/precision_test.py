@@ -83,6 +83,7 @@ def test_a_model_in_training_ranks_in_16_bits():
     np.testing.assert_allclose(found, scores, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.slow
 def test_large_batches_are_scored_in_parts_with_the_same_step(monkeypatch):
     build, batch = MODELS["alignment"]
     weights = []

@@ -110,6 +110,7 @@ def test_a_run_that_was_trained_there_is_whole(tmp_path, tiny_run, capsys):
     assert (tmp_path / "run/checkpoints/align/best.keras").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_pictures_are_described_and_found_there(remote, tiny_run, capsys):
     scenes = [encode_jpeg(render(sample_scene(seed=3, split="test", index=n))) for n in range(2)]
     for number, encoded in enumerate(scenes):

@@ -112,6 +112,7 @@ def test_the_baseline_of_several_samples_is_the_mean_of_the_others():
         np.testing.assert_allclose(advantage, rewards[image, sample] - others, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rewards_rise_and_the_generator_is_what_is_saved(tmp_path):
     generator, data = make_generator("attention"), make_images(3)
     model = SelfCriticalModel(generator, worth, samples=8, max_length=LENGTH)
