@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.models.region_encoder import FeatureScale, RegionEncoder
+from visem_tf.models.layers import FeatureScale
+from visem_tf.models.region_encoder import RegionEncoder
 
 
 def test_embeddings_are_affine_in_the_features():

@@ -11,8 +11,9 @@ import keras
 import tensorflow as tf
 
 from visem_tf.models.generator import PictureState, SentenceGenerator, Targets
+from visem_tf.models.layers import FeatureScale
 from visem_tf.models.recurrence import Rows, SortedSentences, unroll
-from visem_tf.models.region_encoder import FeatureScale, RegionEncoder
+from visem_tf.models.region_encoder import RegionEncoder
 
 Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from visem_tf.models.generator import SentenceGenerator, Targets
+from visem_tf.models.layers import FeatureScale
 from visem_tf.models.recurrence import Rows, unroll
-from visem_tf.models.region_encoder import FeatureScale
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from visem_tf.models.cells import get_cell
 from visem_tf.models.global_batch import GlobalBatchModel, all_reduce_sum, apply_global_gradients
-from visem_tf.models.region_encoder import FeatureScale, RegionEncoder
-from visem_tf.text import PAD_ID, START_ID, UNK_ID
+from visem_tf.models.layers import FeatureScale, Perplexity, WordDropout
+from visem_tf.models.region_encoder import RegionEncoder
+from visem_tf.text import PAD_ID
 
 RETIRED = frozenset({"scheduled_sampling", "sampling_steps", "sampled_words"})
 """Former arguments that only training used; files of earlier versions may still contain them."""
@@ -46,45 +47,6 @@ class Targets(NamedTuple):
     words: tf.Tensor
     ids: tf.Tensor
     places: tf.Tensor
-
-
-@keras.saving.register_keras_serializable(package="visem_tf")
-class Perplexity(keras.metrics.Mean):
-    """Exponential of the mean negative log-likelihood of a word. `<unk>` counts as a word."""
-
-    def result(self) -> Any:
-        """Returns the perplexity so far, a scalar."""
-        return keras.ops.exp(super().result())
-
-
-@keras.saving.register_keras_serializable(package="visem_tf")
-class WordDropout(keras.layers.Layer):
-    """Replaces words by UNK in training, except START (word dropout, Bowman et al., 2016).
-
-    Args:
-        rate: Share of the words that are replaced, in [0, 1).
-
-    Example:
-        >>> WordDropout(0.5)(tf.constant([1, 7, 8])).numpy()  # not in training
-        array([1, 7, 8], dtype=int32)
-    """
-
-    def __init__(self, rate: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"word_dropout must be in [0, 1), not {rate}")
-        self.rate = rate
-        if rate > 0:
-            self.seed_generator = keras.random.SeedGenerator()
-        self.built = True
-
-    def call(self, token_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Replaces some of the token ids, an int32 tensor of any shape."""
-        if not training or not self.rate:
-            return token_ids
-        uniform = keras.random.uniform(tf.shape(token_ids), seed=self.seed_generator)
-        replaced = tf.logical_and(uniform < self.rate, token_ids != START_ID)
-        return tf.where(replaced, UNK_ID, token_ids)
 
 
 class SentenceGenerator(GlobalBatchModel, abc.ABC):

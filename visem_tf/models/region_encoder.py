@@ -3,68 +3,12 @@
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.scores import unit_vectors
+from visem_tf.models.layers import FeatureScale
 
 FEATURE_NORM = 10.0
 """Length of a feature vector for which the initial weights of the encoder are scaled."""
-
-
-@keras.saving.register_keras_serializable(package="visem_tf")
-class FeatureScale(keras.layers.Layer):
-    """Scales feature vectors to a given Euclidean length.
-
-    A region of sky activates the CNN less than a region of a dog, by a factor that carries little
-    information. With equal lengths, regions compete by direction. Since no CNN feature is negative,
-    all directions are similar at first; `adapt` subtracts their mean.
-
-    Args:
-        scale: Length of the output vectors. 0 leaves the vectors unchanged.
-
-    Example:
-        >>> FeatureScale(10.0)(tf.constant([[3.0, 4.0]])).numpy()
-        array([[6., 8.]], dtype=float32)
-    """
-
-    def __init__(self, scale: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if scale < 0:
-            raise ValueError(f"scale must be at least 0, not {scale!r}")
-        self.scale = scale
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the centre, initially the origin. It is not trained."""
-        if self.scale:
-            self.centre = self.add_weight(
-                name="centre", shape=(input_shape[-1],), initializer="zeros", trainable=False
-            )
-        self.built = True
-
-    def adapt(self, features: np.ndarray) -> None:
-        """Sets the centre to the mean direction of features.
-
-        Args:
-            features: Sample of the training features, float array [N, F].
-        """
-        if not self.built:
-            self.build(np.shape(features))
-        if self.scale:
-            lengths = np.sqrt(np.sum(np.square(features), axis=-1, keepdims=True) + 1e-12)
-            self.centre.assign(np.mean(features / lengths, axis=0))
-
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Scales a float tensor [..., F]. A vector that is zero after centring stays zero."""
-        if not self.scale:
-            return features
-        return self.scale * unit_vectors(
-            unit_vectors(features) - tf.cast(self.centre, features.dtype)
-        )
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Returns the shape of the input."""
-        return input_shape
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
