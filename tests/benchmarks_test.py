@@ -123,6 +123,7 @@ def test_ratios_are_those_of_the_amounts():
     assert {"times_floor", "times_reference", "peak_mib"} <= set(figures)
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_case_is_the_largest_of_the_process():
     before = measure(Case("nothing", "small", "", "", 1, lambda: None), rounds=1)["peak_mib"]
     size = int(before * 2**20)  # as much again as it has had, so that it must show

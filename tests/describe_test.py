@@ -115,6 +115,7 @@ def test_describe_names_a_missing_picture_and_a_missing_run(options, tmp_path):
         describe.main(["--run-dir", str(tmp_path), str(tmp_path / "absent.jpg")])
 
 
+@pytest.mark.slow
 def test_describe_takes_folders_boxes_and_a_sentence(
     options, folder: Path, words: list[str], tmp_path: Path, capsys
 ):

@@ -98,6 +98,7 @@ def editable_python(checkout: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return environment(tmp_path_factory.mktemp("editable_env"), "--no-index", "-e", str(checkout))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_and_no_other_top_level_package(wheel: Path, checkout: Path):
     inside = set(zipfile.ZipFile(wheel).namelist())
     expected = set()
@@ -111,6 +112,7 @@ def test_the_wheel_holds_every_file_and_no_other_top_level_package(wheel: Path, 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"visem_tf"}
 
 
+@pytest.mark.slow
 def test_a_wheel_used_elsewhere(wheel_python: Path, tmp_path: Path):
     lines = run(wheel_python, tmp_path)
     site = wheel_python.parents[1]
@@ -118,6 +120,7 @@ def test_a_wheel_used_elsewhere(wheel_python: Path, tmp_path: Path):
     assert len(lines) == 2
 
 
+@pytest.mark.slow
 def test_a_wheel_used_in_the_root(wheel_python: Path, checkout: Path):
     assert run(wheel_python, checkout) == [
         str(checkout / "visem_tf" / "__init__.py"),
@@ -125,6 +128,7 @@ def test_a_wheel_used_in_the_root(wheel_python: Path, checkout: Path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["root", "elsewhere"])
 def test_an_editable_install(editable_python: Path, checkout: Path, tmp_path: Path, place: str):
     assert run(editable_python, checkout if place == "root" else tmp_path) == [

@@ -99,7 +99,8 @@ def load_flickr8k(flickr8k, tmp_path, **options):
 
 
 @pytest.mark.usefixtures("drawn")
-@pytest.mark.parametrize("config", ["smoke", "large"])  # large: more than one batch is read
+# In "large", more than one batch is read.
+@pytest.mark.parametrize("config", ["smoke", pytest.param("large", marks=pytest.mark.slow)])
 def test_texts_phrases_and_pictures_belong_together(tmp_path, config):
     dataset = load_dataset("drawn", cache_dir=tmp_path, config=config)
     expected = {name: (sentences, phrases) for name, sentences, phrases in EXAMPLES}
@@ -148,6 +149,7 @@ def test_the_order_is_the_same_every_time(tmp_path, monkeypatch):
         assert list(first.pictures().as_numpy_iterator()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 def test_configurations_are_kept_apart_and_checked(tmp_path):
     smoke = load_dataset("drawn", cache_dir=tmp_path)

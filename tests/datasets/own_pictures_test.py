@@ -38,6 +38,7 @@ def test_every_format_gives_the_same_pictures_and_sentences(name, folder, tmp_pa
             assert references[image_id] == expected[file.split("/")[-1]].sentences
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_is_that_of_their_names_in_any_format(tmp_path, write):
     orders = []
     for name in ["flickr8k", *FORMATS]:

@@ -284,6 +284,7 @@ def test_our_own_features_come_back_with_sentences_and_boxes(own_data):
         assert other.regions.has_boxes
 
 
+@pytest.mark.slow
 def test_scan_files_hold_our_features_and_come_back(own_data):
     scan, cache = converted(own_data, "scan"), converted(own_data, "cache")
     for name, theirs in zip(SPLITS, ("train", "dev", "test"), strict=True):
@@ -297,6 +298,7 @@ def test_scan_files_hold_our_features_and_come_back(own_data):
     assert load(scan).splits["val"].image_ids == original(own_data).splits["val"].image_ids
 
 
+@pytest.mark.slow
 def test_coco_comes_back_as_the_same_data_set(own_data):
     before, target = original(own_data), converted(own_data, "coco")
     after = load_dataset("coco_json", cache_dir=own_data / "prepared", data_dir=target)

@@ -49,6 +49,7 @@ def words() -> list[str]:
     return list(WORDS[4:])
 
 
+@pytest.mark.slow
 def test_the_whole_image_as_a_box_is_described_by_the_region_generator(models):
     picture = models.open(encoded())
     region = models.describe_box(picture, (0.0, 0.0, 1.0, 1.0))
@@ -59,6 +60,7 @@ def test_the_whole_image_as_a_box_is_described_by_the_region_generator(models):
         models.describe_box(picture, (0.5, 1.5, 0.9, 2.0))
 
 
+@pytest.mark.slow
 def test_pictures_of_any_size_open_and_others_are_refused(models):
     assert models.open(encoded(size=(1, 1))).size == (1, 1)
     assert models.open(encoded(size=(1500, 3000), form="JPEG")).size == (1024, 512)
@@ -68,6 +70,7 @@ def test_pictures_of_any_size_open_and_others_are_refused(models):
         models.open(b"")
 
 
+@pytest.mark.slow
 def test_every_word_has_a_region_of_the_image(models, words: list[str]):
     image = models.open(encoded())
     found, remarks = models.ground(image, f"{words[0]} {words[1]} {EVIL}")
@@ -82,6 +85,7 @@ def test_every_word_has_a_region_of_the_image(models, words: list[str]):
         models.ground(image, " ")
 
 
+@pytest.mark.slow
 def test_visitors_at_once_get_what_each_gets_alone(models):
     data = [encoded(seed) for seed in range(4)]
     alone = [models.open(each).description.boxes.tolist() for each in data]

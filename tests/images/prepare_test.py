@@ -145,6 +145,7 @@ def test_alpha_and_odd_formats_are_those_of_python():
     assert_as_in_python(other_images(), 1.01)  # a level of rounding in CMYK
 
 
+@pytest.mark.slow
 def test_hostile_metadata_take_no_time():
     junk = PLAIN[:20] + b"\x00" * 5_000_000 + PLAIN[20:]
     chunks = PLAIN_PNG

@@ -95,7 +95,7 @@ def test_scores_match_the_call_and_leave_out_padding():
     np.testing.assert_allclose(best.sum(axis=1), np.diag(scores), atol=1e-5)
 
 
-@pytest.mark.parametrize("clip_value", [None, 0.05])
+@pytest.mark.parametrize("clip_value", [pytest.param(None, marks=pytest.mark.slow), 0.05])
 def test_a_step_follows_the_clipped_gradient_of_the_sum_over_the_batch_size(clip_value):
     model, batch = make_model(clip_value=clip_value), make_batch()
     model.compile(optimizer=keras.optimizers.SGD(1.0))
@@ -169,12 +169,13 @@ def test_a_collapsed_model_raises_the_alarm():
     np.testing.assert_allclose(logs["loss"], 2 * (6 * 5 - 2) / 6)  # one image is there twice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("score", "loss", "encoder"),
     [
         ("cosine", "hinge_max", SentenceEncoder),
-        pytest.param("attention", "infonce", GruSentenceEncoder, marks=pytest.mark.slow),
-        pytest.param("best_region", "infonce", GruSentenceEncoder, marks=pytest.mark.slow),
+        ("attention", "infonce", GruSentenceEncoder),
+        ("best_region", "infonce", GruSentenceEncoder),
     ],
 )
 def test_other_scores_losses_and_encoders_learn_a_batch_by_heart(score, loss, encoder):
@@ -257,9 +258,8 @@ def test_a_saved_model_gives_the_same_scores(options, tmp_path):
     np.testing.assert_allclose(model(batch), loaded(batch), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains(policy):
     model, batch = make_model(dtype=policy), make_batch()
     model.compile(optimizer=keras.optimizers.Adam(0.01))

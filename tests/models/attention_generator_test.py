@@ -183,7 +183,10 @@ def test_the_penalty_is_that_of_equation_14():
 
 
 @pytest.mark.parametrize("in_graph", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("options", [{"cell": "lstm", "deep_output": True}, {"cell": "gru"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"cell": "lstm", "deep_output": True}, pytest.param({"cell": "gru"}, marks=pytest.mark.slow)],
+)
 def test_gradients(options, in_graph):
     """Central differences in float64, along a random direction of every weight."""
     generator = make_generator(dtype="float64", doubly_stochastic=0.3, **options)
@@ -316,6 +319,7 @@ def test_keras_file_round_trip(options, tmp_path):
     assert len(frozen) == len(generator.trainable_variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [0, 2])
 def test_a_batch_without_words(rows):
     generator = make_generator(doubly_stochastic=1.0)

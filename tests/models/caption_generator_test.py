@@ -234,6 +234,7 @@ def test_dropout_in_training_only():
     )
 
 
+@pytest.mark.slow
 def test_overfits_a_batch_and_says_it_again():
     keras.utils.set_random_seed(0)
     generator = CaptionGenerator(VOCABULARY, hidden_dim=32, word_dim=16)

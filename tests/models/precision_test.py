@@ -38,7 +38,13 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "alignment" else pytest.param(name, marks=pytest.mark.slow)
+        for name in MODELS
+    ],
+)
 def test_sixteen_bits_train_nearly_alike_and_leave_models_of_32(name, tmp_path):
     build, batch = MODELS[name]
     losses = {}

@@ -98,6 +98,7 @@ def test_mistakes_in_the_call_are_named(tmp_path: Path):
         GivenBoxes({"": [[0, 0, 1, 1]] * 1001}, "rel_yxyx").of(DOG, (200, 100))
 
 
+@pytest.mark.slow
 def test_features_of_given_boxes_are_those_of_proposed_boxes():
     settings = RegionsConfig(proposer="grid", num_regions=4, picture_size=64, crop_size=32)
     extractor = RegionExtractor(settings)

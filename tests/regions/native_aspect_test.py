@@ -80,6 +80,7 @@ def test_a_region_is_described_in_the_nearest_shape(extractor):
             np.testing.assert_allclose(found[image, number], expected, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_the_proposer_sees_the_square():
     images = [encoded(120, 60), encoded(60, 60, 1)]
     settings = RegionsConfig(**SETTINGS)
@@ -103,6 +104,7 @@ def test_the_proposer_sees_the_square():
     )
 
 
+@pytest.mark.slow
 def test_scales_are_averaged():
     pixels = tf.random.stateless_uniform([1, 128, 128, 3], [1, 2], 0, 255)
     boxes = tf.constant([[FRAME, (0.1, 0.1, 0.9, 0.6)]])

@@ -107,6 +107,7 @@ def test_a_checkpoint_of_another_cell_or_kind_is_refused(tiny_run):
             TrainedRun(tiny_run.path, config).full_frame_generator  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_description_has_the_attention_of_every_word(attending_run):
     run = TrainedRun(attending_run.path)
     pixels = np.random.default_rng(0).integers(0, 255, (1, 96, 96, 3), np.uint8)

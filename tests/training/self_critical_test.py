@@ -66,7 +66,7 @@ def exact_gradient(generator, data):
     return [tf.convert_to_tensor(gradient).numpy() / words for gradient in gradients]
 
 
-@pytest.mark.parametrize("kind", ["mrnn", "attention"])
+@pytest.mark.parametrize("kind", ["mrnn", pytest.param("attention", marks=pytest.mark.slow)])
 def test_a_step_follows_the_gradient_of_the_expected_reward(kind):
     generator, data = make_generator(kind), make_images()
     expected = exact_gradient(generator, data)
