@@ -56,7 +56,7 @@ def test_words_of_objects_that_are_the_only_ones_have_boxes(folder):
     assert {phrase.text for phrase in phrases} <= {"circle", "circles", "heart", "hearts"}
 
 
-def test_of_two_objects_of_a_kind_nobody_knows_which_is_meant():
+def test_two_objects_of_a_kind_are_ambiguous():
     sentences = [[b"a", b"dog", b"and", b"traffic", b"lights"], [b"dogs"]]
     box = (0.0, 1.0, 2.0, 3.0)
     found = phrases_of_objects(sentences, [("dog", box), ("traffic light", box)])

@@ -60,7 +60,7 @@ def test_what_is_missing_says_why_and_is_no_zero():
     sheet = score_sheet(metrics())
     assert "– (1)" in line(sheet, "Greedy search")
     assert "(1) no java" in sheet
-    assert "SPICE" not in sheet  # a column that nobody can have here
+    assert "SPICE" not in sheet  # a column without any value
     assert "Alignment of words and regions: the data set has no boxes of phrases" in sheet
 
 

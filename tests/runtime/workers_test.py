@@ -204,7 +204,7 @@ def start(run_dir, cache_dir, place=None, ports=(), **changes):
 
 
 def finish(*processes):
-    """Exit statuses and outputs; nobody outlives the test."""
+    """Returns exit statuses and outputs; no process outlives the test."""
     try:
         outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     finally:
