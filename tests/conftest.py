@@ -30,7 +30,7 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
     A failure shows its standard error.
     """
 
-    def run(source: str, timeout: float = 120) -> str:
+    def run(source: str, timeout: float = 600) -> str:
         script = tmp_path / "script.py"
         script.write_text(source, encoding="utf-8")
         root = Path(__file__).parents[1]
