@@ -53,7 +53,7 @@ class Builder(FolderBuilder):
         for text, (image,) in images_of.items():
             lines = read_lines(text, problems.notes) if text.is_file() else []
             sentences = [line.strip() for line in lines if line.strip()]
-            name = image.relative_to(folder).as_posix()  # type: ignore[arg-type]
+            name = image.relative_to(folder).as_posix()
             first, slash, _ = name.partition("/")
             split = first if slash and split_of(first) else None
             records.append(Record(name, image, sentences, file_name=name, split=split))
