@@ -27,7 +27,7 @@ def captions_file(root: AnyPath, options: DataConfig) -> AnyPath:
         options: Options of the dataset; `captions` may name another file.
 
     Raises:
-        UserError: There is no such file, or several.
+        UserError: If there is no such file, or several.
     """
     return find_one(root, CAPTIONS, "captions", "data.captions", options.captions)
 

@@ -62,7 +62,7 @@ def load_precomputed(
 
     Args:
         data_dir: Folder of the features.
-        config: Must be None, because there are no variants.
+        config: None, because the data set has no variants.
         options: Options of the dataset.
         strict: Whether images without features or sentences are an error.
         problems: Receives the problems of the files, which the dataset lists in any case.
@@ -109,7 +109,7 @@ def find_format(root: AnyPath, options: DataConfig) -> str:
     """Returns the name of the format of the features in a folder.
 
     Raises:
-        UserError: There are no features, or several formats and no option that chooses.
+        UserError: If there are no features, or several formats and no option that chooses.
     """
     if options.pictures:
         raise UserError(f"{PRECOMPUTED} does not use --data.pictures; leave it out")
