@@ -25,6 +25,8 @@ class Phrases:
         boxes: Float32 array [P, 4], (ymin, xmin, ymax, xmax) relative to the image.
         object: Int32 array [P], the same number for the same object of an image.
         text: List of P strings.
+        type: List of P strings, the type of what each phrase names, such as "people"; several are
+            joined by slashes, and it is empty where the data give none.
     """
 
     sentence_index: np.ndarray
@@ -33,6 +35,7 @@ class Phrases:
     boxes: np.ndarray
     object: np.ndarray
     text: list[str]
+    type: list[str]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,7 +97,7 @@ class Split:
             return found
         images = self.image_index[self.phrases.sentence_index]
         numbers = self.phrases.sentence_index - self.first_sentences[images]
-        for image, number, text, box, thing, first, last in zip(
+        for image, number, text, box, thing, first, last, kind in zip(
             images.tolist(),
             numbers.tolist(),
             self.phrases.text,
@@ -102,9 +105,12 @@ class Split:
             self.phrases.object.tolist(),
             self.phrases.first.tolist(),
             self.phrases.last.tolist(),
+            self.phrases.type,
             strict=True,
         ):
-            phrase = Phrase(number, text, tuple(box), thing, first, last, in_pixels=False)
+            phrase = Phrase(
+                number, text, tuple(box), thing, first, last, in_pixels=False, type=kind
+            )
             found[image].append(phrase)
         return found
 
@@ -147,7 +153,9 @@ def fingerprint_of(name: str, splits: dict[str, Split]) -> str:
         parts += [split.name, split.picture_digest, split.image_ids, split.sentences]
         parts.append(split.image_index)
         if split.phrases is not None:
-            parts += [value for _, value in sorted(vars(split.phrases).items())]
+            # Types came later; they change no result, and the fingerprints of runs remain valid.
+            columns = {key: value for key, value in vars(split.phrases).items() if key != "type"}
+            parts += [value for _, value in sorted(columns.items())]
     return text_digest(*parts)[:16]
 
 

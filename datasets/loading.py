@@ -106,6 +106,7 @@ def _read_split(builder: Any, name: str) -> Split:
             boxes=columns["bbox"],
             object=columns["object"],
             text=_strings(columns["text"]),
+            type=_strings(columns["type"]),
         )
 
     def open_pictures() -> tf.data.Dataset:
@@ -146,7 +147,7 @@ def _flat_texts(batch: dict[str, Any]) -> dict[str, np.ndarray]:
     columns["sentences"] = batch["sentences"].flat_values.numpy()
     columns["sentence_count"] = batch["sentences"].row_lengths().numpy()
     columns["phrase_count"] = phrases["first"].row_lengths().numpy()
-    for key in ("sentence", "first", "last", "object", "text", "bbox"):
+    for key in ("sentence", "first", "last", "object", "text", "type", "bbox"):
         columns[key] = phrases[key].flat_values.numpy()
     columns["bbox"] = columns["bbox"].reshape(-1, 4)
     return columns

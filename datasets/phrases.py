@@ -81,7 +81,7 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
     """Returns the values of the feature `phrases` for an image that was read.
 
     Boxes in pixels become relative to the size they refer to. A box that reaches out of the image
-    is cut; a box that is empty, outside or not finite is dropped. Both are listed.
+    is cut; a box that is empty, swapped, outside or not finite is dropped. Both are listed.
 
     Args:
         record: Image and its phrases.
@@ -95,7 +95,8 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
         with Image.open(io.BytesIO(image)) as opened:
             actual = opened.size
         size = record.size or actual
-        if min(size) <= 0 or _aspects_differ(size, actual):
+        is_squashed = record.may_be_squashed and actual[0] == actual[1]
+        if min(size) <= 0 or (_aspects_differ(size, actual) and not is_squashed):
             notes.append(
                 f"{record.file_name}: the data give {size[0]} x {size[1]} pixels and the image "
                 f"has {actual[0]} x {actual[1]}: its {len(record.phrases)} boxes are not used"
@@ -120,12 +121,15 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
                 "text": phrase.text,
                 "bbox": tfds.features.BBox(*inside.tolist()),
                 "object": np.int32(phrase.object),
+                "type": phrase.type,
             }
         )
     if cut:
         notes.append(f"{record.file_name}: cut boxes that reach out of the image: {cut}")
     if dropped:
-        notes.append(f"{record.file_name}: dropped boxes that are empty or outside: {dropped}")
+        notes.append(
+            f"{record.file_name}: dropped boxes that are empty, swapped or outside: {dropped}"
+        )
     return rows
 
 

@@ -32,6 +32,8 @@ class Phrase:
         in_pixels: Whether the box is in pixels; otherwise it is relative to height and width.
         anywhere: Whether several sentences were searched for the words, so that this sentence need
             not contain them.
+        type: Type of what it names, such as "people"; several are joined by slashes; empty if the
+            data give none.
     """
 
     sentence: int
@@ -42,6 +44,7 @@ class Phrase:
     last: int = -1
     in_pixels: bool = True
     anywhere: bool = False
+    type: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Record:
         file_name: Path of the image below the folder of images, unique; by default its name.
         size: Width and height that boxes in pixels refer to; None takes those of the image.
         split: Name of the split in the spelling of the data; None if the data name none.
+        may_be_squashed: Whether a square image may be the whole of one of another aspect ratio, so
+            that its boxes are relative to `size` all the same.
         sentence_ids: Ids of the sentences in a file of COCO's format; empty in other formats.
     """
 
@@ -67,6 +72,7 @@ class Record:
     file_name: str = ""
     size: tuple[int, int] | None = None
     split: str | None = None
+    may_be_squashed: bool = False
     sentence_ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:

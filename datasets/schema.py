@@ -29,6 +29,7 @@ def features() -> tfds.features.FeaturesDict:
         - `text`: Words of the phrase.
         - `bbox`: float32 [4], (ymin, xmin, ymax, xmax) relative to height and width of the image.
         - `object`: int32, the same number for the same object of this image.
+        - `type`: Type of what the phrase names, such as "people"; empty if the data give none.
 
     Returns:
         A new `tfds.features.FeaturesDict`.
@@ -51,6 +52,7 @@ def features() -> tfds.features.FeaturesDict:
                     "text": tfds.features.Text(),
                     "bbox": tfds.features.BBoxFeature(),
                     "object": np.int32,
+                    "type": tfds.features.Text(),
                 }
             ),
         }

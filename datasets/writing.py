@@ -69,6 +69,7 @@ def write_coco(data: CaptionDataset, folder: AnyPath) -> None:
                     "phrase": phrase.text,
                     "bbox": _pixels(phrase.box, image["width"], image["height"]),
                     "object_id": phrase.object,
+                    **({"type": phrase.type} if phrase.type else {}),
                 }
                 for number, phrase in enumerate(phrases, start=1)
             ]

@@ -9,9 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visem_tf.errors import UserError
-from visem_tf.text import END_ID, PAD_ID, START_ID, UNK_ID, Vocabulary, tokenize
+from visem_tf.text import (
+    END_ID,
+    FUNCTION_WORDS,
+    PAD_ID,
+    START_ID,
+    UNK_ID,
+    Vocabulary,
+    tokenize,
+)
 
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+
+
+def test_function_words_are_tokens_that_name_nothing():
+    assert tokenize([" ".join(sorted(FUNCTION_WORDS))]).to_list() == [
+        sorted(word.encode() for word in FUNCTION_WORDS)
+    ]
+    assert {"a", "his", "of", "and", "is"} <= FUNCTION_WORDS
+    assert not {"dog", "red", "two", "man", "runs"} & FUNCTION_WORDS
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ def test_bad_boxes_are_named(tmp_path, capsys):
     (folder / "regions.json").write_text(json.dumps(regions))
     status, out = run(capsys, "--dataset", "coco_json", "--data-dir", folder)
     assert status == 1
-    assert f"{PICTURES[0].name}: dropped boxes that are empty or outside: 1" in out
+    assert f"{PICTURES[0].name}: dropped boxes that are empty, swapped or outside: 1" in out
     assert f"{PICTURES[0].name}: cut boxes that reach out of the image: 1" in out
 
 

@@ -19,6 +19,26 @@ from visem_tf.runtime.files import write_atomically
 PAD_ID, START_ID, END_ID, UNK_ID = 0, 1, 2, 3
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
+_FUNCTION_WORD_GROUPS = (
+    # determiners
+    "a an the this that these those some any each every either neither both all another other",
+    # prepositions and particles
+    "about above across after against along alongside amid among amongst around as at atop away "
+    "before behind below beneath beside besides between beyond by down during for from in inside "
+    "into like near nearby next of off on onto out outside over past per through throughout to "
+    "toward towards under underneath until up upon via with within without",
+    # pronouns
+    "i me my mine we us our ours you your yours he him his she her hers it its they them their "
+    "theirs himself herself itself themselves who whom whose which what there here one ones",
+    # conjunctions
+    "and or but nor so than then if because when where while though although",
+    # auxiliaries and what remains of "dog's" and "isn't"
+    "is are was were be been being am do does did has have had having can could will would may "
+    "might must shall should not no isnt arent s",
+)
+FUNCTION_WORDS = frozenset(word for group in _FUNCTION_WORD_GROUPS for word in group.split())
+"""Frequent English words that name nothing that can be seen, as `tokenize` returns them."""
+
 _SENTENCES_AT_A_TIME = 10_000
 
 

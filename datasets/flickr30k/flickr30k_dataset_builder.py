@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from visem_tf.config import DataConfig
-from visem_tf.datasets.flickr30k.entities import with_entities
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.captions import (
     caption_records,
     read_caption_file,
     read_token_file,
+)
+from visem_tf.datasets.formats.entities import (
+    ARCHIVE,
+    FOLDERS,
+    entities_files,
+    find_entities,
+    with_entities,
 )
 from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.problems import Problems
@@ -20,7 +26,6 @@ from visem_tf.runtime.storage import AnyPath
 PICTURES = ("flickr30k-images", "flickr30k_images", "images")
 KARPATHY_FILE = "dataset_flickr30k.json"
 TOKEN_FILE = "results_20130124.token"
-ENTITIES = ("Flickr30kEntities", "flickr30k_entities", "Flickr30k_Entities")
 
 
 class Builder(FolderBuilder):
@@ -34,8 +39,8 @@ class Builder(FolderBuilder):
         f"{HOMEPAGE}) unpacked from flickr30k-images.tar.gz, and {KARPATHY_FILE} from Karpathy's "
         "caption_datasets.zip "
         "(https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip); for boxes "
-        f"of phrases, {ENTITIES[0]}/ (https://github.com/BryanPlummer/flickr30k_entities, with "
-        "annotations.zip unpacked in it)"
+        f"of phrases, {FOLDERS[0]}/ (https://github.com/BryanPlummer/flickr30k_entities, with "
+        f"{ARCHIVE} in it, packed or unpacked)"
     )
 
     @classmethod
@@ -44,10 +49,7 @@ class Builder(FolderBuilder):
         entities = find_entities(data_dir)
         if entities is None:
             return []
-        files = list(find_lists(entities).values())
-        for name in ("Sentences", "Annotations"):
-            files += sorted((entities / name).iterdir(), key=lambda path: path.name)
-        return files
+        return [*find_lists(entities).values(), *entities_files(entities)]
 
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
@@ -73,26 +75,8 @@ class Builder(FolderBuilder):
                 "comparable with published ones)"
             )
         if entities is not None:
-            records = with_entities(records, entities, problems.notes)
+            records = with_entities(records, entities, problems)
         return records
-
-
-def find_entities(data_dir: AnyPath) -> AnyPath | None:
-    """Returns the folder of Flickr30k Entities, or None if there is none.
-
-    Raises:
-        UserError: If one of its two folders is missing, as it is before unpacking.
-    """
-    for folder in (*(data_dir / name for name in ENTITIES), data_dir):
-        there = [name for name in ("Sentences", "Annotations") if (folder / name).is_dir()]
-        if len(there) == 2:
-            return folder
-        if there or (folder != data_dir and folder.is_dir()):
-            raise UserError(
-                f"{folder} must contain Sentences/ and Annotations/; unpack annotations.zip of "
-                "Flickr30k Entities in it, or remove it"
-            )
-    return None
 
 
 def _read_captions(captions: AnyPath, images: AnyPath, notes: list[str]) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Flickr8K from the files as they are distributed."""
+"""Flickr8K from the files as they are distributed, with Flickr30k Entities if its folder exists."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from visem_tf.datasets.formats.captions import (
     caption_records,
     read_caption_file,
     read_token_file,
+)
+from visem_tf.datasets.formats.entities import (
+    ARCHIVE,
+    FOLDERS,
+    entities_files,
+    find_entities,
+    with_entities,
 )
 from visem_tf.datasets.locations import images_in
 from visem_tf.datasets.problems import Problems
@@ -38,18 +45,22 @@ class Builder(FolderBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"a folder with {PICTURE_FOLDERS[0]}/, {TOKEN_FILE} or captions.txt, and "
         f"{', '.join(SPLIT_FILES.values())}: unpack Flickr8k_Dataset.zip and Flickr8k_text.zip "
-        "into it, which can be requested at https://forms.illinois.edu/sec/1713398"
+        "into it, which can be requested at https://forms.illinois.edu/sec/1713398; for boxes of "
+        f"phrases, {FOLDERS[0]}/ (https://github.com/BryanPlummer/flickr30k_entities, with "
+        f"{ARCHIVE} in it, packed or unpacked)"
     )
 
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig) -> list[AnyPath]:
         """Returns the files of texts and all images."""
         images, captions, lists = cls._find(data_dir, [])
-        return [captions, *lists.values(), *images_in(images)]
+        entities = find_entities(data_dir)
+        boxes = [] if entities is None else entities_files(entities)
+        return [captions, *lists.values(), *boxes, *images_in(images)]
 
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
-        """Returns all images of the splits."""
+        """Returns all images of the splits, with the phrases of Entities."""
         images, path, lists = cls._find(data_dir, problems.decisions)
         read = read_token_file if path.name == TOKEN_FILE else read_caption_file
         captions = read(path, problems.notes)
@@ -61,7 +72,9 @@ class Builder(FolderBuilder):
         _correct_bad_names(captions, wanted, problems.notes)
         for name in sorted(wanted - captions.keys()):
             captions[name] = []
-        return assign_splits(caption_records(captions, images), splits, problems)
+        records = assign_splits(caption_records(captions, images), splits, problems)
+        entities = find_entities(data_dir)
+        return records if entities is None else with_entities(records, entities, problems)
 
     @classmethod
     def _find(

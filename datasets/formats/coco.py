@@ -124,7 +124,7 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
     Each annotation has `image_id`, `phrase` and `bbox` ([x, y, width, height] in pixels), and may
     have `caption_id`, the id of the caption that the phrase is part of; without it the phrase is
     searched in every sentence of the image. Phrases with the same `object_id` describe the same
-    object.
+    object. `type` may name its kind, such as "people".
 
     Args:
         records: Images with sentences and their ids, as `read_captions` returns them.
@@ -157,7 +157,14 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
         name = _key(annotation.get("object_id", f"box {annotation['bbox']}"))
         thing = numbers.setdefault(name, len(numbers))
         phrases[image_id] += [
-            Phrase(sentence, annotation["phrase"], box, thing, anywhere=caption_id is None)
+            Phrase(
+                sentence,
+                annotation["phrase"],
+                box,
+                thing,
+                anywhere=caption_id is None,
+                type=str(annotation.get("type", "")),
+            )
             for sentence in sentences
         ]
     _note(notes, path, "annotations without a box or a phrase", bad)

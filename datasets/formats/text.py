@@ -34,15 +34,26 @@ def read_lines(path: AnyPath, notes: list[str]) -> list[str]:
         >>> read_lines(path, notes), notes
         (['one', 'déjà vu'], ['names.txt: lines that are not UTF-8 were read as Latin-1: 2'])
     """
+    return split_lines(_utf_8_bytes(path), path.name, notes)
+
+
+def split_lines(data: bytes, name: str, notes: list[str]) -> list[str]:
+    """Returns the lines of a text file that was read already; see `read_lines`.
+
+    Args:
+        data: Content of the file, without a byte order mark.
+        name: Name of the file, for the notes.
+        notes: List that receives the lines that were read as Latin-1.
+    """
     lines, as_latin_1 = [], []
-    raw_lines = _utf_8_bytes(path).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    raw_lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     for number, line in enumerate(raw_lines, start=1):
         try:
             lines.append(line.decode("utf-8"))
         except UnicodeDecodeError:
             lines.append(line.decode("latin-1"))
             as_latin_1.append(str(number))
-    message = f"{path.name}: lines that are not UTF-8 were read as Latin-1"
+    message = f"{name}: lines that are not UTF-8 were read as Latin-1"
     add_listed(notes, message, as_latin_1)
     if not lines[-1]:
         lines.pop()  # what follows the last line end

@@ -102,7 +102,8 @@ def _parse(item: Any, images: AnyPath) -> Record:
 def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
     """Parses {"sentence": 0, "text": "a dog", "bbox": [x, y, width, height]}.
 
-    Instead of "bbox" a phrase may have "box": [ymin, xmin, ymax, xmax], relative to the image.
+    Instead of "bbox" a phrase may have "box": [ymin, xmin, ymax, xmax], relative to the image. It
+    may have a "type", such as "people".
     """
     if isinstance(item, dict):
         text, sentence, number = item.get("text"), item.get("sentence", 0), item.get("object", -1)
@@ -119,7 +120,8 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
             if not in_pixels:
                 ymin, xmin, ymax, xmax = map(float, item["box"])
                 box = ymin, xmin, ymax, xmax
-            return Phrase(sentence, text, box, number, in_pixels=in_pixels)
+            kind = str(item.get("type", ""))
+            return Phrase(sentence, text, box, number, in_pixels=in_pixels, type=kind)
     raise ValueError("with phrases that are not of the documented form")
 
 

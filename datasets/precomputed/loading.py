@@ -151,6 +151,7 @@ def _split(name: str, records: list[Record], source: RegionSource) -> Split:
             sentence_index=np.array([sentence for sentence, _ in rows], np.int32),
             boxes=np.array([phrase.box for _, phrase in rows], np.float32),
             text=[phrase.text for _, phrase in rows],
+            type=[phrase.type for _, phrase in rows],
             **numbers,
         )
     return Split(

@@ -135,4 +135,5 @@ def _phrase(phrase: dict[str, Any]) -> Phrase:
         int(phrase["first"]),
         int(phrase["last"]),
         in_pixels=False,
+        type=str(phrase.get("type", "")),
     )

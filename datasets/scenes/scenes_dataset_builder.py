@@ -73,6 +73,7 @@ def _phrase_rows(sentences: list[Sentence], object_count: int) -> list[dict[str,
             "text": phrase.text,
             "bbox": tfds.features.BBox(*phrase.box),
             "object": np.int32(numbers.get(phrase.objects, phrase.objects[0])),
+            "type": "",
         }
         for number, sentence in enumerate(sentences)
         for phrase in sentence.phrases

@@ -6,7 +6,6 @@ import pytest
 import dummy_data
 from dummy_data.flickr30k import annotation
 from visem_tf.config import DataConfig
-from visem_tf.datasets.flickr30k.entities import Chunk, parse_annotation, parse_sentence
 from visem_tf.datasets.flickr30k.flickr30k_dataset_builder import Builder
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
@@ -116,14 +115,6 @@ def test_two_caption_files_are_an_error(folder):
         read(folder)
 
 
-def test_entities_still_packed_is_an_error(folder):
-    for path in (folder / "Flickr30kEntities" / "Annotations").iterdir():
-        path.unlink()
-    (folder / "Flickr30kEntities" / "Annotations").rmdir()
-    with pytest.raises(UserError, match=r"unpack annotations\.zip"):
-        read(folder)
-
-
 def test_what_does_not_fit_together_is_listed(folder):
     entities = folder / "Flickr30kEntities"
     (entities / "Annotations" / "1000.xml").write_text("<annotation><object>")
@@ -145,36 +136,3 @@ def test_what_does_not_fit_together_is_listed(folder):
     assert "1000.xml: broken XML" in problems.notes[1]
     assert "1003.xml: width is 'wide" in problems.notes[1]
     assert problems.notes[2].endswith("their phrases are not used: 1002.txt line 1")
-
-
-def test_a_chain_with_several_boxes_and_an_object_in_several_chains():
-    def box(x):
-        return f"<bndbox><xmin>{x}</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
-
-    xml = (
-        "<annotation><size><width>20</width><height>10</height><depth>3</depth></size>"
-        f"<object><name>5</name>{box(1)}</object><object><name>5</name><name>6</name>{box(3)}"
-        "</object><object><name>7</name><scene>0</scene><nobndbox>1</nobndbox></object>"
-        "</annotation>"
-    )
-    found = parse_annotation(xml.encode())
-    assert found.size == (20, 10)
-    assert found.by_chain == {
-        "5": [(2.0, 1.0, 8.0, 9.0), (2.0, 3.0, 8.0, 9.0)],
-        "6": [(2.0, 3.0, 8.0, 9.0)],
-    }
-
-
-@pytest.mark.parametrize(
-    ("line", "chunks"),
-    [
-        ("No phrase here .", [("No phrase here .", "")]),
-        ("[/EN#0/notvisual It] rains", [("It", "0"), ("rains", "")]),
-        (
-            "[/EN#12/people/clothing A man in red] , [/EN#3/other two] .",
-            [("A man in red", "12"), (",", ""), ("two", "3"), (".", "")],
-        ),
-    ],
-)
-def test_marked_sentences_are_parsed(line, chunks):
-    assert parse_sentence(line) == [Chunk(*chunk) for chunk in chunks]

@@ -33,6 +33,7 @@ def phrase(sentence, first, last, text, box, number):
         "text": text,
         "bbox": tfds.features.BBox(*box),
         "object": number,
+        "type": "things",
     }
 
 

@@ -83,7 +83,7 @@ def test_boxes_outside_or_empty_are_cut_or_dropped_and_listed(folder, tmp_path):
     name = PICTURES[0].name
     assert dataset.problems == [
         f"{name}: cut boxes that reach out of the image: 1",
-        f"{name}: dropped boxes that are empty or outside: 3",
+        f"{name}: dropped boxes that are empty, swapped or outside: 3",
     ]
     train = dataset.splits["train"]
     image = train.image_ids.index(str(PICTURES[0].number))

@@ -59,6 +59,7 @@ def test_phrases_are_grouped_by_object_with_the_first_box():
         boxes=boxes,
         object=np.array([5, 1, 1]),
         text=["a cat", "a dog", "the dog"],
+        type=["", "animals", ""],
     )
     found = true_regions.true_regions(Split(), phrases)
     assert found.keys == ["a:1", "c:5"]

@@ -16,7 +16,7 @@ SCAN_CAPTIONS = 5
 """Number of captions of an image that VSE++ and SCAN expect."""
 
 _IMAGES_AT_A_TIME = 256
-_PHRASE_FIELDS = ("sentence", "first", "last", "text", "box", "object")
+_PHRASE_FIELDS = ("sentence", "first", "last", "text", "box", "object", "type")
 
 
 def write_scan(split: Split, cache: FeatureCache, folder: AnyPath) -> int:

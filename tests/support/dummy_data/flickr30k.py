@@ -7,7 +7,8 @@ from pathlib import Path
 from dummy_data.images import DummyImage, write_images
 from dummy_data.karpathy_json import dataset_json
 from visem_tf.datasets import schema
-from visem_tf.datasets.flickr30k.flickr30k_dataset_builder import ENTITIES, KARPATHY_FILE, PICTURES
+from visem_tf.datasets.flickr30k.flickr30k_dataset_builder import KARPATHY_FILE, PICTURES
+from visem_tf.datasets.formats.entities import FOLDERS
 
 
 def write(folder: Path, images: Sequence[DummyImage]) -> None:
@@ -20,7 +21,7 @@ def write(folder: Path, images: Sequence[DummyImage]) -> None:
     write_images(folder / PICTURES[0], images)
     text = json.dumps(dataset_json(images, "flickr30k"), ensure_ascii=False)
     (folder / KARPATHY_FILE).write_text(text, encoding="utf-8")
-    entities = folder / ENTITIES[0]
+    entities = folder / FOLDERS[0]
     for name in ("Sentences", "Annotations"):
         (entities / name).mkdir(parents=True, exist_ok=True)
     for image in images:
