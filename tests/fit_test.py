@@ -12,6 +12,7 @@ import pytest
 
 from visem_tf import fit
 from visem_tf.errors import UserError
+from visem_tf.text import DETERMINERS, FUNCTION_WORDS
 
 TINY = {
     "--preset": "smoke",
@@ -45,21 +46,25 @@ def run_dir(tmp_path_factory, tiny_run):
     return path
 
 
-def test_alignments_name_every_word_and_its_box(run_dir):
+def test_alignments_name_the_region_of_every_word_and_the_box_of_every_phrase(run_dir):
     lines = [json.loads(line) for line in (run_dir / "alignments.jsonl").open()]
     assert len(lines) == 160 * 5
     for line in lines[:50]:
         assert line["sentence_id"].startswith(f"{line['image_id']}#")
         assert len(line["regions"]) == len(line["tokens"])
-        covered = []
+        covered: list[int] = []
         for segment in line["segments"]:
             words = line["tokens"][segment["first"] : segment["last"] + 1]
             assert segment["text"] == " ".join(words)
             ymin, xmin, ymax, xmax = segment["box"]
             assert 0 <= ymin < ymax <= 1
             assert 0 <= xmin < xmax <= 1
+            assert words[-1] not in FUNCTION_WORDS
+            assert words[0] not in FUNCTION_WORDS - DETERMINERS
             covered += range(segment["first"], segment["last"] + 1)
-        assert covered == list(range(len(line["tokens"])))
+        assert covered == sorted(set(covered))
+        left_out = set(range(len(line["tokens"]))) - set(covered)
+        assert all(line["tokens"][word] in FUNCTION_WORDS for word in left_out)
 
 
 def test_captions_are_in_coco_results_format(run_dir):

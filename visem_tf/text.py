@@ -6,7 +6,7 @@ are <pad>, <start>, <end> and <unk>. A vocabulary file holds one word a line; li
 """
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,12 @@ from visem_tf.runtime.files import write_atomically
 PAD_ID, START_ID, END_ID, UNK_ID = 0, 1, 2, 3
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
 
+_DETERMINERS = (
+    "a an the this that these those some any each every either neither both all another other one "
+    "no my our your his her its their whose"
+)
 _FUNCTION_WORD_GROUPS = (
-    # determiners
-    "a an the this that these those some any each every either neither both all another other",
+    _DETERMINERS,
     # prepositions and particles
     "about above across after against along alongside amid among amongst around as at atop away "
     "before behind below beneath beside besides between beyond by down during for from in inside "
@@ -38,6 +41,9 @@ _FUNCTION_WORD_GROUPS = (
 )
 FUNCTION_WORDS = frozenset(word for group in _FUNCTION_WORD_GROUPS for word in group.split())
 """Frequent English words that name nothing that can be seen, as `tokenize` returns them."""
+
+DETERMINERS = frozenset(_DETERMINERS.split())
+"""Function words that begin noun phrases, possessives among them."""
 
 _SENTENCES_AT_A_TIME = 10_000
 
@@ -167,6 +173,10 @@ class Vocabulary(tf.Module):
 
     def __len__(self) -> int:
         return len(self._words)
+
+    def among(self, words: Collection[str]) -> np.ndarray:
+        """Returns which words of the vocabulary are among `words`, bool [V], by their ids."""
+        return np.array([word in words for word in self.words])
 
     def encode(self, sentences: tf.Tensor) -> tf.RaggedTensor:
         """Returns the token ids of sentences, without START and END.

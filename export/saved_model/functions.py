@@ -17,7 +17,7 @@ from visem_tf.decoding.captioner import search_sentences
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
 from visem_tf.runs.trained_run import TrainedRun
-from visem_tf.text import PAD_ID, tokenize
+from visem_tf.text import FUNCTION_WORDS, PAD_ID, tokenize
 
 Outputs = dict[str, tf.Tensor]
 
@@ -161,7 +161,8 @@ class ModelFunctions:
             mask,
             regions.boxes,
             token_ids,
-            self.run.config.infer.beta,
+            self.run.config.infer,
+            self.run.vocabulary.among(FUNCTION_WORDS),
         )
         chosen = tf.where(readable, chosen, -1)
         boxes = tf.where((chosen >= 0)[..., tf.newaxis], boxes, 0.0)

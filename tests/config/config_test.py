@@ -8,6 +8,7 @@ import pytest
 from visem_tf.config import STAGES, AlignConfig, Config, DistributeConfig, differences
 from visem_tf.config.presets import PRESETS, preset
 from visem_tf.config.recorded import (
+    ADDED_FIELDS,
     EXPORT_FIELDS,
     RETIRED_FIELDS,
     SEARCH_FIELDS,
@@ -176,6 +177,21 @@ def test_configurations_of_earlier_versions_are_read():
         recorded[section][field] = default
     assert Config.from_json(json.dumps(recorded)) == Config()
     assert not set(RETIRED_FIELDS) & {name for name, _ in Config().flat()}
+
+
+def test_fields_that_earlier_versions_did_not_have_keep_their_meaning():
+    recorded = Config().to_dict()
+    for name in ADDED_FIELDS:
+        section, _, field = name.partition(".")
+        del recorded[section][field]
+    assert Config.from_json(json.dumps(recorded)) == Config()  # a file of the user
+    earlier = Config.from_json(json.dumps({**recorded, "versions": {"visem_tf": "0.2.0"}}))
+    assert earlier == Config().updated(ADDED_FIELDS)
+    assert earlier.infer.function_word_weight == 1
+    of_now = Config().to_json(versions={"visem_tf": "0.3.0"})
+    assert Config.from_json(of_now) == Config()
+    assert preset("paper").infer == earlier.infer
+    assert preset("best").infer == Config().infer
 
 
 def test_fields_of_all_lists_exist():

@@ -19,6 +19,7 @@ from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.text import FUNCTION_WORDS
 
 pytestmark = pytest.mark.slow
 
@@ -199,7 +200,8 @@ def test_scores_and_alignments_are_those_of_python(
         mask,
         tf.constant(regions.boxes),
         token_ids[1:4, :3],
-        0.1,
+        trained.config.infer,
+        trained.vocabulary.among(FUNCTION_WORDS),
     )
     found = served("align", image_bytes=pictures, sentences=pairs)
     np.testing.assert_array_equal(found["regions"], chosen)

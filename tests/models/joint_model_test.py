@@ -171,6 +171,7 @@ def test_snippets_are_the_runs_that_the_mrf_is_cut_into():
     random = np.random.default_rng(0)
     regions = random.integers(0, 3, (20, 7)).astype(np.int32)
     regions[np.arange(7) >= random.integers(0, 8, (20, 1))] = -1
+    regions[random.random((20, 7)) < 0.2] = -1  # words outside of snippets
     token_ids = random.integers(4, 99, (20, 7)).astype(np.int32)
     rows, chosen, words = cut_snippets(tf.constant(token_ids), tf.constant(regions))
     sentence, first, last, region = find_segments(regions)

@@ -93,3 +93,18 @@ def test_an_absent_part_says_why(part: str, titles: list[str]):
 def test_without_metrics_there_is_one_absent_table():
     (table,) = metric_tables(None)
     assert "evaluate" in table.absent
+
+
+def test_snippets_stand_beside_those_of_the_paper():
+    assert "Snippets" not in by_title(metric_tables(metrics()))
+    figures = {"f1": 60.04, "precision": 50.0, "recall": 75.0, "overlap": 90.0}
+    figures |= {"function_word_ends": 0.0, "mean_length": 3.26, "snippets": 2779, "phrases": 1}
+    changed = metrics()
+    changed["regions"]["snippets"] = {**figures, "segments": figures, "without_mrf": figures}
+    changed["intervals"] = {"regions.snippets.segments.f1": [55.0, 65.0]}
+    table = by_title(metric_tables(changed))["Snippets"]
+    assert [label[0].islower() for label, _ in table.rows] == [False, True, True]
+    for label, cells in table.rows:
+        shown = [cell.text for cell in cells]
+        assert shown == ["60.0", "50.0", "75.0", "90.0", "0.0", "3.3", "2779"], label
+    assert [cells[0].interval for _, cells in table.rows] == ["", "55.0 to 65.0", ""]

@@ -36,6 +36,9 @@ def run(request, tmp_path_factory):
         "dataset": "sidecar_txt",
         "data_dir": str(folder / "data"),
         "stages": ("features", "infer"),
+        "infer.function_word_weight": 0.25,
+        "infer.boundary": 0.5,
+        "infer.trim": False,
     }
     return make_run(folder / "run", "align", "generate/full_frame", **changes)
 
@@ -62,14 +65,18 @@ def reference_score(v, s, score, sharpness):
     return np.mean((attended * s).sum(axis=1) / np.linalg.norm(attended, axis=1))
 
 
-def best_chain(similarities, beta):
-    """The largest value of -E of section 3.1.4, over all assignments."""
+def chain_value(chain, similarities, rewards):
+    """-E of section 3.1.4, with a reward of its own for every two neighbouring words."""
+    fits = sum(similarities[t, region] for t, region in enumerate(chain))
+    same = [a == b for a, b in itertools.pairwise(chain)]
+    return fits + np.dot(rewards, same)
+
+
+def best_chain(similarities, rewards):
+    """The largest value over all assignments."""
     words, regions = similarities.shape
-    return max(
-        sum(similarities[t, a] for t, a in enumerate(chain))
-        + beta * sum(a == b for a, b in itertools.pairwise(chain))
-        for chain in itertools.product(range(regions), repeat=words)
-    )
+    chains = itertools.product(range(regions), repeat=words)
+    return max(chain_value(chain, similarities, rewards) for chain in chains)
 
 
 def test_scores_and_regions_agree_with_the_definitions(run):
@@ -79,7 +86,7 @@ def test_scores_and_regions_agree_with_the_definitions(run):
     features = features.astype(np.float32)
     mask = np.array([[True] * 4, [True, True, False, False], [True] * 4])
     boxes = random.uniform(size=(3, 4, 4)).astype(np.float32)
-    queries = [grounder.read(SENTENCE), grounder.read("dog ball")]
+    queries = [grounder.read(text) for text in (SENTENCE, "dog ball", "dog in a ball")]
     v = np.asarray(grounder.model.encode_regions(features))
     embeddings = grounder.embed(features)
     np.testing.assert_allclose(embeddings, v, rtol=1e-4, atol=1e-5)
@@ -91,15 +98,19 @@ def test_scores_and_regions_agree_with_the_definitions(run):
             assert scores[row, column] == pytest.approx(expected, rel=1e-4, abs=1e-5)
         similarities = reference_similarities(v, s, mask, settings.score)
         words = np.arange(len(s))
+        is_function = np.array([word in ("a", "in") for word in query.words])
+        weights = np.where(is_function, 0.25, 1.0)  # as configured above
+        after = np.where(is_function[1:] & ~is_function[:-1], 0.5, 1.0)
         for beta in (0.0, 0.01, 0.7):
             found = grounder.ground(embeddings, mask, boxes, [query] * 3, beta=beta)
             for row, chain in enumerate(found.regions):
                 chosen = similarities[row, words, chain]
                 np.testing.assert_allclose(found.scores[row], chosen, rtol=1e-4, atol=1e-5)
                 np.testing.assert_array_equal(found.boxes[row], boxes[row, chain])
-                value = chosen.sum() + beta * np.count_nonzero(chain[1:] == chain[:-1])
-                best = best_chain(similarities[row][:, mask[row]], beta)
-                assert value == pytest.approx(best, abs=1e-4)
+                terms = similarities[row][:, mask[row]] * weights[:, np.newaxis], beta * after
+                real = np.flatnonzero(mask[row])
+                value = chain_value(np.searchsorted(real, chain), *terms)
+                assert value == pytest.approx(best_chain(*terms), abs=1e-4)
 
 
 def test_texts_of_regions_are_scored_by_the_same_similarities(run):

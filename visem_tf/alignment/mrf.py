@@ -9,6 +9,7 @@ region i therefore either stays in i or continues the best chain of all, so that
 dynamic programme takes O(M) instead of O(M²).
 """
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -17,7 +18,7 @@ def smooth_alignment(
     word_mask: tf.Tensor | None = None,
     region_mask: tf.Tensor | None = None,
     *,
-    beta: float = 0.0,
+    beta: float | tf.Tensor = 0.0,
 ) -> tf.Tensor:
     """Finds the regions that minimise E exactly, for a batch of sentences.
 
@@ -31,7 +32,9 @@ def smooth_alignment(
             words are left out of the chain.
         region_mask: Boolean tensor [B, R], True for real regions. None means that all are real.
             Padded regions are never chosen.
-        beta: Reward for staying in a region, at least 0, in the unit of the similarities.
+        beta: Reward for staying in a region, at least 0, in the unit of the similarities. A number
+            as in the paper, or a float tensor [B, T] of rewards for every word that has the region
+            of the word before it; the first word's reward is not used.
 
     Returns:
         Region of every word, int32 tensor [B, T]; -1 for padded words.
@@ -47,7 +50,7 @@ def smooth_alignment(
         >>> smooth_alignment(similarities, beta=1.0).numpy()
         array([[0, 0, 0]], dtype=int32)
     """
-    if not tf.is_tensor(beta) and not beta >= 0:
+    if not tf.is_tensor(beta) and not np.all(np.asarray(beta) >= 0):
         raise ValueError(f"beta must be at least 0, not {beta!r}")
     similarities = tf.convert_to_tensor(similarities)
     shape = tf.shape(similarities)
@@ -61,20 +64,21 @@ def smooth_alignment(
     by_word = tf.transpose(tf.pad(similarities, [[0, 0], [0, 1], [0, 0]]), [1, 0, 2])  # [T+1, B, R]
     real = tf.pad(tf.cast(word_mask, tf.int32), [[0, 0], [0, 1]])
     real = tf.cast(tf.transpose(real), tf.bool)[..., tf.newaxis]  # [T+1, B, 1]
-    beta = tf.cast(beta, similarities.dtype)
+    beta = tf.broadcast_to(tf.cast(beta, similarities.dtype), shape[:2])
+    beta = tf.transpose(tf.pad(beta, [[0, 0], [0, 1]]))[..., tf.newaxis]  # [T+1, B, 1]
 
     def extend(state, word):
         """Extends the best chains that end in each region by a word.
 
-        The scores (-E) are taken relative to the best one and less beta. This changes no decision,
-        and it keeps the scores small, so that a large beta costs no precision.
+        The scores (-E) are taken relative to the best one and less the reward. This changes no
+        decision, and it keeps the scores small, so that a large beta costs no precision.
         """
         scores, _, _ = state
-        similarity, is_real = word
+        similarity, is_real, reward = word
         deficit = scores - tf.reduce_max(scores, axis=1, keepdims=True)
-        stays = (deficit >= -beta) | ~is_real  # [B, R]
+        stays = (deficit >= -reward) | ~is_real  # [B, R]
         came_from = tf.argmax(scores, axis=1, output_type=tf.int32)  # [B], where it does not stay
-        extended = similarity + tf.maximum(deficit, -beta)
+        extended = similarity + tf.maximum(deficit, -reward)
         return tf.where(is_real, extended, scores), stays, came_from
 
     start = (
@@ -82,7 +86,7 @@ def smooth_alignment(
         tf.zeros([shape[0], shape[2]], tf.bool),
         tf.zeros([shape[0]], tf.int32),
     )
-    scores, stays, came_from = tf.scan(extend, (by_word, real), initializer=start)
+    scores, stays, came_from = tf.scan(extend, (by_word, real, beta), initializer=start)
 
     def trace(region, step):
         """Returns the region of the previous word, given that of this word."""

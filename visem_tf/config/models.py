@@ -129,6 +129,33 @@ class InferConfig(Settings):
     beta: float = setting(0.5, at_least=0)
     """What two neighbouring words gain by sharing a region, in units of their score with it: 0
     gives single words, a large value one region to the whole sentence."""
+    function_word_weight: float = setting(0.0, at_least=0, at_most=1)
+    """Weight of function words (in, the, is) in the choice of regions: 1 treats them as other words
+    (the paper); with 0 they take the region of the word after them."""
+    boundary: float = setting(1.0, at_least=0)
+    """Factor of beta between a word and a function word after it, where a phrase usually ends; 1
+    for the paper, 0 for phrases that choose their regions independently of each other."""
+    split: bool = False
+    """Whether snippets are also divided before function words that follow another word."""
+    trim: bool = True
+    """Whether snippets lose the function words at their ends, except for determiners (a, the, his)
+    at their beginning; snippets without other words are dropped."""
+    min_words: int = setting(1, at_least=1)
+    """Shorter snippets are dropped."""
+    keep: float = setting(1.0, above=0, at_most=1)
+    """Share of the snippets that are kept: those whose words fit their region best."""
+
+
+PAPER_SNIPPETS = {
+    "function_word_weight": 1.0,
+    "boundary": 1.0,
+    "split": False,
+    "trim": False,
+    "min_words": 1,
+    "keep": 1.0,
+}
+"""Fields of `InferConfig` with which snippets are those of the paper: all maximal runs of words
+with one region."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from visem_tf.config.models import PAPER_SNIPPETS
 from visem_tf.config.sections import Config
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -66,6 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "schedule": "cosine",
             "warmup_steps": 300,
         },
+        "infer": PAPER_SNIPPETS,
         "generate": {
             "hidden_dim": 512,
             "word_dim": 512,
@@ -94,6 +96,7 @@ PRESETS["best"] = {
         "batch_size": 128,
         "epochs": 14,
     },
+    "infer": {},
     "generate": {
         **PRESETS["paper"]["generate"],
         "model": "attention",

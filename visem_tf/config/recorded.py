@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from visem_tf.config.models import PAPER_SNIPPETS
 from visem_tf.config.settings import Settings
 from visem_tf.errors import UserError
 
@@ -16,6 +17,10 @@ RETIRED_FIELDS: dict[str, Any] = {
 }
 """Fields that earlier versions had, with their defaults. A recorded configuration may still have
 them, with these values only."""
+
+ADDED_FIELDS: dict[str, Any] = {f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()}
+"""Fields that earlier versions did not have and whose defaults change results, with the values that
+mean what those versions did. A recorded configuration without them has these values."""
 
 UNRELATED_FIELDS = frozenset(
     {
@@ -72,7 +77,8 @@ def read_fields(text: str) -> dict[str, Any]:
     """Returns the fields that a JSON text sets, without checking their values.
 
     Args:
-        text: JSON object, e.g. the content of a run's config.json.
+        text: JSON object, e.g. the content of a run's config.json, which is recognised by its entry
+            "versions" and has the values of `ADDED_FIELDS` if it is of an earlier version.
 
     Raises:
         UserError: The text is not a JSON object, or sets a retired field.
@@ -83,7 +89,8 @@ def read_fields(text: str) -> dict[str, Any]:
         raise UserError(f"a configuration must be valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"a configuration must be a JSON object, not {type(values).__name__}")
-    return current_fields(values)
+    fields = current_fields(values)
+    return {**ADDED_FIELDS, **fields} if "versions" in values else fields
 
 
 def current_fields(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,8 +85,8 @@ class JointModel(GlobalBatchModel):
 
         Args:
             regions: Region of every word of the training split, int array [S, T], as returned by
-                `visem_tf.smooth_alignment`; -1 in the padding. If all are -1, there are no
-                segments.
+                `visem_tf.smooth_alignment` or `visem_tf.alignment.snippets.regions_of_snippets`; -1
+                for words outside of segments. If all are -1, there are no segments.
         """
         whole = np.full(self.snippet_regions.shape, -1, np.int32)
         whole[:, : regions.shape[1]] = regions
@@ -147,7 +147,7 @@ def cut_snippets(
 
     Args:
         token_ids: Int32 tensor [B, T].
-        regions: Region of every word, int32 tensor [B, T]; -1 in the padding.
+        regions: Region of every word, int32 tensor [B, T]; -1 for words outside of segments.
 
     Returns:
         Sentence [M], region [M] and words [M, (T)] of every segment, int32.
@@ -160,7 +160,8 @@ def cut_snippets(
     places = tf.where(tf.greater_equal(regions, 0))  # [words, 2]
     row = tf.cast(places[:, 0], tf.int32)
     region = tf.gather_nd(regions, places)
-    starts = tf.logical_or(row[1:] != row[:-1], region[1:] != region[:-1])
+    follows = places[1:, 1] == places[:-1, 1] + 1
+    starts = (row[1:] != row[:-1]) | (region[1:] != region[:-1]) | ~follows
     starts = tf.concat([tf.ones_like(row[:1], tf.bool), starts], axis=0)  # or empty
     first = tf.where(starts)[:, 0]
     words = tf.RaggedTensor.from_value_rowids(

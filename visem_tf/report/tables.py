@@ -20,11 +20,20 @@ CAPTIONS = {
     "copied": "Copied from training",
 }
 _OPTIONAL = ("spice", "vocabulary_used", "copied")
-_COUNTS = ("median_rank", "distinct_captions", "vocabulary_used")
+_COUNTS = ("median_rank", "distinct_captions", "vocabulary_used", "snippets")
 _REGIONS = {
     "word_accuracy": "Word accuracy",
     "phrase_iou50": "Phrases with IoU ≥ 0.5",
     "pointing": "Pointing",
+}
+_SNIPPETS = {
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "overlap": "Overlap",
+    "function_word_ends": "Function word at an end",
+    "mean_length": "Words",
+    "snippets": "Snippets",
 }
 _DENSE = {"map": "mAP", "detection_map": "mAP of the boxes alone"}
 _ALL = {**CAPTIONS, **_REGIONS, **_DENSE}
@@ -134,12 +143,21 @@ def metric_tables(metrics: Mapping[str, Any] | None) -> list[Table]:
         metrics: Content of `metrics.json`; None if there is none.
 
     Returns:
-        Tables of ranking, captions, regions, region descriptions and times; one absent table
-        without `metrics`.
+        Tables of ranking, captions, regions, snippets, region descriptions and times; one absent
+        table without `metrics`.
     """
     if metrics is None:
         return [Table("Metrics", absent="the stage evaluate has not been run (no metrics.json)")]
-    makers = (_ranking, _folds, _captions, _regions, _descriptions, _dense, _timing)
+    makers = (
+        _ranking,
+        _folds,
+        _captions,
+        _regions,
+        _snippets,
+        _descriptions,
+        _dense,
+        _timing,
+    )
     tables = [make(metrics) for make in makers]
     return [table for table in tables if table is not None]
 
@@ -231,6 +249,32 @@ def _regions(metrics: Mapping[str, Any]) -> Table:
     ):
         if regions.get(name):
             table.add(label, regions[name], f"regions.{name}")
+    return table
+
+
+def _snippets(metrics: Mapping[str, Any]) -> Table | None:
+    """Makes the table of snippets and marked phrases; None if that was not measured."""
+    regions = metrics["regions"]
+    if not regions or "snippets" not in regions:
+        return None
+    table = Table(
+        "Snippets",
+        "The parts of sentences that the region-level generator learns from, against the phrases "
+        "that people marked, in percent. Precision: snippets that are a phrase, word by word; "
+        "recall: phrases that are a snippet; F1: their harmonic mean. Overlap: the mean over "
+        "phrases of the largest IoU of words with a snippet. Function word at an end: snippets "
+        "that begin or end in one (the fewer the better), except for determiners that begin one.",
+        _SNIPPETS,
+        metrics,
+    )
+    snippets = regions["snippets"]
+    for label, name in (
+        ("As configured", ""),
+        ("segments of the paper, same β", "segments"),
+        ("segments of the paper, β 0", "without_mrf"),
+    ):
+        part = ".".join(filter(None, ("regions.snippets", name)))
+        table.add(label, snippets[name] if name else snippets, part)
     return table
 
 

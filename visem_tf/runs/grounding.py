@@ -13,15 +13,16 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from visem_tf.alignment.function_words import weigh_function_words
 from visem_tf.alignment.mrf import smooth_alignment
 from visem_tf.alignment.scores import word_region_similarities
 from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
-from visem_tf.config import Config
+from visem_tf.config import Config, InferConfig
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.query import Query, read_query
 from visem_tf.runs.scoring import Scorer
-from visem_tf.text import PAD_ID, UNK_ID, Vocabulary
+from visem_tf.text import FUNCTION_WORDS, PAD_ID, UNK_ID, Vocabulary
 
 _PAIRS_AT_A_TIME = 200
 
@@ -46,7 +47,9 @@ def ground_words(
     region_mask: tf.Tensor,
     boxes: tf.Tensor,
     token_ids: tf.Tensor,
-    beta: float | tf.Tensor,
+    settings: InferConfig,
+    is_function: np.ndarray,
+    beta: float | tf.Tensor | None = None,
 ) -> Grounding:
     """Chooses a region for every word of B sentences, each in its own image, in graph.
 
@@ -56,7 +59,9 @@ def ground_words(
         region_mask: Boolean tensor [B, R], True for real regions.
         boxes: Boxes of the regions, float [B, R, 4], `rel_yxyx`.
         token_ids: Words of the sentences, int32 [B, T], `PAD_ID` after the last word.
-        beta: Reward for neighbouring words that share a region, at least 0.
+        settings: Weights of the MRF.
+        is_function: Which words of the vocabulary are function words, bool [V].
+        beta: Reward for neighbouring words that share a region; None uses `settings.beta`.
 
     Returns:
         The regions of the words, as tensors.
@@ -65,7 +70,14 @@ def ground_words(
         region_embeddings, model.encode_sentences(token_ids), region_mask, score=model.score
     )
     word_mask = tf.not_equal(token_ids, PAD_ID)
-    regions = smooth_alignment(similarities, word_mask, region_mask, beta=beta)
+    weighted, rewards = weigh_function_words(
+        similarities,
+        tf.gather(is_function, token_ids),
+        settings.beta if beta is None else beta,
+        weight=settings.function_word_weight,
+        boundary=settings.boundary,
+    )
+    regions = smooth_alignment(weighted, word_mask, region_mask, beta=rewards)
     chosen = tf.maximum(regions, 0)
     scores = tf.gather(similarities, chosen, axis=2, batch_dims=2)
     boxes = tf.gather(boxes, chosen, axis=1, batch_dims=1)
@@ -90,7 +102,13 @@ class Grounder:
         self.vocabulary = vocabulary
         self.config = config
         self.scorer = Scorer(model)
-        self._ground = tf.function(functools.partial(ground_words, model), reduce_retracing=True)
+        ground = functools.partial(
+            ground_words,
+            model,
+            settings=config.infer,
+            is_function=vocabulary.among(FUNCTION_WORDS),
+        )
+        self._ground = tf.function(ground, reduce_retracing=True)
 
     def read(self, text: str) -> Query:
         """Reads a sentence with `read_query`; it is cut at the length of training sentences."""
@@ -203,7 +221,7 @@ class Grounder:
                 block = self._ground(
                     *map(tf.convert_to_tensor, read(image_index[rows])),
                     token_ids[rows].to_tensor(PAD_ID),
-                    beta,
+                    beta=beta,
                 )
                 for whole, part in zip(found, block, strict=True):
                     whole[rows, : part.shape[1]] = part

@@ -16,6 +16,7 @@ from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.grounding import Grounder
+from visem_tf.stages.evaluate_snippets import evaluate_snippets
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 from visem_tf.stages.nearest_neighbour import nearest_snippets
 from visem_tf.stages.true_regions import TrueRegions, box_features, true_regions
@@ -41,6 +42,7 @@ def evaluate_regions(data: EvaluatedSplit, grounder: Grounder, scorer: CaptionSc
     return merge(
         [
             _alignment(data, grounder, phrases),
+            evaluate_snippets(data, grounder, phrases),
             _descriptions(data, truth, scorer),
             _dense_captions(data, truth, scorer),
         ]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.segments import find_segments
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.regions.dataset_cache import FeatureCache
@@ -27,6 +26,7 @@ from visem_tf.runs.generators import (
     title_of,
 )
 from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.snippets import training_snippets
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.self_critical import fine_tune
 from visem_tf.stages.training import open_pairs, train_model
@@ -104,8 +104,7 @@ def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary) -> Texts:
     """Pairs snippets with the regions that the alignment model finds for them."""
     cache, sentences, image_index = pairs
     grounder = Grounder(load_alignment_model(context), vocabulary, context.config)
-    alignment = grounder.ground_split(*pairs)
-    sentence, first, last, region = find_segments(alignment.regions)
+    sentence, first, last, region, _ = training_snippets(grounder, *pairs)[1]
     starts = sentences.row_splits.numpy()[sentence]
     token_ids = tf.ragged.range(starts + first, starts + last + 1)
     token_ids = token_ids.with_flat_values(tf.gather(sentences.flat_values, token_ids.flat_values))

@@ -1,6 +1,6 @@
 """Third stage: text snippets with a region each, for every training sentence (section 3.1.4).
 
-    words -> regions by the chain MRF -> maximal runs of words with one region: snippets
+    words -> regions by the chain MRF -> maximal runs of words with one region -> snippets
 
 Writes `alignments.jsonl`, a line a training sentence. The region-level generator learns from these
 snippets.
@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.segments import find_segments, snippet_as_json
+from visem_tf.alignment.segments import snippet_as_json
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import sentence_token_ids
+from visem_tf.runs.snippets import training_snippets
 from visem_tf.runtime.files import atomic_path
 from visem_tf.stages.features import open_cache
 from visem_tf.text import tokenize
@@ -35,11 +36,10 @@ def run(context: Context) -> dict[str, Any]:
     vocabulary = read_or_build_vocabulary(context)
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     grounder = Grounder(load_alignment_model(context), vocabulary, config)
-    found = grounder.ground_split(open_cache(context, "train"), token_ids, split.image_index)
+    cache = open_cache(context, "train")
+    found, snippets = training_snippets(grounder, cache, token_ids, split.image_index)
+    sentence, first, last, region, scores = snippets
     tokens = tokenize(tf.constant(split.sentences))[:, : config.text.max_words].to_list()
-    sentence, first, last, region = find_segments(found.regions)
-    totals = np.cumsum(np.pad(found.scores, [[0, 0], [1, 0]]), axis=1)
-    scores = (totals[sentence, last + 1] - totals[sentence, first]) / (last + 1 - first)
     bounds = np.searchsorted(sentence, np.arange(len(tokens) + 1))
     has_boxes = split.regions is None or split.regions.has_boxes
     with (

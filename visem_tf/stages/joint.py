@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from visem_tf.alignment.snippets import regions_of_snippets
 from visem_tf.config import Config
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.joint_model import JointModel
@@ -18,6 +19,7 @@ from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocab
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import GENERATORS, build_generator
 from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.snippets import ground_snippets
 from visem_tf.stages.align import load_word_vectors, recall_validation, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
 from visem_tf.stages.training import open_pairs, train_model
@@ -57,7 +59,8 @@ def run(context: Context) -> dict[str, Any]:
     def infer_snippets(model: JointModel, epoch: int) -> None:
         if epoch and epoch % config.joint.reinfer_every == 0:
             grounder = Grounder(model.alignment, vocabulary, config)
-            model.set_regions(grounder.ground_split(*pairs["train"]).regions)
+            found, snippets = ground_snippets(grounder, *pairs["train"])
+            model.set_regions(regions_of_snippets(snippets, found.regions.shape))
 
     def save_best(model: JointModel, path: Path) -> None:
         for name, generator in model.generators.items():
