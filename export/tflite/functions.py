@@ -24,7 +24,6 @@ from visem_tf.models.sentence_encoder import (
     GruSentenceEncoder,
     SentenceEncoder,
 )
-from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.resample import crop_and_resize
 from visem_tf.runs.trained_run import TrainedRun
@@ -94,7 +93,7 @@ class TfliteFunctions:
         self.run = run
         self.extractor = run.extractor
         if whole_number_crops:
-            self.extractor = WholeNumberCrops(run.config.regions, run.run.tuned_cnn)
+            self.extractor = WholeNumberCrops(run.config.regions, run.run.region_weights)
         self.left_out = {
             name: f"the run has no model {REQUIRED_MODELS[name]}"
             for name in FUNCTIONS
@@ -116,13 +115,13 @@ class TfliteFunctions:
         size = self.run.config.regions.picture_size
         image = [tf.TensorSpec([None, None, None, 3], name="image")]
         square = [tf.TensorSpec([None, size, size, 3], name="image")]
-        frames = [tf.TensorSpec([None, FEATURE_DIM], name="image_features")]
+        frames = [tf.TensorSpec([None, self.extractor.feature_dim], name="image_features")]
         if "encode_frame" in self.left_out:
             frames = [
-                tf.TensorSpec([None, None, FEATURE_DIM], name="region_features"),
+                tf.TensorSpec([None, None, self.extractor.feature_dim], name="region_features"),
                 tf.TensorSpec([None, None], tf.bool, name="region_mask"),
             ]
-        regions = [tf.TensorSpec([None, FEATURE_DIM], name="region_features")]
+        regions = [tf.TensorSpec([None, self.extractor.feature_dim], name="region_features")]
         token_ids = [tf.TensorSpec([None, None], tf.int32, name="token_ids")]
         functions: dict[str, Function] = {
             "prepare": (self._prepare, image),

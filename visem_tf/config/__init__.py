@@ -4,6 +4,8 @@ from visem_tf.config.models import AlignConfig as AlignConfig
 from visem_tf.config.models import GenerateConfig as GenerateConfig
 from visem_tf.config.models import InferConfig as InferConfig
 from visem_tf.config.models import JointConfig as JointConfig
+from visem_tf.config.models import ProposeConfig as ProposeConfig
+from visem_tf.config.models import TrainingConfig as TrainingConfig
 from visem_tf.config.recorded import differences as differences
 from visem_tf.config.recorded import read_fields as read_fields
 from visem_tf.config.sections import STAGES as STAGES

@@ -17,6 +17,42 @@ Schedule = Literal["constant", "cosine", "plateau"]
 
 
 @dataclass(frozen=True)
+class ProposeConfig(Settings):
+    """A detector of regions, trained on the boxes of a data set without their words."""
+
+    section: ClassVar[str] = "propose"
+
+    epochs: int = setting(0, at_least=0)
+    """Maximum number of passes over the views of the training images; 0 trains no proposer."""
+    channels: int = setting(96, at_least=1)
+    """Channels of the detector's maps."""
+    views: int = setting(2, at_least=1)
+    """Views of every training image: the first is the image, the others are random parts of it, of
+    which every second one is turned over. The CNN reads each once, and its maps are kept in the
+    cache directory (0.5 MB a view)."""
+    min_view: float = setting(0.6, above=0, at_most=1)
+    """The smallest height and width of a part, relative to the image."""
+    optimizer: Optimizer = "adamw"
+    """The optimizer."""
+    learning_rate: float = setting(2e-3, above=0)
+    """The learning rate after the warm-up."""
+    momentum: float = setting(0.9, at_least=0, below=1)
+    """Momentum of sgd; the other optimizers ignore it."""
+    weight_decay: float = setting(0.05, at_least=0)
+    """Decoupled weight decay, per step and multiplied by the learning rate."""
+    clip_value: float = setting(5.0, above=0)
+    """Each element of the gradients is clipped to plus or minus this."""
+    batch_size: int = setting(32, at_least=1)
+    """Images in a batch, over all devices together."""
+    patience: int = setting(4, at_least=1)
+    """Training stops after this many epochs without a better validation metric."""
+    schedule: Schedule = "cosine"
+    """The schedule of the learning rate, as in the section align."""
+    warmup_steps: int = setting(100, at_least=0)
+    """Steps in which the learning rate rises from zero."""
+
+
+@dataclass(frozen=True)
 class AlignConfig(Settings):
     """The alignment model: regions and words in one space (section 3.1)."""
 
@@ -273,6 +309,10 @@ class GenerateConfig(Settings):
                         f"generate.{name} {getattr(self, name)} applies to the generator of "
                         "whole-image sentences, which generate.full_frame false leaves out"
                     )
+
+
+TrainingConfig = ProposeConfig | AlignConfig | GenerateConfig
+"""The sections that set how a model is trained."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from visem_tf.config.models import AlignConfig, GenerateConfig, InferConfig, JointConfig
+from visem_tf.config.models import (
+    AlignConfig,
+    GenerateConfig,
+    InferConfig,
+    JointConfig,
+    ProposeConfig,
+)
 from visem_tf.config.recorded import read_fields
 from visem_tf.config.registry import PROPOSERS
 from visem_tf.config.settings import Settings, nearest, setting
 
-STAGES = ("features", "align", "infer", "generate", "evaluate", "report", "export")
+STAGES = ("propose", "features", "align", "infer", "generate", "evaluate", "report", "export")
 """The stages of `visem_tf.fit`, in the order in which they run."""
 
 
@@ -80,7 +86,8 @@ class RegionsConfig(Settings):
     """The CNN pretrained on ImageNet; all but efficientnet_lite0 need the extra `backbones`."""
     proposer: str = setting("windows", choices=PROPOSERS)
     """What proposes the boxes: windows (of several sizes, scored by the classifier),
-    selective_search (needs the extra `selective-search`), retinanet (KerasCV's detector; downloads
+    trained (a small detector, see the section propose), selective_search (needs the extra
+    `selective-search`), retinanet (KerasCV's detector; downloads
     its weights from Kaggle), grid (the same boxes in every image), or none (the whole frame is the
     only region)."""
     num_regions: int = setting(20, at_least=1, at_most=1000)
@@ -90,9 +97,12 @@ class RegionsConfig(Settings):
     square, and regions are cropped from it."""
     frame_size: int = setting(224, at_least=32, at_most=2048)
     """Side in pixels at which the CNN reads the whole frame, if features are those of crops."""
-    features: Literal["crops", "pooled"] = "crops"
-    """How the features of a region are computed: by the CNN on its own crop (better), or pooled
-    from one pass over the image (about thirty times faster)."""
+    features: Literal["crops", "one_pass", "pooled"] = "crops"
+    """How the features of a region are computed: by the CNN on its own crop; by the last blocks of
+    the CNN on its part of a map, from one pass over the image; or pooled from the last map of that
+    pass, which is faster still and worse."""
+    position: bool = False
+    """Whether the place and the size of its box are a part of the features of a region."""
     crop_size: int = setting(96, at_least=32, at_most=2048)
     """Side in pixels to which the crop of a region is resized."""
     resolution: Literal["square", "own"] = "square"
@@ -104,6 +114,9 @@ class RegionsConfig(Settings):
     1.5, 2 and 3; the vectors are averaged."""
     nms_iou: float = setting(0.4, above=0, at_most=1)
     """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all."""
+    proposer_file: str = ""
+    """For trained: the file checkpoints/propose/proposer.npz of another run; empty takes what this
+    run trains, or the proposer in the package if it trains none."""
     edge_weight: float = setting(2.0, at_least=0)
     """For windows: weight of edges at a window's borders, beside the contrast between the
     classifier's activations inside and around it; drawn scenes need more of it than photographs."""
@@ -111,12 +124,12 @@ class RegionsConfig(Settings):
     """Images in one pass of the CNN; changes speed and memory only."""
 
     def _conflicts(self) -> Iterator[str]:
-        if self.features == "pooled":
+        if self.features != "crops":
             for name, off in (("resolution", "square"), ("scales", 1)):
                 if getattr(self, name) != off:
                     yield (
                         f"regions.{name} {getattr(self, name)} applies to crops, and "
-                        "regions.features pooled has one pass over the square; choose "
+                        f"regions.features {self.features} has one pass over the square; choose "
                         "regions.features crops"
                     )
 
@@ -230,6 +243,7 @@ class Config(Settings):
     data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)
+    propose: ProposeConfig = field(default_factory=ProposeConfig)
     align: AlignConfig = field(default_factory=AlignConfig)
     infer: InferConfig = field(default_factory=InferConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
@@ -246,8 +260,22 @@ class Config(Settings):
             if stage not in STAGES:
                 hint = nearest(stage, STAGES)
                 yield f"stages must be among {', '.join(STAGES)}, not {stage!r}{hint}"
+        if self.propose.epochs:
+            yield from self._propose_conflicts()
         if self.joint.train:
             yield from self._joint_conflicts()
+
+    def _propose_conflicts(self) -> Iterator[str]:
+        if self.regions.proposer != "trained":
+            yield (
+                f"propose.epochs trains a proposer, and regions.proposer {self.regions.proposer} "
+                "is not trained; choose regions.proposer trained"
+            )
+        if self.regions.proposer_file:
+            yield (
+                "propose.epochs trains a proposer, and regions.proposer_file names a trained one; "
+                "leave one of them out"
+            )
 
     def _joint_conflicts(self) -> Iterator[str]:
         align, generate = self.align, self.generate

@@ -13,6 +13,7 @@ change, and its file holds only those.
 import hashlib
 import importlib
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -43,12 +44,34 @@ BACKBONES = tuple(_WIDTH_AND_DEPTH)
 """Names of the networks that `load_backbone` can load."""
 
 
+class Maps(NamedTuple):
+    """Maps of a CNN, from precise positions to classes.
+
+    Attributes:
+        fine: float [B, H/8, W/8, C].
+        middle: float [B, H/16, W/16, C].
+        last: float [B, H/32, W/32, F].
+    """
+
+    fine: tf.Tensor
+    middle: tf.Tensor
+    last: tf.Tensor
+
+
 class CNN:
     """A CNN for pixels of any size, frozen or trainable."""
 
+    def maps(self, pixels: tf.Tensor) -> Maps:
+        """Returns the maps of pixels float [B, H, W, 3] in 0..255."""
+        raise NotImplementedError
+
+    def tail(self, middle: tf.Tensor) -> tf.Tensor:
+        """Returns the last map [B, h/2, w/2, F] of a middle map, or a part of it, [B, h, w, C]."""
+        raise NotImplementedError
+
     def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
         """Returns the last map [B, H/32, W/32, F] of pixels float [B, H, W, 3] in 0..255."""
-        raise NotImplementedError
+        return self.maps(pixels).last
 
     def features(self, pixels: tf.Tensor) -> tf.Tensor:
         """Returns the features [B, F] of pixels float [B, H, W, 3] in 0..255."""
@@ -76,29 +99,32 @@ class Backbone(CNN):
         self.cnn = cnn
         self.classifier_kernel = tf.constant(classifier_kernel)
         self.classifier_bias = tf.constant(classifier_bias)
-        middle = cnn.get_layer(cnn.pyramid_level_inputs["P4"]).output
-        self._levels = keras.Model(cnn.inputs, [middle, cnn.output], trainable=False)
+        self._levels, self._tail = _parts(cnn)
+        self._levels.trainable = False
         # As constants, the weights can be folded: batch norms into convolutions, a third faster.
         self._weights = [tf.constant(v.numpy()) for v in self._levels.variables]
+        self._tail_weights = [tf.constant(v.numpy()) for v in self._tail.variables]
 
-    def feature_maps(self, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Applies the CNN to pixels float [B, H, W, 3] in 0..255.
-
-        Returns:
-            Map in the middle of the network, float [B, H/16, W/16, C], with precise positions, and
-            last map, float [B, H/32, W/32, F], which tells the classes apart.
-        """
-        (middle, last), _ = self._levels.stateless_call(
+    def maps(self, pixels: tf.Tensor) -> Maps:
+        """Returns the maps of pixels float [B, H, W, 3] in 0..255."""
+        maps, _ = self._levels.stateless_call(
             [], self._weights, _preprocessed(pixels), training=False
         )
-        return middle, last
+        return Maps(*maps)
 
-    def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Returns the last map [B, H/32, W/32, F] of pixels float [B, H, W, 3] in 0..255."""
-        return self.feature_maps(pixels)[1]
+    def tail(self, middle: tf.Tensor) -> tf.Tensor:
+        """Returns the last map [B, h/2, w/2, F] of a middle map, or a part of it, [B, h, w, C]."""
+        last, _ = self._tail.stateless_call([], self._tail_weights, middle, training=False)
+        return last
+
+    @property
+    def map_channels(self) -> tuple[int, int, int]:
+        """Numbers of channels of the `maps`."""
+        fine, middle, last = (output.shape[3] for output in self._levels.outputs)
+        return fine, middle, last
 
     def map_shapes(self, size: int) -> list[tuple[int, int]]:
-        """Returns the height and width of both `feature_maps` of images of size x size pixels."""
+        """Returns the height and width of the `maps` of images of size x size pixels."""
         shapes = self._levels.compute_output_shape((1, size, size, 3))
         return [(height, width) for _, height, width, _ in shapes]
 
@@ -133,17 +159,28 @@ class TrainableCNN(CNN, keras.layers.Layer):
             layer.trainable = (
                 isinstance(layer, _CONVOLUTIONS) and _block_of(layer.name) >= from_block
             )
+        self._levels, self._tail = _parts(self.network)
         self.built = True
 
-    def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Returns the last map [B, H/32, W/32, F] of pixels float [B, H, W, 3] in 0..255."""
-        return self.network(_preprocessed(pixels), training=False)
+    def maps(self, pixels: tf.Tensor) -> Maps:
+        """Returns the maps of pixels float [B, H, W, 3] in 0..255."""
+        return Maps(*self._levels(_preprocessed(pixels), training=False))
+
+    def tail(self, middle: tf.Tensor) -> tf.Tensor:
+        """Returns the last map [B, h/2, w/2, F] of a middle map, or a part of it, [B, h, w, C]."""
+        return self._tail(middle, training=False)
 
     def write(self, path: Path) -> None:
         """Writes the trained weights, whole or not at all."""
         weights = {variable.path: np.asarray(variable) for variable in self.trainable_variables}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **weights)
+
+
+def _parts(cnn: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Models with the weights of a CNN: pixels to `Maps`, and middle map to last map."""
+    fine, middle = (cnn.get_layer(cnn.pyramid_level_inputs[level]).output for level in ("P3", "P4"))
+    return keras.Model(cnn.inputs, [fine, middle, cnn.output]), keras.Model(middle, cnn.output)
 
 
 def weights_path(name: str) -> Path:

@@ -20,9 +20,10 @@ from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.backbone import weights_digest
-from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, RegionWeights
+from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.runtime.files import save_array, write_atomically
-from visem_tf.runtime.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath, reason_of
 
 _FORMAT = 1
 SHARD_SIZE = 256
@@ -184,7 +185,7 @@ def cache_key(
     dataset: str,
     images: str,
     split: str,
-    tuned: Path | None = None,
+    weights: RegionWeights = PRETRAINED,
 ) -> dict[str, Any]:
     """Returns everything that the features of a split depend on.
 
@@ -193,13 +194,17 @@ def cache_key(
         dataset: Name of the data set.
         images: Digest of the images of the split.
         split: Name of the split.
-        tuned: File of a CNN that was trained further, see `RegionExtractor`.
+        weights: Weights that the run has trained.
     """
     fields = settings.to_dict()
     del fields["batch_size"]  # changes the speed only
-    for name in ("resolution", "scales"):  # older caches, which have the defaults, lack them
+    del fields["proposer_file"]  # its content counts
+    for name in ("resolution", "scales", "position"):  # older caches lack them
         if fields[name] == getattr(RegionsConfig(), name):
             del fields[name]
+    files = {"tuned": weights.cnn}
+    if settings.proposer == "trained":
+        files["proposer"] = weights_file(settings, weights.proposer)
     return {
         "format": _FORMAT,
         "dataset": dataset,
@@ -207,8 +212,20 @@ def cache_key(
         "split": split,
         "weights": weights_digest(settings.backbone),
         "regions": fields,
-        **({"tuned": hashlib.sha256(tuned.read_bytes()).hexdigest()} if tuned else {}),
+        **{name: file_digest(path) for name, path in files.items() if path},
     }
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file of weights.
+
+    Raises:
+        UserError: The file is missing.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read the weights {path}: {reason_of(error)}") from error
 
 
 def precomputed_key(dataset: str, fingerprint: str, split: str) -> dict[str, Any]:

@@ -15,14 +15,34 @@ import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
 from visem_tf.images.prepare import image_extents, prepare_image
-from visem_tf.regions.backbone import CNN, load_backbone
+from visem_tf.regions.backbone import CNN, FEATURE_DIM, load_backbone
 from visem_tf.regions.native_aspect import extract_at_native_aspect
+from visem_tf.regions.positions import POSITION_DIM, with_positions
 from visem_tf.regions.proposers import Proposals, build_proposer
 from visem_tf.regions.resample import crop_and_resize, pool_regions
 
 FRAME = (0.0, 0.0, 1.0, 1.0)
 """Box of the whole image, `rel_yxyx`."""
 _SCALES = (1.0, 1.5, 2.0, 3.0)
+_CELLS = 8
+
+
+class RegionWeights(NamedTuple):
+    """Weights that a run has trained itself, in place of those that packages have.
+
+    Attributes:
+        cnn: File of a CNN that was trained further, which extracts the features, see
+            `visem_tf.regions.backbone.load_backbone`. The CNN that the training started from still
+            proposes the boxes.
+        proposer: File of a trained proposer, see `visem_tf.regions.box_network`.
+    """
+
+    cnn: Path | None = None
+    proposer: Path | None = None
+
+
+PRETRAINED = RegionWeights()
+"""The weights of a run that has trained neither the CNN nor the proposer."""
 
 
 class Regions(NamedTuple):
@@ -46,9 +66,7 @@ class RegionExtractor:
 
     Args:
         settings: Section `regions` of the configuration.
-        tuned: File of a CNN that was trained further, which extracts the features, see
-            `visem_tf.regions.backbone.load_backbone`. The CNN that the training started from still
-            proposes the boxes.
+        weights: Weights that the run has trained.
 
     Attributes:
         cnn: CNN that extracts the features.
@@ -57,11 +75,18 @@ class RegionExtractor:
         UserError: The weights or a package that the proposer needs are not installed.
     """
 
-    def __init__(self, settings: RegionsConfig, tuned: Path | None = None) -> None:
+    def __init__(self, settings: RegionsConfig, weights: RegionWeights = PRETRAINED) -> None:
         self.settings = settings
         self.backbone = load_backbone(settings.backbone)
-        self.cnn: CNN = load_backbone(settings.backbone, tuned) if tuned else self.backbone
-        self.proposer = build_proposer(settings, self.backbone)
+        self.cnn: CNN = self.backbone
+        if weights.cnn:
+            self.cnn = load_backbone(settings.backbone, weights.cnn)
+        self.proposer = build_proposer(settings, self.backbone, weights.proposer)
+
+    @property
+    def feature_dim(self) -> int:
+        """F, the size of the feature vector of a region."""
+        return FEATURE_DIM + (POSITION_DIM if self.settings.position else 0)
 
     def __call__(self, pixels: tf.Tensor) -> Regions:
         """Proposes regions and extracts their features.
@@ -95,13 +120,32 @@ class RegionExtractor:
         Returns:
             float tensor [B, R, F].
         """
+        features = self._extract_cnn_features(pixels, boxes)
+        return with_positions(features, boxes) if self.settings.position else features
+
+    def _extract_cnn_features(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
         if self.settings.features == "pooled":
             return pool_regions(self.cnn.feature_map(pixels), boxes)
+        if self.settings.features == "one_pass":
+            return self._extract_from_one_pass(pixels, boxes)
         frame = self._extract_crops(pixels, boxes[:, :1], self.settings.frame_size)
         if boxes.shape[1] == 1:
             return frame
         crops = self._extract_crops(pixels, boxes[:, 1:], self.settings.crop_size)
         return tf.concat([frame, crops], axis=1)
+
+    def _extract_from_one_pass(self, pixels: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+        """Features [B, R, F] by the last blocks of the CNN on parts of one map (Fast R-CNN)."""
+        maps = self.cnn.maps(pixels)
+        frame = tf.reduce_mean(maps.last, axis=[1, 2])[:, tf.newaxis]
+        if boxes.shape[1] == 1:
+            return frame
+        cells = crop_and_resize(maps.middle, boxes[:, 1:], _CELLS)  # [B, R - 1, S, S, C]
+        shape = tf.shape(cells)
+        last = self.cnn.tail(tf.reshape(cells, [-1, _CELLS, _CELLS, cells.shape[4]]))
+        features = tf.reduce_mean(last, axis=[1, 2])
+        features = tf.reshape(features, [shape[0], shape[1], features.shape[1]])
+        return tf.concat([frame, features], axis=1)
 
     def extract_frames(self, pixels: tf.Tensor) -> tf.Tensor:
         """Extracts the features [B, F] of whole images, which is cheaper than all regions.

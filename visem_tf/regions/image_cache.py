@@ -15,7 +15,7 @@ import numpy as np
 
 from visem_tf.config import RegionsConfig
 from visem_tf.regions.dataset_cache import as_regions, cache_folder, cache_key, record_fields
-from visem_tf.regions.extractor import Regions
+from visem_tf.regions.extractor import PRETRAINED, Regions, RegionWeights
 from visem_tf.runtime.files import save_array
 from visem_tf.runtime.storage import AnyPath, absolute, file_version
 
@@ -33,10 +33,10 @@ def image_key(path: AnyPath) -> bytes:
 
 
 def image_cache_folder(
-    cache_dir: AnyPath, settings: RegionsConfig, tuned: Path | None = None
+    cache_dir: AnyPath, settings: RegionsConfig, weights: RegionWeights = PRETRAINED
 ) -> AnyPath:
     """Returns the folder of the cache for some settings and weights."""
-    return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any", tuned))
+    return cache_folder(cache_dir, cache_key(settings, "own-pictures", "", "any", weights))
 
 
 class ImageCache:

@@ -12,6 +12,7 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import affects_training
 from visem_tf.errors import UserError
+from visem_tf.regions.extractor import RegionWeights
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
@@ -91,6 +92,12 @@ class RunDirectory:
         """File of the CNN that this run has fine-tuned; None if it has not."""
         path = self.path / "checkpoints" / "finetune" / "cnn.npz"
         return path if path.exists() else None
+
+    @property
+    def region_weights(self) -> RegionWeights:
+        """Weights of the CNN and of the proposer that this run has trained."""
+        proposer = self.path / "checkpoints" / "propose" / "proposer.npz"
+        return RegionWeights(self.tuned_cnn, proposer if proposer.exists() else None)
 
     @property
     def alignment_model(self) -> Path:

@@ -84,13 +84,13 @@ class TrainedRun:
                 f"{self.run.path} was trained on features that were computed elsewhere; use a run "
                 "that was trained on images"
             )
-        return RegionExtractor(self.config.regions, self.run.tuned_cnn)
+        return RegionExtractor(self.config.regions, self.run.region_weights)
 
     @functools.cached_property
     def box_extractor(self) -> BoxExtractor:
         """Extracts the features of given boxes."""
         settings = self.config.regions.updated({"proposer": "none"})
-        return BoxExtractor(RegionExtractor(settings, self.run.tuned_cnn))
+        return BoxExtractor(RegionExtractor(settings, self.run.region_weights))
 
     @functools.cached_property
     def alignment_model(self) -> AlignmentModel:

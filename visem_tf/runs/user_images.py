@@ -74,7 +74,7 @@ def cached_regions(
         UserError: No image can be read.
     """
     settings = run.config.regions
-    folder = image_cache_folder(as_path(run.config.cache_dir), settings, run.run.tuned_cnn)
+    folder = image_cache_folder(as_path(run.config.cache_dir), settings, run.run.region_weights)
     cache = ImageCache(working_copy(folder))
     keys: dict[AnyPath, bytes] = {}
     for path in paths:

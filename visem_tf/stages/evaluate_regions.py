@@ -94,7 +94,7 @@ def _descriptions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScore
     if data.split.regions is not None:
         reason = "true boxes cannot be described: the data set has features, but no images"
         return Experiment(figures, {"bleu": reason}, {})
-    features = box_features(data.split, truth, config, context.run.tuned_cnn)
+    features = box_features(data.split, truth, config, context.run.region_weights)
     systems: dict[str, dict[str, str]] = {}
     notes: dict[str, str] = {}
     for name, generator_name in (("", "regions"), ("full_frame_on_crop", "full_frame")):

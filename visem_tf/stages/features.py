@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from visem_tf.regions.dataset_cache import (
     extract_regions,
     precomputed_key,
 )
-from visem_tf.regions.extractor import RegionExtractor, Regions
+from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, RegionWeights
 from visem_tf.runs.context import Context
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.workers import barrier, num_workers, worker_index
@@ -30,7 +29,7 @@ ALL_WORKERS = True
 def run(context: Context) -> dict[str, Any]:
     """Fills the feature cache of all splits; existing features are kept."""
     caches = fill_caches(
-        context.config, context.data, context.strategy, tuned=context.run.tuned_cnn
+        context.config, context.data, context.strategy, weights=context.run.region_weights
     )
     return {
         "pictures": {name: len(cache) for name, cache in caches.items()},
@@ -51,7 +50,7 @@ def fill_caches(
     data: CaptionDataset,
     strategy: tf.distribute.Strategy | None = None,
     *,
-    tuned: Path | None = None,
+    weights: RegionWeights = PRETRAINED,
 ) -> dict[str, FeatureCache]:
     """Extracts the features of the regions of all splits, or reads precomputed ones.
 
@@ -62,14 +61,14 @@ def fill_caches(
         config: Configuration of the regions and of the cache.
         data: Data set.
         strategy: Strategy whose workers share the work; None for the current strategy.
-        tuned: File of a trained CNN, see `TrainableCNN`; None for the pretrained CNN.
+        weights: Weights that the run has trained.
 
     Returns:
         The complete cache of each split.
     """
     strategy = strategy or tf.distribute.get_strategy()
     index, workers = worker_index(strategy), num_workers(strategy)
-    filler = CacheFiller(config, data, tuned)
+    filler = CacheFiller(config, data, weights)
     for is_shared in (True, False) if workers > 1 else (False,):
         work = {name: filler.cache(name).missing() for name in data.splits}
         barrier(strategy)  # All workers count what is missing before one of them changes it.
@@ -89,25 +88,27 @@ class CacheFiller:
     Args:
         config: Configuration of the regions and of the cache.
         data: Data set.
-        tuned: File of a trained CNN; None for the pretrained CNN.
+        weights: Weights that the run has trained.
     """
 
-    def __init__(self, config: Config, data: CaptionDataset, tuned: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, data: CaptionDataset, weights: RegionWeights = PRETRAINED
+    ) -> None:
         self.config = config
         self.data = data
-        self.tuned = tuned
+        self.weights = weights
 
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
         """Extracts features from images; built when it is first needed."""
-        return RegionExtractor(self.config.regions, self.tuned)
+        return RegionExtractor(self.config.regions, self.weights)
 
     def cache(self, split: str) -> FeatureCache:
         """Opens the cache of a split, complete or not."""
         data = self.data.splits[split]
         if data.regions is None:
             key = cache_key(
-                self.config.regions, self.data.name, data.picture_digest, split, self.tuned
+                self.config.regions, self.data.name, data.picture_digest, split, self.weights
             )
         else:
             key = precomputed_key(self.data.name, self.data.fingerprint, split)
@@ -136,8 +137,10 @@ def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCa
         tuned: Whether the features are those of the CNN that the run has trained, if it has
             trained one; otherwise they are those of the pretrained CNN.
     """
-    cnn = context.run.tuned_cnn if tuned else None
-    return CacheFiller(context.config, context.data, cnn).cache(split)
+    weights = context.run.region_weights
+    if not tuned:
+        weights = weights._replace(cnn=None)
+    return CacheFiller(context.config, context.data, weights).cache(split)
 
 
 def _read_regions(source: RegionSource, start: int) -> Iterator[Regions]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from visem_tf.config import AlignConfig, GenerateConfig
+from visem_tf.config import TrainingConfig
 from visem_tf.models.precision import training_precision
 from visem_tf.models.saving import save_model
 from visem_tf.runs.context import Context
@@ -47,7 +47,7 @@ def train_model(
     title: str,
     folder: str,
     *,
-    settings: AlignConfig | GenerateConfig,
+    settings: TrainingConfig,
     seed: int,
     num_examples: int,
     build: Callable[[int], keras.Model],

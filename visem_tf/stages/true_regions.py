@@ -1,7 +1,6 @@
 """Regions whose boxes and phrases are known: their CNN features and what people call them."""
 
 import itertools
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import Phrases, Split
 from visem_tf.images.prepare import prepare_image
-from visem_tf.regions.extractor import RegionExtractor
+from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, RegionWeights
 from visem_tf.regions.given_boxes import BoxExtractor
 
 _BOXES_AT_A_TIME = 20
@@ -50,7 +49,7 @@ def true_regions(split: Split, phrases: Phrases) -> TrueRegions:
 
 
 def box_features(
-    split: Split, regions: TrueRegions, config: Config, tuned: Path | None = None
+    split: Split, regions: TrueRegions, config: Config, weights: RegionWeights = PRETRAINED
 ) -> np.ndarray:
     """Extracts the CNN features of true regions.
 
@@ -58,13 +57,13 @@ def box_features(
         split: Split, whose images are read once.
         regions: Regions of this split.
         config: Configuration of the run.
-        tuned: File of the CNN that the run has trained further, if it has.
+        weights: Weights that the run has trained.
 
     Returns:
         Features, float32 [O, F].
     """
     settings = config.regions
-    extract = BoxExtractor(RegionExtractor(settings.updated({"proposer": "none"}), tuned))
+    extract = BoxExtractor(RegionExtractor(settings.updated({"proposer": "none"}), weights))
     bounds = np.searchsorted(regions.image, np.arange(len(split.image_ids) + 1))
     pictures = (
         split.pictures()

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from visem_tf.config import AlignConfig, GenerateConfig
+from visem_tf.config import TrainingConfig
 
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -96,9 +96,7 @@ class TwoRatesAdam(keras.optimizers.Adam):
         }
 
 
-def make_optimizer(
-    settings: AlignConfig | GenerateConfig, steps_per_epoch: int
-) -> keras.optimizers.Optimizer:
+def make_optimizer(settings: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Builds the optimizer of a training.
 
     Weight decay is not applied to biases. The models clip gradients themselves: an optimizer would

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from visem_tf.config import AlignConfig, GenerateConfig
+from visem_tf.config import TrainingConfig
 from visem_tf.models.saving import save_model
 from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.workers import broadcast_from_chief, num_workers, worker_index
@@ -55,7 +55,7 @@ class ResumableTraining(keras.callbacks.Callback):
     def __init__(
         self,
         folder: Path,
-        settings: AlignConfig | GenerateConfig,
+        settings: TrainingConfig,
         validate: Validation,
         monitor: str,
         mode: Literal["max", "min"],

@@ -1,10 +1,11 @@
 """Proposers of boxes, one in each module.
 
 The name of a module of this package is the name of the proposer in the configuration, and its
-function `build(settings, backbone)` returns a `Proposer`. A new one needs no registration.
+function `build(settings, backbone, weights)` returns a `Proposer`. A new one needs no registration.
 """
 
 import importlib
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import tensorflow as tf
@@ -37,12 +38,19 @@ class Proposer(Protocol):
         """Proposes `num_regions` - 1 boxes for each of the images float [B, P, P, 3] in 0..255."""
 
 
-def build_proposer(settings: RegionsConfig, backbone: Backbone) -> Proposer:
+def build_proposer(
+    settings: RegionsConfig, backbone: Backbone, weights: Path | None = None
+) -> Proposer:
     """Builds the proposer that the configuration names.
+
+    Args:
+        settings: Section `regions` of the configuration.
+        backbone: CNN whose maps the proposer may read.
+        weights: File of a proposer that the run has trained; only `trained` reads it.
 
     Raises:
         UserError: A package or file that it needs is missing.
     """
     module = importlib.import_module(f"{__name__}.{settings.proposer}")
-    proposer: Proposer = module.build(settings, backbone)
+    proposer: Proposer = module.build(settings, backbone, weights)
     return proposer

@@ -3,6 +3,8 @@
 It is the baseline that shows what a proposer gains by using the pixels.
 """
 
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
@@ -52,6 +54,6 @@ class GridProposer:
         )
 
 
-def build(settings: RegionsConfig, backbone: Backbone) -> GridProposer:
+def build(settings: RegionsConfig, backbone: Backbone, weights: Path | None = None) -> GridProposer:
     """Builds the proposer."""
     return GridProposer(settings.num_regions - 1)

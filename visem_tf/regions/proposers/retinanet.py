@@ -3,6 +3,7 @@
 KerasCV downloads its weights (some 150 MB) from Kaggle at the first use.
 """
 
+from pathlib import Path
 from typing import Any
 
 import keras_cv
@@ -50,7 +51,9 @@ class RetinaNetProposer:
         return proposals._replace(mask=proposals.mask & (proposals.scores >= 0.0))
 
 
-def build(settings: RegionsConfig, backbone: Backbone) -> RetinaNetProposer:
+def build(
+    settings: RegionsConfig, backbone: Backbone, weights: Path | None = None
+) -> RetinaNetProposer:
     """Builds the proposer; downloads the detector unless Kaggle's cache has it.
 
     Raises:

@@ -5,6 +5,7 @@ exported.
 """
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,8 @@ class SelectiveSearchProposer:
         return boxes
 
 
-def build(settings: RegionsConfig, backbone: Backbone) -> SelectiveSearchProposer:
+def build(
+    settings: RegionsConfig, backbone: Backbone, weights: Path | None = None
+) -> SelectiveSearchProposer:
     """Builds the proposer from the extra `selective-search`."""
     return SelectiveSearchProposer(settings.num_regions - 1, settings.nms_iou)

@@ -7,6 +7,7 @@ contain an object that the classifier knows.
 """
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -102,12 +103,14 @@ class WindowProposer:
         self.nms_iou = nms_iou
         self.windows = window_grid()
         self.contrasts = [
-            contrast_weights(self.windows, *shape) for shape in backbone.map_shapes(picture_size)
+            contrast_weights(self.windows, *shape)
+            for shape in backbone.map_shapes(picture_size)[1:]
         ]
 
     def __call__(self, pixels: tf.Tensor) -> Proposals:
         """Proposes boxes for images float [B, P, P, 3] in 0..255; see `Proposer`."""
-        middle, last = (_cells(each) for each in self.backbone.feature_maps(pixels))
+        maps = self.backbone.maps(pixels)
+        middle, last = _cells(maps.middle), _cells(maps.last)
         in_middle, in_classes = self.contrasts
         classes = tf.matmul(tf.constant(in_classes), self.backbone.logits(last))
         scores = _standardized(tf.reduce_max(classes, axis=2))  # [B, W]
@@ -130,7 +133,9 @@ def _standardized(scores: tf.Tensor) -> tf.Tensor:
     return (scores - mean) * tf.math.rsqrt(variance + 1e-6)
 
 
-def build(settings: RegionsConfig, backbone: Backbone) -> WindowProposer:
+def build(
+    settings: RegionsConfig, backbone: Backbone, weights: Path | None = None
+) -> WindowProposer:
     """Builds the proposer."""
     return WindowProposer(
         backbone,

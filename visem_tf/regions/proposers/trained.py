@@ -1,0 +1,80 @@
+"""Boxes of a small detector that was trained on boxes of people's phrases, without the words.
+
+The file of its weights is that of `regions.proposer_file`, else the one that the run has trained,
+else the one in the package, which was trained on the training images of Flickr8K.
+"""
+
+import importlib.resources
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+from visem_tf.config import RegionsConfig
+from visem_tf.regions.backbone import Backbone, Maps
+from visem_tf.regions.box_network import BoxPredictions, read_network, select_boxes
+from visem_tf.regions.proposers import Proposals
+
+_PACKAGED = "pretrained/proposer.npz"
+
+
+class TrainedProposer:
+    """Keeps the boxes of highest scores that do not overlap too much.
+
+    The scores of the proposals are the expected IoU of a box, between 0 and 1.
+
+    Args:
+        backbone: CNN that computes the maps.
+        predict: Function that predicts boxes from maps, e.g. a `BoxNetwork`.
+        num_boxes: Number of boxes to keep.
+        nms_iou: Of two boxes whose intersection over union exceeds this, only the better is kept.
+    """
+
+    in_graph = True
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        predict: Callable[[Maps], BoxPredictions],
+        num_boxes: int,
+        nms_iou: float,
+    ) -> None:
+        self.backbone = backbone
+        self.predict = predict
+        self.num_boxes = num_boxes
+        self.nms_iou = nms_iou
+
+    def __call__(self, pixels: tf.Tensor) -> Proposals:
+        """Proposes boxes for images float [B, P, P, 3] in 0..255; see `Proposer`."""
+        predictions = self.predict(self.backbone.maps(pixels))
+        return Proposals(*select_boxes(predictions, self.num_boxes, self.nms_iou))
+
+
+def weights_file(settings: RegionsConfig, weights: Path | None = None) -> Path:
+    """Returns the file of the weights.
+
+    Args:
+        settings: Section `regions` of the configuration.
+        weights: File that the run has trained, if it has.
+    """
+    if settings.proposer_file:
+        return Path(settings.proposer_file)
+    return weights or Path(str(importlib.resources.files("visem_tf") / _PACKAGED))
+
+
+def build(
+    settings: RegionsConfig, backbone: Backbone, weights: Path | None = None
+) -> TrainedProposer:
+    """Builds the proposer.
+
+    Raises:
+        UserError: The file of its weights is missing, or was trained on another CNN.
+    """
+    network = read_network(weights_file(settings, weights), backbone)
+    constants = [tf.constant(variable.numpy()) for variable in network.trainable_variables]
+
+    def predict(maps: Maps) -> BoxPredictions:
+        predictions, _ = network.stateless_call(constants, [], maps)
+        return BoxPredictions(*predictions)
+
+    return TrainedProposer(backbone, predict, settings.num_regions - 1, settings.nms_iou)
