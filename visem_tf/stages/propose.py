@@ -90,8 +90,11 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def boxes_of_images(split: Split) -> tf.RaggedTensor:
-    """Returns the different boxes of each image, float [I, (G), 4]."""
+    """Returns the different boxes of the phrases of each image, float [I, (G), 4]."""
     phrases = split.phrases
+    if phrases is None:
+        empty = tf.zeros([0, 4])
+        return tf.RaggedTensor.from_row_lengths(empty, np.zeros(len(split.image_ids), np.int64))
     images = split.image_index[phrases.sentence_index]
     rows = np.unique(np.column_stack([images, np.round(phrases.boxes, 4)]), axis=0)
     counts = np.bincount(rows[:, 0].astype(int), minlength=len(split.image_ids))
@@ -212,7 +215,7 @@ def _validation(context: Context, model: ProposalTraining, views: _Views) -> Val
             )
         ]
         proposed, _, mask = (np.concatenate(part) for part in zip(*found, strict=True))
-        frames = np.broadcast_to(np.float32(FRAME), [len(proposed), 1, 4])
+        frames = np.broadcast_to(np.array(FRAME, np.float32), [len(proposed), 1, 4])
         overlaps = best_overlaps(
             np.concatenate([frames, proposed], axis=1),
             np.pad(mask, [(0, 0), (1, 0)], constant_values=True),
