@@ -6,13 +6,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
 from visem_tf.runtime.startup import start_tensorflow
 
-start_tensorflow()
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts TensorFlow in the processes that run tests.
+
+    The process of pytest-xdist that hands them out does without.
+    """
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        start_tensorflow()
+
 
 TWO_DEVICES = """
 import tensorflow as tf
@@ -58,7 +65,7 @@ def run_on_two_devices(run_python: Callable[..., str]) -> Callable[..., str]:
 
 
 class TinyRun(NamedTuple):
-    """A finished run of all stages on a few drawn scenes; read it, but write to copies only."""
+    """A finished run; read it, but write to copies only."""
 
     path: Path
     cache_dir: Path
@@ -77,8 +84,53 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def untrained_run(shared_folder: Path) -> TinyRun:
+    """A run of all stages on 22 drawn scenes, whose models have random weights.
+
+    The first process that asks for it makes it; the others wait.
+    """
+    from untrained import make_run
+
+    import dummy_data
+    from visem_tf.runs.opening import open_run
+    from visem_tf.stages import run_stages
+    from visem_tf.text import END_ID
+
+    folder = shared_folder / "untrained_run"
+    run = TinyRun(folder / "run", folder / "cache")
+    with FileLock(shared_folder / "untrained_run.lock"):
+        if not (folder / "finished").exists():
+            images = dummy_data.draw_images(train=6, val=6, test=10)
+            dummy_data.write("coco_json", folder / "data", images)
+            changes = {
+                "dataset": "coco_json",
+                "data_dir": str(folder / "data"),
+                "cache_dir": str(run.cache_dir),
+                "text.min_count": 1,
+                "align": {"embedding_dim": 8, "hidden_dim": 7, "word_dim": 6, "batch_size": 10},
+                "generate.batch_size": 10,
+                "evaluate": {"beam_size": 2},
+                "stages": ("features", "align", "infer", "generate", "evaluate"),
+            }
+            made = make_run(run.path, "align", "generate/full_frame", "generate/regions", **changes)
+            generator = made.full_frame_generator
+            bias = generator.output_projection.bias.numpy()
+            bias[END_ID] -= 20.0  # so that no caption is empty
+            generator.output_projection.bias.assign(bias)
+            generator.save(run.path / "checkpoints" / "generate" / "full_frame" / "best.keras")
+            for stage in ("align", "generate"):
+                made.run.mark_done(stage, 0.0, {})
+            run_stages(open_run(made.config), progress=lambda line: None)
+            (folder / "finished").touch()
+    return run
+
+
+@pytest.fixture(scope="session")
 def tiny_run(shared_folder: Path) -> TinyRun:
-    """The first process that asks for the run trains it; the others wait for it."""
+    """A trained run of all stages on `scenes/smoke`, for slow tests.
+
+    The first process that asks for it trains it; the others wait.
+    """
     from visem_tf import fit
 
     folder = shared_folder / "tiny_run"
@@ -97,26 +149,6 @@ def tiny_run(shared_folder: Path) -> TinyRun:
             fit.main([*run.options, *(part for pair in sizes.items() for part in pair)])
             (folder / "finished").touch()
     return run
-
-
-@pytest.fixture(scope="session")
-def attending_run(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
-    """The tiny run with an untrained generator that attends to regions, and none of regions."""
-    from visem_tf.config import Config
-    from visem_tf.runs.generators import build_generator
-    from visem_tf.text import Vocabulary
-
-    copy = tmp_path_factory.mktemp("attending_run") / "run"
-    shutil.copytree(tiny_run.path, copy, ignore=shutil.ignore_patterns("last-*", "saved_model"))
-    shutil.rmtree(copy / "checkpoints" / "generate" / "regions")
-    config = Config.from_json((copy / "config.json").read_text(encoding="utf-8"))
-    config = config.updated({"generate.model": "attention", "generate.regions": False})
-    (copy / "config.json").write_text(config.to_json(), encoding="utf-8")
-    sample = np.random.default_rng(0).random((20, 1280), np.float32)
-    vocabulary = Vocabulary.load(copy / "vocabulary.txt")
-    model = build_generator(config, "full_frame", vocabulary, sample)
-    model.save(copy / "checkpoints" / "generate" / "full_frame" / "best.keras")
-    return TinyRun(copy, tiny_run.cache_dir)
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,14 @@ from visem_tf.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def cache_dir(tiny_run):
-    return tiny_run.cache_dir
+def cache_dir(untrained_run):
+    return untrained_run.cache_dir
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory, tiny_run):
-    path = tmp_path_factory.mktemp("runs") / "tiny"
-    shutil.copytree(tiny_run.path, path)
+def run_dir(tmp_path_factory, untrained_run):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    shutil.copytree(untrained_run.path, path)
     return path
 
 
@@ -38,8 +38,8 @@ def test_evaluate_against_other_systems(run_dir, cache_dir, tmp_path, capsys):
     """The run's own captions, vectors that know the answer, and the run itself as another run."""
     command = ["--run-dir", str(run_dir), "--cache-dir", str(cache_dir)]
     before = json.loads((run_dir / "metrics.json").read_text())
-    right = np.repeat(np.eye(40), 5, axis=0)
-    np.savez(tmp_path / "v.npz", image_embeddings=np.eye(40), sentence_embeddings=right)
+    right = np.repeat(np.eye(10), 5, axis=0)
+    np.savez(tmp_path / "v.npz", image_embeddings=np.eye(10), sentence_embeddings=right)
     captions = run_dir / "captions_test.json"
     evaluate.main(
         [
@@ -60,7 +60,7 @@ def test_evaluate_against_other_systems(run_dir, cache_dir, tmp_path, capsys):
     assert metrics["against"]["ranking"]["image_search"]["r1"] == 100
     difference = metrics["against"]["figures"]["ranking.image_search.r1"]
     assert difference["difference"] == before["ranking"]["image_search"]["r1"] - 100
-    assert difference["p"] < 0.01
+    assert difference["p"] < 0.05
     assert all(
         f["difference"] == 0 and f["p"] == 1 for f in metrics["comparison"]["figures"].values()
     )
@@ -82,8 +82,8 @@ def test_figures_lie_in_their_intervals(run_dir):
 def test_the_written_files_are_read_by_others(run_dir):
     struct = json.loads((run_dir / "result_struct_test.json").read_text())
     assert struct["gtppl"] > 1
-    assert len(struct["imgblobs"]) == 40
-    assert (run_dir / "metrics.md").read_text().startswith("# scenes, split test: 40 images")
+    assert len(struct["imgblobs"]) == 10
+    assert (run_dir / "metrics.md").read_text().startswith("# coco_json, split test: 10 images")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_mistakes_in_comparing(run_dir, cache_dir, options, message):
 
 def test_sizes_of_another_split_are_refused(run_dir, cache_dir, tmp_path):
     np.savez(tmp_path / "v.npz", image_embeddings=np.eye(3), sentence_embeddings=np.eye(3))
-    with pytest.raises(UserError, match="3 images and 3 sentences, the split has 40 and 200"):
+    with pytest.raises(UserError, match="3 images and 3 sentences, the split has 10 and 50"):
         evaluate.main(
             [
                 *("--run-dir", str(run_dir), "--cache-dir", str(cache_dir)),
@@ -141,8 +141,8 @@ def test_files_are_scored_without_a_run(tmp_path, capsys):
 
 def test_metrics_have_what_is_promised(run_dir):
     metrics = json.loads((run_dir / "metrics.json").read_text())
-    assert (metrics["dataset"], metrics["split"]) == ("scenes", "test")
-    assert (metrics["images"], metrics["sentences"]) == (40, 200)
+    assert (metrics["dataset"], metrics["split"]) == ("coco_json", "test")
+    assert (metrics["images"], metrics["sentences"]) == (10, 50)
     for direction in ("image_annotation", "image_search"):
         assert set(metrics["ranking"][direction]) == {"r1", "r5", "r10", "median_rank"}
     for search in ("greedy", "beam"):
@@ -166,10 +166,10 @@ def test_metrics_have_what_is_promised(run_dir):
 
 def test_chance_is_the_expectation(run_dir):
     chance = json.loads((run_dir / "metrics.json").read_text())["ranking_chance"]
-    assert chance["image_search"] == {"r1": 2.5, "r5": 12.5, "r10": 25.0, "median_rank": 20.5}
-    # One of 5 own sentences among the first of 200: 1 - C(195, 1) / C(200, 1).
-    assert chance["image_annotation"]["r1"] == pytest.approx(2.5)
-    assert chance["image_annotation"]["r5"] == pytest.approx(12.0, abs=0.1)
+    assert chance["image_search"] == {"r1": 10.0, "r5": 50.0, "r10": 100.0, "median_rank": 5.5}
+    # One of 5 own sentences among the first of 50: 1 - C(45, 5) / C(50, 5).
+    assert chance["image_annotation"]["r1"] == pytest.approx(10.0)
+    assert chance["image_annotation"]["r5"] == pytest.approx(42.3, abs=0.1)
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ def test_another_search_for_captions_is_evaluated_and_reported_anew(
     fit.main(command)
     assert capsys.readouterr().out.count("finished before, skipped") == 2
     # A comparison takes the figures of the search that is asked for, too.
-    options = ["--generate.block_ngrams", "0", "--generate.beam_size", "2"]
+    options = ["--generate.block_ngrams", "0", "--generate.beam_size", "3"]
     evaluate.main([*again, "--compare", str(run_dir), *options])
     assert "evaluate: finished in" in capsys.readouterr().out
     before, after = (

@@ -54,7 +54,8 @@ def test_features_equal_those_of_python(run, serve, pictures, tmp_path):
     assert np.abs(pretrained.region_features - regions.region_features).max() > 0.1
 
 
-def test_tflite_is_refused(run, tmp_path):
+def test_tflite_is_refused(make_run, tmp_path):
+    run = make_run(tmp_path / "run", "align", **{"regions.resolution": "own"})
     with pytest.raises(UserError, match="regions.resolution own cannot be written as TFLite"):
         export_tflite(run, tmp_path / "lite", calibration=lambda count: [])
     assert not (tmp_path / "lite").exists()

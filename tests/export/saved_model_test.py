@@ -27,6 +27,7 @@ def small(make_run: MakeRun, tmp_path_factory: pytest.TempPathFactory) -> Traine
     return make_run(folder, "generate/full_frame", **{"regions.proposer": "none"})
 
 
+@pytest.mark.slow
 def test_no_variable_is_stored_twice(trained: TrainedRun, exported: Export):
     models: list[Any] = [
         trained.alignment_model,
@@ -40,6 +41,7 @@ def test_no_variable_is_stored_twice(trained: TrainedRun, exported: Export):
     assert exported.description["parameters"] == sum(model.count_params() for model in models)
 
 
+@pytest.mark.slow
 def test_the_folder(trained: TrainedRun, exported: Export):
     assert exported.path.name == "1"
     assert [path.name for path in exported.path.parent.iterdir()] == ["1"]
@@ -55,6 +57,7 @@ def test_the_folder(trained: TrainedRun, exported: Export):
     assert exported.path.stat().st_mode & 0o055 == exported.path.parent.stat().st_mode & 0o055
 
 
+@pytest.mark.slow
 def test_the_table(exported: Export):
     lines = exported.table().splitlines()
     assert lines[0].startswith(f"{exported.path} (")
@@ -62,7 +65,6 @@ def test_the_table(exported: Export):
     assert any("saved_model.pb" in line and line.endswith(" MB") for line in lines)
 
 
-@pytest.mark.slow
 def test_the_command_writes_the_next_version(
     small: TrainedRun,
     pictures: list[bytes],

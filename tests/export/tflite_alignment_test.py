@@ -23,8 +23,13 @@ def test_padded_sentences_are_embedded_as_gated_units_do():
     np.testing.assert_allclose(embed_padded(encoder, tf.constant(TOKEN_IDS)), expected, atol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("score", ["cosine", "attention", "fragments"])
+@pytest.mark.parametrize(
+    "score",
+    [
+        "cosine",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "fragments")),
+    ],
+)
 def test_scores_are_those_of_python(score, make_run, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 

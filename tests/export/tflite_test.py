@@ -231,6 +231,7 @@ def test_the_example_needs_nothing_else(
     assert len(lines) == 1 + len(description.boxes)
 
 
+@pytest.mark.slow
 def test_the_command(
     make_run: Callable[..., TrainedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -148,7 +148,7 @@ def test_a_batch_without_words(rows):
         "image_features": np.ones([rows, FEATURES], np.float32),
         "token_ids": np.zeros([rows, 4], np.int32),
     }
-    assert tf.function(generator.train_step)(batch)["loss"] == 0
+    assert generator.train_step(batch)["loss"] == 0
     for old, new in zip(before, generator.weights, strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -263,7 +263,7 @@ def test_overfits_a_batch_and_says_it_again():
 
 def test_the_loss_of_an_epoch_weighs_words_not_batches():
     generator = make_generator()
-    generator.compile(optimizer=keras.optimizers.SGD(0.1))
+    generator.compile(optimizer=keras.optimizers.SGD(0.1), run_eagerly=True)
     long, short = make_batch((5, 5)), make_batch((1,), padding=4)
     total = count = 0
     for batch in (long, short):
@@ -281,7 +281,7 @@ def test_keras_file_round_trip(tmp_path):
     generator = make_generator(dropout=0.2, image_dropout=0.1, feature_scale=2.0, clip_value=3.0)
     batch = make_batch()
     generator.compile(optimizer=keras.optimizers.RMSprop(0.01))
-    generator.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+    generator.train_step(batch)
     generator.save(tmp_path / "generator.keras")
     loaded = keras.models.load_model(tmp_path / "generator.keras")
     assert loaded.get_config() == generator.get_config()
@@ -319,13 +319,16 @@ def test_mixed_precision_trains():
     generator = CaptionGenerator(VOCABULARY, 8, 6, dtype="mixed_bfloat16")
     generator.compile(optimizer=keras.optimizers.RMSprop(0.01))
     batch = make_batch()
-    history = generator.fit(tf.data.Dataset.from_tensors(batch).repeat(20), epochs=2, verbose=0)
-    assert history.history["loss"][1] < history.history["loss"][0]
+    losses = []
+    for _ in range(8):
+        generator.reset_metrics()
+        losses.append(float(generator.train_step(batch)["loss"]))
+    assert losses[-1] < losses[0]
     assert generator(batch).dtype == tf.float32
     assert beam_search(generator, batch["image_features"], 2, 4)[1].dtype == tf.float32
 
 
-@pytest.mark.parametrize("search", ["greedy", "beam"])
+@pytest.mark.parametrize("search", [pytest.param("greedy", marks=pytest.mark.slow), "beam"])
 def test_tflite_builtins_say_the_same(search):
     generator = make_generator()
     features = np.random.default_rng(5).normal(size=[4, FEATURES]).astype(np.float32)

@@ -38,13 +38,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name == "alignment" else pytest.param(name, marks=pytest.mark.slow)
-        for name in MODELS
-    ],
-)
+@pytest.mark.parametrize("name", MODELS)
 def test_sixteen_bits_train_nearly_alike_and_leave_models_of_32(name, tmp_path):
     build, batch = MODELS[name]
     losses = {}
@@ -54,10 +48,9 @@ def test_sixteen_bits_train_nearly_alike_and_leave_models_of_32(name, tmp_path):
             model = build()
             model.compile(optimizer=keras.optimizers.SGD(1e-3))
         model(batch)
-        step = tf.function(model.train_step)
         for _ in range(3):
             model.reset_metrics()
-            losses[precision] = float(step(batch)["loss"])
+            losses[precision] = float(model.train_step(batch)["loss"])
     assert losses["float32"] != losses["mixed_bfloat16"]
     assert losses["mixed_bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
     assert all(variable.dtype == "float32" for variable in model.trainable_variables)
@@ -89,7 +82,6 @@ def test_a_model_in_training_ranks_in_16_bits():
     np.testing.assert_allclose(found, scores, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.slow
 def test_large_batches_are_scored_in_parts_with_the_same_step(monkeypatch):
     build, batch = MODELS["alignment"]
     weights = []
@@ -99,7 +91,7 @@ def test_large_batches_are_scored_in_parts_with_the_same_step(monkeypatch):
         model = build()
         model.compile(optimizer=keras.optimizers.SGD(1e-2))
         model(batch)
-        tf.function(model.train_step)(batch)
+        model.train_step(batch)
         weights.append(model.get_weights())
     for whole, parts in zip(*weights, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)

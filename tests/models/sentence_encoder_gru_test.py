@@ -65,7 +65,7 @@ def test_embeddings_are_those_of_the_equations(in_graph):
     assert call(tf.zeros([2, 3], tf.int32)).numpy().any() == np.False_
 
 
-@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize("in_graph", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_gradients(in_graph):
     encoder = make_encoder(dtype="float64")
     token_ids = tf.constant([[5, 6, 7, 8], [9, 0, 0, 0], [4, 10, 4, 0]])

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def events(tiny_run) -> EventAccumulator:

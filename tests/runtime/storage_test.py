@@ -15,8 +15,9 @@ from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.storage import absolute, as_path, file_version, is_remote
 
 PICTURES = dummy_data.draw_images(train=3, val=2, test=2)
-FAST = ["coco_json", "sidecar_txt"]
+FAST = ["coco_json"]
 SLOW = [
+    "sidecar_txt",
     "flickr8k",
     "flickr30k",
     "coco",

@@ -18,6 +18,7 @@ def files(folder):
     }
 
 
+@pytest.mark.slow
 def test_beam_fills_the_same_cache(tiny_run, tmp_path, capsys):
     pytest.importorskip("apache_beam")
     command = [*TINY, "--cache-dir", str(tmp_path / "beam")]
