@@ -24,7 +24,7 @@ class ProposeConfig(Settings):
 
     epochs: int = setting(0, at_least=0)
     """Maximum number of passes over the views of the training images; 0 trains no proposer."""
-    channels: int = setting(96, at_least=1)
+    channels: int = setting(64, at_least=1)
     """Channels of the detector's maps."""
     views: int = setting(2, at_least=1)
     """Views of every training image: the first is the image, the others are random parts of it, of

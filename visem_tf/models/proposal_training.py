@@ -2,7 +2,8 @@
 
 Cells are assigned to boxes by how well they already predict them (TOOD, Feng et al., ICCV 2021);
 the score of an assigned cell learns the IoU that its box reaches, with the varifocal loss (Zhang
-et al., CVPR 2021), and its box is trained by the generalised IoU. The CNN below stays frozen.
+et al., CVPR 2021), and its box is trained by the complete IoU (Zheng et al., AAAI 2020). The
+CNN below stays frozen.
 """
 
 from typing import Any, NamedTuple
@@ -90,9 +91,9 @@ def proposal_loss(predictions: BoxPredictions, assignment: Assignment) -> tf.Ten
     scores = tf.stop_gradient(tf.sigmoid(logits))
     weights = tf.where(targets > 0.0, targets, _NEGATIVE_WEIGHT * scores**_FOCUS)
     entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=targets, logits=logits)
-    giou = keras_cv.losses.GIoULoss(_FORMAT, axis="no_reduction", reduction="none")
+    ciou_loss = keras_cv.losses.CIoULoss(_FORMAT, reduction="none")
     is_assigned = tf.where(targets > 0.0)
-    box_losses = giou(
+    box_losses = ciou_loss(
         tf.gather_nd(assignment.boxes, is_assigned), tf.gather_nd(predictions.boxes, is_assigned)
     )
     box_weights = _BOX_WEIGHT * tf.gather_nd(targets, is_assigned)

@@ -41,29 +41,21 @@ class BoxPredictions(NamedTuple):
 
 
 class _Block(keras.layers.Layer):
-    """A residual block as in ConvNeXt (Liu et al., CVPR 2022): 5 x 5 depthwise, then per cell."""
+    """A residual block of a depthwise 3 x 3 convolution and a pointwise one."""
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.layers = [
-            keras.layers.DepthwiseConv2D(5, padding="same"),
-            keras.layers.LayerNormalization(epsilon=1e-6),
-            keras.layers.Conv2D(2 * channels, 1, activation="relu"),
-            keras.layers.Conv2D(channels, 1),
-        ]
+        self.depthwise = keras.layers.DepthwiseConv2D(3, padding="same")
+        self.pointwise = keras.layers.Conv2D(channels, 1, activation="relu")
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights."""
-        for layer in self.layers:
-            layer.build(input_shape)
-            input_shape = layer.compute_output_shape(input_shape)
+        self.depthwise.build(input_shape)
+        self.pointwise.build(input_shape)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns a map of the shape of `inputs`, float [B, H, W, C]."""
-        outputs = inputs
-        for layer in self.layers:
-            outputs = layer(outputs)
-        return inputs + outputs
+        return inputs + self.pointwise(self.depthwise(inputs))
 
 
 class BoxNetwork(keras.Model):
@@ -75,7 +67,7 @@ class BoxNetwork(keras.Model):
     """
 
     def __init__(
-        self, map_channels: tuple[int, int, int], channels: int = 96, **kwargs: Any
+        self, map_channels: tuple[int, int, int], channels: int = 64, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.map_channels = tuple(map_channels)
@@ -83,7 +75,7 @@ class BoxNetwork(keras.Model):
         self.laterals = [keras.layers.Conv2D(channels, 1) for _ in map_channels]
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in map_channels]
         self.blocks = [_Block(channels) for _ in STRIDES]
-        self.head = [_Block(channels)]
+        self.head = [_Block(channels) for _ in range(2)]
         self.last_norm = keras.layers.LayerNormalization(epsilon=1e-6)
         rare = keras.initializers.Constant(-np.log(99.0))  # most cells have no box
         small = keras.initializers.RandomNormal(stddev=0.01)
@@ -191,7 +183,7 @@ def select_boxes(
     return boxes, tf.maximum(scores, 0.0), mask
 
 
-def build_network(backbone: Backbone, channels: int = 96) -> BoxNetwork:
+def build_network(backbone: Backbone, channels: int = 64) -> BoxNetwork:
     """Builds an untrained network for the maps of a CNN."""
     return BoxNetwork(backbone.map_channels, channels)
 

@@ -165,8 +165,10 @@ class _Views:
         """Returns the entries of `ProposalTraining.train_step` for positions int32 [B]."""
         images = positions % self.num_images
         views = tf.map_fn(self._view, positions, tf.float32)
+        box_mask = tf.gather(self.box_mask, images)
+        most = tf.reduce_max(tf.reduce_sum(tf.cast(box_mask, tf.int32), axis=1))
         boxes, kept = boxes_in_view(
-            tf.gather(self.boxes, images), views[:, tf.newaxis], _MIN_VISIBLE
+            tf.gather(self.boxes, images)[:, :most], views[:, tf.newaxis], _MIN_VISIBLE
         )
         types = [tf.float32] * len(Maps._fields)
         found = tf.numpy_function(self.maps.gather, [positions], types, stateful=False)
@@ -175,7 +177,7 @@ class _Views:
             name: tf.ensure_shape(each, [None, *shape[1:]])
             for name, each, shape in zip(Maps._fields, found, shapes, strict=True)
         }
-        return {**maps, "boxes": boxes, "box_mask": kept & tf.gather(self.box_mask, images)}
+        return {**maps, "boxes": boxes, "box_mask": kept & box_mask[:, :most]}
 
 
 def _examples(context: Context, views: _Views, part: Part) -> tf.data.Dataset:
