@@ -2,8 +2,8 @@
 
     python benchmarks/snippets.py --run-dir runs/flickr8k-best [--show 30]
 
-Each row changes the options of the run as its label says; the other options of the section are
-those of the paper. The data set must have marked phrases. `--show` prints some random snippets of
+Each row has the options that its label names; the other options of the section are those of the
+preset `paper`, and the last row has those of the run. The data set must have marked phrases. `--show` prints some random snippets of
 the first row and of the options of the run.
 """
 
@@ -20,19 +20,25 @@ from visem_tf.config.models import PAPER_SNIPPETS
 from visem_tf.errors import UserError
 from visem_tf.runtime.startup import start_tensorflow
 
+PAPER = {"beta": 0.5, **PAPER_SNIPPETS}
 FOLLOW: dict[str, Any] = {"function_word_weight": 0.0}
 TRIM: dict[str, Any] = {"trim": True}
+NOUNS: dict[str, Any] = {"trim": True, "noun_share": 0.15}
+PHRASES: dict[str, Any] = {**FOLLOW, **NOUNS, "boundary": 0.0}
 ROWS: tuple[dict[str, Any], ...] = (
     {},
     TRIM,
-    FOLLOW,
     {**FOLLOW, **TRIM},
-    *({**FOLLOW, **TRIM, "boundary": boundary} for boundary in (0.5, 0.0)),
-    *({**FOLLOW, **TRIM, "boundary": 0.0, "beta": beta} for beta in (0.0, 0.25, 1.0, 2.0, 4.0)),
-    {**FOLLOW, **TRIM, "split": True},
+    {**FOLLOW, **TRIM, "boundary": 0.5},
+    *({**FOLLOW, **TRIM, "boundary": 0.0, "beta": beta} for beta in (0.0, 0.25, 0.5, 1.0, 2.0)),
     {**FOLLOW, **TRIM, "boundary": 0.0, "split": True},
-    *({**FOLLOW, **TRIM, "boundary": 0.0, "keep": keep} for keep in (0.75, 0.5)),
-    {**FOLLOW, **TRIM, "boundary": 0.0, "min_words": 2},
+    NOUNS,
+    *({**PHRASES, "beta": beta} for beta in (0.0, 0.25, 0.5, 1.0, 2.0)),
+    {**FOLLOW, **NOUNS, "split": True},
+    {**PHRASES, "split": True},
+    {**PHRASES, "split": True, "beta": 1.0},
+    *({**PHRASES, "split": True, "keep": keep} for keep in (0.75, 0.5)),
+    {**PHRASES, "split": True, "min_words": 2},
 )
 COLUMNS = {
     "f1": "F1",
@@ -58,7 +64,7 @@ def main() -> None:
     from visem_tf.runs.grounding import Grounder
     from visem_tf.runs.opening import open_run
     from visem_tf.runs.scoring import sentence_token_ids
-    from visem_tf.runs.snippets import ground_snippets
+    from visem_tf.runs.snippets import SnippetCutter
     from visem_tf.stages.evaluate_regions import all_regions
     from visem_tf.stages.evaluate_snippets import marked_hits
     from visem_tf.stages.features import open_cache
@@ -70,16 +76,21 @@ def main() -> None:
     if phrases is None or not len(phrases.boxes):
         raise UserError(f"{context.data.name} has no marked phrases; choose another run")
     vocabulary, model = read_or_build_vocabulary(context), load_alignment_model(context)
-    token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
+    token_ids, training_ids = (
+        sentence_token_ids(vocabulary, sentences, config.text.max_words)
+        for sentences in (split.sentences, context.data.splits["train"].sentences)
+    )
     boxes, words = all_regions(cache), tokenize(tf.constant(split.sentences)).to_list()
     images = len(split.image_ids)
     print(f"{context.data.name}, validation split, {images} images")
     print("  ".join(f"{heading:>9}" for heading in COLUMNS.values()), " options")
-    own = {name: getattr(config.infer, name) for name in ("beta", *PAPER_SNIPPETS)}
+    own = {name: getattr(config.infer, name) for name in PAPER}
     for changes in (*ROWS, own):
-        settings = {f"infer.{name}": value for name, value in {**PAPER_SNIPPETS, **changes}.items()}
-        grounder = Grounder(model, vocabulary, config.updated(settings))
-        found, snippets = ground_snippets(grounder, cache, token_ids, split.image_index)
+        settings = {f"infer.{name}": value for name, value in {**PAPER, **changes}.items()}
+        changed = config.updated(settings)
+        grounder = Grounder(model, vocabulary, changed)
+        found = grounder.ground_split(cache, token_ids, split.image_index)
+        snippets = SnippetCutter(vocabulary, changed.infer, training_ids)(found, token_ids)
         hits = marked_hits(snippets, phrases, vocabulary, token_ids)
         figures = hits.figures(hits.evidence(split.image_index, images))
         aligned = alignment_hits(

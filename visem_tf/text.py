@@ -45,6 +45,10 @@ FUNCTION_WORDS = frozenset(word for group in _FUNCTION_WORD_GROUPS for word in g
 DETERMINERS = frozenset(_DETERMINERS.split())
 """Function words that begin noun phrases, possessives among them."""
 
+_NUMERALS = "two three four five six seven eight nine ten several many few"
+NUMERALS = frozenset(_NUMERALS.split())
+"""Words that count things, and begin noun phrases as determiners do."""
+
 _SENTENCES_AT_A_TIME = 10_000
 
 

@@ -52,24 +52,29 @@ def expected_snippets(regions, scores, kinds, split, trim, min_words):
 )
 def test_snippets_follow_the_rules(split, trim, min_words):
     regions, scores, kinds = make_sentences(0)
-    options = {"split": split, "trim": trim, "min_words": min_words}
-    found = find_snippets(regions, scores, kinds != CONTENT, kinds == DETERMINER, **options)
-    expected = expected_snippets(regions, scores, kinds, **options)
+    is_function = kinds != CONTENT
+    options = {}
+    if trim:
+        options |= {"may_begin": kinds != FUNCTION, "may_end": ~is_function}
+    if split:
+        options["begins_phrase"] = is_function & np.pad(~is_function, [[0, 0], [1, 0]])[:, :-1]
+    found = find_snippets(regions, scores, min_words=min_words, **options)
+    expected = expected_snippets(regions, scores, kinds, split, trim, min_words)
     assert len(expected) > 20
     np.testing.assert_allclose(np.stack(found, axis=1), expected)
 
 
 def test_by_default_snippets_are_segments():
-    regions, scores, kinds = make_sentences(1)
-    found = find_snippets(regions, scores, kinds != CONTENT, kinds == DETERMINER)
+    regions, scores, _ = make_sentences(1)
+    found = find_snippets(regions, scores)
     for ours, segments in zip(found, find_segments(regions), strict=False):
         np.testing.assert_array_equal(ours, segments)
 
 
 def test_the_best_snippets_are_kept():
-    regions, scores, kinds = make_sentences(2)
-    every = find_snippets(regions, scores, kinds != CONTENT, kinds == DETERMINER)
-    half = find_snippets(regions, scores, kinds != CONTENT, kinds == DETERMINER, keep=0.5)
+    regions, scores, _ = make_sentences(2)
+    every = find_snippets(regions, scores)
+    half = find_snippets(regions, scores, keep=0.5)
     assert len(half.score) == pytest.approx(len(every.score) / 2, abs=1)
     assert half.score.min() >= np.median(every.score)
     np.testing.assert_array_equal(half.score, every.score[every.score >= half.score.min()])
@@ -78,9 +83,8 @@ def test_the_best_snippets_are_kept():
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0)])
 def test_nothing_has_no_snippets(shape):
     regions = np.full(shape, -1)
-    found = find_snippets(
-        regions, np.zeros(shape), regions > 0, regions > 0, split=True, trim=True, keep=0.5
-    )
+    some = {"may_begin": regions < 0, "may_end": regions < 0, "begins_phrase": regions > 0}
+    found = find_snippets(regions, np.zeros(shape), keep=0.5, **some)
     assert len(found.sentence) == 0
     np.testing.assert_array_equal(regions_of_snippets(found, shape), regions)
 

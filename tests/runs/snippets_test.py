@@ -12,10 +12,14 @@ from visem_tf.errors import UserError
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.snippets import ground_snippets, training_snippets
+from visem_tf.runs.snippets import SnippetCutter, require_snippets
 
 SENTENCES = ["a dog", "red ball a dog runs", "a", "the", "naïve a red a"]
-WHOLE = {"infer.beta": 1e3, "infer.boundary": 1.0}  # one region for each sentence
+WHOLE = {
+    "infer.beta": 1e3,
+    "infer.boundary": 1.0,
+    "infer.split": False,
+}  # one region for each sentence
 
 
 class OneBatch(NamedTuple):
@@ -43,30 +47,39 @@ def pairs(run):
     return OneBatch(regions), run.vocabulary.encode(tf.constant(SENTENCES)), image_index
 
 
-def texts(run, pairs, **options):
-    changes = {f"infer.{name}": value for name, value in options.items()}
-    config = run.config.updated({**WHOLE, **changes})
-    grounding, found = ground_snippets(
-        Grounder(run.alignment_model, run.vocabulary, config), *pairs
-    )
-    words = pairs[1].to_list()
+def texts(run, pairs, training=None, **options):
+    """The snippets as texts; `training` are the sentences that show what nouns are."""
+    config = run.config.updated({**WHOLE, **{f"infer.{n}": value for n, value in options.items()}})
+    _, token_ids, _ = pairs
+    grounding = Grounder(run.alignment_model, run.vocabulary, config).ground_split(*pairs)
+    training_ids = run.vocabulary.encode(tf.constant(training)) if training else token_ids
+    found = SnippetCutter(run.vocabulary, config.infer, training_ids)(grounding, token_ids)
+    words, answers = token_ids.to_list(), []
     for sentence, first, last, region, score in zip(*found, strict=True):
         here = slice(first, last + 1)
         assert set(grounding.regions[sentence, here]) == {region}
         assert grounding.scores[sentence, here].mean() == pytest.approx(score, rel=1e-4)
-    return [
-        " ".join(WORDS[token] for token in words[sentence][first : last + 1])
-        for sentence, first, last, _, _ in zip(*found, strict=True)
-    ]
+        answers.append(" ".join(WORDS[token] for token in words[sentence][here]))
+    return answers
 
 
 def test_options_are_those_of_the_configuration(run, pairs):
     whole = texts(run, pairs, **PAPER_SNIPPETS)
     assert whole == ["a dog", "red ball a dog runs", "a", "<unk>", "naïve a red a"]
-    trimmed = texts(run, pairs, trim=True)
+    trimmed = texts(run, pairs, noun_share=0)
     assert trimmed == ["a dog", "red ball a dog runs", "<unk>", "naïve a red"]
-    assert texts(run, pairs, trim=True, min_words=4) == ["red ball a dog runs"]
-    assert len(texts(run, pairs, trim=True, keep=0.5)) == 2
+    assert texts(run, pairs, noun_share=0, min_words=4) == ["red ball a dog runs"]
+    assert len(texts(run, pairs, noun_share=0, keep=0.5)) == 2
+    divided = texts(run, pairs, noun_share=0, split=True)
+    assert divided == ["a dog", "red ball", "a dog runs", "<unk>", "naïve", "a red"]
+
+
+def test_snippets_end_at_nouns_that_the_training_sentences_show(run, pairs):
+    training = ["a dog", "a dog runs", "a red ball", "a red dog", "a naïve ball"]
+    assert texts(run, pairs, training) == ["a dog", "red ball a dog"]
+    assert texts(run, pairs, training, noun_share=0.7) == ["red ball"]
+    without_evidence = ["dog ball runs", "red ball"]  # as in other languages
+    assert texts(run, pairs, without_evidence) == texts(run, pairs, noun_share=0)
 
 
 def test_phrases_choose_the_region_of_the_largest_sum_over_their_other_words(run, pairs):
@@ -82,7 +95,8 @@ def test_phrases_choose_the_region_of_the_largest_sum_over_their_other_words(run
 
 
 def test_training_without_snippets_is_refused(run, pairs):
-    config = run.config.updated({**WHOLE, "infer.min_words": 9})
-    grounder = Grounder(run.alignment_model, run.vocabulary, config)
-    with pytest.raises(UserError, match="no snippet has infer.min_words 9 words; lower it"):
-        training_snippets(grounder, *pairs)
+    settings = run.config.updated({**WHOLE, "infer.min_words": 9}).infer
+    grounding = run.grounder.ground_split(*pairs)
+    snippets = SnippetCutter(run.vocabulary, settings, pairs[1])(grounding, pairs[1])
+    with pytest.raises(UserError, match="no snippets remain of the sentences; lower infer.min_w"):
+        require_snippets(snippets)

@@ -36,11 +36,10 @@ class Snippets(NamedTuple):
 def find_snippets(
     regions: np.ndarray,
     scores: np.ndarray,
-    is_function: np.ndarray,
-    is_determiner: np.ndarray,
     *,
-    split: bool = False,
-    trim: bool = False,
+    may_begin: np.ndarray | None = None,
+    may_end: np.ndarray | None = None,
+    begins_phrase: np.ndarray | None = None,
     min_words: int = 1,
     keep: float = 1.0,
 ) -> Snippets:
@@ -50,11 +49,12 @@ def find_snippets(
         regions: Region of every word, int array [S, T], as returned by `smooth_alignment`; -1 in
             the padding.
         scores: v_i · s_t of every word with its region, float array [S, T].
-        is_function: Boolean array [S, T], True for function words.
-        is_determiner: Boolean array [S, T], True for the function words that begin noun phrases.
-        split: Whether segments are divided before every function word that follows another word.
-        trim: Whether function words are removed from both ends, except for determiners from the
-            beginning. Segments of function words alone are removed.
+        may_begin: Boolean array [S, T], True for words that a snippet may begin with; words before
+            the first of them are removed. None allows all.
+        may_end: Boolean array [S, T], True for words that a snippet may end with; words after the
+            last of them are removed. None allows all.
+        begins_phrase: Boolean array [S, T], True for words before which segments are divided. None
+            divides none.
         min_words: Minimum number of words of a snippet.
         keep: Share of the snippets that are kept, above 0: those with the highest scores.
 
@@ -64,25 +64,24 @@ def find_snippets(
     Example:
         >>> words = np.array([["is", "a", "dog", "in", "the"]])
         >>> found = find_snippets(
-        ...     np.array([[4, 4, 4, 4, 4]]), np.ones([1, 5]), words != "dog",
-        ...     np.isin(words, ["a", "the"]), trim=True)
+        ...     np.array([[4, 4, 4, 4, 4]]), np.ones([1, 5]),
+        ...     may_begin=np.isin(words, ["a", "the", "dog"]), may_end=words == "dog")
         >>> found.first, found.last, found.region
         (array([1]), array([2]), array([4]))
     """
     pieces = regions
-    if split:
-        begins = is_function & ~np.pad(is_function, [[0, 0], [1, 0]], constant_values=True)[:, :-1]
-        phrase = np.cumsum(begins, axis=1)
+    if begins_phrase is not None:
+        phrase = np.cumsum(begins_phrase, axis=1)
         pieces = np.where(regions >= 0, regions * (regions.shape[1] + 1) + phrase, -1)
     sentence, first, last, _ = find_segments(pieces)
     region = regions[sentence, first]
-    if trim:
-        place = np.arange(regions.shape[1])
-        content = np.where(is_function, -1, place)
-        before = np.maximum.accumulate(content, axis=1)  # the last content word so far
-        opening = np.where(is_function & ~is_determiner, regions.shape[1], place)
-        after = np.minimum.accumulate(opening[:, ::-1], axis=1)[:, ::-1]  # the next one to begin
-        first, last = after[sentence, first], before[sentence, last]
+    place = np.arange(regions.shape[1])
+    if may_begin is not None:
+        next_one = np.where(may_begin, place, regions.shape[1])
+        next_one = np.minimum.accumulate(next_one[:, ::-1], axis=1)[:, ::-1]
+        first = next_one[sentence, first]
+    if may_end is not None:
+        last = np.maximum.accumulate(np.where(may_end, place, -1), axis=1)[sentence, last]
     lengths = last + 1 - first  # 0 or less if nothing is left
     totals = np.cumsum(np.pad(scores, [[0, 0], [1, 0]]), axis=1)
     score = (totals[sentence, last + 1] - totals[sentence, first]) / np.maximum(lengths, 1)

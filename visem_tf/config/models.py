@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from visem_tf.config.registry import CELLS, LOSSES, SCORES
 from visem_tf.config.settings import Settings, setting
@@ -162,31 +162,39 @@ class InferConfig(Settings):
 
     section: ClassVar[str] = "infer"
 
-    beta: float = setting(0.5, at_least=0)
+    beta: float = setting(1.0, at_least=0)
     """What two neighbouring words gain by sharing a region, in units of their score with it: 0
-    gives single words, a large value one region to the whole sentence."""
+    gives single words, a large value one region to every phrase, or to the whole sentence if
+    boundary is not 0."""
     function_word_weight: float = setting(0.0, at_least=0, at_most=1)
     """Weight of function words (in, the, is) in the choice of regions: 1 treats them as other words
     (the paper); with 0 they take the region of the word after them."""
-    boundary: float = setting(1.0, at_least=0)
+    boundary: float = setting(0.0, at_least=0)
     """Factor of beta between a word and a function word after it, where a phrase usually ends; 1
     for the paper, 0 for phrases that choose their regions independently of each other."""
-    split: bool = False
-    """Whether snippets are also divided before function words that follow another word."""
+    split: bool = True
+    """Whether snippets are also divided before function words that follow another word; joint
+    training does not."""
     trim: bool = True
     """Whether snippets lose the function words at their ends, except for determiners (a, the, his)
     at their beginning; snippets without other words are dropped."""
+    noun_share: float = setting(0.15, at_least=0, at_most=1)
+    """With trim, snippets end at their last noun, and those without one are dropped. Nouns are
+    words that stand between a determiner, numeral or modifier and the end of a phrase in at least
+    this share of their occurrences in the training sentences; with 0, every word but function words
+    may end a snippet."""
     min_words: int = setting(1, at_least=1)
     """Shorter snippets are dropped."""
     keep: float = setting(1.0, above=0, at_most=1)
     """Share of the snippets that are kept: those whose words fit their region best."""
 
 
-PAPER_SNIPPETS = {
+PAPER_SNIPPETS: dict[str, Any] = {
     "function_word_weight": 1.0,
     "boundary": 1.0,
     "split": False,
     "trim": False,
+    "noun_share": 0.0,
     "min_words": 1,
     "keep": 1.0,
 }

@@ -3,57 +3,73 @@
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment.nouns import noun_shares
 from visem_tf.alignment.snippets import Snippets, find_snippets
+from visem_tf.config import InferConfig
 from visem_tf.errors import UserError
-from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.runs.grounding import Grounder, Grounding
-from visem_tf.text import DETERMINERS, FUNCTION_WORDS, PAD_ID
+from visem_tf.runs.grounding import Grounding
+from visem_tf.text import DETERMINERS, FUNCTION_WORDS, NUMERALS, PAD_ID, Vocabulary
 
 
-def ground_snippets(
-    grounder: Grounder,
-    cache: FeatureCache,
-    token_ids: tf.RaggedTensor,
-    image_index: np.ndarray,
-) -> tuple[Grounding, Snippets]:
-    """Finds the regions of the words of S sentences, and their snippets by the section infer.
+class SnippetCutter:
+    """Cuts aligned sentences into snippets as the section infer of the configuration says.
 
     Args:
-        grounder: Grounder of the run.
-        cache: Regions of the split.
-        token_ids: Words of the sentences, int32 [S, (T)].
-        image_index: Position of the image of every sentence, int [S].
+        vocabulary: Vocabulary of the run.
+        settings: The section.
+        training_ids: Words of the training sentences, int32 [S, (T)], which show what words are
+            nouns.
     """
-    found = grounder.ground_split(cache, token_ids, image_index)
-    settings, words = grounder.config.infer, token_ids.to_tensor(PAD_ID).numpy()
-    snippets = find_snippets(
-        found.regions,
-        found.scores,
-        grounder.vocabulary.among(FUNCTION_WORDS)[words],
-        grounder.vocabulary.among(DETERMINERS)[words],
-        split=settings.split,
-        trim=settings.trim,
-        min_words=settings.min_words,
-        keep=settings.keep,
-    )
-    return found, snippets
+
+    def __init__(
+        self, vocabulary: Vocabulary, settings: InferConfig, training_ids: tf.RaggedTensor
+    ) -> None:
+        self.settings = settings
+        self.is_function = vocabulary.among(FUNCTION_WORDS)
+        self.is_determiner = vocabulary.among(DETERMINERS)
+        self.may_end = ~self.is_function
+        if settings.noun_share:
+            opens = self.is_determiner | vocabulary.among(NUMERALS)
+            words = training_ids.to_tensor(PAD_ID).numpy()
+            is_noun = noun_shares(words, opens, self.is_function) >= settings.noun_share
+            if is_noun.any():  # not in other languages than English
+                self.may_end = is_noun
+
+    def __call__(self, found: Grounding, token_ids: tf.RaggedTensor) -> Snippets:
+        """Returns the snippets of S sentences.
+
+        Args:
+            found: Regions of their words.
+            token_ids: Words of the sentences, int32 [S, (T)].
+        """
+        words, settings = token_ids.to_tensor(PAD_ID).numpy(), self.settings
+        is_function = self.is_function[words]
+        may_begin = may_end = begins_phrase = None
+        if settings.trim:
+            may_begin = ~is_function | self.is_determiner[words]
+            may_end = self.may_end[words]
+        if settings.split:
+            after_other = np.pad(~is_function, [[0, 0], [1, 0]])[:, :-1]
+            begins_phrase = is_function & after_other
+        return find_snippets(
+            found.regions,
+            found.scores,
+            may_begin=may_begin,
+            may_end=may_end,
+            begins_phrase=begins_phrase,
+            min_words=settings.min_words,
+            keep=settings.keep,
+        )
 
 
-def training_snippets(
-    grounder: Grounder,
-    cache: FeatureCache,
-    token_ids: tf.RaggedTensor,
-    image_index: np.ndarray,
-) -> tuple[Grounding, Snippets]:
-    """Returns what `ground_snippets` does, for a generator that has to learn from it.
+def require_snippets(snippets: Snippets) -> None:
+    """Checks that there is something to learn from.
 
     Raises:
         UserError: There are no snippets.
     """
-    found, snippets = ground_snippets(grounder, cache, token_ids, image_index)
     if not len(snippets.sentence):
         raise UserError(
-            f"no snippet has infer.min_words {grounder.config.infer.min_words} words; lower it, or "
-            "leave infer.trim out"
+            "no snippets remain of the sentences; lower infer.min_words and infer.noun_share, or "
+            "set infer.trim false"
         )
-    return found, snippets

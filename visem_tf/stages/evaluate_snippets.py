@@ -9,7 +9,8 @@ from visem_tf.config.models import PAPER_SNIPPETS
 from visem_tf.datasets.caption_dataset import Phrases
 from visem_tf.metrics.snippets import SnippetHits, Spans, snippet_hits
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.snippets import ground_snippets
+from visem_tf.runs.scoring import sentence_token_ids
+from visem_tf.runs.snippets import SnippetCutter
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 from visem_tf.text import DETERMINERS, FUNCTION_WORDS, PAD_ID, Vocabulary
 
@@ -31,10 +32,14 @@ def evaluate_snippets(data: EvaluatedSplit, grounder: Grounder, phrases: Phrases
         ("segments", segments),
         ("without_mrf", {**segments, "infer.beta": 0.0}),
     )
+    training = data.context.data.splits["train"].sentences
+    training_ids = sentence_token_ids(vocabulary, training, grounder.config.text.max_words)
     results = []
     for name, changes in systems:
-        own = Grounder(grounder.model, vocabulary, grounder.config.updated(changes))
-        _, snippets = ground_snippets(own, data.cache, data.token_ids, split.image_index)
+        config = grounder.config.updated(changes)
+        own = Grounder(grounder.model, vocabulary, config)
+        found = own.ground_split(data.cache, data.token_ids, split.image_index)
+        snippets = SnippetCutter(vocabulary, config.infer, training_ids)(found, data.token_ids)
         hits = marked_hits(snippets, phrases, vocabulary, data.token_ids)
         evidence = hits.evidence(split.image_index, len(split.image_ids))
         figures: dict[str, Any] = hits.figures(evidence)

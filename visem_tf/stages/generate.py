@@ -26,7 +26,7 @@ from visem_tf.runs.generators import (
     title_of,
 )
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.snippets import training_snippets
+from visem_tf.runs.snippets import SnippetCutter, require_snippets
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.self_critical import fine_tune
 from visem_tf.stages.training import open_pairs, train_model
@@ -84,7 +84,8 @@ def run(context: Context) -> dict[str, Any]:
             if settings.cider_epochs:
                 summary[cider_folder(name)] = fine_tune(context, pairs, vocabulary, name, seed)
     if settings.regions and not config.joint.train:
-        texts = {split: _snippets(context, pairs[split], vocabulary) for split in pairs}
+        cut = SnippetCutter(vocabulary, config.infer, pairs["train"].token_ids)
+        texts = {split: _snippets(context, pairs[split], vocabulary, cut) for split in pairs}
         summary["regions"] = _train(context, "regions", texts, vocabulary, config.seed)
     return summary
 
@@ -100,11 +101,13 @@ def sentence_texts(context: Context, pairs: Pairs) -> Texts:
     return _of_vectors(token_ids, lambda positions: frames[image_index[positions]], cache)
 
 
-def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary) -> Texts:
+def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary, cut: SnippetCutter) -> Texts:
     """Pairs snippets with the regions that the alignment model finds for them."""
     cache, sentences, image_index = pairs
     grounder = Grounder(load_alignment_model(context), vocabulary, context.config)
-    sentence, first, last, region, _ = training_snippets(grounder, *pairs)[1]
+    snippets = cut(grounder.ground_split(*pairs), sentences)
+    require_snippets(snippets)
+    sentence, first, last, region, _ = snippets
     starts = sentences.row_splits.numpy()[sentence]
     token_ids = tf.ragged.range(starts + first, starts + last + 1)
     token_ids = token_ids.with_flat_values(tf.gather(sentences.flat_values, token_ids.flat_values))

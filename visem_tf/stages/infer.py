@@ -17,7 +17,7 @@ from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabu
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import sentence_token_ids
-from visem_tf.runs.snippets import training_snippets
+from visem_tf.runs.snippets import SnippetCutter, require_snippets
 from visem_tf.runtime.files import atomic_path
 from visem_tf.stages.features import open_cache
 from visem_tf.text import tokenize
@@ -37,7 +37,9 @@ def run(context: Context) -> dict[str, Any]:
     token_ids = sentence_token_ids(vocabulary, split.sentences, config.text.max_words)
     grounder = Grounder(load_alignment_model(context), vocabulary, config)
     cache = open_cache(context, "train")
-    found, snippets = training_snippets(grounder, cache, token_ids, split.image_index)
+    found = grounder.ground_split(cache, token_ids, split.image_index)
+    snippets = SnippetCutter(vocabulary, config.infer, token_ids)(found, token_ids)
+    require_snippets(snippets)
     sentence, first, last, region, scores = snippets
     tokens = tokenize(tf.constant(split.sentences))[:, : config.text.max_words].to_list()
     bounds = np.searchsorted(sentence, np.arange(len(tokens) + 1))

@@ -19,7 +19,7 @@ from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocab
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import GENERATORS, build_generator
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.snippets import ground_snippets
+from visem_tf.runs.snippets import SnippetCutter
 from visem_tf.stages.align import load_word_vectors, recall_validation, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
 from visem_tf.stages.training import open_pairs, train_model
@@ -36,6 +36,9 @@ def run(context: Context) -> dict[str, Any]:
     vocabulary = read_or_build_vocabulary(context)
     pairs = open_pairs(context, vocabulary)
     num_pairs = len(pairs["train"].image_index)
+    # The model distinguishes neighbouring snippets by their regions.
+    whole = config.infer.updated({"split": False})
+    cut = SnippetCutter(vocabulary, whole, pairs["train"].token_ids)
     summary: dict[str, Any] = {"joint": True}
 
     def build(steps_per_epoch: int) -> JointModel:
@@ -59,7 +62,8 @@ def run(context: Context) -> dict[str, Any]:
     def infer_snippets(model: JointModel, epoch: int) -> None:
         if epoch and epoch % config.joint.reinfer_every == 0:
             grounder = Grounder(model.alignment, vocabulary, config)
-            found, snippets = ground_snippets(grounder, *pairs["train"])
+            found = grounder.ground_split(*pairs["train"])
+            snippets = cut(found, pairs["train"].token_ids)
             model.set_regions(regions_of_snippets(snippets, found.regions.shape))
 
     def save_best(model: JointModel, path: Path) -> None:
