@@ -3,8 +3,8 @@
     python benchmarks/snippets.py --run-dir runs/flickr8k-best [--show 30]
 
 Each row has the options that its label names; the other options of the section are those of the
-preset `paper`, and the last row has those of the run. The data set must have marked phrases. `--show` prints some random snippets of
-the first row and of the options of the run.
+preset `paper`, and the last row has those of the run. The data set must have marked phrases.
+`--show` prints some random snippets of the first row and of the options of the run.
 """
 
 import os
