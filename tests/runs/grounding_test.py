@@ -38,6 +38,7 @@ def run(request, tmp_path_factory):
         "stages": ("features", "infer"),
         "infer.function_word_weight": 0.25,
         "infer.boundary": 0.5,
+        "infer.split": False,
         "infer.trim": False,
     }
     return make_run(folder / "run", "align", "generate/full_frame", **changes)
