@@ -74,10 +74,9 @@ def test_by_default_snippets_are_segments():
 def test_the_best_snippets_are_kept():
     regions, scores, _ = make_sentences(2)
     every = find_snippets(regions, scores)
-    half = find_snippets(regions, scores, keep=0.5)
-    assert len(half.score) == pytest.approx(len(every.score) / 2, abs=1)
-    assert half.score.min() >= np.median(every.score)
-    np.testing.assert_array_equal(half.score, every.score[every.score >= half.score.min()])
+    some = find_snippets(regions, scores, keep=0.25)
+    assert len(some.score) == pytest.approx(len(every.score) / 4, abs=1)
+    np.testing.assert_array_equal(some.score, every.score[every.score >= some.score.min()])
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0)])
