@@ -8,7 +8,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visem_tf.alignment.losses import LOSSES, get_loss, ranking_loss, score_spread
+from visem_tf.alignment.losses import (
+    LOSSES,
+    get_loss,
+    ranking_loss,
+    score_spread,
+    swapped_noun_loss,
+)
 from visem_tf.config import registry
 
 seeds = st.integers(0, 2**32 - 1)
@@ -72,6 +78,26 @@ def test_only_the_hardest_negatives_move():
     hardest = {(0, 1), (1, 2), (2, 1)} | {(2, 0), (0, 1), (0, 2)}  # of rows, of columns
     for place in itertools.permutations(range(3), 2):
         assert (gradient[place] > 0) == (place in hardest)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seeds)
+def test_the_true_sentence_is_compared_with_the_real_swapped_ones(seed):
+    random = np.random.default_rng(seed)
+    scores, real = random.normal(size=(4, 3)), random.uniform(size=(4, 3)) < 0.6
+    real[:, 0], real[0, 1:] = True, False
+    expected = 0.0
+    for row, used in zip(scores, real, strict=True):
+        powers = np.exp(row[used] / 0.3)
+        expected -= np.log(powers[0] / powers.sum())
+    variable = tf.Variable(scores)
+    with tf.GradientTape() as tape:
+        loss = swapped_noun_loss(variable, tf.constant(real), 0.3)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6, atol=1e-12)
+    gradient = tape.gradient(loss, variable).numpy()
+    assert (gradient[~real] == 0).all()
+    assert (gradient[0] == 0).all()  # no false sentence
+    np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-12)
 
 
 def test_an_unknown_loss_is_named():

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visem_tf.alignment.scores import (
-    SCORES,
     alignment_scores,
-    get_score,
+    own_sentence_scores,
     word_region_similarities,
 )
+from visem_tf.alignment.word_scores import SCORES, get_score
 from visem_tf.config import registry
 
+UNIT_SCORES = [name for name in SCORES if get_score(name).unit]
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -30,7 +31,7 @@ def cosine(a, b):
     return a @ b / np.sqrt((a @ a) * (b @ b))
 
 
-def of_pair(name, regions, words, sharpness):
+def of_pair(name, regions, words, sharpness, threshold=0.0):
     """The score of the regions of one image with the words of one sentence."""
     if not len(words):
         return 0.0
@@ -40,12 +41,25 @@ def of_pair(name, regions, words, sharpness):
         return sum(max(0, region @ word) for region in regions for word in words)
     if name == "cosine":
         return np.mean([max(cosine(region, word) for region in regions) for word in words])
-    assert name == "attention"
-    positive = np.array([[max(0, cosine(region, word)) for word in words] for region in regions])
+    cosines = np.array([[cosine(region, word) for word in words] for region in regions])
+    if name == "hard_alignment":
+        return np.log(np.sum(np.exp(sharpness * cosines.max(axis=0)))) / sharpness
+    positive = cosines.clip(0)
     share = positive / np.sqrt((positive**2).sum(axis=1, keepdims=True) + 1e-8)
     weights = np.exp(sharpness * share) / np.exp(sharpness * share).sum(axis=0)
     unit = np.array([region / np.linalg.norm(region) for region in regions])
-    return np.mean([cosine(word, weights[:, t] @ unit) for t, word in enumerate(words)])
+    if name == "attention":
+        return np.mean([cosine(word, weights[:, t] @ unit) for t, word in enumerate(words)])
+    assert name == "negative_aware"
+    effects = []
+    for t, word in enumerate(words):
+        effect = min(0, max(cosines[:, t]) - threshold) + weights[:, t] @ cosines[:, t]
+        found = cosines[:, t] > threshold
+        if found.any():
+            relevance = np.exp(sharpness * cosines[found, t])
+            effect += cosine(word, relevance @ unit[found])
+        effects.append(effect)
+    return np.mean(effects)
 
 
 def test_the_registry_lists_the_scores():
@@ -69,6 +83,60 @@ def test_scores_equal_loops(name, chunk_size, in_graph):
     for k, n in np.ndindex(3, 4):
         expected = of_pair(name, v[k][region_mask[k]], s[n][word_mask[n]], 4.0)
         np.testing.assert_allclose(scores[k, n], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5])
+def test_words_below_the_threshold_count_against_the_image(threshold):
+    v, s, region_mask, word_mask = make_batch(6)
+    scores = alignment_scores(
+        v, s, region_mask, word_mask, score="negative_aware", sharpness=20.0, threshold=threshold
+    )
+    for k, n in np.ndindex(3, 4):
+        regions, words = v[k][region_mask[k]], s[n][word_mask[n]]
+        expected = of_pair("negative_aware", regions, words, 20.0, threshold)
+        np.testing.assert_allclose(scores[k, n], expected, rtol=1e-5, atol=1e-6)
+    opposite = alignment_scores(
+        [[[1.0, 0.0]]], [[[-1.0, 0.0]]], score="negative_aware", threshold=threshold
+    )
+    np.testing.assert_allclose(opposite, [[-1 - threshold - 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_scores_of_own_sentences_are_those_of_the_pairs(name, masked):
+    v, _, region_mask, _ = make_batch(7)
+    s = np.stack([make_batch(seed, sentences=2)[1] for seed in range(3)])  # [3, 2, 6, 7]
+    word_mask = np.stack([make_batch(seed, sentences=2)[3] for seed in range(3)])
+    word_mask[1, 1] = False
+    masks = (region_mask, word_mask) if masked else (None, None)
+    s[~word_mask] = 1e3
+    found = own_sentence_scores(v, s, *masks, score=name, sharpness=4.0, threshold=0.1)
+    for k in range(3):
+        own = [None if mask is None else mask[k] for mask in masks]
+        image_mask = None if own[0] is None else own[0][np.newaxis]
+        expected = alignment_scores(
+            v[k : k + 1], s[k], image_mask, own[1], score=name, sharpness=4.0, threshold=0.1
+        )
+        np.testing.assert_allclose(found[k], expected[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_gradients_of_own_sentences_equal_finite_differences(name):
+    v, _, region_mask, _ = make_batch(8, images=2, regions=3, dim=2)
+    s = np.random.default_rng(0).normal(size=(2, 2, 3, 2))
+    word_mask = np.array([[[1, 1, 0], [1, 0, 0]], [[0, 0, 0], [1, 1, 1]]], bool)
+    weights = np.array([[1.0, -0.5], [2.0, 0.7]])
+
+    def total(v, s):
+        return tf.reduce_sum(
+            weights * own_sentence_scores(v, s, region_mask, word_mask, score=name)
+        )
+
+    theoretical, numerical = tf.test.compute_gradient(
+        total, [tf.constant(v), tf.constant(s)], delta=1e-6
+    )
+    for exact, approximate in zip(theoretical, numerical, strict=True):
+        np.testing.assert_allclose(exact, approximate, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -122,13 +190,14 @@ def test_gradients_equal_finite_differences(name, chunk_size):
         np.testing.assert_allclose(exact, approximate, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cosine", "attention"])
+@pytest.mark.parametrize("name", UNIT_SCORES)
 def test_scores_of_unit_vectors_do_not_know_lengths_and_have_bounds(name):
     v, s, region_mask, word_mask = make_batch(1)
     scores = alignment_scores(v, s, region_mask, word_mask, score=name)
     longer = alignment_scores(5 * v, 0.1 * s, region_mask, word_mask, score=name)
     np.testing.assert_allclose(scores, longer, atol=1e-6)
-    assert np.abs(scores).max() <= 1
+    most = {"negative_aware": 2, "hard_alignment": 1 + np.log(6) / 9}.get(name, 1)
+    assert np.abs(scores).max() <= most
     found = word_region_similarities(v, s[:3], region_mask, score=name).numpy()
     for k, t, i in np.ndindex(3, 6, 5):
         expected = cosine(v[k, i], s[k, t]) if region_mask[k, i] else -np.inf

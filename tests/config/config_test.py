@@ -102,15 +102,19 @@ def test_configurations_are_frozen():
         ({"stages": ["algin"]}, "not 'algin'; did you mean align?"),
         ({"stages": []}, "stages must name at least one of features, align"),
         ({"seed": 2**32}, "seed must be an integer, at least 0 and at most 4294967295"),
-        ({"align.score": "cosin"}, "fragments, not 'cosin'; did you mean cosine?"),
+        ({"align.score": "cosin"}, "negative_aware, not 'cosin'; did you mean cosine?"),
         ({"align.loss": "hinge_mx"}, "infonce, not 'hinge_mx'; did you mean hinge_max?"),
         (
             {"align": {"score": "cosine", "normalise_by_length": True, "margin": 0.2}},
-            "align.score cosine is a mean already; leave it false",
+            "align.score cosine is no sum; leave it false",
         ),
         (
             {"align": {"score": "attention", "margin": 2}},
             "can never be reached, because align.score attention lies between -1 and 1",
+        ),
+        (
+            {"align": {"score": "attention", "threshold": 0.2}},
+            "align.threshold 0.2 applies to align.score negative_aware, not attention",
         ),
         ({"align.hinge_warmup_epochs": 1}, "precedes align.loss hinge_max, not hinge_sum"),
         ({"generate.cell": "lstmm"}, "one of gru, lstm, rnn, not 'lstmm'; did you mean lstm?"),

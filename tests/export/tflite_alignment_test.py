@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from visem_tf.config.registry import SCORES
 from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded
 from visem_tf.export.tflite.writer import convert
 from visem_tf.models.alignment_model import AlignmentModel
@@ -27,7 +28,11 @@ def test_padded_sentences_are_embedded_as_gated_units_do():
     "score",
     [
         "cosine",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("attention", "fragments")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in SCORES
+            if name not in ("best_region", "cosine")
+        ),
     ],
 )
 def test_scores_are_those_of_python(score, make_run, tmp_path):

@@ -54,6 +54,14 @@ def objective(model, batch):
     return loss
 
 
+def with_swaps(batch, seed=5):
+    """Adds two false sentences of each pair, one of the fourth, and none of the last."""
+    swapped = np.stack([batch["token_ids"]] * 2, axis=1)
+    swapped[:, :, 0] = np.random.default_rng(seed).integers(4, VOCABULARY, (len(swapped), 2))
+    swapped[3, 1] = swapped[-1] = 0
+    return dict(batch, swapped_ids=swapped)
+
+
 def as_dataset(batch, size):
     return tf.data.Dataset.from_tensor_slices(batch).batch(size)
 
@@ -71,6 +79,51 @@ def test_logged_loss_is_the_objective_a_pair():
     parts = [{name: rows[part] for name, rows in batch.items()} for part in (slice(4), slice(4, 6))]
     expected = sum(objective(model, part) for part in parts) / 6
     np.testing.assert_allclose(ragged, expected, rtol=1e-5)
+
+
+def swap_objective(model, batch):
+    """The loss of swapped nouns by loops over `AlignmentModel.call`, and the pairs that are won."""
+    loss, wins = 0.0, []
+    for k in range(len(batch["token_ids"])):
+        sentences = [batch["token_ids"][k], *(row for row in batch["swapped_ids"][k] if row.any())]
+        pair = {"region_features": batch["region_features"][k : k + 1]}
+        pair["region_mask"] = batch["region_mask"][k : k + 1]
+        scores = model({**pair, "token_ids": np.stack(sentences)}).numpy()[0] / model.temperature
+        loss += np.log(np.exp(scores - scores[0]).sum())
+        if len(scores) > 1:
+            wins.append(scores[0] > scores[1:].max())
+    return loss, wins
+
+
+@pytest.mark.parametrize("score", ["best_region", "negative_aware"])
+def test_swapped_sentences_add_their_cross_entropy(score):
+    options = {"score": score, "temperature": 0.5}
+    batch = with_swaps(make_batch())
+    alone, model = make_model(**options), make_model(swap_weight=0.7, **options)
+    alone.compile()
+    model.compile()
+    without = alone.evaluate(as_dataset(batch, 6), return_dict=True, verbose=0)
+    logs = model.evaluate(as_dataset(batch, 6), return_dict=True, verbose=0)
+    loss, wins = swap_objective(model, batch)
+    assert loss > 0.01
+    assert 0 < len(wins) == 5
+    np.testing.assert_allclose(logs["loss"], without["loss"] + 0.7 * loss / 6, rtol=1e-4)
+    np.testing.assert_allclose(logs["swap_accuracy"], np.mean(wins), rtol=1e-6)
+    assert "swap_accuracy" not in without
+    # Batches without false sentences are those of a model without the weight.
+    del batch["swapped_ids"]
+    logs = model.evaluate(as_dataset(batch, 6), return_dict=True, verbose=0)
+    np.testing.assert_allclose(logs["loss"], without["loss"], rtol=1e-6)
+
+
+def test_swapped_sentences_are_learned_to_be_false():
+    batch = with_swaps(make_batch(size=8))
+    model = make_model(swap_weight=1.0)
+    model.compile(optimizer=keras.optimizers.Adam(0.01))
+    model.fit(as_dataset(batch, 8).repeat(60), verbose=0)
+    logs = model.evaluate(as_dataset(batch, 8), return_dict=True, verbose=0)
+    assert logs["swap_accuracy"] == 1
+    assert swap_objective(model, batch)[0] < 0.1
 
 
 def test_scores_match_the_call_and_leave_out_padding():
@@ -177,6 +230,8 @@ def test_a_collapsed_model_raises_the_alarm():
         ("cosine", "hinge_max", SentenceEncoder),
         ("attention", "infonce", GruSentenceEncoder),
         ("best_region", "infonce", GruSentenceEncoder),
+        ("hard_alignment", "infonce", GruSentenceEncoder),
+        ("negative_aware", "infonce", GruSentenceEncoder),
     ],
 )
 def test_other_scores_losses_and_encoders_learn_a_batch_by_heart(score, loss, encoder):
@@ -226,6 +281,7 @@ def test_a_word_is_compared_as_the_score_does():
         {"score": "fragments", "normalise_by_length": True},
         {"score": "attention", "sharpness": 5.0, "loss": "infonce", "temperature": 0.3},
         {"loss": "hinge_max", "hinge_sum_steps": 1, "encoder": GruSentenceEncoder},
+        {"score": "negative_aware", "sharpness": 20.0, "threshold": 0.2, "swap_weight": 0.3},
     ],
 )
 def test_a_saved_model_gives_the_same_scores(options, tmp_path):
@@ -237,7 +293,7 @@ def test_a_saved_model_gives_the_same_scores(options, tmp_path):
     np.testing.assert_array_equal(model(batch), loaded(batch))
     for name in ("margin", "score", "normalise_by_length", "clip_value", "sharpness"):
         assert getattr(loaded, name) == getattr(model, name)
-    for name in ("loss_name", "temperature", "hinge_sum_steps"):
+    for name in ("loss_name", "temperature", "hinge_sum_steps", "threshold", "swap_weight"):
         assert getattr(loaded, name) == getattr(model, name)
     assert loaded.sentence_encoder.get_config() == model.sentence_encoder.get_config()
     # Training goes on as if nothing had happened: the optimizer's state is there too.
@@ -282,7 +338,10 @@ data = {
     "region_mask": np.arange(3) < random.integers(1, 4, (size, 1)),
     "token_ids": token_ids,
     "image_ids": np.array([0, 1, 2, 0, *range(4, size)]),  # pairs of one image in two replicas
+    "swapped_ids": np.where(token_ids == 0, 0, random.integers(4, 20, (2, size, 5), np.int32)),
 }
+data["swapped_ids"] = data["swapped_ids"].transpose(1, 0, 2)
+data["swapped_ids"][3] = 0
 
 def train(strategy, optimizer, **options):
     keras.utils.set_random_seed(0)
@@ -301,7 +360,7 @@ def sgd():
 
 for optimizer, options in (
     (sgd, {"loss": "hinge_max", "hinge_sum_steps": 2}),  # the sum of all, and then the hardest
-    (lambda: keras.optimizers.Adam(0.001), {"loss": "infonce", "score": "attention"}),
+    (lambda: keras.optimizers.Adam(0.001), {"loss": "infonce", "score": "attention", "swap_weight": 0.5}),
 ):
     weights, history, logs = train(tf.distribute.get_strategy(), optimizer, **options)
     two_weights, two_history, two_logs = train(strategy, optimizer, **options)
@@ -323,6 +382,6 @@ def test_arguments_are_checked():
     regions, sentences = RegionEncoder(4), SentenceEncoder(9, 4, 4)
     with pytest.raises(ValueError, match="one embedding_dim, not 5 and 4"):
         AlignmentModel(RegionEncoder(5), sentences)
-    for name, value in (("score", "best"), ("margin", 0), ("clip_value", -1)):
+    for name, value in (("score", "best"), ("margin", 0), ("clip_value", -1), ("swap_weight", -1)):
         with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
             AlignmentModel(regions, sentences, **{name: value})

@@ -217,6 +217,15 @@ def test_gradients(options, in_graph):
         np.testing.assert_allclose((above - below) / (2 * delta), expected, rtol=2e-4, atol=1e-8)
 
 
+def test_no_weight_of_a_region_encoder_with_context_is_trained():
+    encoder = RegionEncoder(7, region_context="frame")
+    generator = AttentionGenerator(V, H, E, region_encoder=encoder)
+    generator.build({"region_features": (None, None, F)})
+    assert len(encoder.weights) == 3
+    assert not encoder.trainable_variables
+    assert not any("region_encoder" in one.path for one in generator.trainable_variables)
+
+
 def test_the_alignment_s_region_encoder_is_not_trained():
     generator, batch = make_generator(encoder=True), make_batch()
     before = generator.region_encoder.projection.kernel.numpy()

@@ -19,7 +19,8 @@ VOCABULARY, DIM, FEATURES, WORD, SENTENCES, LONGEST = 20, 12, 9, 10, 8, 5
 def make_model(sentences=1.0, snippets=1.0, attention=True):
     keras.utils.set_random_seed(3)
     alignment = AlignmentModel(
-        RegionEncoder(DIM), SentenceEncoder(VOCABULARY, DIM, 8, word_dim=WORD)
+        RegionEncoder(DIM, region_context="frame"),
+        SentenceEncoder(VOCABULARY, DIM, 8, word_dim=WORD),
     )
     alignment.build({"region_features": (None, 4, FEATURES), "token_ids": (None, None)})
     shared = {

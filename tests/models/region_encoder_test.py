@@ -16,6 +16,63 @@ def test_embeddings_are_affine_in_the_features():
     np.testing.assert_allclose(encoder(features), features @ kernel + bias, atol=1e-5)
 
 
+def with_context(seed=0, **options):
+    """An encoder of 5 features with a random W_c."""
+    encoder = RegionEncoder(4, region_context="frame", **options)
+    encoder.build((None, None, 5))
+    kernel = encoder.context_projection.kernel
+    kernel.assign(np.random.default_rng(seed).normal(size=kernel.shape))
+    return encoder
+
+
+@pytest.mark.parametrize("feature_scale", [0.0, 10.0])
+def test_context_adds_a_map_of_what_exceeds_the_whole_image(feature_scale):
+    encoder = with_context(feature_scale=feature_scale)
+    features = np.random.default_rng(1).normal(size=(2, 3, 5)).astype(np.float32)
+    scaled = features
+    if feature_scale:
+        scaled = 10 * features / np.linalg.norm(features, axis=-1, keepdims=True)
+    surplus = np.maximum(scaled - scaled[:, :1], 0)
+    expected = (
+        scaled @ encoder.projection.kernel.numpy()
+        + surplus @ encoder.context_projection.kernel.numpy()
+    )
+    np.testing.assert_allclose(encoder(features), expected, atol=1e-4)
+    assert np.abs(surplus[:, 1:]).max() > 0
+    # The whole image, and a region without its image, have no context.
+    plain = scaled @ encoder.projection.kernel.numpy()
+    np.testing.assert_allclose(encoder(features)[:, 0], plain[:, 0], atol=1e-4)
+    np.testing.assert_allclose(encoder(features[:, 1]), plain[:, 1], atol=1e-4)
+
+
+def test_an_untrained_encoder_is_the_same_with_context():
+    features = np.random.default_rng(1).normal(size=(2, 3, 5)).astype(np.float32)
+    embeddings = []
+    for region_context in ("none", "frame"):
+        keras.utils.set_random_seed(0)
+        encoder = RegionEncoder(4, dropout=0.3, region_context=region_context)
+        embeddings.append(encoder(features))
+    np.testing.assert_array_equal(*embeddings)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(encoder(features)))
+    gradient = tape.gradient(loss, encoder.context_projection.kernel.value)
+    assert np.abs(gradient).max() > 0
+
+
+def test_context_has_dropout_and_is_saved(tmp_path):
+    encoder = with_context(dropout=0.5)
+    encoder.projection.kernel.assign(tf.zeros([5, 4]))
+    features = tf.concat([tf.zeros([1, 1, 5]), tf.ones([1, 300, 5])], axis=1)
+    dropped = encoder(features, training=True)
+    assert len(np.unique(np.round(dropped[0, :, 0], 4))) > 10
+    inputs = keras.Input([None, 5])
+    model = keras.Model(inputs, encoder(inputs))
+    model.save(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "encoder.keras")
+    np.testing.assert_array_equal(model(features), loaded(features))
+    assert loaded.layers[1].region_context == "frame"
+
+
 def test_dropout_is_on_the_features_in_training_only():
     encoder = RegionEncoder(embedding_dim=6, dropout=0.5)
     features = tf.ones([1, 50, 6])
@@ -44,7 +101,9 @@ def test_a_saved_encoder_gives_the_same_embeddings(tmp_path):
     assert loaded.layers[1].get_config() == model.layers[1].get_config()
 
 
-@pytest.mark.parametrize(("name", "value"), [("embedding_dim", 0), ("dropout", 1.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("embedding_dim", 0), ("dropout", 1.0), ("region_context", "sky")]
+)
 def test_arguments_are_checked(name, value):
     with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
         RegionEncoder(**{"embedding_dim": 4, name: value})

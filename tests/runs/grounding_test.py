@@ -32,6 +32,7 @@ def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     changes = {
         "align.score": request.param,
+        "align.region_context": "frame" if request.param == "cosine" else "none",
         "cache_dir": str(folder / "cache"),
         "dataset": "sidecar_txt",
         "data_dir": str(folder / "data"),
@@ -46,7 +47,7 @@ def run(request, tmp_path_factory):
 
 def reference_similarities(v, s, mask, score):
     """v_i . s_t [B, T, R], or their cosines for the scores that compare vectors of length 1."""
-    if score in ("cosine", "attention"):
+    if score not in ("best_region", "fragments"):
         v, s = (x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (v, s))
     return np.where(mask[:, np.newaxis], np.einsum("td,brd->btr", s, v), -np.inf)
 
@@ -60,10 +61,18 @@ def reference_score(v, s, score, sharpness):
     cosines = s @ v.T
     if score == "cosine":
         return cosines.max(axis=1).mean()
+    if score == "hard_alignment":
+        return np.log(np.exp(sharpness * cosines.max(axis=1)).sum()) / sharpness
     positive = cosines.clip(0)
     weights = np.exp(sharpness * positive / np.sqrt((positive**2).sum(axis=0) + 1e-8))
-    attended = weights / weights.sum(axis=1, keepdims=True) @ v
-    return np.mean((attended * s).sum(axis=1) / np.linalg.norm(attended, axis=1))
+    weights /= weights.sum(axis=1, keepdims=True)
+    attended = weights @ v
+    if score == "attention":
+        return np.mean((attended * s).sum(axis=1) / np.linalg.norm(attended, axis=1))
+    relevance = (weights * cosines).sum(axis=1)
+    attended = np.where(cosines > 0, np.exp(sharpness * cosines), 0) @ v
+    positive = (attended * s).sum(axis=1) / np.maximum(np.linalg.norm(attended, axis=1), 1e-8)
+    return np.mean(cosines.max(axis=1).clip(max=0) + positive + relevance)
 
 
 def chain_value(chain, similarities, rewards):
@@ -120,8 +129,9 @@ def test_texts_of_regions_are_scored_by_the_same_similarities(run):
     texts = ["a dog", "", "red ball runs", "unheard"]
     found = run.grounder.fits(features, texts)
     model = run.alignment_model
+    embeddings = np.asarray(model.encode_regions(features)).reshape(4, 1, -1)
     for n, text in enumerate(texts):
-        vector = np.asarray(model.encode_regions(features.reshape(4, 1, -1)))[n]
+        vector = embeddings[n]
         expected = 0.0
         if text:
             s = np.asarray(model.encode_sentences(run.vocabulary.encode([text]).to_tensor()))[0]

@@ -31,6 +31,16 @@ def train_on_cider(context: Context) -> Any:
 
 TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
     "align": (align.run, "align", {"align.epochs": 2, "align.batch_size": 10}),
+    "swaps": (
+        align.run,
+        "align",
+        {
+            "align.epochs": 2,
+            "align.batch_size": 10,
+            "align.swap_weight": 0.5,
+            "align.region_context": "frame",
+        },
+    ),
     "generate": (
         generate.run,
         "generate/full_frame",
@@ -44,6 +54,8 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
             "joint.reinfer_every": 1,
             "align.epochs": 2,
             "align.batch_size": 10,
+            "align.swap_weight": 0.5,
+            "align.region_context": "frame",
             "generate.model": "attention",
             "align.word_dim": 8,
             "generate.word_dim": 8,

@@ -58,9 +58,14 @@ def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> Train
         model: keras.Model
         if name == "align":
             words = SentenceEncoder(len(WORDS), 8, 7, word_dim=6)
-            encoder = RegionEncoder(8, feature_scale=10.0)
+            encoder = RegionEncoder(
+                8, feature_scale=10.0, region_context=config.align.region_context
+            )
             model = AlignmentModel(encoder, words, score=config.align.score)
             model.build({"region_features": (None, None, FEATURE_DIM), "token_ids": (None, None)})
+            for projection in encoder.projections[1:]:  # zeros before the training
+                kernel = projection.kernel
+                kernel.assign(np.random.default_rng(seed).normal(0, 0.1, kernel.shape))
         else:
             kind = name.removeprefix("generate/")
             model = build_generator(config, kind, Vocabulary(WORDS), sample)

@@ -7,7 +7,9 @@ import tensorflow as tf
 from visem_tf.regions.extractor import Regions
 from visem_tf.text import END_ID, PAD_ID, START_ID, with_start_and_end
 from visem_tf.training.pipeline import (
+    WHOLE,
     Part,
+    Swaps,
     alignment_examples,
     caption_examples,
     epoch_batches,
@@ -66,6 +68,48 @@ def test_replicas_share_every_batch_without_loss_or_repetition(replicas, workers
             size = len(whole[number // local])
             assert size // replicas <= len(share) <= -(-size // replicas)
     assert joined == whole
+
+
+def random_numbers(part=WHOLE, seed=5):
+    batches = epoch_batches(10, 4, seed=seed, epochs=2, part=part, draws=3)
+    return list(batches.as_numpy_iterator())
+
+
+def test_random_numbers_depend_on_the_seed_the_epoch_and_the_place_alone():
+    whole = random_numbers()
+    positions = [batch["positions"].tolist() for batch in whole]
+    assert positions == [batch for epoch in epochs_of(seed=5, epochs=2) for batch in epoch]
+    drawn = np.concatenate([batch["random"] for batch in whole])
+    assert drawn.shape == (20, 3)
+    assert len(np.unique(drawn)) == 60
+    assert (drawn >= 0).all() and (drawn < 1).all()
+    for one, other in zip(random_numbers(Part(epoch=1, step=1)), whole[4:], strict=True):
+        np.testing.assert_array_equal(one["random"], other["random"])
+    assert not np.isin(random_numbers(seed=6)[0]["random"], drawn).any()
+    for replica in range(2):
+        part = Part(replica=replica, replicas=2)
+        for share, batch in zip(random_numbers(part), whole, strict=True):
+            size = len(batch["random"]) // 2
+            rows = slice(replica * size, (replica + 1) * size)
+            np.testing.assert_array_equal(share["random"], batch["random"][rows])
+            np.testing.assert_array_equal(share["positions"], batch["positions"][rows])
+
+
+def test_alignment_examples_have_false_sentences():
+    token_ids = tf.ragged.constant([[4], [5, 6], [3, 3, 3]], tf.int32)
+    substitutes = np.zeros([9, 2], np.int32)
+    substitutes[4], substitutes[6] = [7, 8], [8, 0]
+    image_words = tf.ragged.constant([[5, 6], [4, 8]], tf.int32)
+    batches = epoch_batches(3, 3, seed=0, epochs=1, draws=4)
+    swaps = Swaps(substitutes, image_words, per_pair=2)
+    assert swaps.draws == 4
+    image_index = np.array([1, 0, 1])
+    [example] = alignment_examples(batches, FakeCache(), token_ids, image_index, swaps)
+    expected = {0: [7, 0, 0], 1: [5, 8, 0], 2: [0, 0, 0]}  # 8 is a word of image 1
+    assert example["swapped_ids"].shape == (3, 2, 3)
+    rows = (example["sentence_ids"].numpy(), example["swapped_ids"].numpy())
+    for position, swapped in zip(*rows, strict=True):
+        assert swapped.tolist() == [expected[position]] * 2
 
 
 def test_a_share_without_rows_has_start_and_end():

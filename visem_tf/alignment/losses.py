@@ -102,6 +102,31 @@ def contrastive_loss(
     return tf.reduce_sum(total - 2 * true)
 
 
+def swapped_noun_loss(scores: tf.Tensor, real: tf.Tensor, temperature: float = 0.1) -> tf.Tensor:
+    """Computes the cross-entropy of true sentences against false ones with one noun replaced.
+
+        C = Σ_k -log softmax_n(S_kn / τ)_0       S_k0: the true sentence, S_kn: the false ones
+
+    It is the loss that Gupta et al. (ECCV 2020) add, for the scores of whole sentences.
+
+    Args:
+        scores: Scores of every image with its true sentence and N false ones, float [K, 1 + N].
+        real: Boolean tensor [K, 1 + N], False for false sentences that are left out.
+        temperature: Divisor τ of the scores.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> scores = tf.constant([[1.0, 1.0, 9.0]])
+        >>> loss = swapped_noun_loss(scores, tf.constant([[True, True, False]]))
+        >>> round(float(loss), 4)  # log 2
+        0.6931
+    """
+    true = scores[:, :1] / temperature
+    false = tf.where(real[:, 1:], scores[:, 1:] / temperature, float("-inf"))
+    logits = tf.concat([true, false], axis=1)
+    return tf.reduce_sum(tf.reduce_logsumexp(logits, axis=1) - true[:, 0])
+
+
 LOSSES = {
     "hinge_max": Loss(hardest_negative_loss, "margin"),
     "hinge_sum": Loss(ranking_loss, "margin"),

@@ -4,140 +4,14 @@ In the paper, the score of image k with sentence l lets every word choose its be
 
     S_kl = Σ_t max_i v_i · s_t      over the words t of the sentence and the regions i of the image
 
-`SCORES` holds this score and its variants by name. To add a score, write the function that computes
-the contribution of each word, add an entry to `SCORES`, and add its name to
-`visem_tf.config.registry`.
+`visem_tf.alignment.word_scores` has the variants of max_i v_i · s_t by their names.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
-_EPSILON = 1e-8
-
-
-class Products(NamedTuple):
-    """Products of all words of N sentences with all regions of B images.
-
-    Attributes:
-        values: Products v_i · s_t, float tensor [words, B, R]; cosines for a score with unit
-            vectors.
-        mask: Boolean tensor [B, R], True for real regions, or None if all are real.
-        regions: Region embeddings v_i, float tensor [B, R, D], of length 1 for a score with unit
-            vectors.
-        sentence: Index of the sentence of every word, int32 tensor [words].
-        sentence_count: N, int32 scalar.
-    """
-
-    values: tf.Tensor
-    mask: tf.Tensor | None
-    regions: tf.Tensor
-    sentence: tf.Tensor
-    sentence_count: tf.Tensor
-
-
-class Score(NamedTuple):
-    """A way to score images with sentences.
-
-    Attributes:
-        of_words: Function from `Products` and the sharpness (used by "attention" only) to the
-            contribution of every word to the score of every image, [words, B]. Padded regions must
-            not change it.
-        unit: Whether embeddings are scaled to length 1 first.
-        mean: Whether the contributions of a sentence's words are averaged instead of summed.
-    """
-
-    of_words: Callable[[Products, float], tf.Tensor]
-    unit: bool = False
-    mean: bool = False
-
-
-def best_region(products: Products, sharpness: float) -> tf.Tensor:
-    """Computes max_i v_i · s_t: the score of the paper and, for unit vectors, "cosine".
-
-    The mean of cosines lies between -1 and 1 whatever the lengths of the sentence and the vectors,
-    which suits the margins of VSE++ (Faghri et al., 2018) and the temperatures of contrastive
-    losses.
-    """
-    values = products.values
-    if products.mask is not None:
-        values += tf.cast(tf.where(products.mask, 0.0, -float("inf")), values.dtype)
-    return _maximum(values)
-
-
-@tf.custom_gradient
-def _maximum(values: tf.Tensor) -> tf.Tensor:
-    """The maximum over the last axis. Of equal values, the first receives the gradient."""
-    winner = tf.argmax(values, axis=-1, output_type=tf.int32)
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        chosen = tf.one_hot(winner, tf.shape(values)[-1], dtype=upstream.dtype)
-        return chosen * upstream[..., tf.newaxis]
-
-    return tf.reduce_max(values, axis=-1), gradient
-
-
-def fragments(products: Products, sharpness: float) -> tf.Tensor:
-    """Computes Σ_i max(0, v_i · s_t), the earlier score of Deep Fragments."""
-    values = products.values
-    if products.mask is not None:
-        values = tf.where(products.mask, values, 0)
-    return tf.reduce_sum(tf.nn.relu(values), axis=2)
-
-
-def attention(products: Products, sharpness: float) -> tf.Tensor:
-    """Computes the text-to-image attention of SCAN (Lee et al., ECCV 2018).
-
-        c_it = cos(v_i, s_t)
-        n_it = max(0, c_it) / sqrt(Σ_u max(0, c_iu)²)        over the words u of the sentence
-        α_it = softmax_i(λ n_it)                             λ: the sharpness
-        cos(s_t, Σ_i α_it v_i)                               v_i of length 1
-
-    The attended vectors are never computed: their products with the word are Σ_i α_it c_it, and
-    their lengths follow from the products of an image's regions with each other.
-    """
-    values, mask = products.values, products.mask
-    positive = tf.nn.relu(values)
-    squares = tf.math.unsorted_segment_sum(
-        tf.square(positive), products.sentence, products.sentence_count
-    )  # [N, B, R]
-    share = positive * tf.gather(tf.math.rsqrt(squares + _EPSILON), products.sentence)
-    logits = sharpness * share
-    if mask is not None:
-        logits = tf.where(mask, logits, tf.constant(float("-inf"), logits.dtype))
-    weights = tf.nn.softmax(logits)  # [words, B, R]
-    with_word = tf.reduce_sum(weights * values, axis=2)
-    by_image = tf.transpose(weights, [1, 0, 2])  # [B, words, R]
-    regions = products.regions
-    squared_length = tf.reduce_sum(
-        tf.matmul(by_image, tf.matmul(regions, regions, transpose_b=True)) * by_image, axis=2
-    )
-    return with_word * tf.math.rsqrt(tf.transpose(squared_length) + _EPSILON)
-
-
-SCORES = {
-    "attention": Score(attention, unit=True, mean=True),
-    "best_region": Score(best_region),
-    "cosine": Score(best_region, unit=True, mean=True),
-    "fragments": Score(fragments),
-}
-"""Scores by their names in the configuration."""
-
-
-def get_score(name: str) -> Score:
-    """Returns the score with a name.
-
-    Raises:
-        ValueError: If there is no such score.
-
-    Example:
-        >>> get_score("best_region").mean
-        False
-    """
-    if name not in SCORES:
-        raise ValueError(f"score must be one of {', '.join(SCORES)}, not {name!r}")
-    return SCORES[name]
+from visem_tf.alignment.word_scores import Products, Score, ScoreOptions, get_score
 
 
 def alignment_scores(
@@ -148,6 +22,7 @@ def alignment_scores(
     *,
     score: str = "best_region",
     sharpness: float = 9.0,
+    threshold: float = 0.0,
     normalise_by_length: bool = False,
     chunk_size: int | tf.Tensor | None = None,
 ) -> tf.Tensor:
@@ -163,8 +38,10 @@ def alignment_scores(
             real regions are negative.
         word_mask: Boolean tensor [N, T], True for real words. None means that all are real. Padded
             words add 0.
-        score: Name of the score: "best_region" (the paper's), "fragments", "cosine" or "attention".
-        sharpness: Factor in the softmax of the score "attention".
+        score: Name of the score, a key of `visem_tf.alignment.word_scores.SCORES`; "best_region" is
+            the paper's.
+        sharpness: Factor λ of the scores "attention", "hard_alignment" and "negative_aware".
+        threshold: Cosine τ of the score "negative_aware".
         normalise_by_length: Whether to divide each score by the number of words in the sentence.
             The paper's plain sum grows with it.
         chunk_size: Number of images that are scored at a time. None means all at once.
@@ -202,19 +79,101 @@ def alignment_scores(
         values = tf.matmul(words, flat, transpose_b=True)
         values = tf.reshape(values, [-1, images, region_count])
         products = Products(values, mask, regions, sentence, sentence_count)
-        by_word = form.of_words(products, sharpness)  # [words, B]
-        if by_word.dtype != tf.float64:
-            by_word = tf.cast(by_word, tf.float32)
-        return tf.transpose(tf.math.unsorted_segment_sum(by_word, sentence, sentence_count))
+        return _of_sentences(form, products, ScoreOptions(sharpness, threshold))
 
     if chunk_size is None:
         scores = score_images(region_embeddings, region_mask)
     else:
         scores = _in_chunks(score_images, region_embeddings, region_mask, chunk_size)
-    if normalise_by_length or form.mean:
+    if normalise_by_length or form.pooling == "mean":
         lengths = tf.math.count_nonzero(word_mask, axis=1, dtype=scores.dtype)
         scores /= tf.maximum(lengths, 1)
     return tf.ensure_shape(scores, (region_embeddings.shape[0], word_embeddings.shape[0]))
+
+
+def own_sentence_scores(
+    region_embeddings: tf.Tensor,
+    word_embeddings: tf.Tensor,
+    region_mask: tf.Tensor | None = None,
+    word_mask: tf.Tensor | None = None,
+    *,
+    score: str = "best_region",
+    sharpness: float = 9.0,
+    threshold: float = 0.0,
+    normalise_by_length: bool = False,
+) -> tf.Tensor:
+    """Computes the scores of every image with N sentences of its own.
+
+    The cost is that of B * N pairs; `alignment_scores` of the same sentences has B * B * N.
+
+    Args:
+        region_embeddings: Region embeddings v_i, float tensor [B, R, D].
+        word_embeddings: Word embeddings s_t of the sentences of each image, float [B, N, T, D].
+        region_mask: Boolean tensor [B, R], True for real regions. None means that all are real.
+        word_mask: Boolean tensor [B, N, T], True for real words. None means that all are real.
+        score: Name of the score, as for `alignment_scores`.
+        sharpness: Factor λ of some scores.
+        threshold: Cosine τ of the score "negative_aware".
+        normalise_by_length: Whether to divide each score by the number of words in the sentence.
+
+    Returns:
+        Scores, float32 tensor [B, N] (float64 for float64 embeddings); 0 for a sentence without
+        words.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> regions = tf.constant([[[1.0, 0.0], [0.0, 2.0]]])  # one image, two regions
+        >>> words = tf.constant([[[[1.0, 0.0], [1.0, 1.0]], [[3.0, 0.0], [0.0, 0.0]]]])
+        >>> own_sentence_scores(regions, words).numpy()
+        array([[3., 3.]], dtype=float32)
+    """
+    form = get_score(score)
+    images, sentences, longest, dim = tf.unstack(tf.shape(word_embeddings))
+    # The words at one place of all images share a row of the products; padding is taken out after.
+    words = tf.reshape(word_embeddings, [images, sentences * longest, dim])
+    if word_mask is None:
+        word_mask = tf.ones([images, sentences, longest], tf.bool)
+    if form.unit:
+        region_embeddings, words = unit_vectors(region_embeddings), unit_vectors(words)
+    real = tf.reshape(word_mask, [images, sentences * longest])
+    words = tf.where(real[..., tf.newaxis], words, 0)
+    values = tf.transpose(tf.matmul(words, region_embeddings, transpose_b=True), [1, 0, 2])
+    sentence = tf.repeat(tf.range(sentences), longest)
+    products = Products(values, region_mask, region_embeddings, sentence, sentences)
+    options = ScoreOptions(sharpness, threshold)
+    scores = _of_sentences(form, products, options, tf.transpose(real))
+    lengths = tf.math.count_nonzero(word_mask, axis=2, dtype=scores.dtype)
+    if normalise_by_length or form.pooling == "mean":
+        scores /= tf.maximum(lengths, 1)
+    return tf.where(lengths > 0, scores, 0)
+
+
+def _of_sentences(
+    form: Score, products: Products, options: ScoreOptions, real: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Pools the contributions of words into scores [B, N]; means are still sums here.
+
+    Args:
+        form: The score.
+        products: Products of words and regions.
+        options: Numbers of the score.
+        real: Boolean tensor [words, B], True for words that count. None means that all count.
+    """
+    by_word = form.of_words(products, options)  # [words, B]
+    if by_word.dtype != tf.float64:
+        by_word = tf.cast(by_word, tf.float32)
+    sentence, count = products.sentence, products.sentence_count
+    if form.pooling != "log_sum_exp":
+        if real is not None:
+            by_word = tf.where(real, by_word, 0)
+        return tf.transpose(tf.math.unsorted_segment_sum(by_word, sentence, count))
+    if real is not None:
+        by_word = tf.where(real, by_word, tf.constant(-1e9, by_word.dtype))
+    largest = tf.stop_gradient(tf.math.unsorted_segment_max(by_word, sentence, count))  # [N, B]
+    powers = tf.exp(options.sharpness * (by_word - tf.gather(largest, sentence)))
+    total = tf.math.unsorted_segment_sum(powers, sentence, count)  # 0 without words, else >= 1
+    pooled = largest + tf.math.log(tf.maximum(total, 1)) / options.sharpness
+    return tf.transpose(tf.where(total > 0, pooled, 0))
 
 
 def _in_chunks(
@@ -250,8 +209,8 @@ def word_region_similarities(
         region_embeddings: Float tensor [B, R, D].
         word_embeddings: Float tensor [B, T, D].
         region_mask: Boolean tensor [B, R], True for real regions. None means that all are real.
-        score: Name of the score that the embeddings were trained with. For "cosine" and
-            "attention", the similarities are cosines.
+        score: Name of the score that the embeddings were trained with. For scores of unit vectors,
+            the similarities are cosines.
 
     Returns:
         Float tensor [B, T, R], minus infinity at padded regions.

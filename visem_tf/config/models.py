@@ -80,17 +80,26 @@ class AlignConfig(Settings):
     units."""
     score: str = setting("best_region", choices=SCORES)
     """The image-sentence score: best_region (the paper's), fragments (its earlier form, the sum
-    over all regions of the positive products), cosine (the mean over words of the best cosine) or
-    attention (SCAN: every word attends to the regions)."""
+    over all regions of the positive products), cosine (the mean over words of the best cosine),
+    attention (SCAN: every word attends to the regions), hard_alignment (CHAN: the smooth maximum
+    over words of the best cosine) or negative_aware (NAAF: attention, less what words lack whose
+    best cosine is below align.threshold)."""
     sharpness: float = setting(9.0, above=0)
-    """For the score attention: inverse temperature of the softmax over regions."""
+    """For the scores attention and negative_aware: inverse temperature of the softmax over regions;
+    for hard_alignment: that of the smooth maximum over words. The authors use 9, 20 and 10."""
+    threshold: float = setting(0.0, at_least=0, below=1)
+    """For the score negative_aware: the cosine that a word must reach with a region; by how much it
+    misses it counts against the pair."""
     normalise_by_length: bool = False
-    """Whether a score is divided by the number of words in the sentence; cosine and attention are
-    means already."""
+    """Whether a score is divided by the number of words in the sentence; only best_region and
+    fragments grow with it."""
     feature_scale: float = setting(10.0, at_least=0)
     """CNN features are normalised to length 1 and multiplied by this; 0 leaves them unchanged."""
     centre_features: bool = True
     """Whether the mean is subtracted from scaled CNN features, which are then scaled again."""
+    region_context: Literal["none", "frame"] = "none"
+    """What a region is compared with before it is embedded: none, or frame, which adds a second map
+    of what its CNN features exceed those of the whole image by."""
     loss: str = setting("hinge_sum", choices=LOSSES)
     """The training loss: hinge_sum (the paper's), hinge_max (the hardest negative only, as in
     VSE++) or infonce (cross-entropy over the batch)."""
@@ -98,9 +107,16 @@ class AlignConfig(Settings):
     """For hinge_max: first epochs, trained with hinge_sum; with 0 it may not learn anything."""
     margin: float = setting(1.0, above=0)
     """The margin by which a true pair should outscore a false one; 0.2 is better for the scores
-    cosine and attention, which lie between -1 and 1."""
+    of cosines, which lie between -1 and 1."""
     temperature: float = setting(0.1, above=0)
-    """For infonce: scores are divided by this."""
+    """For infonce and for swapped nouns: scores are divided by this."""
+    swap_weight: float = setting(0.0, at_least=0)
+    """Weight of a loss by which an image must prefer its sentence to false ones that differ from it
+    in one noun; 0 makes no such sentences. The nouns and the words that replace them are found in
+    the training sentences."""
+    swaps: int = setting(2, at_least=1, at_most=16)
+    """For align.swap_weight: false sentences of each pair. Each takes about as long to encode as a
+    true one."""
     optimizer: Optimizer = "adam"
     """The optimizer; the paper uses sgd."""
     learning_rate: float = setting(5e-4, above=0)
@@ -138,17 +154,22 @@ class AlignConfig(Settings):
     """Pairs of an image and a sentence in a batch in fine-tuning."""
 
     def _conflicts(self) -> Iterator[str]:
-        if self.score in ("cosine", "attention"):
-            if self.normalise_by_length:
-                yield (
-                    "align.normalise_by_length applies to sums over words, and align.score "
-                    f"{self.score} is a mean already; leave it false"
-                )
-            if self.loss.startswith("hinge") and self.margin >= 2:
-                yield (
-                    f"align.margin {self.margin:g} can never be reached, because align.score "
-                    f"{self.score} lies between -1 and 1; use 0.2"
-                )
+        if self.normalise_by_length and self.score not in ("best_region", "fragments"):
+            yield (
+                "align.normalise_by_length applies to sums over words, and align.score "
+                f"{self.score} is no sum; leave it false"
+            )
+        bounded = self.score in ("cosine", "attention")
+        if bounded and self.loss.startswith("hinge") and self.margin >= 2:
+            yield (
+                f"align.margin {self.margin:g} can never be reached, because align.score "
+                f"{self.score} lies between -1 and 1; use 0.2"
+            )
+        if self.threshold and self.score != "negative_aware":
+            yield (
+                f"align.threshold {self.threshold:g} applies to align.score negative_aware, not "
+                f"{self.score}; leave it at 0"
+            )
         if self.hinge_warmup_epochs and self.loss != "hinge_max":
             yield (
                 f"align.hinge_warmup_epochs precedes align.loss hinge_max, not {self.loss}; "

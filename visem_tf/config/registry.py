@@ -8,8 +8,15 @@ from __future__ import annotations
 import pkgutil
 from pathlib import Path
 
-SCORES = ("attention", "best_region", "cosine", "fragments")
-"""Image-sentence scores, see `visem_tf.alignment.scores`."""
+SCORES = (
+    "attention",
+    "best_region",
+    "cosine",
+    "fragments",
+    "hard_alignment",
+    "negative_aware",
+)
+"""Image-sentence scores, see `visem_tf.alignment.word_scores`."""
 
 LOSSES = ("hinge_max", "hinge_sum", "infonce")
 """Losses of the alignment model, see `visem_tf.alignment.losses`."""

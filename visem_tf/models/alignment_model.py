@@ -5,8 +5,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from visem_tf.alignment.losses import COLLAPSED_SPREAD, get_loss, ranking_loss, score_spread
-from visem_tf.alignment.scores import alignment_scores, get_score, word_region_similarities
+from visem_tf.alignment.losses import (
+    COLLAPSED_SPREAD,
+    get_loss,
+    ranking_loss,
+    score_spread,
+    swapped_noun_loss,
+)
+from visem_tf.alignment.scores import (
+    alignment_scores,
+    own_sentence_scores,
+    word_region_similarities,
+)
+from visem_tf.alignment.word_scores import get_score
 from visem_tf.models.global_batch import (
     GlobalBatchModel,
     apply_global_gradients,
@@ -41,22 +52,25 @@ class AlignmentModel(GlobalBatchModel):
 
     The metrics of an epoch are "loss", the objective C divided by the number of pairs;
     "score_spread", the mean distance of true and false scores; and "collapsed", the share of the
-    batches in which all pairs have the same score.
+    batches in which all pairs have the same score. With `swap_weight`, "swap_accuracy" is the share
+    of the pairs whose sentence scores higher than all its swapped ones.
 
     Args:
         region_encoder: Encoder of regions.
         sentence_encoder: Encoder of words with the same embedding_dim. `SentenceEncoder` is the
             paper's.
         margin: Amount by which the score of a true pair must exceed those of false pairs.
-        score: Name of the score, a key of `visem_tf.alignment.scores.SCORES`.
+        score: Name of the score, a key of `visem_tf.alignment.word_scores.SCORES`.
         normalise_by_length: Whether to divide scores by the number of words.
         clip_value: Largest absolute value of an element of the gradient of C. None means no
             clipping.
-        sharpness: Sharpness of the score "attention".
+        sharpness: Sharpness of the scores "attention", "hard_alignment" and "negative_aware".
         loss: Name of the loss, a key of `visem_tf.alignment.losses.LOSSES`.
         temperature: Temperature of the loss "infonce".
         hinge_sum_steps: Number of first steps of the optimizer in which "hinge_sum" replaces
             `loss`.
+        threshold: Cosine below which a word has no region, for the score "negative_aware".
+        swap_weight: Weight of `swapped_noun_loss` beside C, for batches with "swapped_ids".
 
     Example:
         >>> import tensorflow as tf
@@ -79,6 +93,8 @@ class AlignmentModel(GlobalBatchModel):
         loss: str = "hinge_sum",
         temperature: float = 0.1,
         hinge_sum_steps: int = 0,
+        threshold: float = 0.0,
+        swap_weight: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -99,14 +115,19 @@ class AlignmentModel(GlobalBatchModel):
         self.loss_name = loss  # `loss` is an attribute of Keras
         self.temperature = temperature
         self.hinge_sum_steps = hinge_sum_steps
+        self.threshold = threshold
+        self.swap_weight = swap_weight
         for name in ("margin", "sharpness", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
         if clip_value is not None and not clip_value > 0:
             raise ValueError(f"clip_value must be above 0 or None, not {clip_value!r}")
+        if not swap_weight >= 0:
+            raise ValueError(f"swap_weight must be at least 0, not {swap_weight!r}")
         self._loss_metric = keras.metrics.Mean(name="loss")
         self._spread_metric = keras.metrics.Mean(name="score_spread")
         self._collapsed_metric = keras.metrics.Mean(name="collapsed")
+        self._swap_metric = keras.metrics.Mean(name="swap_accuracy")
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
         """Creates the weights."""
@@ -159,11 +180,15 @@ class AlignmentModel(GlobalBatchModel):
             word_embeddings,
             region_mask,
             word_mask,
-            score=self.score,
-            sharpness=self.sharpness,
-            normalise_by_length=self.normalise_by_length,
             chunk_size=chunk_size,
+            **self._score_options,
         )
+
+    @property
+    def _score_options(self) -> dict[str, Any]:
+        """The options of `alignment_scores` that a model has."""
+        names = ("score", "sharpness", "threshold", "normalise_by_length")
+        return {name: getattr(self, name) for name in names}
 
     def word_region_similarities(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """Computes v_i · s_t for matching pairs, the input of `visem_tf.smooth_alignment`.
@@ -188,6 +213,8 @@ class AlignmentModel(GlobalBatchModel):
         Args:
             data: Dictionary as for `call`, in which row k of the regions and row k of the token ids
                 match, with "image_ids", int [B]. Pairs with the same id are not negatives.
+                "swapped_ids", int [B, K, T], are false sentences for each image, only `PAD_ID`
+                where there are fewer than K (optional).
 
         Returns:
             The metrics.
@@ -210,6 +237,9 @@ class AlignmentModel(GlobalBatchModel):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes C over the pairs of all replicas, and updates the metrics.
 
+        With `swap_weight`, the loss of a replica's own swapped sentences is added to C, times the
+        number of replicas, by which the callers divide.
+
         Args:
             data: Dictionary as for `train_step`.
             training: Whether dropout is applied.
@@ -221,17 +251,27 @@ class AlignmentModel(GlobalBatchModel):
         if not self.built:
             self.build({name: tuple(value.shape) for name, value in data.items()})
         region_embeddings = self.encode_regions(data["region_features"], training=training)
-        word_embeddings = self.encode_sentences(data["token_ids"], training=training)
-        region_mask = data.get("region_mask")
+        token_ids, region_mask = data["token_ids"], data.get("region_mask")
+        swapped_ids = data.get("swapped_ids") if self.swap_weight else None
+        swap_loss = None
+        if swapped_ids is None:
+            word_embeddings = self.encode_sentences(token_ids, training=training)
+        else:
+            own_ids = tf.concat([token_ids[:, tf.newaxis], swapped_ids], axis=1)  # [B, 1 + K, T]
+            own_embeddings = self._encode_own_sentences(own_ids, training)
+            word_embeddings = own_embeddings[:, 0]
+            swap_loss = self._swap_loss(region_embeddings, own_embeddings, region_mask, own_ids)
         image_ids = gather(data["image_ids"])
         scores = self._scores_in_memory(
             gather(region_embeddings),
             gather(word_embeddings),
             None if region_mask is None else gather(region_mask),
-            gather(tf.not_equal(data["token_ids"], PAD_ID)),
+            gather(tf.not_equal(token_ids, PAD_ID)),
         )
         scale = getattr(self, self._objective.scale)
         loss = self._loss_of(scores, image_ids, scale)
+        if swap_loss is not None:  # of the pairs of one replica, where C is of all
+            loss += self.swap_weight * replica_count() * swap_loss
 
         batch_size = tf.cast(tf.shape(image_ids)[0], loss.dtype)
         spread = score_spread(scores, image_ids)
@@ -240,6 +280,33 @@ class AlignmentModel(GlobalBatchModel):
         equal = spread < COLLAPSED_SPREAD * scale
         self._collapsed_metric.update_state(equal & (loss > 0))  # without negatives it is 0
         return loss, batch_size
+
+    def _encode_own_sentences(self, token_ids: tf.Tensor, training: bool) -> tf.Tensor:
+        """Encodes several sentences of every image, [B, N, T], at once, as [B, N, T, D]."""
+        shape = tf.shape(token_ids)
+        flat = tf.reshape(token_ids, [shape[0] * shape[1], shape[2]])
+        embeddings = self.encode_sentences(flat, training=training)
+        shape = tf.concat([shape, tf.shape(embeddings)[-1:]], axis=0)
+        return tf.ensure_shape(
+            tf.reshape(embeddings, shape), [None, None, None, *embeddings.shape[2:]]
+        )
+
+    def _swap_loss(
+        self,
+        region_embeddings: tf.Tensor,
+        own_embeddings: tf.Tensor,
+        region_mask: tf.Tensor | None,
+        own_ids: tf.Tensor,
+    ) -> tf.Tensor:
+        """`swapped_noun_loss` of true sentences and their swapped ones; updates the metric."""
+        word_mask = tf.not_equal(own_ids, PAD_ID)
+        scores = own_sentence_scores(
+            region_embeddings, own_embeddings, region_mask, word_mask, **self._score_options
+        )
+        real = tf.reduce_any(word_mask, axis=2)
+        wins = tf.reduce_all((scores[:, :1] > scores[:, 1:]) | ~real[:, 1:], axis=1)
+        self._swap_metric.update_state(wins, tf.reduce_any(real[:, 1:], axis=1))
+        return swapped_noun_loss(scores, real, self.temperature)
 
     def _loss_of(self, scores: tf.Tensor, image_ids: tf.Tensor, scale: float) -> tf.Tensor:
         """C by the model's loss, or by the sum of hinges in the first steps."""
@@ -274,7 +341,8 @@ class AlignmentModel(GlobalBatchModel):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics of `fit` and `evaluate`."""
-        return [self._loss_metric, self._spread_metric, self._collapsed_metric]
+        metrics = [self._loss_metric, self._spread_metric, self._collapsed_metric]
+        return [*metrics, self._swap_metric] if self.swap_weight else metrics
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
@@ -290,6 +358,8 @@ class AlignmentModel(GlobalBatchModel):
             "loss": self.loss_name,
             "temperature": self.temperature,
             "hinge_sum_steps": self.hinge_sum_steps,
+            "threshold": self.threshold,
+            "swap_weight": self.swap_weight,
         }
 
     @classmethod

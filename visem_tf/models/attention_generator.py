@@ -86,8 +86,9 @@ class AttentionGenerator(SentenceGenerator):
         self.doubly_stochastic = doubly_stochastic
         self.deep_output = deep_output
         if region_encoder is not None:
-            region_encoder.trainable = False
-            region_encoder.projection.trainable = False  # a loaded encoder does not pass it on
+            # A loaded encoder does not pass it on to its layers.
+            for layer in (region_encoder, *region_encoder.projections):
+                layer.trainable = False
         if deep_output:
             common = {"dtype": self.dtype_policy}
             self.hidden_to_word = keras.layers.Dense(word_dim, **common)  # L_h

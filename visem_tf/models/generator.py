@@ -212,7 +212,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
             features: Sample of the CNN features of the training split, float array [N, F].
         """
         if self.region_encoder is not None:
-            features = self.region_encoder(features[tf.newaxis])[0].numpy()
+            features = self.region_encoder(features).numpy()
         self.scaling.adapt(features)
 
     def log_likelihood(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:

@@ -64,8 +64,8 @@ class JointModel(GlobalBatchModel):
         self.generators = generators
         self.weights_of_parts = dict(weights)
         # An attention generator freezes its region encoder.
-        alignment.region_encoder.trainable = True
-        alignment.region_encoder.projection.trainable = True
+        for layer in (alignment.region_encoder, *alignment.region_encoder.projections):
+            layer.trainable = True
         self.snippet_regions = self.add_weight(
             shape=(num_sentences, max_words),
             initializer=keras.initializers.Constant(-1),

@@ -76,6 +76,7 @@ def build_alignment_model(
             settings.embedding_dim,
             dropout=settings.dropout_regions,
             feature_scale=settings.feature_scale,
+            region_context=settings.region_context,
         ),
         SENTENCE_ENCODERS[settings.encoder](
             len(vocabulary),
@@ -94,6 +95,8 @@ def build_alignment_model(
         loss=settings.loss,
         temperature=settings.temperature,
         hinge_sum_steps=settings.hinge_warmup_epochs * steps_per_epoch,
+        threshold=settings.threshold,
+        swap_weight=settings.swap_weight,
     )
     model.build(
         {

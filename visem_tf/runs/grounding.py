@@ -197,8 +197,9 @@ class Grounder:
             Sums of v_i . s_t over the words, float32 [B, R].
         """
         words = self.vocabulary.encode(tf.constant(texts)).to_tensor(PAD_ID)
+        embeddings = self.scorer.encode_regions(tf.constant(region_features))
         similarities = word_region_similarities(
-            self.scorer.encode_regions(tf.reshape(region_features, [len(texts), 1, -1])),
+            tf.reshape(embeddings, [len(texts), 1, embeddings.shape[-1]]),
             self.scorer.encode_sentences(words),  # 0 in the padding
             score=self.model.score,
         )

@@ -1,11 +1,13 @@
 """Stage align: trains the alignment of words and regions (sections 3.1.2 and 3.1.3)."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment.substitutes import Sentences, find_substitutes, words_of_images
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
@@ -16,9 +18,9 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.stages import finetune
 from visem_tf.stages.training import open_pairs, train_model
-from visem_tf.text import Vocabulary
+from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import Pairs, Part, alignment_examples, epoch_batches
+from visem_tf.training.pipeline import Pairs, Part, Swaps, alignment_examples, epoch_batches
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True
@@ -45,7 +47,7 @@ def run(context: Context) -> dict[str, Any]:
         seed=config.seed,
         num_examples=len(pairs["train"].image_index),
         build=build,
-        make_dataset=lambda part: training_pairs(config, pairs["train"], part),
+        make_dataset=training_pairs(config, pairs["train"], vocabulary),
         make_validation=lambda model: recall_validation(model, pairs["val"]),
         monitor="recall_sum",
         precision=config.compute.precision,
@@ -62,16 +64,52 @@ def run(context: Context) -> dict[str, Any]:
     return summary
 
 
-def training_pairs(config: Config, pairs: Pairs, part: Part) -> tf.data.Dataset:
-    """Makes shuffled batches of pairs, from a part of the training on."""
-    positions = epoch_batches(
-        len(pairs.image_index),
-        config.align.batch_size,
-        seed=config.seed,
-        epochs=config.align.epochs,
-        part=part,
+def training_pairs(
+    config: Config, pairs: Pairs, vocabulary: Vocabulary
+) -> Callable[[Part], tf.data.Dataset]:
+    """Makes the function that makes shuffled batches of pairs, from a part of the training on.
+
+    Args:
+        config: Configuration of the run.
+        pairs: Sentences and regions of the training split.
+        vocabulary: Words of the run.
+
+    Raises:
+        UserError: `align.swap_weight` is set, and no noun can be replaced.
+    """
+    swaps = _find_swaps(config, pairs, vocabulary) if config.align.swap_weight else None
+
+    def make_dataset(part: Part) -> tf.data.Dataset:
+        batches = epoch_batches(
+            len(pairs.image_index),
+            config.align.batch_size,
+            seed=config.seed,
+            epochs=config.align.epochs,
+            part=part,
+            draws=swaps.draws if swaps else 0,
+        )
+        return alignment_examples(batches, *pairs, swaps)
+
+    return make_dataset
+
+
+def _find_swaps(config: Config, pairs: Pairs, vocabulary: Vocabulary) -> Swaps:
+    """Finds the nouns of the training sentences and their substitutes, and prints examples."""
+    sentences = Sentences.of(pairs.token_ids, pairs.image_index, len(vocabulary))
+    substitutes = find_substitutes(sentences)
+    found = np.flatnonzero((substitutes != PAD_ID).any(axis=1))
+    if not len(found):
+        raise UserError(
+            "align.swap_weight replaces nouns, and the training sentences have none that another "
+            "word can replace; give --align.swap_weight 0"
+        )
+    shown = "; ".join(
+        f"{vocabulary.words[n]}: {', '.join(vocabulary.words[m] for m in substitutes[n, :3] if m)}"
+        for n in found[:3]
     )
-    return alignment_examples(positions, *pairs)
+    print(f"swapped nouns: {len(found)} of {len(vocabulary) - 4} words, such as {shown}")
+    image_words = words_of_images(sentences, len(pairs.cache))
+    return Swaps(substitutes, image_words, config.align.swaps)
 
 
 def recall_validation(model: AlignmentModel, pairs: Pairs) -> Validation:

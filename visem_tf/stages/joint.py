@@ -80,7 +80,7 @@ def run(context: Context) -> dict[str, Any]:
         seed=config.seed,
         num_examples=num_pairs,
         build=build,
-        make_dataset=lambda part: training_pairs(config, pairs["train"], part),
+        make_dataset=training_pairs(config, pairs["train"], vocabulary),
         make_validation=make_validation,
         monitor=config.joint.monitor,
         save_best=save_best,

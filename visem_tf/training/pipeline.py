@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment.substitutes import swap_nouns
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.text import PAD_ID, with_start_and_end
 
@@ -54,6 +55,25 @@ class Pairs(NamedTuple):
     image_index: np.ndarray
 
 
+class Swaps(NamedTuple):
+    """What false sentences are made from, see `visem_tf.alignment.substitutes`.
+
+    Attributes:
+        substitutes: Words that may replace every word, int32 [V, M].
+        image_words: Words of the sentences of every image, int32 [I, (W)].
+        per_pair: Number K of false sentences of each pair.
+    """
+
+    substitutes: np.ndarray
+    image_words: tf.RaggedTensor
+    per_pair: int
+
+    @property
+    def draws(self) -> int:
+        """The number of random numbers that a pair needs."""
+        return 2 * self.per_pair
+
+
 def epoch_batches(
     num_examples: int,
     batch_size: int,
@@ -63,6 +83,7 @@ def epoch_batches(
     part: Part = WHOLE,
     lengths: np.ndarray | None = None,
     bucket_batches: int = 0,
+    draws: int = 0,
 ) -> tf.data.Dataset:
     """Makes batches of positions: every epoch visits all examples, in a random order of its own.
 
@@ -78,10 +99,12 @@ def epoch_batches(
         part: Where to begin, and for which replicas; see `shares`.
         lengths: Number of words of every example, int [num_examples]; needed for buckets.
         bucket_batches: Number of batches whose examples are sorted together; 0 and 1 do not sort.
+        draws: Random numbers that come with every example, other ones in every epoch.
 
     Returns:
-        Dataset of int32 [B / R] for each replica of each batch. The last batch of an epoch is
-        smaller if B does not divide the number of examples.
+        Dataset of int32 [B / R] for each replica of each batch; with `draws`, of dictionaries of
+        these "positions" and of "random", float32 [B / R, draws] in [0, 1). The last batch of an
+        epoch is smaller if B does not divide the number of examples.
     """
     key = tf.constant(seed % 2**31, tf.int64)
 
@@ -94,7 +117,11 @@ def epoch_batches(
             order_seed = tf.stack([key, -1 - epoch])
             positions = _by_length(positions, lengths, batch_size, bucket_batches, order_seed)
         done = tf.where(tf.equal(epoch, part.epoch), part.step * batch_size, 0)
-        return tf.data.Dataset.from_tensor_slices(positions[done:]).batch(batch_size)
+        examples: Any = positions[done:]
+        if draws:
+            random = tf.random.stateless_uniform([num_examples, draws], tf.stack([-1 - key, epoch]))
+            examples = {"positions": examples, "random": random[done:]}
+        return tf.data.Dataset.from_tensor_slices(examples).batch(batch_size)
 
     return shares(tf.data.Dataset.range(part.epoch, epochs).flat_map(shuffled), part)
 
@@ -193,25 +220,36 @@ def alignment_examples(
     cache: FeatureCache,
     token_ids: tf.RaggedTensor,
     image_index: np.ndarray,
+    swaps: Swaps | None = None,
 ) -> tf.data.Dataset:
     """Makes pairs of an image and a sentence, for `AlignmentModel.train_step`.
 
     Args:
-        batches: Positions of sentences, int32 [B].
+        batches: Positions of sentences, int32 [B]; with `swaps`, dictionaries of `epoch_batches`.
         cache: Region features of the images.
         token_ids: Token ids of the sentences, int32 [S, (T)].
         image_index: Position of the image of every sentence, int [S].
+        swaps: What the false sentences `swapped_ids`, int32 [B, K, T], are made from. None leaves
+            them out.
     """
     image_index = tf.constant(image_index, tf.int32)
 
-    def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+    def example(batch: Any) -> dict[str, tf.Tensor]:
+        positions = batch if swaps is None else batch["positions"]
         images = tf.gather(image_index, positions)
-        return {
+        words = tf.gather(token_ids, positions).to_tensor(PAD_ID)
+        pairs = {
             **read_regions(cache, images, _FIELDS),
-            "token_ids": tf.gather(token_ids, positions).to_tensor(PAD_ID),
+            "token_ids": words,
             "image_ids": images,
             "sentence_ids": positions,
         }
+        if swaps is None:
+            return pairs
+        image_words = tf.gather(swaps.image_words, images).to_tensor(PAD_ID)
+        random = tf.reshape(batch["random"], [-1, swaps.per_pair, 2])
+        swapped = swap_nouns(words, image_words, tf.constant(swaps.substitutes), random)
+        return {**pairs, "swapped_ids": swapped}
 
     return _prefetched(batches, example)
 
@@ -321,7 +359,7 @@ def read_regions(
 
 
 def _prefetched(
-    batches: tf.data.Dataset, example: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+    batches: tf.data.Dataset, example: Callable[[Any], dict[str, tf.Tensor]]
 ) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
