@@ -105,6 +105,7 @@ def _build(context: Context) -> FinetuningModel:
     settings = context.config.regions
     path = context.run / "checkpoints" / "align" / "best.keras"
     alignment = load_model(path, AlignmentModel)
+    alignment.swap_weight = 0.0  # these batches have no false sentences
     extractor = RegionExtractor(settings.updated({"proposer": "none"}))
     cnn = TrainableCNN(load_backbone(settings.backbone), context.config.align.finetune_from)
     return FinetuningModel(alignment, cnn, extractor)
