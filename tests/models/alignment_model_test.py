@@ -365,7 +365,10 @@ def sgd():
 
 for optimizer, options in (
     (sgd, {"loss": "hinge_max", "hinge_sum_steps": 2}),  # the sum of all, and then the hardest
-    (lambda: keras.optimizers.Adam(0.001), {"loss": "infonce", "score": "attention", "swap_weight": 0.5}),
+    (
+        lambda: keras.optimizers.Adam(0.001),
+        {"loss": "infonce", "score": "attention", "swap_weight": 0.5},
+    ),
 ):
     weights, history, logs = train(tf.distribute.get_strategy(), optimizer, **options)
     two_weights, two_history, two_logs = train(strategy, optimizer, **options)
