@@ -17,7 +17,7 @@ from visem_tf.runtime.storage import as_path
 if TYPE_CHECKING:
     from visem_tf.images.decode import ImageError
     from visem_tf.regions.extractor import Regions
-    from visem_tf.runs.grounding import Grounder
+    from visem_tf.runs.phrase_grounding import PhraseGrounder
     from visem_tf.runs.query import Query
 
 
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 descriptions = run.describe(regions)
                 grounded: Sequence[dict[str, Any] | None] = [None] * len(descriptions)
                 if query:
-                    grounded = ground_sentence(run.grounder, query, regions)
+                    grounded = ground_sentence(run.phrase_grounder, query, regions)
                 for each in zip(images.paths, images.encoded, descriptions, grounded, strict=True):
                     writer.take(*each)
     finally:  # write the descriptions that were finished before an error or Ctrl-C
@@ -117,24 +117,29 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def ground_sentence(
-    grounder: "Grounder", query: "Query", regions: "Regions"
+    grounder: "PhraseGrounder", query: "Query", regions: "Regions"
 ) -> list[dict[str, Any]]:
     """Grounds a sentence in each of B images, in JSON's types.
 
     Args:
-        grounder: Grounder of the run.
+        grounder: Grounder of the phrases of the run.
         query: The sentence.
         regions: Regions of the images.
 
     Returns:
-        For each image the "sentence" and the entries of `visem_tf.runs.grounding.ground_images`.
+        For each image the "sentence", its "score" with the image, and the entries of
+        `visem_tf.runs.phrase_grounding.ground_sentences`.
     """
-    from visem_tf.runs.grounding import ground_images
+    from visem_tf.runs.phrase_grounding import ground_sentences
 
-    embeddings, mask = grounder.embed(regions.region_features), regions.region_mask
-    scores = grounder.scores(embeddings, mask, [query])[:, 0]
-    found = ground_images(grounder, query, embeddings, mask, regions.boxes, scores)
-    return [{"sentence": query.text, **each} for each in found]
+    words = grounder.grounder
+    embeddings = words.embed(regions.region_features)
+    scores = words.scores(embeddings, regions.region_mask, [query])[:, 0]
+    found = ground_sentences(grounder, [query] * len(scores), range(len(scores)), regions)
+    return [
+        {"sentence": query.text, "score": round(float(score), 4), **each}
+        for score, each in zip(scores, found, strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from visem_tf.runtime.storage import AnyPath, as_path
 if TYPE_CHECKING:
     from visem_tf.images.decode import ImageError
     from visem_tf.regions.extractor import Regions
-    from visem_tf.runs.grounding import Grounder
+    from visem_tf.runs.phrase_grounding import PhraseGrounder
     from visem_tf.runs.query import Query
 
 
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print_remarks(queries)
     failures: list[ImageError] = []
     paths, regions = cached_regions(run, paths, failures)
-    results = rank(run.grounder, queries, paths, regions, options.top)
+    results = rank(run.phrase_grounder, queries, paths, regions, options.top)
     _print(results)
     if options.picture:
         _draw(as_path(options.picture), results)
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def rank(
-    grounder: "Grounder",
+    grounder: "PhraseGrounder",
     queries: Sequence["Query"],
     paths: Sequence[AnyPath],
     regions: "Regions",
@@ -94,7 +94,7 @@ def rank(
     """Ranks images by each sentence.
 
     Args:
-        grounder: Grounder of the run.
+        grounder: Grounder of the phrases of the run.
         queries: Sentences to search for.
         paths: Paths of I images.
         regions: Regions of the I images.
@@ -103,26 +103,30 @@ def rank(
     Returns:
         A result for each sentence, in JSON's types: "sentence", "unknown_words", "searched" and
         "pictures", the best first, each with "image", "rank", "score", "words" and "segments" as of
-        `visem_tf.runs.grounding.ground_images`.
+        `visem_tf.runs.phrase_grounding.ground_sentences`.
     """
-    from visem_tf.runs.grounding import ground_images
+    from visem_tf.runs.phrase_grounding import ground_sentences
 
-    embeddings, mask = grounder.embed(regions.region_features), regions.region_mask
-    scores = grounder.scores(embeddings, mask, queries)
+    embeddings = grounder.grounder.embed(regions.region_features)
+    scores = grounder.grounder.scores(embeddings, regions.region_mask, queries)
     order = np.argsort(-scores, axis=0, kind="stable")[:top]
     results = []
     for column, query in enumerate(queries):
         best = order[:, column]
-        grounded = ground_images(
-            grounder, query, embeddings[best], mask[best], regions.boxes[best], scores[best, column]
-        )
+        shown = type(regions)(*(part[best] for part in regions))
+        grounded = ground_sentences(grounder, [query] * len(best), range(len(best)), shown)
         results.append(
             {
                 "sentence": query.text,
                 "unknown_words": query.unknown,
                 "searched": len(paths),
                 "pictures": [
-                    {"image": str(paths[image]), "rank": place, **found}
+                    {
+                        "image": str(paths[image]),
+                        "rank": place,
+                        "score": round(float(scores[image, column]), 4),
+                        **found,
+                    }
                     for place, (image, found) in enumerate(zip(best, grounded, strict=True), 1)
                 ],
             }

@@ -18,7 +18,7 @@ from visem_tf.export.saved_model.functions import ModelFunctions
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.grounding import Grounding, grounding_as_json
+from visem_tf.runs.grounding import Grounding, words_as_json
 from visem_tf.runs.opening import open_run
 from visem_tf.runs.query import read_query
 from visem_tf.stages import run_stages
@@ -41,6 +41,7 @@ def run(request, tmp_path_factory):
         "infer.boundary": 0.5,
         "infer.split": False,
         "infer.trim": False,
+        "infer.readout": "mrf",
     }
     return make_run(folder / "run", "align", "generate/full_frame", **changes)
 
@@ -182,8 +183,8 @@ def test_all_callers_choose_the_same_regions(run):
     )
     np.testing.assert_array_equal(exported["regions"], inferred.regions)
     np.testing.assert_allclose(exported["boxes"], inferred.boxes)
-    searched = search.rank(run.grounder, [query], ["0", "1"], regions, top=2)[0]["pictures"]
-    described = describe.ground_sentence(run.grounder, query, regions)
+    searched = search.rank(run.phrase_grounder, [query], ["0", "1"], regions, top=2)[0]["pictures"]
+    described = describe.ground_sentence(run.phrase_grounder, query, regions)
     for answer in searched:
         row = int(answer["image"])
         assert [word["region"] for word in answer["words"]] == inferred.regions[row].tolist()
@@ -233,31 +234,26 @@ def test_stage_commands_and_export_choose_the_same_regions(run, tmp_path):
         assert exported["regions"][row].numpy().tolist() == line["regions"]
         for answer in (searched[name], described[name]):
             assert [word["region"] for word in answer["words"]] == line["regions"]
-            assert answer["segments"] == [
+            found_segments = [
+                {key: value for key, value in segment.items() if key != "point"}
+                for segment in answer["segments"]
+            ]
+            assert found_segments == [
                 {**segment, "score": pytest.approx(segment["score"], abs=2e-3)}
                 for segment in line["segments"]
             ]
         assert described[name]["score"] == pytest.approx(searched[name]["score"], abs=2e-3)
 
 
-def test_json_names_every_word_and_its_snippet():
+def test_json_names_every_word():
     vocabulary = Vocabulary.build(["a dog runs", "a cat"], min_count=1)
     query = read_query("a dog runs zebra", vocabulary, 9)
     regions = np.array([[1, 1, 0, 2]])
     boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]])
     grounding = Grounding(regions, np.array([[1, 4, 6, 11]]), boxes[regions])
-    found = grounding_as_json(query, grounding, 0)
-    assert [word["score"] for word in found["words"]] == [1, 4, 6, 11]
-    assert [word["known"] for word in found["words"]] == [True, True, True, False]
-    assert found["segments"] == [
-        {
-            "text": "a dog",
-            "first": 0,
-            "last": 1,
-            "region": 1,
-            "box": [0, 0, 0.5, 0.5],
-            "score": 2.5,
-        },
-        {"text": "runs", "first": 2, "last": 2, "region": 0, "box": [0, 0, 1, 1], "score": 6},
-        {"text": "zebra", "first": 3, "last": 3, "region": 2, "box": [0.5, 0.5, 1, 1], "score": 11},
-    ]
+    words = words_as_json(query, grounding, 0)
+    assert [word["word"] for word in words] == ["a", "dog", "runs", "zebra"]
+    assert [word["score"] for word in words] == [1, 4, 6, 11]
+    assert [word["known"] for word in words] == [True, True, True, False]
+    assert [word["box"] for word in words] == boxes[regions[0]].tolist()
+    assert [word["point"] for word in words][1:] == [[0.25, 0.25], [0.5, 0.5], [0.75, 0.75]]

@@ -71,7 +71,7 @@ def snippet_as_json(
 
 
 def box_as_json(box: np.ndarray) -> list[float]:
-    """Rounds a box, float array [4], `rel_yxyx`, to four digits."""
+    """Rounds a box or a point, float array [4] or [2], to four digits."""
     return [round(float(edge), 4) for edge in box]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from visem_tf.config.registry import CELLS, LOSSES, SCORES
+from visem_tf.config.registry import CELLS, LOSSES, READOUTS, SCORES
 from visem_tf.config.settings import Settings, setting
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
@@ -179,7 +179,7 @@ class AlignConfig(Settings):
 
 @dataclass(frozen=True)
 class InferConfig(Settings):
-    """From aligned words to text snippets: the MRF (section 3.1.4)."""
+    """From aligned words to text snippets (the MRF, section 3.1.4), and to the boxes of phrases."""
 
     section: ClassVar[str] = "infer"
 
@@ -208,6 +208,21 @@ class InferConfig(Settings):
     """Shorter snippets are dropped."""
     keep: float = setting(1.0, above=0, at_most=1)
     """Share of the snippets that are kept: those whose words fit their region best."""
+    readout: str = setting("phrase", choices=READOUTS)
+    """How the box and the point of a phrase are found: word (the region with the largest sum of
+    its words' scores), mrf (the region that most of its words have) or phrase (the region that is
+    expected to overlap most, and the highest point of a heat map)."""
+    box_scale: float = setting(1.0, at_least=0)
+    """For phrase: factor of a phrase's mean score with a region, before the softmax over regions
+    that chooses the box."""
+    proposer_weight: float = setting(1.0, at_least=0)
+    """For phrase: weight of the logarithm of the proposer's scores, where they are probabilities;
+    the scores of other proposers are not used."""
+    frame_penalty: float = setting(1.0)
+    """For phrase: what the whole frame loses before the softmax that chooses the box."""
+    point_scale: float = setting(2.0, at_least=0)
+    """For phrase: factor of the mean score before the softmax of the heat map, whose highest point
+    is the phrase's."""
 
 
 PAPER_SNIPPETS: dict[str, Any] = {

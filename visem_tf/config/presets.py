@@ -67,7 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "schedule": "cosine",
             "warmup_steps": 300,
         },
-        "infer": {"beta": 0.5, **PAPER_SNIPPETS},
+        "infer": {"beta": 0.5, **PAPER_SNIPPETS, "readout": "mrf"},
         "generate": {
             "hidden_dim": 512,
             "word_dim": 512,

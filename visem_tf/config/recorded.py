@@ -18,7 +18,10 @@ RETIRED_FIELDS: dict[str, Any] = {
 """Fields that earlier versions had, with their defaults. A recorded configuration may still have
 them, with these values only."""
 
-ADDED_FIELDS: dict[str, Any] = {f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()}
+ADDED_FIELDS: dict[str, Any] = {
+    **{f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()},
+    "infer.readout": "mrf",
+}
 """Fields that earlier versions did not have and whose defaults change results, with the values that
 mean what those versions did. A recorded configuration without them has these values."""
 
@@ -47,11 +50,20 @@ SEARCH_FIELDS = (
 )
 """Fields that change how trained generators are searched for sentences, but no trained model."""
 
+READOUT_FIELDS = (
+    "infer.readout",
+    "infer.box_scale",
+    "infer.proposer_weight",
+    "infer.frame_penalty",
+    "infer.point_scale",
+)
+"""Fields that change how the boxes of phrases are found, but no trained model."""
+
 UNTRAINED_SECTIONS = ("evaluate", "report", "distribute")
 """Sections that change no trained model: how it is evaluated and shown, and on how many devices it
 was trained."""
 
-EXPORT_FIELDS = (*SEARCH_FIELDS, "infer.beta", "regions.num_regions")
+EXPORT_FIELDS = (*SEARCH_FIELDS, *READOUT_FIELDS, "infer.beta", "regions.num_regions")
 """Fields that an export may set differently from the training. The last two affect training, but
 trained models work with other values."""
 
@@ -64,7 +76,8 @@ def affects_training(name: str) -> bool:
         (True, False)
     """
     section = name.partition(".")[0]
-    return name not in {*UNRELATED_FIELDS, *SEARCH_FIELDS} and section not in UNTRAINED_SECTIONS
+    unrelated = {*UNRELATED_FIELDS, *SEARCH_FIELDS, *READOUT_FIELDS}
+    return name not in unrelated and section not in UNTRAINED_SECTIONS
 
 
 def differences(a: Settings, b: Settings) -> list[str]:

@@ -21,6 +21,9 @@ SCORES = (
 LOSSES = ("hinge_max", "hinge_sum", "infonce")
 """Losses of the alignment model, see `visem_tf.alignment.losses`."""
 
+READOUTS = ("mrf", "phrase", "word")
+"""Ways from a phrase to its box and its point, see `visem_tf.alignment.phrases`."""
+
 CELLS = ("gru", "lstm", "rnn")
 """Recurrent cells of the caption generators, see `visem_tf.models.cells`."""
 
@@ -29,3 +32,7 @@ PROPOSERS = tuple(
     for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "regions" / "proposers")])
 )
 """Region proposers: every module of `visem_tf.regions.proposers`."""
+
+PROBABILITY_PROPOSERS = ("retinanet", "trained")
+"""Proposers whose scores are probabilities, in (0, 1]. The scores of the others only order the
+boxes of an image."""

@@ -16,10 +16,11 @@ from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
 from visem_tf.images.decode import read_image
 from visem_tf.images.prepare import prepare_image
+from visem_tf.regions.extractor import Regions
 from visem_tf.report.descriptions import chosen_regions, word_probabilities
 from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import Edges, as_edges
-from visem_tf.runs.grounding import grounding_as_json
+from visem_tf.runs.phrase_grounding import ground_sentences
 from visem_tf.runs.trained_run import Description, TrainedRun
 
 _LONGEST_SIDE = 1024
@@ -48,7 +49,7 @@ class OpenImage:
         shown: JPEG, at most 1,024 pixels wide or high.
         size: Width and height of `shown`.
         pixels: Pixels for the CNN, float tensor [P, P, 3].
-        embeddings: Region embeddings, float [1, R, D]; None without an alignment model.
+        proposed: Regions of the image, as NumPy arrays of a batch of one.
         description: Caption, boxes and attention.
         regions: Regions to show, the best first.
     """
@@ -56,7 +57,7 @@ class OpenImage:
     shown: bytes
     size: tuple[int, int]
     pixels: tf.Tensor
-    embeddings: np.ndarray | None
+    proposed: Regions
     description: Description
     regions: list[DescribedRegion]
 
@@ -77,7 +78,7 @@ class DemoModels:
     def __init__(self, run: TrainedRun) -> None:
         self._run = run
         self._lock = threading.Lock()
-        self._grounder = run.grounder if run.has("align") else None
+        self._grounder = run.phrase_grounder if run.has("align") else None
         self._crop_captioner: Captioner | None = None
         if not run.has("generate/regions"):
             settings = run.config.generate
@@ -116,11 +117,6 @@ class DemoModels:
         with self._lock:
             regions = self._run.extractor.extract_pixels(pixels[tf.newaxis])
             description = self._run.describe(regions)[0]
-            embeddings = None
-            if self._grounder:
-                embeddings = self._grounder.embed(regions.region_features)[
-                    :, regions.region_mask[0]
-                ]
         shown = Image.open(io.BytesIO(encoded)).convert("RGB")
         shown.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         probabilities = word_probabilities(description)
@@ -132,7 +128,7 @@ class DemoModels:
             )
             for region in chosen_regions(description)
         ]
-        return OpenImage(as_jpeg(shown, 88), shown.size, pixels, embeddings, description, described)
+        return OpenImage(as_jpeg(shown, 88), shown.size, pixels, regions, description, described)
 
     def describe_box(self, image: OpenImage, box: Edges) -> DescribedRegion:
         """Describes a box.
@@ -168,16 +164,14 @@ class DemoModels:
             sentence: Text that the visitor typed.
 
         Returns:
-            Words and segments as of `grounding_as_json`, and remarks on words that were left out.
+            Words and segments as of `ground_sentences`, and remarks on words that were left out.
 
         Raises:
             UserError: The sentence has no known word, or the run has no alignment model.
         """
-        if self._grounder is None or image.embeddings is None:
+        if self._grounder is None:
             raise UserError("the run has no alignment model")
         with self._lock:
-            query = self._grounder.read(sentence)
-            mask = np.ones(image.embeddings.shape[:2], bool)
-            boxes = image.description.boxes[np.newaxis]
-            found = self._grounder.ground(image.embeddings, mask, boxes, [query])
-        return grounding_as_json(query, found, 0), query.remarks()
+            query = self._grounder.grounder.read(sentence)
+            found = ground_sentences(self._grounder, [query], [0], image.proposed)[0]
+        return found, query.remarks()

@@ -186,7 +186,7 @@ def draw_segments(
 
     Args:
         encoded: Content of the image file.
-        segments: Segments of `visem_tf.runs.grounding.grounding_as_json`.
+        segments: Segments of `visem_tf.runs.phrase_grounding.ground_sentences`.
         sentence: The sentence.
     """
     boxes = np.array([segment["box"] for segment in segments]).reshape(-1, 4)

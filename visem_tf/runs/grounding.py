@@ -16,7 +16,7 @@ import tqdm
 from visem_tf.alignment.function_words import weigh_function_words
 from visem_tf.alignment.mrf import smooth_alignment
 from visem_tf.alignment.scores import word_region_similarities
-from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
+from visem_tf.alignment.segments import box_as_json
 from visem_tf.config import Config, InferConfig
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
@@ -230,35 +230,7 @@ class Grounder:
         return found
 
 
-def ground_images(
-    grounder: Grounder,
-    query: Query,
-    embeddings: np.ndarray,
-    mask: np.ndarray,
-    boxes: np.ndarray,
-    scores: np.ndarray,
-) -> list[dict[str, Any]]:
-    """Grounds a sentence in each of B images, in JSON's types.
-
-    Args:
-        grounder: Grounder of the run.
-        query: The sentence.
-        embeddings: Region embeddings of the images, float [B, R, D].
-        mask: Boolean array [B, R], True for real regions.
-        boxes: Boxes of the regions, float [B, R, 4], `rel_yxyx`.
-        scores: Scores of the sentence with the images, float [B].
-
-    Returns:
-        For each image its "score", and "words" and "segments" as of `grounding_as_json`.
-    """
-    found = grounder.ground(embeddings, mask, boxes, [query] * len(scores))
-    return [
-        {"score": round(float(score), 4), **grounding_as_json(query, found, row)}
-        for row, score in enumerate(scores)
-    ]
-
-
-def grounding_as_json(query: Query, grounding: Grounding, row: int) -> dict[str, Any]:
+def words_as_json(query: Query, grounding: Grounding, row: int) -> list[dict[str, Any]]:
     """The regions of the words of a sentence in one image, in JSON's types.
 
     Args:
@@ -267,25 +239,20 @@ def grounding_as_json(query: Query, grounding: Grounding, row: int) -> dict[str,
         row: Position of the sentence among the B.
 
     Returns:
-        "words", a list of each word with its region, box and score, and with "known", whether it
-        is in the vocabulary; and "segments", the snippets as in `alignments.jsonl`.
+        Each word with its region, box, the centre of the box as "point" (y, x), and score, and with
+        "known", whether it is in the vocabulary.
     """
     regions, scores, boxes = (part[row, : len(query.words)] for part in grounding)
-    words = [
+    return [
         {
             "word": word,
             "known": int(token_id) != UNK_ID,
             "region": int(region),
             "box": box_as_json(box),
+            "point": box_as_json((box[:2] + box[2:]) / 2),
             "score": round(float(score), 4),
         }
         for word, token_id, region, score, box in zip(
             query.words, query.token_ids, regions, scores, boxes, strict=True
         )
     ]
-    _, first, last, region = find_segments(regions[np.newaxis])
-    segments = [
-        snippet_as_json(query.words, a, b, i, boxes[a], np.mean(scores[a : b + 1]))
-        for a, b, i in zip(first, last, region, strict=True)
-    ]
-    return {"words": words, "segments": segments}

@@ -2,7 +2,9 @@
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from visem_tf.runs.generators import (
     read_full_frame_generators,
 )
 from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.phrase_grounding import PhraseGrounder, ground_sentences
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.storage import as_path
 from visem_tf.text import Vocabulary
@@ -109,6 +112,11 @@ class TrainedRun:
         return Grounder(self.alignment_model, self.vocabulary, self.config)
 
     @functools.cached_property
+    def phrase_grounder(self) -> PhraseGrounder:
+        """Grounder of phrases, with the configured read-out."""
+        return PhraseGrounder(self.grounder)
+
+    @functools.cached_property
     def full_frame_generator(self) -> CaptioningModel:
         """Best generator of captions of whole images, or the ensemble of several."""
         return read_full_frame_generators(self.run, self.config, self.vocabulary)
@@ -162,6 +170,27 @@ class TrainedRun:
             )
             for row, real in enumerate(mask)
         ]
+
+    def ground(
+        self,
+        regions: Regions,
+        sentences: Sequence[str],
+        image: Sequence[int],
+        phrases: Sequence[Sequence[str]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Grounds sentences in images; see `ground_sentences`.
+
+        Args:
+            regions: Regions of B images, as NumPy arrays.
+            sentences: S sentences.
+            image: Position of the image of every sentence.
+            phrases: Parts of every sentence, as text; None if only segments are wanted.
+
+        Raises:
+            UserError: A sentence has no known word, or a phrase is not a part of its sentence.
+        """
+        queries = [self.grounder.read(sentence) for sentence in sentences]
+        return ground_sentences(self.phrase_grounder, queries, image, regions, phrases)
 
     @functools.cached_property
     def _full_frame_captioner(self) -> Captioner:

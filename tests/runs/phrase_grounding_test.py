@@ -1,0 +1,166 @@
+"""Phrases in their images: every caller finds the same boxes and points."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from untrained import make_run
+
+from visem_tf.alignment.phrases import PhraseGrounding
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.regions.extractor import Regions
+from visem_tf.runs.phrase_grounding import (
+    PhraseGrounder,
+    Spans,
+    configured_readout,
+    ground_sentences,
+)
+
+SENTENCES = ["a red dog runs", "the ball", "a dog and a red ball"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"), "align", **{"text.max_words": 7})
+
+
+@pytest.fixture
+def regions():
+    random = np.random.default_rng(6)
+    low = random.uniform(0, 0.6, [3, 5, 2])
+    boxes = np.concatenate([low, low + random.uniform(0.1, 0.4, [3, 5, 2])], axis=2)
+    boxes[:, 0] = [0, 0, 1, 1]
+    return Regions(
+        random.uniform(0, 3, [3, 5, FEATURE_DIM]).astype(np.float32),
+        boxes.astype(np.float32),
+        random.uniform(0.01, 0.9, [3, 5]).astype(np.float32),
+        np.arange(5) < np.array([[5], [3], [4]]),
+    )
+
+
+class OneBatch:
+    """Stands for the feature cache of a split."""
+
+    def __init__(self, regions):
+        self.regions = regions
+
+    def gather(self, positions):
+        return Regions(*(part[positions] for part in self.regions))
+
+
+def token_ids(run):
+    ids = [run.grounder.read(sentence).token_ids.tolist() for sentence in SENTENCES]
+    return tf.ragged.constant(ids, tf.int32)
+
+
+def test_the_similarities_are_those_of_the_phrase_s_words_in_its_image(run, regions):
+    """The chosen region has the score that the definition gives it, for one phrase at a time."""
+    model = run.alignment_model
+    grounder = PhraseGrounder(run.grounder)
+    embeddings = run.grounder.embed(regions.region_features)
+    spans = Spans(*np.array([[0, 2, 1, 2], [2, 0, 3, 5], [0, 1, 0, 0], [2, 1, 0, 1]]).T)
+    found = grounder(embeddings, regions, token_ids(run), spans)
+    counted = [[1, 2], [4, 5], [0], [1]]  # without "a" and "and", but for the phrase "a"
+    for row, (sentence, image, _, _) in enumerate(zip(*spans, strict=True)):
+        ids = run.grounder.read(SENTENCES[sentence]).token_ids
+        s = np.asarray(model.encode_sentences(ids[np.newaxis]))[0]
+        v = embeddings[image][regions.region_mask[image]]
+        means = (s @ v.T)[counted[row]].mean(axis=0)
+        shares = np.exp(means - means.max() - np.arange(len(v)) * 0.0)
+        assert shares.max() == 1
+        assert found.scores[row] == pytest.approx(means[found.regions[row]], rel=1e-4)
+        assert found.regions[row] < len(v)
+
+
+def test_a_split_and_images_in_memory_give_the_same(run, regions, monkeypatch):
+    monkeypatch.setattr("visem_tf.runs.phrase_grounding._PHRASES_AT_A_TIME", 2)
+    grounder = PhraseGrounder(run.grounder)
+    spans = Spans(
+        *np.array([[0, 0, 1, 2], [0, 0, 3, 3], [1, 1, 1, 1], [2, 2, 4, 5], [2, 2, 0, 1]]).T
+    )
+    embeddings = run.grounder.embed(regions.region_features)
+    whole = grounder(embeddings, regions, token_ids(run), spans)
+    split = grounder.of_split(OneBatch(regions), token_ids(run), spans)
+    assert len(whole.boxes) == 5
+    for a, b in zip(whole, split, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_no_phrases_give_empty_arrays(run, regions):
+    embeddings = run.grounder.embed(regions.region_features)
+    none = Spans(*np.zeros([4, 0], np.int32))
+    found = PhraseGrounder(run.grounder)(embeddings, regions, token_ids(run), none)
+    assert [part.shape for part in found] == [(0, 4), (0, 2), (0,), (0,), (0, 5)]
+
+
+@pytest.mark.parametrize("readout", ["phrase", "mrf", "word"])
+def test_segments_and_phrases_of_sentences_in_json(run, regions, readout):
+    settings = configured_readout(run.config)._replace(name=readout)
+    grounder = PhraseGrounder(run.grounder, settings)
+    queries = [run.grounder.read(sentence) for sentence in SENTENCES]
+    phrases = [["Red dog", "a"], [], ["a red ball!"]]
+    found = ground_sentences(grounder, queries, [0, 0, 2], regions, phrases)
+    assert [[p["text"] for p in each["phrases"]] for each in found] == [
+        ["red dog", "a"],
+        [],
+        ["a red ball"],
+    ]
+    assert [(p["first"], p["last"]) for p in found[2]["phrases"]] == [(3, 5)]
+    words = grounder.grounder.ground(
+        run.grounder.embed(regions.region_features)[[0, 0, 2]],
+        regions.region_mask[[0, 0, 2]],
+        regions.boxes[[0, 0, 2]],
+        queries,
+    )
+    for row, (each, query) in enumerate(zip(found, queries, strict=True)):
+        assert [w["word"] for w in each["words"]] == query.words
+        chosen = words.regions[row, : len(query.words)].tolist()
+        assert [w["region"] for w in each["words"]] == chosen
+        assert " ".join(s["text"] for s in each["segments"]) == " ".join(query.words)
+        for part in (*each["segments"], *each["phrases"]):
+            image = [0, 0, 2][row]
+            np.testing.assert_allclose(part["box"], regions.boxes[image, part["region"]], atol=1e-4)
+            assert len(part["point"]) == 2
+            assert all(0 <= edge <= 1 for edge in part["point"])
+        if readout == "mrf":
+            for segment in each["segments"]:
+                assert segment["region"] == chosen[segment["first"]]
+    # One sentence alone gives the same.
+    [alone] = ground_sentences(grounder, queries[2:], [2], regions, phrases[2:])
+    assert alone == found[2]
+    if readout == "phrase":  # as configured
+        assert run.ground(regions, SENTENCES, [0, 0, 2], phrases) == found
+    [plain] = ground_sentences(grounder, queries[2:], [2], regions)
+    assert "phrases" not in plain
+
+
+def test_a_phrase_that_its_sentence_lacks_is_an_error(run, regions):
+    query = run.grounder.read(SENTENCES[0])
+    with pytest.raises(UserError, match="the phrase 'blue dog' is not a part of the sentence"):
+        ground_sentences(run.phrase_grounder, [query], [0], regions, [["blue dog"]])
+    long = run.grounder.read("a red dog runs and runs and runs to a ball")
+    with pytest.raises(UserError, match="only its first 7 words are read"):
+        ground_sentences(run.phrase_grounder, [long], [0], regions, [["a ball"]])
+    with pytest.raises(UserError, match="the phrase '!' is not a part"):
+        ground_sentences(run.phrase_grounder, [query], [0], regions, [["!"]])
+
+
+def test_scores_of_a_proposer_are_used_only_where_they_are_probabilities():
+    config = Config().updated({"infer.proposer_weight": 2.0})
+    weights = {
+        (dataset, proposer): configured_readout(
+            config.updated({"dataset": dataset, "regions.proposer": proposer})
+        ).proposer_weight
+        for dataset in ("scenes/smoke", "precomputed")
+        for proposer in ("windows", "grid", "retinanet")
+    }
+    assert weights == {**dict.fromkeys(weights, 0.0), ("scenes/smoke", "retinanet"): 2.0}
+
+
+def test_places_are_named_tuples_of_arrays(run, regions):
+    embeddings = run.grounder.embed(regions.region_features)
+    spans = Spans(*np.array([[0, 0, 0, 1]]).T)
+    found = run.phrase_grounder(embeddings, regions, token_ids(run), spans)
+    assert isinstance(found, PhraseGrounding)
+    assert all(isinstance(part, np.ndarray) for part in found)

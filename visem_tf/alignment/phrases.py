@@ -1,0 +1,251 @@
+"""From a phrase to its box and its point, given the similarities of its words with the regions.
+
+Section 3.1.4 gives every word a region. A phrase has several words, and its answer need not be the
+region of one of them. `READOUTS` holds three ways by name:
+
+- `word`: the region with the largest sum of v_i · s_t over the words t of the phrase.
+- `mrf`: the region that most words of the phrase have in the chain MRF of the whole sentence.
+- `phrase`: the words are averaged, m_i = mean_t v_i · s_t over the words t that name something.
+  The box is the region j that is expected to overlap most,
+
+      argmax_j Σ_i p_i IoU(i, j)     p = softmax_i(λ m_i + a log q_i - b [i is the frame])
+
+  with the probability q_i that the proposer gives region i, and the point is the highest point of
+
+      Σ_i w_i [point in box i] / √area_i     w = softmax_i(μ m_i)
+
+The point of the other two is the centre of their box.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+GRID = 32
+"""Rows and columns of points that are searched for the highest one."""
+
+_TINY = 1e-6
+
+
+class Readout(NamedTuple):
+    """How the box and the point of a phrase are found.
+
+    Attributes:
+        name: Key of `READOUTS`.
+        box_scale: λ, the factor of the mean similarity before the softmax that chooses the box.
+        proposer_weight: a, the weight of the logarithm of the proposer's scores, which must be
+            probabilities; 0 does not use them.
+        frame_penalty: b, what the whole frame loses.
+        point_scale: μ, the factor of the mean similarity before the softmax of the heat map.
+    """
+
+    name: str = "phrase"
+    box_scale: float = 1.0
+    proposer_weight: float = 0.0
+    frame_penalty: float = 0.0
+    point_scale: float = 1.0
+
+
+class Evidence(NamedTuple):
+    """What is known about N phrases, each in its own image.
+
+    Attributes:
+        similarities: v_i · s_t, float tensor [N, T, R]; minus infinity at padded regions.
+        words: Boolean tensor [N, T], True for the words of the phrase.
+        content: Boolean tensor [N, T], True for those that count in `phrase`; see `content_words`.
+        word_regions: Regions of the words by the MRF, int32 tensor [N, T]; only `mrf` needs them.
+        boxes: Boxes of the regions, float tensor [N, R, 4], `rel_yxyx`; region 0 is the frame.
+        region_scores: The proposer's scores, float tensor [N, R]; the frame has the best of them.
+        region_mask: Boolean tensor [N, R], True for real regions.
+    """
+
+    similarities: tf.Tensor
+    words: tf.Tensor
+    content: tf.Tensor
+    word_regions: tf.Tensor | None
+    boxes: tf.Tensor
+    region_scores: tf.Tensor
+    region_mask: tf.Tensor
+
+
+class PhraseGrounding(NamedTuple):
+    """The places of N phrases, each in its own image.
+
+    Attributes:
+        boxes: Float tensor [N, 4], `rel_yxyx`; zeros for a phrase without words.
+        points: Float tensor [N, 2], (y, x); zeros for a phrase without words.
+        scores: Mean v_i · s_t of the words that count with the region i of the box, float tensor
+            [N]; minus infinity for a phrase without words.
+        regions: Region of the box, int32 tensor [N]; -1 for a phrase without words.
+        ranking: Values by which the regions are ranked, float tensor [N, R]; minus infinity at
+            padded regions, and for a phrase without words.
+    """
+
+    boxes: tf.Tensor
+    points: tf.Tensor
+    scores: tf.Tensor
+    regions: tf.Tensor
+    ranking: tf.Tensor
+
+
+def content_words(words: tf.Tensor, is_function_word: tf.Tensor) -> tf.Tensor:
+    """Selects the words that name something; all words of a phrase that has none of them.
+
+    Args:
+        words: Boolean tensor [N, T], True for the words of the phrase.
+        is_function_word: Boolean tensor [N, T], True for "a", "of" and the like.
+
+    Returns:
+        Boolean tensor [N, T].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> words = tf.constant([[True, True, False], [True, True, False]])
+        >>> content_words(words, tf.constant([[True, False, False], [True, True, False]])).numpy()
+        array([[False,  True, False],
+               [ True,  True, False]])
+    """
+    content = words & ~is_function_word
+    return tf.where(tf.reduce_any(content, axis=1, keepdims=True), content, words)
+
+
+def ground_phrases(evidence: Evidence, readout: Readout) -> PhraseGrounding:
+    """Finds the box and the point of every phrase.
+
+    Args:
+        evidence: What is known about N phrases.
+        readout: How they are found.
+
+    Raises:
+        ValueError: If the readout has an unknown name.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> found = ground_phrases(
+        ...     Evidence(
+        ...         tf.constant([[[0.0, 9.0]]]), tf.constant([[True]]), tf.constant([[True]]), None,
+        ...         tf.constant([[[0.0, 0, 1, 1], [0.25, 0.25, 0.5, 0.5]]]), tf.zeros([1, 2]),
+        ...         tf.constant([[True, True]])),
+        ...     Readout())
+        >>> found.boxes.numpy().tolist(), found.points.numpy().tolist()
+        ([[0.25, 0.25, 0.5, 0.5]], [[0.375, 0.375]])
+    """
+    if readout.name not in READOUTS:
+        raise ValueError(f"readout must be one of {', '.join(READOUTS)}, not {readout.name!r}")
+    by_phrase = readout.name == "phrase"
+    counted = evidence.content if by_phrase else evidence.words
+    means = mean_similarities(evidence.similarities, counted)
+    ranking = READOUTS[readout.name](evidence, means, readout)
+    ranking = tf.where(evidence.region_mask, ranking, -float("inf"))
+    regions = tf.argmax(ranking, axis=1, output_type=tf.int32)
+    boxes = tf.gather(evidence.boxes, regions, axis=1, batch_dims=1)
+    if by_phrase:
+        weights = _softmax(readout.point_scale * means, evidence.region_mask)
+        points = highest_points(weights, evidence.boxes)
+    else:
+        points = (boxes[:, :2] + boxes[:, 2:]) / 2
+    known = tf.reduce_any(evidence.words, axis=1) & tf.reduce_any(evidence.region_mask, axis=1)
+    scores = tf.gather(means, regions, axis=1, batch_dims=1)
+    return PhraseGrounding(
+        tf.where(known[:, tf.newaxis], boxes, 0.0),
+        tf.where(known[:, tf.newaxis], points, 0.0),
+        tf.where(known, scores, -float("inf")),
+        tf.where(known, regions, -1),
+        tf.where(known[:, tf.newaxis], ranking, -float("inf")),
+    )
+
+
+def mean_similarities(similarities: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+    """Averages the similarities of some words, float [N, T, R] and bool [N, T] to float [N, R]."""
+    chosen = tf.where(words[..., tf.newaxis], similarities, 0.0)
+    count = tf.maximum(tf.math.count_nonzero(words, axis=1, keepdims=True, dtype=tf.float32), 1.0)
+    return tf.reduce_sum(chosen, axis=1) / count
+
+
+def expected_overlaps(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    """Computes Σ_i p_i IoU(i, j) for every region j.
+
+    Args:
+        weights: p, float tensor [N, R].
+        boxes: Float tensor [N, R, 4], `rel_yxyx`.
+
+    Returns:
+        Float tensor [N, R].
+    """
+    import keras_cv
+
+    overlaps = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx")  # [N, R, R]
+    return tf.linalg.matvec(overlaps, weights)
+
+
+def highest_points(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
+    """Finds the highest point of Σ_i w_i [point in box i] / √area_i.
+
+    The points are the centres of `GRID` x `GRID` cells. All the highest of them are averaged: they
+    lie where the boxes of the largest weights intersect.
+
+    Args:
+        weights: w, float tensor [N, R]; 0 for padded regions.
+        boxes: Float tensor [N, R, 4], `rel_yxyx`.
+
+    Returns:
+        (y, x), float tensor [N, 2].
+    """
+    centres = (tf.range(GRID, dtype=tf.float32) + 0.5) / GRID
+    low, high = boxes[..., :2, tf.newaxis], boxes[..., 2:, tf.newaxis]
+    # A box between two centres holds the one that is nearest.
+    nearest = tf.abs(centres - (low + high) / 2) <= 0.5 / GRID + _TINY
+    inside = tf.cast(((centres >= low) & (centres <= high)) | nearest, tf.float32)  # [N, R, 2, G]
+    sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], 1.0 / GRID)
+    density = weights * tf.math.rsqrt(sides[..., 0] * sides[..., 1])
+    rows, columns = density[..., tf.newaxis] * inside[:, :, 0], inside[:, :, 1]
+    heat = tf.matmul(rows, columns, transpose_a=True)  # [N, G, G]
+    highest = tf.reduce_max(heat, axis=[1, 2], keepdims=True)
+    is_highest = tf.cast(heat >= highest * (1 - _TINY), tf.float32)
+    count = tf.reduce_sum(is_highest, axis=[1, 2])
+    y = tf.linalg.matvec(tf.reduce_sum(is_highest, axis=2), centres) / count
+    x = tf.linalg.matvec(tf.reduce_sum(is_highest, axis=1), centres) / count
+    return tf.stack([y, x], axis=1)
+
+
+def _by_word(evidence: Evidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
+    """The sum of the similarities of all words of the phrase."""
+    return tf.reduce_sum(tf.where(evidence.words[..., tf.newaxis], evidence.similarities, 0.0), 1)
+
+
+def _by_mrf(evidence: Evidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
+    """The votes of the words; of equal votes, the sum of the similarities decides."""
+    chosen = tf.where(evidence.words, evidence.word_regions, -1)
+    votes = tf.one_hot(chosen, tf.shape(evidence.boxes)[1])  # [N, T, R]
+    supported = tf.where(votes > 0, evidence.similarities, 0.0)
+    support = tf.where(evidence.region_mask, _by_word(evidence, means, readout), 0.0)
+    votes, supported = tf.reduce_sum(votes, axis=1), tf.reduce_sum(supported, axis=1)
+    tie = tf.where(votes > 0, supported, support)
+    spread = tf.reduce_max(tf.abs(tie), axis=1, keepdims=True) + _TINY
+    return votes + tie / (3 * spread)
+
+
+def _by_expected_overlap(evidence: Evidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
+    """The overlap that is expected of a region under the softmax of the mean similarities."""
+    logits = readout.box_scale * means
+    if readout.proposer_weight:
+        chances = tf.clip_by_value(evidence.region_scores, _TINY, 1.0)
+        logits += readout.proposer_weight * tf.math.log(chances)
+    logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[1])
+    return expected_overlaps(_softmax(logits, evidence.region_mask), evidence.boxes)
+
+
+def _softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The softmax over the real regions; 0 at the others, and everywhere if there are none."""
+    shares = tf.nn.softmax(tf.where(mask, logits, -float("inf")))
+    return tf.where(mask, shares, 0.0)
+
+
+READOUTS: dict[str, Callable[[Evidence, tf.Tensor, Readout], tf.Tensor]] = {
+    "word": _by_word,
+    "mrf": _by_mrf,
+    "phrase": _by_expected_overlap,
+}
+"""Functions from the evidence, the mean similarities [N, R] and the settings to the values [N, R]
+by which regions are ranked."""

@@ -1,0 +1,285 @@
+"""From phrases of sentences to boxes and points, for every caller.
+
+The one place that applies `visem_tf.alignment.phrases` to the model of a run: stages, commands, the
+demo, the report and the export.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from visem_tf.alignment.phrases import (
+    Evidence,
+    PhraseGrounding,
+    Readout,
+    content_words,
+    ground_phrases,
+)
+from visem_tf.alignment.scores import word_region_similarities
+from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
+from visem_tf.config import Config, InferConfig
+from visem_tf.config.registry import PROBABILITY_PROPOSERS
+from visem_tf.datasets import PRECOMPUTED
+from visem_tf.datasets.phrases import locate
+from visem_tf.errors import UserError
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.regions.extractor import Regions
+from visem_tf.runs.grounding import Grounder, ground_words, words_as_json
+from visem_tf.runs.query import Query
+from visem_tf.text import FUNCTION_WORDS, PAD_ID, tokenize
+
+_PHRASES_AT_A_TIME = 200
+
+
+class Spans(NamedTuple):
+    """N phrases: parts of sentences, each with an image.
+
+    Attributes:
+        sentence: Position of the sentence of every phrase, int [N].
+        image: Position of its image, int [N].
+        first: Index of its first word in the sentence, int [N].
+        last: Index of its last word, inclusive, int [N].
+    """
+
+    sentence: np.ndarray
+    image: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+
+def configured_readout(config: Config) -> Readout:
+    """Returns the read-out of a configuration; the weight is 0 for scores that are no chances."""
+    settings = config.infer
+    are_chances = (
+        config.dataset.partition("/")[0] != PRECOMPUTED
+        and config.regions.proposer in PROBABILITY_PROPOSERS
+    )
+    return Readout(
+        settings.readout,
+        settings.box_scale,
+        settings.proposer_weight if are_chances else 0.0,
+        settings.frame_penalty,
+        settings.point_scale,
+    )
+
+
+def ground_spans(
+    model: AlignmentModel,
+    settings: InferConfig,
+    is_function: np.ndarray,
+    readout: Readout,
+    region_embeddings: tf.Tensor,
+    regions: Regions,
+    token_ids: tf.Tensor,
+    spans: Spans,
+) -> PhraseGrounding:
+    """Finds the boxes and points of N phrases, in graph.
+
+    Args:
+        model: Model that encodes the words.
+        settings: Weights of the MRF, which the read-out `mrf` uses.
+        is_function: Which words of the vocabulary are function words, bool [V].
+        readout: How boxes and points are found.
+        region_embeddings: Output of `model.encode_regions`, float [B, R, D].
+        regions: Regions of the B images; their features are not used.
+        token_ids: Words of the S sentences, int32 [S, T], `PAD_ID` after the last word.
+        spans: The phrases.
+    """
+    word_embeddings = model.encode_sentences(token_ids)
+    embeddings = tf.gather(region_embeddings, spans.image)
+    boxes, mask = (tf.gather(p, spans.image) for p in (regions.boxes, regions.region_mask))
+    similarities = word_region_similarities(
+        embeddings, tf.gather(word_embeddings, spans.sentence), mask, score=model.score
+    )
+    words = tf.gather(token_ids, spans.sentence)
+    position = tf.range(tf.shape(words)[1])
+    inside = tf.not_equal(words, PAD_ID) & (position >= spans.first[:, tf.newaxis])
+    inside &= position <= spans.last[:, tf.newaxis]
+    chosen = None
+    if readout.name == "mrf":
+        chosen = ground_words(model, embeddings, mask, boxes, words, settings, is_function).regions
+    evidence = Evidence(
+        similarities,
+        inside,
+        content_words(inside, tf.gather(is_function, words)),
+        chosen,
+        boxes,
+        tf.gather(regions.scores, spans.image),
+        mask,
+    )
+    return ground_phrases(evidence, readout)
+
+
+class PhraseGrounder:
+    """Finds the boxes and points of phrases.
+
+    Args:
+        grounder: Grounder of the run.
+        readout: How they are found; None is as configured.
+    """
+
+    def __init__(self, grounder: Grounder, readout: Readout | None = None) -> None:
+        self.grounder = grounder
+        config = grounder.config
+        self.readout = configured_readout(config) if readout is None else readout
+        self._ground = tf.function(
+            functools.partial(
+                ground_spans,
+                grounder.model,
+                config.infer,
+                grounder.vocabulary.among(FUNCTION_WORDS),
+                self.readout,
+            ),
+            reduce_retracing=True,
+        )
+
+    def __call__(
+        self, embeddings: np.ndarray, regions: Regions, token_ids: tf.RaggedTensor, spans: Spans
+    ) -> PhraseGrounding:
+        """Grounds phrases in images whose regions are in memory.
+
+        Args:
+            embeddings: Region embeddings of B images, float [B, R, D].
+            regions: Regions of the images; their features are not used.
+            token_ids: Words of S sentences, int32 [S, (T)].
+            spans: N phrases.
+
+        Returns:
+            The places of the phrases, as NumPy arrays.
+        """
+        regions = regions._replace(region_features=regions.region_features[..., :0])
+        return self._in_blocks(
+            lambda images: (embeddings[images], Regions(*(part[images] for part in regions))),
+            token_ids,
+            spans,
+        )
+
+    def of_split(
+        self, cache: FeatureCache, token_ids: tf.RaggedTensor, spans: Spans
+    ) -> PhraseGrounding:
+        """Grounds phrases in the images of a split; see `__call__`.
+
+        Args:
+            cache: Regions of the split.
+            token_ids: Words of the sentences of the split, int32 [S, (T)].
+            spans: N phrases. Those of an image should follow each other.
+        """
+
+        def read(images: np.ndarray) -> tuple[Any, Regions]:
+            regions = cache.gather(images)
+            embeddings = self.grounder.scorer.encode_regions(tf.constant(regions.region_features))
+            return embeddings, regions._replace(region_features=regions.region_features[..., :0])
+
+        return self._in_blocks(read, token_ids, spans)
+
+    def _in_blocks(
+        self,
+        read: Callable[[np.ndarray], tuple[Any, Regions]],
+        token_ids: tf.RaggedTensor,
+        spans: Spans,
+    ) -> PhraseGrounding:
+        """Grounds a block of phrases at a time, with each of its images and sentences once."""
+        parts = []
+        with tqdm.tqdm(
+            total=len(spans.first),
+            desc="ground",
+            unit=" phrases",
+            disable=None,
+            leave=False,
+            delay=1,
+        ) as bar:
+            for start in range(0, max(1, len(spans.first)), _PHRASES_AT_A_TIME):
+                rows = slice(start, start + _PHRASES_AT_A_TIME)
+                block = Spans(*(np.asarray(part[rows], np.int32) for part in spans))
+                images, image = np.unique(block.image, return_inverse=True)
+                sentences, sentence = np.unique(block.sentence, return_inverse=True)
+                if not len(images):  # no phrase at all
+                    images, sentences = np.zeros([2, 1], np.int32)
+                embeddings, regions = read(images)
+                found = self._ground(
+                    tf.convert_to_tensor(embeddings),
+                    Regions(*map(tf.convert_to_tensor, regions)),
+                    tf.gather(token_ids, sentences).to_tensor(PAD_ID),
+                    Spans(
+                        *(
+                            tf.constant(part, tf.int32)
+                            for part in (sentence, image, block.first, block.last)
+                        )
+                    ),
+                )
+                parts.append([np.asarray(part) for part in found])
+                bar.update(len(block.first))
+        return PhraseGrounding(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def ground_sentences(
+    phrase_grounder: PhraseGrounder,
+    queries: Sequence[Query],
+    image: Sequence[int] | np.ndarray,
+    regions: Regions,
+    phrases: Sequence[Sequence[str]] | None = None,
+) -> list[dict[str, Any]]:
+    """Grounds sentences in images, in JSON's types.
+
+    Args:
+        phrase_grounder: Grounder of phrases.
+        queries: S sentences.
+        image: Position of the image of every sentence.
+        regions: Regions of B images, as NumPy arrays.
+        phrases: Parts of every sentence, as text; None if only segments are wanted.
+
+    Returns:
+        For each sentence:
+
+        - "words": each with its region by the MRF, box, point and score, and with "known", whether
+          it is in the vocabulary.
+        - "segments": neighbouring words with one region, each as a phrase.
+        - "phrases": those that were given, each with "text", "first", "last", "region", "box",
+          "point" (y, x) and "score", the mean v_i · s_t of the words that count.
+
+    Raises:
+        UserError: If a phrase is not a part of its sentence.
+    """
+    image, grounder = np.asarray(image, np.int64), phrase_grounder.grounder
+    embeddings = grounder.embed(regions.region_features)
+    found = grounder.ground(
+        embeddings[image], regions.region_mask[image], regions.boxes[image], queries
+    )
+    sentence, first, last, _ = find_segments(found.regions)
+    asked = [
+        (number, *_locate(text, query))
+        for number, query in enumerate(queries)
+        for text in (phrases[number] if phrases else ())
+    ]
+    rows = np.array([*zip(sentence, first, last, strict=True), *asked], np.int32).reshape(-1, 3)
+    token_ids = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+    spans = Spans(rows[:, 0], image[rows[:, 0]], rows[:, 1], rows[:, 2])
+    places = phrase_grounder(embeddings, regions, token_ids, spans)
+    results: list[dict[str, Any]] = [
+        {"words": words_as_json(query, found, row), "segments": []}
+        for row, query in enumerate(queries)
+    ]
+    if phrases is not None:
+        for result in results:
+            result["phrases"] = []
+    for row, (number, a, b) in enumerate(rows.tolist()):
+        box, point, score, region, _ = (part[row] for part in places)
+        place = snippet_as_json(queries[number].words, a, b, region, box, score)
+        place["point"] = box_as_json(point)
+        results[number]["segments" if row < len(sentence) else "phrases"].append(place)
+    return results
+
+
+def _locate(text: str, query: Query) -> tuple[int, int]:
+    """Returns the first and last word of a phrase in its sentence, where it occurs first."""
+    words = tokenize(tf.constant([text])).to_list()[0]
+    starts = locate([word.encode() for word in query.words], words)
+    if not starts:
+        cut = f"; only its first {len(query.words)} words are read" if query.dropped else ""
+        raise UserError(f"the phrase {text!r} is not a part of the sentence {query.text!r}{cut}")
+    return starts[0], starts[0] + len(words) - 1
