@@ -9,7 +9,7 @@ the extra `serving`; REST needs only `requests` and does not import TensorFlow.
 import argparse
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,8 +20,8 @@ from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
-Inputs = dict[str, list[bytes]]
-"""Byte strings by the names of a signature's inputs."""
+Inputs = Mapping[str, Sequence[bytes] | np.ndarray]
+"""Byte strings, or arrays of numbers, by the names of a signature's inputs."""
 Outputs = dict[str, np.ndarray]
 """Arrays by the names of a signature's outputs; texts are byte strings."""
 
@@ -139,7 +139,8 @@ def predict_request(model: str, version: int | None, signature: str, inputs: Inp
     if version is not None:
         request.model_spec.version.value = version
     for name, values in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, tf.string, [len(values)]))
+        dtype = None if isinstance(values, np.ndarray) else tf.string
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values, dtype, [len(values)]))
     return request
 
 
@@ -151,7 +152,9 @@ def rest_request(signature: str, inputs: Inputs) -> dict[str, Any]:
         {'signature_name': 'greedy', 'inputs': {'image_bytes': [{'b64': 'YWJj'}]}}
     """
     encoded = {
-        name: [{"b64": base64.b64encode(value).decode()} for value in values]
+        name: values.tolist()
+        if isinstance(values, np.ndarray)
+        else [{"b64": base64.b64encode(value).decode()} for value in values]
         for name, values in inputs.items()
     }
     return {"signature_name": signature, "inputs": encoded}

@@ -33,6 +33,7 @@ REQUIRED_MODELS = {
     "embed_text": "align",
     "score": "align",
     "align": "align",
+    "ground": "align",
     "encode_frame": "generate/full_frame",
 }
 """The model that each signature needs."""

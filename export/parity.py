@@ -1,4 +1,4 @@
-"""Compares the texts of exported models with those that the run writes in Python."""
+"""Compares the answers of exported models with those that the run gives in Python."""
 
 import os
 import sys
@@ -19,6 +19,7 @@ from visem_tf.export.description import REQUIRED_MODELS
 from visem_tf.images.decode import ImageError, read_image
 from visem_tf.images.find import find_images
 from visem_tf.regions.extractor import Regions
+from visem_tf.runs.phrase_grounding import Spans
 from visem_tf.runs.trained_run import TrainedRun
 
 Texts = dict[str, list[list[str]]]
@@ -26,6 +27,9 @@ Texts = dict[str, list[list[str]]]
 
 SIGNATURES = ("greedy", "beam", "describe_regions", "describe_regions_beam")
 """The signatures whose texts are compared."""
+
+_WORDS_OF_SENTENCE = 5
+_SAME_PLACE = 1e-3
 
 
 class SessionModel:
@@ -158,12 +162,46 @@ def check_saved_model(
         images: Encoded images.
 
     Returns:
-        The counts of `count_identical`.
+        The counts of `count_identical`, and those of phrases at the same place as "ground".
     """
-    model = SessionModel(path)
-    found = texts_of_export(model, images)
+    model, regions = SessionModel(path), extract_one_by_one(run, images)
+    counts = count_identical(texts_in_python(run, regions), texts_of_export(model, images))
+    if "ground" in model.signatures and images:
+        counts["ground"] = _compare_phrases(run, model, images, regions)
     model.close()
-    return count_identical(texts_in_python(run, extract_one_by_one(run, images)), found)
+    return counts
+
+
+def _compare_phrases(
+    run: TrainedRun, model: SessionModel, images: Sequence[bytes], regions: Regions
+) -> dict[str, int]:
+    """Counts the phrases whose box and point an export finds as Python does.
+
+    The sentence is some words of the vocabulary, and its phrases are its first words.
+    """
+    query = run.grounder.read(" ".join(run.vocabulary.words[-_WORDS_OF_SENTENCE:]))
+    image, last = map(np.ravel, np.indices([len(images), len(query.words)], np.int32))
+    zeros = np.zeros_like(last)
+    words = tf.RaggedTensor.from_tensor(query.token_ids[np.newaxis])
+    embeddings = run.grounder.embed(regions.region_features)
+    expected = run.phrase_grounder(embeddings, regions, words, Spans(zeros, image, zeros, last))
+    sentences = [query.text] * len(last)
+    answers = [
+        model(
+            "ground",
+            image_bytes=[encoded],
+            sentences=sentences[: len(query.words)],
+            image=zeros[: len(query.words)],
+            first=zeros[: len(query.words)],
+            last=last[: len(query.words)],
+        )
+        for encoded in images
+    ]
+    same = np.ones(len(last), bool)
+    for name, values in (("boxes", expected.boxes), ("points", expected.points)):
+        found = np.concatenate([answer[name] for answer in answers])
+        same &= np.all(np.abs(found - values) < _SAME_PLACE, axis=1)
+    return {"identical": int(same.sum()), "texts": len(same)}
 
 
 def sample_images(

@@ -16,6 +16,7 @@ from visem_tf.decoding import CaptioningModel
 from visem_tf.decoding.captioner import search_sentences
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
+from visem_tf.runs.phrase_grounding import Spans, configured_readout, ground_spans
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import FUNCTION_WORDS, PAD_ID, tokenize
 
@@ -167,6 +168,42 @@ class ModelFunctions:
         chosen = tf.where(readable, chosen, -1)
         boxes = tf.where((chosen >= 0)[..., tf.newaxis], boxes, 0.0)
         return {"regions": chosen, "boxes": boxes, "tokens": tokens}
+
+    def ground(
+        self,
+        regions: Regions,
+        sentences: tf.Tensor,
+        image: tf.Tensor,
+        first: tf.Tensor,
+        last: tf.Tensor,
+    ) -> Outputs:
+        """Finds the boxes and the points of phrases, as the run's read-out does.
+
+        A phrase without a word, as of an empty sentence or beyond `text.max_words`, has zeros and
+        minus infinity, and so has a phrase in an image that cannot be decoded.
+
+        Args:
+            regions: Regions of B images.
+            sentences: UTF-8 strings [N], the sentence of each phrase.
+            image: Position of its image, int32 [N].
+            first: Index of its first word, int32 [N].
+            last: Index of its last word, int32 [N].
+
+        Returns:
+            boxes float [N, 4]; points (y, x) float [N, 2]; scores float [N].
+        """
+        model, config = self.run.alignment_model, self.run.config
+        found = ground_spans(
+            model,
+            config.infer,
+            self.run.vocabulary.among(FUNCTION_WORDS),
+            configured_readout(config),
+            model.encode_regions(regions.region_features),
+            regions,
+            self._token_ids(sentences)[0],
+            Spans(tf.range(tf.shape(sentences)[0]), image, first, last),
+        )
+        return {"boxes": found.boxes, "points": found.points, "scores": found.scores}
 
     def _search(self, name: str, beam: bool) -> Callable[[Any], tuple[tf.Tensor, tf.Tensor]]:
         """Returns the search of a generator as one graph that the signatures share."""

@@ -55,14 +55,18 @@ def write_warm_up(folder: Path, functions: dict[str, Any]) -> str | None:
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError:
         return "tensorflow-serving-api is missing; pip install 'visem_tf[serving]'"
-    examples = {"image_bytes": [_example_image()], "sentences": [b"a picture"]}
+    examples: dict[str, Any] = {
+        "image_bytes": [_example_image()],
+        "sentences": [b"a picture"],
+        **dict.fromkeys(("image", "first", "last"), np.zeros(1, np.int32)),
+    }
     with atomic_path(folder / WARM_UP) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
         for name, function in functions.items():
-            inputs = [spec.name for spec in inputs_of(function)]
-            if set(inputs) <= set(examples):
-                request = predict_request(
-                    MODEL_NAME, None, name, {each: examples[each] for each in inputs}
-                )
+            specs = inputs_of(function)
+            # The pixels of other signatures have the name of a position of `ground`.
+            if all(s.name in examples and not s.dtype.is_floating for s in specs):
+                inputs = {spec.name: examples[spec.name] for spec in specs}
+                request = predict_request(MODEL_NAME, None, name, inputs)
                 log = prediction_log_pb2.PredictLog(request=request)
                 record = prediction_log_pb2.PredictionLog(predict_log=log)
                 writer.write(record.SerializeToString())

@@ -2,9 +2,10 @@
 
 Every signature about images exists in three forms. `greedy` takes encoded images;
 `greedy_from_pixels` takes decoded images of any size; and `greedy_from_features` takes feature
-vectors of their regions. The same holds for the others; `embed_text` takes sentences alone. All run
-wholly in graph, for batches of any size including empty ones, on the code by which
-`visem_tf.runs.trained_run.TrainedRun` describes images, so that the texts are the same.
+vectors of their regions. The same holds for the others, except that `embed_text` takes sentences
+alone, and `ground` encoded images, since it needs their boxes. All run wholly in graph, for batches
+of any size including empty ones, on the code by which `visem_tf.runs.trained_run.TrainedRun`
+describes images, so that the texts are the same.
 
 What signatures share (decoding images, extracting regions, searching for words) is traced once.
 """
@@ -36,11 +37,12 @@ QUESTIONS = (
     "score",
     "align",
 )
-"""Signatures about images, without the form of the images."""
+"""Signatures about images in any form, without the form of the images."""
 
 NAMES = (
     "serving_default",
     "embed_text",
+    "ground",
     *(f"{question}{source}" for source in SOURCES for question in QUESTIONS),
 )
 """All signatures; `serving_default` is `greedy`."""
@@ -118,6 +120,11 @@ class Signatures:
         sentences = tf.TensorSpec([None], tf.string, name="sentences")
         if question == "embed_text":
             return self.functions.embed_text, [sentences]
+        if question == "ground":
+            integers = [
+                tf.TensorSpec([None], tf.int32, name=name) for name in ("image", "first", "last")
+            ]
+            return self._ground, [self._image_spec(source), sentences, *integers]
 
         def about_images(images: tf.Tensor) -> Outputs:
             return self._answer(question, source, images)
@@ -170,6 +177,35 @@ class Signatures:
         if source == "_from_features":  # only the caller knows the boxes and scores
             outputs = {n: o for n, o in outputs.items() if n not in ("boxes", "region_scores")}
         return outputs
+
+    def _ground(
+        self,
+        images: tf.Tensor,
+        sentences: tf.Tensor,
+        image: tf.Tensor,
+        first: tf.Tensor,
+        last: tf.Tensor,
+    ) -> Outputs:
+        checks = [
+            tf.debugging.assert_equal(
+                tf.shape(each)[0],
+                tf.shape(sentences)[0],
+                "ground takes one sentence, image, first and last for each phrase: they must be "
+                "equally many",
+            )
+            for each in (image, first, last)
+        ]
+        checks += [
+            tf.debugging.assert_less(
+                image, tf.shape(images)[0], "ground: image must be a position in image_bytes"
+            ),
+            tf.debugging.assert_non_negative(
+                image, "ground: image must be a position in image_bytes"
+            ),
+        ]
+        with tf.control_dependencies(checks):
+            regions = self._regions("", _never_empty(tf.identity(images)), frame_only=False)
+        return self.functions.ground(regions, sentences, image, first, last)
 
     def _regions(self, source: str, images: tf.Tensor, frame_only: bool) -> Regions:
         """Returns the regions of images of any form; unreadable images have no real region.
@@ -239,12 +275,13 @@ def _on_rows(function: Callable[..., Outputs], *rows: tf.Tensor) -> Outputs:
     Fused convolutions fail on an empty batch.
     """
     count = tf.shape(rows[0])[0]
-    missing = tf.cast(tf.equal(count, 0), tf.int32)
-
-    def filled(row: tf.Tensor) -> tf.Tensor:
-        shape = tf.concat([[missing], tf.shape(row)[1:]], axis=0)
-        empty = tf.fill(shape, tf.constant("" if row.dtype == tf.string else 0, row.dtype))
-        return tf.ensure_shape(tf.concat([row, empty], axis=0), row.shape)
-
-    outputs = function(*map(filled, rows))
+    outputs = function(*map(_never_empty, rows))
     return {name: output[:count] for name, output in outputs.items()}
+
+
+def _never_empty(row: tf.Tensor) -> tf.Tensor:
+    """Appends a row of an empty string or zeros to a tensor [0, ...]."""
+    missing = tf.cast(tf.equal(tf.shape(row)[:1], 0), tf.int32)
+    shape = tf.concat([missing, tf.shape(row)[1:]], axis=0)
+    empty = tf.fill(shape, tf.constant("" if row.dtype == tf.string else 0, row.dtype))
+    return tf.ensure_shape(tf.concat([row, empty], axis=0), row.shape)

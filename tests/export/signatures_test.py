@@ -18,6 +18,7 @@ from visem_tf.export.parity import extract_one_by_one
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import ground_words
+from visem_tf.runs.phrase_grounding import ground_sentences
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import FUNCTION_WORDS
 
@@ -60,6 +61,20 @@ CONTRACT = {
         },
     ),
 }
+GROUND = (
+    {
+        **IMAGES,
+        **SENTENCES,
+        "image": ("int32", [None]),
+        "first": ("int32", [None]),
+        "last": ("int32", [None]),
+    },
+    {
+        "boxes": ("float32", [None, 4]),
+        "points": ("float32", [None, 2]),
+        "scores": ("float32", [None]),
+    },
+)
 PIXELS = {"image": ("float32", [None, None, None, 3])}
 FEATURES = {"region_features": ("float32", [None, None, 1280])}
 PICTURE_QUESTIONS = [n for n in CONTRACT if n not in ("serving_default", "embed_text")]
@@ -110,7 +125,7 @@ def test_names_types_and_shapes(exported: Export, served: Any, session: Any):
             for name, info in infos.items()
         }
 
-    expectations = {**CONTRACT, **FURTHER}
+    expectations = {**CONTRACT, **FURTHER, "ground": GROUND}
     assert set(served.model.signatures) == set(expectations)
     assert set(session.signatures) == set(expectations)
     for name, expected in expectations.items():
@@ -209,6 +224,76 @@ def test_scores_and_alignments_are_those_of_python(
     np.testing.assert_allclose(found["boxes"][real], boxes.numpy()[real], atol=1e-6)
     assert (found["boxes"][~real] == 0).all()
     assert real.sum(axis=1).tolist() == [0, 3, 3]
+
+
+PHRASES = [  # sentence, image, first, last
+    ("A red dog runs!", 0, 1, 2),
+    ("A red dog runs!", 2, 3, 3),
+    ("a naïve ball", 1, 0, 2),
+    ("a naïve ball", 1, 0, 0),
+    ("a naïve ball", 1, 3, 4),  # beyond its end
+    ("", 0, 0, 0),
+]
+
+
+def asked(phrases: list[tuple]) -> dict[str, Any]:
+    sentences, image, first, last = (list(part) for part in zip(*phrases, strict=True))
+    numbers = {"image": image, "first": first, "last": last}
+    return {"sentences": sentences, **{n: np.array(v, np.int32) for n, v in numbers.items()}}
+
+
+@pytest.mark.parametrize("readout", ["phrase", "mrf", "word"])
+def test_phrases_are_grounded_as_in_python(
+    pictures: list[bytes], trained: TrainedRun, regions: Regions, readout: str
+):
+    """All read-outs, of the run's regions, with a proposer whose scores count."""
+    changes = {"infer.readout": readout, "infer.frame_penalty": 0.5, "infer.proposer_weight": 1.5}
+    run = TrainedRun(trained.run.path, trained.config.updated(changes))
+    ground = Signatures(run, names=["ground"]).trace()["ground"]
+    found = ground(
+        image_bytes=tf.constant(pictures),
+        **{name: tf.constant(value) for name, value in asked(PHRASES).items()},
+    )
+    boxes, points, scores = (found[name].numpy() for name in ("boxes", "points", "scores"))
+    for row, (sentence, image, first, last) in enumerate(PHRASES[:4]):
+        query = run.grounder.read(sentence)
+        text = " ".join(query.words[first : last + 1])
+        [expected] = ground_sentences(run.phrase_grounder, [query], [image], regions, [[text]])
+        [phrase] = expected["phrases"]
+        np.testing.assert_allclose(boxes[row], phrase["box"], atol=1e-4)
+        np.testing.assert_allclose(points[row], phrase["point"], atol=1e-4)
+        assert scores[row] == pytest.approx(phrase["score"], abs=1e-3)
+    assert not boxes[4:].any()
+    assert not points[4:].any()
+    assert np.isneginf(scores[4:]).all()
+
+
+def test_ground_in_the_session_loader_and_on_odd_input(
+    pictures: list[bytes], served: Ask, session: Ask
+):
+    inputs = asked(PHRASES)
+    expected = served("ground", image_bytes=pictures, **inputs)
+    found = session("ground", image_bytes=pictures, **inputs)
+    assert np.ptp(expected["boxes"][:4], axis=0).any()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-4)
+    broken = served("ground", image_bytes=[b"no image", *pictures[1:]], **inputs)
+    assert np.isneginf(broken["scores"][0])
+    assert not broken["boxes"][0].any()
+    for name, value in expected.items():
+        np.testing.assert_allclose(broken[name][1:4], value[1:4], rtol=1e-4, atol=1e-4)
+    nothing = {name: value[:0] for name, value in inputs.items()}
+    for images in (pictures[:1], []):
+        empty = served("ground", image_bytes=images, **nothing)
+        assert {name: value.shape for name, value in empty.items()} == {
+            "boxes": (0, 4),
+            "points": (0, 2),
+            "scores": (0,),
+        }
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a position in image_bytes"):
+        served("ground", image_bytes=pictures[:2], **inputs)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="equally many"):
+        served("ground", image_bytes=pictures, **{**inputs, "last": inputs["last"][:3]})
 
 
 def test_odd_sentences(pictures: list[bytes], served: Ask):
