@@ -37,6 +37,14 @@ class Phrases:
     text: list[str]
     type: list[str]
 
+    def rows(self, chosen: np.ndarray) -> Phrases:
+        """Returns some of the phrases, by their positions, int [N]."""
+        columns: dict[str, Any] = {
+            name: [value[row] for row in chosen] if isinstance(value, list) else value[chosen]
+            for name, value in vars(self).items()
+        }
+        return Phrases(**columns)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:

@@ -51,5 +51,11 @@ def test_the_paper_s_figures():
     }
     assert coco.folds["image_annotation"][0][1]["r1"] == 38.4
     assert coco.captions[0][1]["cider"] == 66.0
+    names = ["1016887272.jpg", "7162685234.jpg", "4971484184.jpg", "2193001254.jpg"]
+    names += [f"{number}.jpg" for number in range(996)]
+    assert recognise_split(names, 5000) == "flickr30k_entities"
+    assert published({"published_split": "flickr30k_entities"}).grounding[1][1] == {
+        "pointing": 47.4
+    }
     flickr = published({"published_split": "flickr8k"})
     assert flickr.captions[0][1] == {"bleu1": 57.9, "bleu2": 38.3, "bleu3": 24.5, "bleu4": 16.0}

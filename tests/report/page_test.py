@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visem_tf.alignment.phrases import PhraseGrounding
+from visem_tf.metrics.grounding import TruePhrases
 from visem_tf.report.curves import training_curves
 from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import GalleryImage, align_image
+from visem_tf.report.marked_phrases import mark_phrases
 from visem_tf.report.page import Page, headline, render
-from visem_tf.report.tables import Table, metric_tables
+from visem_tf.report.table import Table
+from visem_tf.report.tables import metric_tables
 
 EVIL = "<script>alert('&\"')</script>"
 
@@ -175,3 +179,38 @@ def test_the_headline_needs_metrics(metrics: dict | None):
 def test_the_template_is_small():
     template = Path(__file__).parents[2] / "visem_tf/report/templates/report.html.j2"
     assert template.stat().st_size < 20_000
+
+
+def test_phrases_have_the_boxes_of_people_beside_ours() -> None:
+    truth = TruePhrases(
+        sentence_index=np.array([0, 0]),
+        first=np.array([0, 3]),
+        last=np.array([1, 4]),
+        around=np.array([[0.1, 0.1, 0.5, 0.9], [0.0, 0.0, 0.2, 0.2]]),
+        boxes=np.array([[0.1, 0.1, 0.5, 0.4], [0.1, 0.5, 0.5, 0.9], [0.0, 0.0, 0.2, 0.2]]),
+        phrase=np.array([0, 0, 1]),
+        types=["animals", ""],
+        texts=["two dogs", EVIL],
+    )
+    found = PhraseGrounding(
+        np.array([[0.1, 0.1, 0.5, 0.9], [0.5, 0.5, 1.0, 1.0]]),
+        np.array([[0.3, 0.2], [0.75, 0.7]]),
+        np.zeros(2),
+        np.zeros(2, int),
+        np.zeros([2, 3]),
+    )
+    marked = mark_phrases(truth, found)
+    assert [m.verdict for m in marked] == [
+        "overlap 100 %, the point is right",
+        "overlap 0 %, the point is wrong",
+    ]
+    image = GalleryImage(**{**vars(picture()), "phrases": marked})
+    html = render(page(images=[image]))
+    assert EVIL not in html
+    first, second = Parsed(html).of_class("phrase")
+    assert first["data-ours"] == "10.0 10.0 50.0 90.0"
+    assert first["data-theirs"] == "10.0 10.0 50.0 40.0;10.0 50.0 50.0 90.0;"
+    assert second["data-point"] == "75.0 70.0"
+    assert "(animals; overlap 100 %, the point is right)" in " ".join(Parsed(html).text.split())
+    assert "boxes people drew" in html
+    assert "boxes people drew" not in render(page())

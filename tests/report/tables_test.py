@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from visem_tf.report.tables import Table, metric_tables
+from visem_tf.report.table import Table
+from visem_tf.report.tables import metric_tables
 
 NO_JAVA = "there is no Java"
 
@@ -108,3 +109,59 @@ def test_snippets_stand_beside_those_of_the_paper():
         shown = [cell.text for cell in cells]
         assert shown == ["60.0", "50.0", "75.0", "90.0", "0.0", "3.3", "2779"], label
     assert [cells[0].interval for _, cells in table.rows] == ["", "55.0 to 65.0", ""]
+
+
+def grounding(**changed: Any) -> dict[str, Any]:
+    hits = {"pointing": 75.0, "r1": 44.0, "r5": 60.0, "r10": 70.0}
+    known = {"ceiling": 80.0, "centre_pointing": 54.5, "random_pointing": 30.0, "frame_r1": 25.3}
+    readouts = {"word": {**hits, "r1": 14.0}, "mrf": hits, "phrase": hits}
+    return {
+        "readout": "phrase",
+        "taught_by": "images and sentences alone",
+        "phrases": 1234,
+        "boxes": 567,
+        **hits,
+        **known,
+        "readouts": readouts,
+        "by_type": {"people": {**hits, **known, "phrases": 1000}},
+        "proposal_recall": {"10": 57.0, "20": 66.0, "50": None},
+        "proposal_recall_iou70": {"10": 28.0, "20": 32.0, "50": None},
+        **changed,
+    }
+
+
+def test_phrases_stand_beside_answers_that_know_nothing() -> None:
+    notes = {"regions.grounding.proposal_recall.50": "the run has 20 regions an image"}
+    intervals = {"regions.grounding.r1": [41.0, 47.0]}
+    changed = metrics(notes=notes, intervals=intervals)
+    changed["regions"]["grounding"] = grounding()
+    tables = by_title(metric_tables(changed))
+    table = tables["Grounding of phrases, taught by images and sentences alone"]
+    assert "1,234 phrases" in table.about
+    chosen = "By phrase: largest expected overlap, highest point"
+    assert texts(table, chosen) == ["75.0", "44.0", "60.0", "70.0"]
+    assert table.rows[0][1][1].interval == "41.0 to 47.0"
+    assert [label for label, _ in table.rows].count(chosen) == 1
+    assert texts(table, "By word: the region with the largest sum")[1] == "14.0"
+    assert texts(table, "the centre of the image") == ["54.5", "", "", ""]
+    assert texts(table, "the whole frame") == ["", "25.3", "", ""]
+    assert texts(table, "the best of the regions") == ["", "80.0", "", ""]
+    types = tables["Grounding by type of phrase"]
+    assert texts(types, "People, 1,000 phrases")[:2] == ["75.0", "44.0"]
+    proposals = tables["Recall of the proposals"]
+    assert texts(proposals, "IoU of at least 0.5") == ["57.0", "66.0", ""]
+    assert proposals.notes[0] == "the run has 20 regions an image"
+
+
+def test_types_are_shown_only_where_phrases_have_them() -> None:
+    changed = metrics()
+    assert "Recall of the proposals" not in by_title(metric_tables(changed))
+    changed["regions"]["grounding"] = grounding(by_type={})
+    assert "Grounding by type of phrase" not in by_title(metric_tables(changed))
+    changed["published_split"] = "flickr30k_entities"
+    table = metric_tables(changed)[
+        [t.title for t in metric_tables(changed)].index(
+            "Grounding of phrases, taught by images and sentences alone"
+        )
+    ]
+    assert texts(table, "published: the centre of the image")[0] == "47.4"

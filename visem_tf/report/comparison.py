@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from visem_tf.report.tables import RANKING, Cell, Table
+from visem_tf.report.table import RANKING, Cell, Table
 
 _DIFFERENCES = {
     "first": "This run",

@@ -8,6 +8,7 @@ import numpy as np
 from visem_tf.alignment.segments import find_segments
 from visem_tf.report.descriptions import best_regions
 from visem_tf.report.drawing import COLOURS, place_in_words
+from visem_tf.report.marked_phrases import MarkedPhrase
 
 GROUPS = ("best", "random", "worst")
 """Images whose own sentence ranks first, random images, and images whose sentence ranks last."""
@@ -136,6 +137,7 @@ class GalleryImage:
         references: All sentences that people wrote.
         attended: The words of the caption with what the generator attended to; None if it does
             not attend to regions.
+        phrases: Phrases of these sentences whose boxes people drew.
     """
 
     file_name: str
@@ -148,6 +150,7 @@ class GalleryImage:
     caption: str | None
     references: list[str]
     attended: AttendedCaption | None = None
+    phrases: Sequence[MarkedPhrase] = ()
 
 
 def choose_images(ranks: np.ndarray, count: int, seed: int) -> list[tuple[int, str]]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from visem_tf.report.comparison import comparison_tables
-from visem_tf.report.tables import Cell, Table, metric_tables
+from visem_tf.report.table import Cell, Table
+from visem_tf.report.tables import metric_tables
 
 
 def score_sheet(metrics: Mapping[str, Any], *, markdown: bool = False) -> str:

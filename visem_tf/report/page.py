@@ -9,7 +9,7 @@ import jinja2
 
 from visem_tf.report.curves import Curves
 from visem_tf.report.gallery import GROUPS, GalleryImage
-from visem_tf.report.tables import Table
+from visem_tf.report.table import Table
 
 _GROUP_TITLES = {
     "best": "Images whose own sentence ranks best",
@@ -45,6 +45,11 @@ class Page:
     num_images: int
     absences: Sequence[str]
     configuration: str
+
+    @property
+    def has_phrases(self) -> bool:
+        """Whether an image has a phrase whose boxes people drew."""
+        return any(image.phrases for image in self.images)
 
 
 def render(page: Page) -> str:

@@ -1,31 +1,22 @@
 """The metrics of `metrics.json` as tables, which say why a number is missing."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from visem_tf.metrics.published import published
+from visem_tf.report.grounding_tables import grounding_by_type, grounding_of_phrases, proposals
+from visem_tf.report.table import (
+    BLEU,
+    CAPTIONS,
+    DENSE,
+    NO_REASON,
+    RANKING,
+    REGIONS,
+    Cell,
+    Table,
+)
 
-RANKING = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "median_rank": "Median rank"}
-_BLEU = {f"bleu{n}": f"BLEU\N{NON-BREAKING HYPHEN}{n}" for n in (1, 2, 3, 4)}
-CAPTIONS = {
-    **_BLEU,
-    "meteor": "METEOR",
-    "rouge_l": "ROUGE\N{NON-BREAKING HYPHEN}L",
-    "cider": "CIDEr",
-    "spice": "SPICE",
-    "distinct_captions": "Distinct captions",
-    "vocabulary_used": "Words used",
-    "mean_length": "Words per caption",
-    "copied": "Copied from training",
-}
 _OPTIONAL = ("spice", "vocabulary_used", "copied")
-_COUNTS = ("median_rank", "distinct_captions", "vocabulary_used", "snippets")
-_REGIONS = {
-    "word_accuracy": "Word accuracy",
-    "phrase_iou50": "Phrases with IoU ≥ 0.5",
-    "pointing": "Pointing",
-}
 _SNIPPETS = {
     "f1": "F1",
     "precision": "Precision",
@@ -35,105 +26,6 @@ _SNIPPETS = {
     "mean_length": "Words",
     "snippets": "Snippets",
 }
-_DENSE = {"map": "mAP", "detection_map": "mAP of the boxes alone"}
-_ALL = {**CAPTIONS, **_REGIONS, **_DENSE}
-_NO_REASON = "not in metrics.json, which gives no reason"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number in a table.
-
-    Attributes:
-        text: The number; empty if it is absent.
-        note: Number, from 1, of the note of the table that says why it is absent.
-        interval: 95 % confidence interval; empty if there is none.
-    """
-
-    text: str
-    note: int | None = None
-    interval: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of metrics.
-
-    Attributes:
-        title: Heading.
-        about: Explanation of the numbers.
-        names: Headings of the columns by the names of the metrics.
-        metrics: Content of `metrics.json`, or a part of it with "intervals" and "notes".
-        rows: Labels with a cell per column. The labels of baselines and of published results
-            begin with a small letter.
-        notes: Why cells are absent; cells refer to notes by number.
-        remarks: Other facts about the numbers.
-        absent: Why the whole table is absent; empty if it is not.
-    """
-
-    title: str
-    about: str = ""
-    names: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    rows: list[tuple[str, list[Cell]]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    absent: str = ""
-
-    @property
-    def columns(self) -> list[str]:
-        """Headings of the columns."""
-        return list(self.names.values())
-
-    @property
-    def has_intervals(self) -> bool:
-        """Whether a number has a confidence interval."""
-        return any(cell.interval for _, cells in self.rows for cell in cells)
-
-    def add(
-        self,
-        label: str,
-        values: Mapping[str, Any],
-        part: str | None = None,
-        *,
-        noted: str | None = None,
-        reason: str = _NO_REASON,
-    ) -> None:
-        """Appends a row.
-
-        Notes on numbers that are not absent become remarks.
-
-        Args:
-            label: Label of the row.
-            values: Numbers by the names of the metrics; None and missing ones are absent.
-            part: Part of the metrics that the row shows, such as "ranking.image_search", by which
-                intervals and notes are found; None for values without any.
-            noted: Part by which notes are found, if it is another one.
-            reason: Why numbers are absent that have no note.
-        """
-        notes = _below(self.metrics.get("notes"), noted or part)
-        intervals = _below(self.metrics.get("intervals"), part)
-        cells = []
-        for name in self.names:
-            if values.get(name) is None:
-                why = notes.get(name) or notes.get("") or reason
-                if why not in self.notes:
-                    self.notes.append(why)
-                cells.append(Cell("", self.notes.index(why) + 1))
-            else:
-                ends = " to ".join(_number(name, end) for end in intervals.get(name, ()))
-                cells.append(Cell(_number(name, values[name]), interval=ends))
-        self.rows.append((label, cells))
-        for name, text in notes.items():
-            explains_absence = not name or (name in _ALL and values.get(name) is None)
-            remark = f"{self.names.get(name, name.replace('_', ' '))}: {text}"
-            if not explains_absence and remark not in self.remarks:
-                self.remarks.append(remark)
-
-    def add_published(self, rows: Sequence[tuple[str, Mapping[str, float]]]) -> None:
-        """Appends rows of published results."""
-        for label, values in rows:
-            self.add(label, values, reason="not published")
 
 
 def metric_tables(metrics: Mapping[str, Any] | None) -> list[Table]:
@@ -143,8 +35,8 @@ def metric_tables(metrics: Mapping[str, Any] | None) -> list[Table]:
         metrics: Content of `metrics.json`; None if there is none.
 
     Returns:
-        Tables of ranking, captions, regions, snippets, region descriptions and times; one absent
-        table without `metrics`.
+        Tables of ranking, captions, regions, phrases, snippets, region descriptions and times; one
+        absent table without `metrics`.
     """
     if metrics is None:
         return [Table("Metrics", absent="the stage evaluate has not been run (no metrics.json)")]
@@ -153,6 +45,9 @@ def metric_tables(metrics: Mapping[str, Any] | None) -> list[Table]:
         _folds,
         _captions,
         _regions,
+        grounding_of_phrases,
+        grounding_by_type,
+        proposals,
         _snippets,
         _descriptions,
         _dense,
@@ -238,7 +133,7 @@ def _regions(metrics: Mapping[str, Any]) -> Table:
         "Against the boxes of phrases in the data set; in percent, the higher the better. Word "
         "accuracy: words whose region overlaps the true box with an IoU of at least 0.5. "
         "Pointing: phrases whose region has its centre in the true box.",
-        _REGIONS,
+        REGIONS,
         metrics,
     )
     table.add("Smoothed by the MRF", regions, "regions")
@@ -287,11 +182,11 @@ def _descriptions(metrics: Mapping[str, Any]) -> Table:
         f"Of {regions.get('described_boxes', 'the')} boxes in the data set, against what people "
         "wrote about them; in percent, the higher the better. People against each other have one "
         "reference fewer than a model.",
-        _BLEU,
+        BLEU,
         metrics,
     )
     notes = metrics.get("notes", {})
-    reason = notes.get("regions.bleu", _NO_REASON)
+    reason = notes.get("regions.bleu", NO_REASON)
     table.add(
         "Region-level generator", regions, "regions", noted="regions.bleu.regions", reason=reason
     )
@@ -315,7 +210,7 @@ def _dense(metrics: Mapping[str, Any]) -> Table | None:
         "Boxes and their descriptions together",
         "DenseCap's mean average precision over five thresholds of IoU and six of METEOR, and over "
         "those of IoU alone; in percent, the higher the better.",
-        _DENSE,
+        DENSE,
         metrics,
     )
     table.add("Proposed regions, region-level generator", regions, "regions")
@@ -330,7 +225,7 @@ def _timing(metrics: Mapping[str, Any]) -> Table:
 
 
 def _absent(title: str, metrics: Mapping[str, Any], part: str) -> Table:
-    return Table(title, absent=metrics.get("notes", {}).get(part, _NO_REASON))
+    return Table(title, absent=metrics.get("notes", {}).get(part, NO_REASON))
 
 
 def duration(seconds: float) -> str:
@@ -345,22 +240,3 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return "{} min {} s".format(*divmod(round(seconds), 60))
     return "{} h {} min".format(*divmod(int(seconds) // 60, 60))
-
-
-def _below(values: Mapping[str, Any] | None, part: str | None) -> dict[str, Any]:
-    """Returns the values of a part by their names in it, and the value about all of it as "".
-
-    Example:
-        >>> _below({"a": 1, "a.b": 2, "a.b.c": 3, "d": 4}, "a")
-        {'': 1, 'b': 2}
-    """
-    if part is None or values is None:
-        return {}
-    prefix = f"{part}." if part else ""
-    found = {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}
-    found = {name: value for name, value in found.items() if "." not in name}
-    return {"": values[part], **found} if part in values else found
-
-
-def _number(name: str, value: float) -> str:
-    return f"{round(value, 1):g}" if name in _COUNTS else f"{value:.1f}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from visem_tf.config import Config
-from visem_tf.config.recorded import SEARCH_FIELDS
+from visem_tf.config.recorded import READOUT_FIELDS, SEARCH_FIELDS
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.java import java_reason
 from visem_tf.metrics.published import recognise_split
@@ -136,4 +136,8 @@ def write_metrics(context: Context, metrics: dict[str, Any]) -> None:
 def _requested(config: Config) -> dict[str, Any]:
     """The fields of the configuration on which the figures of a finished run depend."""
     fields = dict(config.flat())
-    return {"evaluate": config.evaluate.to_dict(), "search": {n: fields[n] for n in SEARCH_FIELDS}}
+    return {
+        "evaluate": config.evaluate.to_dict(),
+        "search": {name: fields[name] for name in SEARCH_FIELDS},
+        "readout": {name: fields[name] for name in READOUT_FIELDS},
+    }

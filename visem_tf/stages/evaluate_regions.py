@@ -16,6 +16,7 @@ from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.grounding import Grounder
+from visem_tf.stages.evaluate_grounding import evaluate_grounding
 from visem_tf.stages.evaluate_snippets import evaluate_snippets
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 from visem_tf.stages.nearest_neighbour import nearest_snippets
@@ -31,17 +32,19 @@ def evaluate_regions(data: EvaluatedSplit, grounder: Grounder, scorer: CaptionSc
         scorer: Scorer of the descriptions.
 
     Returns:
-        The figures of the alignment, of descriptions of true boxes, and of dense captioning.
+        The figures of the alignment of words, of the grounding of phrases, of descriptions of true
+        boxes, and of dense captioning.
     """
     phrases, source = data.split.phrases, data.split.regions
     if phrases is None or not len(phrases.boxes):
         return Experiment(None, {"regions": "the data set has no boxes of phrases"}, {})
     if source is not None and not source.has_boxes:
         return Experiment(None, {"regions": "the features have no boxes"}, {})
-    truth = true_regions(data.split, phrases)
+    truth, regions = true_regions(data.split, phrases), all_regions(data.cache)
     return merge(
         [
-            _alignment(data, grounder, phrases),
+            _alignment(data, grounder, phrases, regions),
+            evaluate_grounding(data, grounder, phrases, regions),
             evaluate_snippets(data, grounder, phrases),
             _descriptions(data, truth, scorer),
             _dense_captions(data, truth, scorer),
@@ -58,9 +61,11 @@ def all_regions(cache: FeatureCache) -> Regions:
     return Regions(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def _alignment(data: EvaluatedSplit, grounder: Grounder, phrases: Phrases) -> Experiment:
+def _alignment(
+    data: EvaluatedSplit, grounder: Grounder, phrases: Phrases, regions: Regions
+) -> Experiment:
     """Evaluates the alignment with and without the MRF, beside the whole frame for every word."""
-    regions, image_index = all_regions(data.cache), data.split.image_index
+    image_index = data.split.image_index
     lengths = data.token_ids.row_lengths().numpy()
     frame = np.where(np.arange(lengths.max()) < lengths[:, np.newaxis], 0, -1)
     smooth = grounder.ground_split(data.cache, data.token_ids, image_index)

@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from visem_tf.alignment.segments import find_segments
 from visem_tf.datasets.caption_dataset import Split
 from visem_tf.decoding.captioner import Captioner, word_attention
+from visem_tf.metrics.grounding import true_phrases
 from visem_tf.metrics.ranking import ranks
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
@@ -21,9 +23,11 @@ from visem_tf.report.gallery import (
     attended_caption,
     choose_images,
 )
+from visem_tf.report.marked_phrases import MarkedPhrase, mark_phrases
 from visem_tf.runs.checkpoints import load_generator
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans
 from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.text import PAD_ID, tokenize
 
@@ -74,6 +78,7 @@ def make_gallery(
     regions = cache.gather(positions)
     aligned = _align(grounder, cache, token_ids, split, rows)
     descriptions = _describe_regions(context, grounder, regions)
+    marked = _mark_phrases(grounder, cache, token_ids, split, rows)
     written = [captions.get(split.image_ids[position]) for position in positions]
     attention = _attention(context, grounder, written, regions)
     jpegs, references = _small_images(split, positions), split.references()
@@ -99,6 +104,7 @@ def make_gallery(
                 written[n],
                 references[split.image_ids[position]],
                 attended,
+                marked[n],
             )
         )
     absences = []
@@ -117,12 +123,16 @@ def _align(
     """Aligns some sentences of each image.
 
     Returns:
-        For each image the words of its sentences, the regions of the words [N, T], and the scores
-        of the words with all regions [N, T, R].
+        For each image the words of its sentences, the regions of the segments of the words
+        [N, T], and the scores of the words with all regions [N, T, R].
     """
     flat = np.concatenate(rows)
     token_ids, image_index = tf.gather(token_ids, flat), split.image_index[flat]
     word_regions = grounder.ground_split(cache, token_ids, image_index).regions
+    sentence, first, last, _ = find_segments(word_regions)
+    spans = Spans(sentence, image_index[sentence], first, last)
+    chosen = PhraseGrounder(grounder).of_split(cache, token_ids, spans).regions
+    word_regions[word_regions >= 0] = np.repeat(chosen, last - first + 1)
     padded, scores = token_ids.to_tensor(PAD_ID), []
     for start in range(0, len(flat), _PAIRS_PER_BATCH):
         batch = slice(start, start + _PAIRS_PER_BATCH)
@@ -143,6 +153,28 @@ def _align(
     return [
         (texts[start:stop], word_regions[start:stop], similarities[start:stop])
         for start, stop in itertools.pairwise(bounds)
+    ]
+
+
+def _mark_phrases(
+    grounder: Grounder,
+    cache: FeatureCache,
+    token_ids: tf.RaggedTensor,
+    split: Split,
+    rows: Sequence[np.ndarray],
+) -> list[list[MarkedPhrase]]:
+    """Grounds the phrases of some sentences of each image that people drew boxes for."""
+    phrases = split.phrases
+    if phrases is None or (split.regions is not None and not split.regions.has_boxes):
+        return [[] for _ in rows]
+    shown = np.isin(phrases.sentence_index, np.concatenate(rows))
+    truth = true_phrases(phrases.rows(np.flatnonzero(shown)))
+    image = split.image_index[truth.sentence_index]
+    spans = Spans(truth.sentence_index, image, truth.first, truth.last)
+    found = mark_phrases(truth, PhraseGrounder(grounder).of_split(cache, token_ids, spans))
+    return [
+        [found[place] for place in np.flatnonzero(np.isin(truth.sentence_index, of_image))]
+        for of_image in rows
     ]
 
 

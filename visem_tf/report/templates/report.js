@@ -83,6 +83,36 @@ for (const caption of document.querySelectorAll(".attended")) {
   }
 }
 
+// Draws the boxes that people drew for a phrase, and ours with its point.
+for (const phrase of document.querySelectorAll(".phrase")) {
+  const image = phrase.closest("article").querySelector(".image");
+  const numbers = (text) => text.split(" ").map(Number);
+  const draw = (name, [top, left, bottom = top, right = left]) => {
+    const mark = document.createElement("div");
+    mark.className = `mark ${name}`;
+    mark.setAttribute("aria-hidden", "true");
+    Object.assign(mark.style, {
+      top: `${top}%`, left: `${left}%`, height: `${bottom - top}%`, width: `${right - left}%`,
+    });
+    image.append(mark);
+  };
+  const hide = () => {
+    for (const old of image.querySelectorAll(".mark")) old.remove();
+    phrase.classList.remove("on");
+  };
+  const show = () => {
+    hide();
+    phrase.classList.add("on");
+    for (const box of phrase.dataset.theirs.split(";").filter(Boolean)) draw("theirs", numbers(box));
+    draw("ours", numbers(phrase.dataset.ours));
+    draw("point", numbers(phrase.dataset.point));
+  };
+  phrase.addEventListener("mouseenter", show);
+  phrase.addEventListener("focus", show);
+  phrase.addEventListener("mouseleave", hide);
+  phrase.addEventListener("blur", hide);
+}
+
 // The rules of visem_tf.text.tokenize.
 const tokenize = (text) => text.normalize("NFKC").toLowerCase().normalize("NFKC")
   .replace(/[\p{Z}\x85]/gu, " ").replace(/[^\p{L}\p{M}\p{N}\s]/gu, "").split(/\s+/).filter(Boolean);

@@ -1,0 +1,119 @@
+"""Phrase grounding, part of the third experiment: boxes and points of phrases, and the proposals.
+
+The alignment is never taught by the boxes of phrases; "taught_by" says what else was.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from visem_tf.alignment.phrases import READOUTS
+from visem_tf.config import Config
+from visem_tf.datasets import PRECOMPUTED
+from visem_tf.datasets.caption_dataset import Phrases
+from visem_tf.metrics.grounding import (
+    Candidates,
+    by_type,
+    figures_by_type,
+    hit_evidence,
+    percentages,
+    proposal_hits,
+    readout_hits,
+    reference_hits,
+    true_phrases,
+    true_things,
+)
+from visem_tf.metrics.resampling import Evidence
+from visem_tf.regions.extractor import Regions
+from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans, configured_readout
+from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
+
+_PROPOSAL_RECALLS = {"proposal_recall": 0.5, "proposal_recall_iou70": 0.7}
+_TEACHERS = {
+    "retinanet": "images and sentences; boxes with classes of other images for the proposer",
+    "trained": "images and sentences; boxes without words for the proposer",
+}
+
+
+def evaluate_grounding(
+    data: EvaluatedSplit, grounder: Grounder, phrases: Phrases, regions: Regions
+) -> Experiment:
+    """Compares the boxes and points of phrases with those of the data set.
+
+    Args:
+        data: Split to evaluate on.
+        grounder: Grounder of the run.
+        phrases: Phrases of the split, with their boxes.
+        regions: Regions of all images of the split, as NumPy arrays without features.
+
+    Returns:
+        The figure "grounding": of the configured read-out, of every read-out, by type, and of the
+        proposals.
+    """
+    found = merge([_phrases(data, grounder, phrases, regions), _proposals(data, phrases, regions)])
+    return found._replace(figures={"grounding": found.figures}).under("grounding")
+
+
+def taught_by(config: Config) -> str:
+    """Returns what the alignment and its regions were taught by, for people."""
+    if config.dataset.partition("/")[0] == PRECOMPUTED:
+        return "images and sentences; the regions come from elsewhere"
+    return _TEACHERS.get(config.regions.proposer, "images and sentences alone")
+
+
+def _phrases(
+    data: EvaluatedSplit, grounder: Grounder, phrases: Phrases, regions: Regions
+) -> Experiment:
+    """Evaluates every read-out of the phrases, beside answers that know nothing."""
+    truth, images = true_phrases(phrases), len(data.split.image_ids)
+    image = data.split.image_index[truth.sentence_index]
+    spans = Spans(truth.sentence_index, image, truth.first, truth.last)
+    overlaps = Candidates(regions.boxes, regions.region_mask, image).overlaps(truth)
+    configured = configured_readout(grounder.config)
+    hits = {}
+    for name in READOUTS:
+        place = PhraseGrounder(grounder, configured._replace(name=name)).of_split(
+            data.cache, data.token_ids, spans
+        )
+        points = np.where(place.regions[:, np.newaxis] < 0, np.nan, place.points)
+        hits[name] = readout_hits(truth, overlaps, points, place.ranking)
+    all_hits = {**hits[configured.name], **reference_hits(truth, overlaps)}
+    figures: dict[str, Any] = {
+        "readout": configured.name,
+        "taught_by": taught_by(grounder.config),
+        "phrases": len(truth.first),
+        **percentages(all_hits),
+        "readouts": {name: percentages(found) for name, found in hits.items()},
+        "by_type": figures_by_type(all_hits, truth.types),
+    }
+    evidence = hit_evidence(all_hits, image, images)
+    for name, found in hits.items():
+        part = Experiment(None, {}, hit_evidence(found, image, images))
+        evidence |= part.under(f"readouts.{name}").evidence
+    for name, rows in by_type(truth.types).items():
+        of_type = {key: all_hits[key][rows] for key in ("pointing", "r1")}
+        part = Experiment(None, {}, hit_evidence(of_type, image[rows], images))
+        evidence |= part.under(f"by_type.{name}").evidence
+    return Experiment(figures, {}, evidence)
+
+
+def _proposals(data: EvaluatedSplit, phrases: Phrases, regions: Regions) -> Experiment:
+    """Evaluates how many of the things that phrases name the first regions of an image meet."""
+    boxes, image = true_things(phrases, data.split.image_index)
+    images, count = len(data.split.image_ids), regions.region_mask.shape[1]
+    figures: dict[str, Any] = {"boxes": len(boxes)}
+    notes: dict[str, str] = {}
+    evidence: dict[str, Evidence] = {}
+    for name, min_iou in _PROPOSAL_RECALLS.items():
+        found = proposal_hits(regions.boxes, regions.region_mask, boxes, image, min_iou)
+        known = {key: hits for key, hits in found.items() if hits is not None}
+        figures[name] = {**dict.fromkeys(found), **percentages(known)}
+        notes |= {
+            f"{name}.{key}": f"the run has {count} regions an image"
+            for key in found
+            if key not in known
+        }
+        part = Experiment(None, {}, hit_evidence(known, image, images))
+        evidence |= part.under(name).evidence
+    return Experiment(figures, notes, evidence)
