@@ -196,6 +196,7 @@ def parse_arguments(
     config = base.updated(overlay).updated(given)
     run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
+    paths["regions.proposer_file"] = config.regions.proposer_file
     # Absolute, because config.json is read again from other folders.
     absolute_paths: dict[str, Any] = {name: absolute(path) for name, path in paths.items() if path}
     absolute_paths["generate.ensemble"] = [absolute(path) for path in config.generate.ensemble]

@@ -1,4 +1,4 @@
-"""Trains and evaluates all models: features, align, infer, generate, evaluate, report, export.
+"""Trains and evaluates all models, in stages; see `visem_tf.stages`.
 
     python -m visem_tf.fit --dataset flickr8k --data-dir Flickr8k --preset paper --run-dir runs/f8k
 

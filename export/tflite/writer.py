@@ -50,7 +50,8 @@ CALIBRATION_REGIONS = 16
 CNN = ("encode_frame", "encode_image")
 """Functions that run wholly in 8 bits in the variant int8."""
 
-_PROPOSERS = ("windows", "grid", "none")  # the detector's suppression has no builtin operator
+# The suppression of retinanet has no builtin operator.
+_PROPOSERS = ("windows", "trained", "grid", "none")
 
 
 def export_tflite(

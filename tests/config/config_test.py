@@ -100,7 +100,24 @@ def test_configurations_are_frozen():
         ({"data_dir": 3}, "data_dir must be a string, not 3"),
         ({"stages": "align"}, "stages must be a list of names, not 'align'"),
         ({"stages": ["algin"]}, "not 'algin'; did you mean align?"),
-        ({"stages": []}, "stages must name at least one of features, align"),
+        ({"stages": []}, "stages must name at least one of propose, features, align"),
+        ({"stages": ["propose"]}, "the stage propose needs --propose.epochs, which is 0; set it"),
+        (
+            {"propose.epochs": 1},
+            "regions.proposer windows would not use it; choose regions.proposer trained",
+        ),
+        (
+            {"propose.epochs": 1, "regions": {"proposer": "trained", "proposer_file": "a.npz"}},
+            "regions.proposer_file names a trained one; leave one of them out",
+        ),
+        (
+            {"regions.proposer_file": "a.npz"},
+            "regions.proposer windows would not use it; choose regions.proposer trained",
+        ),
+        (
+            {"regions": {"features": "one_pass", "scales": 2}},
+            "regions.scales 2 applies to crops, and regions.features one_pass has one pass",
+        ),
         ({"seed": 2**32}, "seed must be an integer, at least 0 and at most 4294967295"),
         ({"align.score": "cosin"}, "negative_aware, not 'cosin'; did you mean cosine?"),
         ({"align.loss": "hinge_mx"}, "infonce, not 'hinge_mx'; did you mean hinge_max?"),

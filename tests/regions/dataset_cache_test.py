@@ -10,7 +10,7 @@ from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions import dataset_cache as cache_module
 from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, extract_regions
-from visem_tf.regions.extractor import Regions
+from visem_tf.regions.extractor import Regions, RegionWeights
 
 COUNT, R, F = 11, 3, 4
 
@@ -105,6 +105,23 @@ def test_a_damaged_shard_is_computed_anew(tmp_path, images):
         cache.gather([5])
     build(cache, CountingExtractor(), images)
     assert cache.gather([5]).region_features[0, 0, 0] == 5
+
+
+def test_the_key_has_the_content_of_the_proposer(tmp_path):
+    def key(content, name="proposer.npz", **options):
+        path = tmp_path / name
+        path.write_bytes(content)
+        settings = RegionsConfig(proposer="trained", **options)
+        return cache_key(settings, "d", "i", "val", RegionWeights(proposer=path))
+
+    first = key(b"one")
+    assert key(b"one", "moved.npz") == first and key(b"two") != first
+    given = key(b"unused", "unused.npz", proposer_file=str(tmp_path / "moved.npz"))
+    assert given == first
+    with pytest.raises(UserError, match=r"cannot read the weights .*none\.npz: No such file.*give"):
+        key(b"", proposer_file=str(tmp_path / "none.npz"))
+    windows = cache_key(RegionsConfig(), "d", "i", "val", RegionWeights(proposer=tmp_path))
+    assert windows == cache_key(RegionsConfig(), "d", "i", "val")  # which reads no file
 
 
 def test_nothing_is_unpickled(tmp_path, images):

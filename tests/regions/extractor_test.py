@@ -10,6 +10,7 @@ from PIL import Image
 from visem_tf.config import RegionsConfig
 from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.extractor import FRAME, RegionExtractor
+from visem_tf.regions.positions import with_positions
 
 SETTINGS = {"picture_size": 128, "frame_size": 96, "crop_size": 64, "num_regions": 5}
 
@@ -66,6 +67,52 @@ def test_pooled_features_of_the_frame_are_the_mean_of_the_map():
     cells = extractor.backbone.feature_map(pixels[None])
     np.testing.assert_allclose(
         regions.region_features[0, 0], tf.reduce_mean(cells, axis=[1, 2])[0], atol=1e-4
+    )
+
+
+def test_features_from_one_pass_are_the_last_blocks_on_parts_of_the_map():
+    extractor = RegionExtractor(RegionsConfig(**SETTINGS, features="one_pass", proposer="grid"))
+    pixels = prepare_image(tf.constant(encoded(6)), 128)[None]
+    box = [0.25, 0.5, 0.75, 1.0]
+    boxes = tf.constant([[FRAME, FRAME, box]])
+    found = extractor.extract_boxes(pixels, boxes)[0]
+    maps = extractor.backbone.maps(pixels)
+    np.testing.assert_allclose(found[0], tf.reduce_mean(maps.last, axis=[1, 2])[0], atol=1e-4)
+    # The map of 128 pixels has 8 x 8 cells, as many as are sampled in every box.
+    whole = tf.reduce_mean(extractor.backbone.tail(maps.middle), axis=[1, 2])[0]
+    np.testing.assert_allclose(found[1], whole, atol=1e-3)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
+    part = tf.image.resize(maps.middle[:, 2:6, 4:8], [8, 8])
+    expected = tf.reduce_mean(extractor.backbone.tail(part), axis=[1, 2])[0].numpy()
+    alike = np.corrcoef([found[2], expected, found[0]])[0]
+    assert alike[1] > 0.95 > alike[2]  # samples at the border of the box see its neighbours
+
+
+def test_one_pass_reads_the_map_at_the_size_of_a_crop():
+    settings = {**SETTINGS, "picture_size": 256}
+    extractor = RegionExtractor(RegionsConfig(**settings, features="one_pass", proposer="grid"))
+    pixels = prepare_image(tf.constant(encoded(6)), 256)[None]
+    found = extractor.extract_boxes(pixels, tf.constant([[FRAME, FRAME]]))[0, 1]
+    resized = tf.image.resize(extractor.backbone.maps(pixels).middle, [8, 8], antialias=True)
+    expected = tf.reduce_mean(extractor.backbone.tail(resized), axis=[1, 2])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("features", ["crops", "one_pass", "pooled"])
+def test_positions_follow_the_features_of_every_kind(features):
+    options = {**SETTINGS, "features": features, "proposer": "grid"}
+    plain = RegionExtractor(RegionsConfig(**options)).extract([encoded(8)])
+    extractor = RegionExtractor(RegionsConfig(**options, position=True))
+    regions = extractor.extract([encoded(8)])
+    assert regions.region_features.shape == (1, 5, 1280 + 36) and extractor.feature_dim == 1316
+    np.testing.assert_allclose(
+        regions.region_features[..., :1280], plain.region_features, atol=1e-4
+    )
+    expected = with_positions(plain.region_features, regions.boxes)
+    np.testing.assert_allclose(regions.region_features, expected, atol=1e-3)
+    pixels = prepare_image(tf.constant(encoded(8)), 128)[None]
+    np.testing.assert_allclose(
+        extractor.extract_frames(pixels)[0], regions.region_features[0, 0], atol=1e-3
     )
 
 

@@ -1,17 +1,22 @@
 """Proposers: valid boxes, on objects, the same whatever else is in the batch."""
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from proposals import write_proposer
 
+import visem_tf
 from visem_tf.config import RegionsConfig
 from visem_tf.config.registry import PROPOSERS
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions.box_network import read_network, select_boxes
 from visem_tf.regions.proposers import build_proposer
 from visem_tf.regions.proposers.grid import fixed_boxes
+from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.regions.proposers.windows import contrast_weights, window_grid
 
 SIZE = 256
@@ -101,6 +106,36 @@ def test_grid_has_as_many_boxes_as_wanted():
     for count in (0, 1, 4, 19, 50):
         boxes = fixed_boxes(count)
         assert boxes.shape == (count, 4) and len(np.unique(boxes, axis=0)) == count
+
+
+def test_the_trained_proposer_selects_the_boxes_of_its_network(backbone, images, tmp_path):
+    path = write_proposer(tmp_path / "proposer.npz")
+    regions = settings("trained").updated({"nms_iou": 0.6})
+    boxes, scores, mask = build_proposer(regions, backbone, path)(images)
+    assert mask.numpy().all()
+    predictions = read_network(path, backbone)(backbone.maps(images))
+    expected = select_boxes(predictions, 10, 0.6)
+    np.testing.assert_allclose(boxes, expected[0], atol=1e-5)
+    np.testing.assert_allclose(scores, expected[1], atol=1e-5)
+    assert (scores.numpy() > 0).all() and (scores.numpy() < 1).all()
+
+
+def test_which_file_of_weights_is_read(tmp_path):
+    own, other = tmp_path / "own.npz", tmp_path / "other.npz"
+    given = settings("trained").updated({"proposer_file": str(other)})
+    assert weights_file(given, own) == weights_file(given) == other
+    assert weights_file(settings("trained"), own) == own
+    packaged = weights_file(settings("trained"))
+    assert packaged == Path(visem_tf.__file__).parent / "pretrained" / "proposer.npz"
+
+
+@pytest.mark.skipif(not weights_file(settings("trained")).is_file(), reason="it is not installed")
+def test_the_proposer_in_the_package_finds_the_object(backbone, images):
+    boxes, _, mask = build_proposer(settings("trained"), backbone)(images)
+    assert mask.numpy().all()
+    for row, centre in enumerate((80, 176)):
+        true = (np.array([centre - 45, centre - 45, centre + 45, centre + 45])) / SIZE
+        assert max(iou(box, true) for box in boxes.numpy()[row]) > 0.5
 
 
 def test_none_proposes_nothing(backbone, images):

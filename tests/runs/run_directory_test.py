@@ -159,6 +159,18 @@ def test_stages_run_in_order_once(tmp_path: Path, stages: dict):
     assert RunDirectory(tmp_path).summary("export") == {"of": "export"}
 
 
+def test_a_proposer_is_trained_first_if_at_all(tmp_path: Path, stages: dict):
+    lines: list[str] = []
+    run_stages(context(tmp_path / "without"), progress=lines.append)
+    assert "propose" not in stages["calls"] and lines[0] == "[1/7] features: started"
+    stages["calls"].clear()
+    trained = {"propose.epochs": 1, "regions.proposer": "trained"}
+    with pytest.raises(UserError, match="stage features needs stage propose, which is not"):
+        run_stages(context(tmp_path / "with", **trained, stages=["features"]))
+    run_stages(context(tmp_path / "with", **trained), progress=lambda _: None)
+    assert stages["calls"][:2] == ["propose", "features"] and len(stages["calls"]) == 8
+
+
 def test_an_interrupted_stage_runs_again_and_keeps_its_time(tmp_path: Path, stages: dict):
     def interrupt() -> dict:
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from visem_tf.config import Config
 from visem_tf.runs.checkpoints import read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.opening import open_run
-from visem_tf.stages import align, finetune, generate, joint, self_critical
+from visem_tf.stages import align, finetune, generate, joint, propose, self_critical
 from visem_tf.stages.training import open_pairs
 from visem_tf.training.pipeline import Part
 from visem_tf.training.resumable import ResumableTraining
@@ -40,6 +40,16 @@ def train_on_cider(context: Context) -> Any:
 
 
 TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
+    "propose": (
+        propose.run,
+        "propose",
+        {
+            "regions.proposer": "trained",
+            "propose.epochs": 2,
+            "propose.channels": 8,
+            "propose.batch_size": 8,
+        },
+    ),
     "align": (align.run, "align", {"align.epochs": 2, "align.batch_size": 10}),
     "swaps": (
         train_on_swapped_nouns,

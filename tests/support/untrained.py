@@ -12,6 +12,7 @@ from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import save_model
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.regions.positions import POSITION_DIM
 from visem_tf.runs.generators import build_generator
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runs.trained_run import TrainedRun
@@ -53,7 +54,8 @@ def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> Train
     config = Config(run_dir=str(folder)).updated(SETTINGS).updated(changes)
     run.claim(config)
     Vocabulary(WORDS).save(run / "vocabulary.txt")
-    sample = np.zeros([2, FEATURE_DIM], np.float32)
+    feature_dim = FEATURE_DIM + (POSITION_DIM if config.regions.position else 0)
+    sample = np.zeros([2, feature_dim], np.float32)
     for name in models:
         model: keras.Model
         if name == "align":
@@ -62,10 +64,14 @@ def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> Train
                 8, feature_scale=10.0, region_context=config.align.region_context
             )
             model = AlignmentModel(encoder, words, score=config.align.score)
+<<<<<<< HEAD
             model.build({"region_features": (None, None, FEATURE_DIM), "token_ids": (None, None)})
             for projection in encoder.projections[1:]:  # zeros before the training
                 kernel = projection.kernel
                 kernel.assign(np.random.default_rng(seed).normal(0, 0.1, kernel.shape))
+=======
+            model.build({"region_features": (None, None, feature_dim), "token_ids": (None, None)})
+>>>>>>> be00898 (Mend the trained proposer in graphs, small images and damaged files; test it)
         else:
             kind = name.removeprefix("generate/")
             model = build_generator(config, kind, Vocabulary(WORDS), sample)

@@ -23,13 +23,14 @@ class ProposeConfig(Settings):
     section: ClassVar[str] = "propose"
 
     epochs: int = setting(0, at_least=0)
-    """Maximum number of passes over the views of the training images; 0 trains no proposer."""
+    """Maximum number of passes over the views of the training images; 0 trains no proposer and
+    leaves out the stage propose."""
     channels: int = setting(64, at_least=1)
     """Channels of the detector's maps."""
     views: int = setting(2, at_least=1)
     """Views of every training image: the first is the image, the others are random parts of it, of
     which every second one is turned over. The CNN reads each once, and its maps are kept in the
-    cache directory (0.5 MB a view)."""
+    cache directory (0.5 MB for a view of 320 x 320 pixels)."""
     min_view: float = setting(0.6, above=0, at_most=1)
     """The smallest height and width of a part, relative to the image."""
     optimizer: Optimizer = "adamw"

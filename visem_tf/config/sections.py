@@ -87,9 +87,8 @@ class RegionsConfig(Settings):
     proposer: str = setting("windows", choices=PROPOSERS)
     """What proposes the boxes: windows (of several sizes, scored by the classifier),
     trained (a small detector, see the section propose), selective_search (needs the extra
-    `selective-search`), retinanet (KerasCV's detector; downloads
-    its weights from Kaggle), grid (the same boxes in every image), or none (the whole frame is the
-    only region)."""
+    `selective-search`), retinanet (KerasCV's detector; downloads its weights from Kaggle), grid
+    (the same boxes in every image), or none (the whole frame is the only region)."""
     num_regions: int = setting(20, at_least=1, at_most=1000)
     """Regions of an image, including the whole frame; 19 boxes and the frame in the paper."""
     picture_size: int = setting(384, at_least=32, at_most=2048)
@@ -98,9 +97,9 @@ class RegionsConfig(Settings):
     frame_size: int = setting(224, at_least=32, at_most=2048)
     """Side in pixels at which the CNN reads the whole frame, if features are those of crops."""
     features: Literal["crops", "one_pass", "pooled"] = "crops"
-    """How the features of a region are computed: by the CNN on its own crop; by the last blocks of
-    the CNN on its part of a map, from one pass over the image; or pooled from the last map of that
-    pass, which is faster still and worse."""
+    """How the features of a region are computed: crops (the CNN reads its crop), one_pass (the CNN
+    reads the image once, and its last blocks read the part of the map in the box), or pooled (the
+    average of the last map over the box, which is faster still and worse)."""
     position: bool = False
     """Whether the place and the size of its box are a part of the features of a region."""
     crop_size: int = setting(96, at_least=32, at_most=2048)
@@ -260,21 +259,31 @@ class Config(Settings):
             if stage not in STAGES:
                 hint = nearest(stage, STAGES)
                 yield f"stages must be among {', '.join(STAGES)}, not {stage!r}{hint}"
-        if self.propose.epochs:
-            yield from self._propose_conflicts()
+        yield from self._propose_conflicts()
         if self.joint.train:
             yield from self._joint_conflicts()
 
     def _propose_conflicts(self) -> Iterator[str]:
-        if self.regions.proposer != "trained":
+        proposer, file = self.regions.proposer, self.regions.proposer_file
+        if self.propose.epochs and proposer != "trained":
             yield (
-                f"propose.epochs trains a proposer, and regions.proposer {self.regions.proposer} "
-                "is not trained; choose regions.proposer trained"
+                f"propose.epochs trains a proposer, and regions.proposer {proposer} would not use "
+                "it; choose regions.proposer trained"
             )
-        if self.regions.proposer_file:
+        if self.propose.epochs and file:
             yield (
                 "propose.epochs trains a proposer, and regions.proposer_file names a trained one; "
                 "leave one of them out"
+            )
+        if file and proposer != "trained":
+            yield (
+                f"regions.proposer_file names a trained proposer, and regions.proposer {proposer} "
+                "would not use it; choose regions.proposer trained"
+            )
+        if "propose" in self.stages and not self.propose.epochs and set(self.stages) != set(STAGES):
+            yield (
+                "the stage propose needs --propose.epochs, which is 0; set it, or leave the stage "
+                "out of --stages"
             )
 
     def _joint_conflicts(self) -> Iterator[str]:

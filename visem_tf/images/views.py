@@ -27,20 +27,22 @@ def show_view(pixels: tf.Tensor, view: tf.Tensor, size: int) -> tf.Tensor:
 
     Args:
         pixels: Tensor [H, W, 3] in 0..255.
-        view: Box of the view, see `random_view`; it is rounded to whole pixels.
+        view: Box of the view, see `random_view`; it is rounded to whole pixels,
+            at least one.
         size: Side P of the result in pixels.
 
     Returns:
         float tensor [P, P, 3] in 0..255.
     """
-    ymin, xmin, ymax, xmax = tf.unstack(view)
-    height, width = tf.unstack(tf.cast(tf.shape(pixels)[:2], tf.float32))
-    rows = tf.cast(tf.round([ymin * height, ymax * height]), tf.int32)
-    columns = tf.cast(
-        tf.round([tf.minimum(xmin, xmax) * width, tf.maximum(xmin, xmax) * width]), tf.int32
+    sides = tf.shape(pixels)[:2]
+    low, high = tf.minimum(view[:2], view[2:]), tf.maximum(view[:2], view[2:])
+    start, stop = (
+        tf.cast(tf.round(end * tf.cast(sides, tf.float32)), tf.int32) for end in (low, high)
     )
-    shown = warp_images(pixels[rows[0] : rows[1], columns[0] : columns[1]], size)
-    return tf.where(xmin > xmax, tf.reverse(shown, [1]), shown)
+    start = tf.minimum(start, sides - 1)
+    stop = tf.maximum(stop, start + 1)
+    shown = warp_images(pixels[start[0] : stop[0], start[1] : stop[1]], size)
+    return tf.where(view[1] > view[3], tf.reverse(shown, [1]), shown)
 
 
 def boxes_in_view(

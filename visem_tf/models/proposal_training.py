@@ -49,9 +49,10 @@ def assign_boxes(
 ) -> Assignment:
     """Assigns to each box the cells inside of it that predict it best.
 
-    The fit of a cell to a box is score * IoU ** 6. The ten best cells of a box with their centres
-    inside of it are assigned to it; a cell that several boxes claim takes the one of highest IoU.
-    The targets of a box are its fits, scaled so that the largest is its largest IoU.
+    The fit of a cell to a box is score * IoU ** 6. A box claims the ten cells that fit it best, of
+    those with their centres inside of it; a cell that several boxes claim belongs to the one of
+    highest IoU. The targets of the cells of a box are their fits, scaled so that the largest target
+    is the largest IoU of these cells.
 
     Args:
         predictions: Predictions for B images, without gradients.
@@ -82,6 +83,10 @@ def assign_boxes(
 
 def proposal_loss(predictions: BoxPredictions, assignment: Assignment) -> tf.Tensor:
     """Computes the sum of the losses of all cells of a batch, before it is normalised.
+
+    The loss of a score p with the target q is the cross-entropy of p and q, times q for cells with
+    a box and times 0.75 p ** 2 for others. The box of a cell adds 2 q (1 - complete IoU). No
+    gradient flows through these factors.
 
     Args:
         predictions: Predictions for B images.

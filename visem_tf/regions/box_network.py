@@ -8,6 +8,8 @@ al., ICCV 2019), and the IoU that this box will reach.
 
 import io
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +21,13 @@ from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone, Maps, weights_digest
 from visem_tf.regions.suppression import suppress
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import AnyPath, readable
 
 STRIDES = (8, 16, 32, 64)
 """Pixels of the image between neighbouring cells, for each map of the pyramid."""
 
 _FORMAT = 1
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 _CANDIDATES = 300
 _TYPICAL_DISTANCE = 4.0  # between the centre of a box and its sides, in strides
 
@@ -40,7 +44,7 @@ class BoxPredictions(NamedTuple):
     boxes: tf.Tensor
 
 
-class _Block(keras.layers.Layer):
+class ResidualBlock(keras.layers.Layer):
     """A residual block of a depthwise 3 x 3 convolution and a pointwise one."""
 
     def __init__(self, channels: int, **kwargs: Any) -> None:
@@ -74,8 +78,8 @@ class BoxNetwork(keras.Model):
         self.channels = channels
         self.laterals = [keras.layers.Conv2D(channels, 1) for _ in map_channels]
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in map_channels]
-        self.blocks = [_Block(channels) for _ in STRIDES]
-        self.head = [_Block(channels) for _ in range(2)]
+        self.blocks = [ResidualBlock(channels) for _ in STRIDES]
+        self.head = [ResidualBlock(channels) for _ in range(2)]
         self.last_norm = keras.layers.LayerNormalization(epsilon=1e-6)
         rare = keras.initializers.Constant(-np.log(99.0))  # most cells have no box
         small = keras.initializers.RandomNormal(stddev=0.01)
@@ -101,7 +105,8 @@ class BoxNetwork(keras.Model):
         """Predicts a box for every cell.
 
         Args:
-            maps: Maps of the CNN, of images whose sides are multiples of 32 pixels.
+            maps: Maps of the CNN, of square images whose sides are multiples of 32 pixels; boxes of
+                other images are slightly displaced.
         """
         fine, middle, last = (
             norm(lateral(each))
@@ -177,7 +182,8 @@ def select_boxes(
         Boxes float [B, R, 4], the best first; scores float [B, R] between 0 and 1; and mask bool
         [B, R], False where fewer boxes were left.
     """
-    logits, best = tf.math.top_k(predictions.logits, _CANDIDATES)
+    candidates = tf.minimum(max(_CANDIDATES, num_boxes), tf.shape(predictions.logits)[1])
+    logits, best = tf.math.top_k(predictions.logits, candidates)
     boxes = tf.gather(predictions.boxes, best, batch_dims=1)
     boxes, scores, mask = suppress(boxes, tf.sigmoid(logits), num_boxes, nms_iou)
     return boxes, tf.maximum(scores, 0.0), mask
@@ -213,29 +219,40 @@ def write_network(network: BoxNetwork, path: Path, backbone: str, **about: Any) 
     write_atomically(path, content.getvalue())
 
 
-def read_network(path: Path, backbone: Backbone) -> BoxNetwork:
+def read_network(path: AnyPath, backbone: Backbone) -> BoxNetwork:
     """Reads a network that `write_network` wrote, without running code from the file.
 
+    Args:
+        path: Path of the `.npz` file.
+        backbone: CNN whose maps the network will read.
+
     Raises:
-        UserError: The file is missing or damaged, or belongs to another CNN.
+        UserError: If the file is missing or damaged, or belongs to another CNN or version.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(readable(path), allow_pickle=False) as arrays:
             metadata = json.loads(str(arrays["metadata"]))
-            weights = [arrays[name] for name in sorted(arrays.files) if name != "metadata"]
-        found = (metadata["backbone"], metadata["weights"])
-        network = build_network(backbone, metadata["channels"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            weights = [arrays[name] for name in sorted(arrays.files) if name.isdigit()]
+        version, channels = metadata["format"], metadata["channels"]
+        trained_on, digest = metadata["backbone"], metadata["weights"]
+    except FileNotFoundError as error:
+        raise UserError(f"there is no trained proposer {path}; give another file") from error
+    except _DAMAGE as error:
         raise UserError(f"{path} is not a trained proposer ({error}); give another file") from error
-    if metadata.get("format") != _FORMAT:
+    if version != _FORMAT:
         raise UserError(f"{path} was written by another version of visem_tf; train it again")
-    if found != (backbone.name, weights_digest(backbone.name)):
+    if trained_on != backbone.name:
         raise UserError(
-            f"the proposer {path} was trained on other weights, of {found[0]}, and "
-            f"regions.backbone is {backbone.name}; choose its backbone, or train a proposer"
+            f"{path} was trained on the maps of {trained_on}, and regions.backbone is "
+            f"{backbone.name}; choose regions.backbone {trained_on}, or train another proposer"
         )
-    shapes = [tuple(variable.shape) for variable in network.variables]
-    if shapes != [array.shape for array in weights]:
+    if digest != weights_digest(backbone.name):
+        raise UserError(
+            f"{path} was trained on other weights of {trained_on} than those installed here; train "
+            "another proposer"
+        )
+    network = build_network(backbone, channels)
+    if [variable.shape for variable in network.variables] != [array.shape for array in weights]:
         raise UserError(f"{path} is not a trained proposer (its shapes differ); give another file")
     network.set_weights([array.astype(np.float32) for array in weights])
     return network

@@ -88,7 +88,7 @@ class FeatureCache:
         Raises:
             UserError: A feature is NaN or infinite, or too large for half precision.
         """
-        for first, last in _runs(self.missing() if shards is None else shards):
+        for first, last in consecutive(self.missing() if shards is None else shards):
             write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
             with tqdm.tqdm(
                 total=sum(map(self.shard_size, range(first, last + 1))),
@@ -202,7 +202,7 @@ def cache_key(
     for name in ("resolution", "scales", "position"):  # older caches lack them
         if fields[name] == getattr(RegionsConfig(), name):
             del fields[name]
-    files = {"tuned": weights.cnn}
+    files: dict[str, AnyPath | None] = {"tuned": weights.cnn}
     if settings.proposer == "trained":
         files["proposer"] = weights_file(settings, weights.proposer)
     return {
@@ -216,16 +216,18 @@ def cache_key(
     }
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: AnyPath) -> str:
     """Returns the SHA-256 of a file of weights.
 
     Raises:
-        UserError: The file is missing.
+        UserError: If the file is missing.
     """
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"cannot read the weights {path}: {reason_of(error)}") from error
+        raise UserError(
+            f"cannot read the weights {path}: {reason_of(error)}; give another file"
+        ) from error
 
 
 def precomputed_key(dataset: str, fingerprint: str, split: str) -> dict[str, Any]:
@@ -275,8 +277,13 @@ def _records_of(batches: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.
         progress.update(len(records))
 
 
-def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and last of every maximal run of consecutive numbers."""
+def consecutive(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yields the first and last of every maximal run of consecutive numbers.
+
+    Example:
+        >>> list(consecutive([0, 1, 2, 5]))
+        [(0, 2), (5, 5)]
+    """
     for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
         members = [number for _, number in run]
         yield members[0], members[-1]

@@ -24,7 +24,7 @@ from visem_tf.regions.resample import crop_and_resize, pool_regions
 FRAME = (0.0, 0.0, 1.0, 1.0)
 """Box of the whole image, `rel_yxyx`."""
 _SCALES = (1.0, 1.5, 2.0, 3.0)
-_CELLS = 8
+_CELLS = 8  # side of the part of a map that the last blocks of the CNN read, for one_pass
 
 
 class RegionWeights(NamedTuple):
@@ -140,7 +140,7 @@ class RegionExtractor:
         frame = tf.reduce_mean(maps.last, axis=[1, 2])[:, tf.newaxis]
         if boxes.shape[1] == 1:
             return frame
-        cells = crop_and_resize(maps.middle, boxes[:, 1:], _CELLS)  # [B, R - 1, S, S, C]
+        cells = self.crop(maps.middle, boxes[:, 1:], _CELLS)  # [B, R - 1, S, S, C]
         shape = tf.shape(cells)
         last = self.cnn.tail(tf.reshape(cells, [-1, _CELLS, _CELLS, cells.shape[4]]))
         features = tf.reduce_mean(last, axis=[1, 2])

@@ -10,7 +10,9 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone, Maps
+from visem_tf.regions.dataset_cache import consecutive
 from visem_tf.runtime.files import save_array
 
 _SHARD_SIZE = 64
@@ -29,6 +31,7 @@ class MapCache:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = folder / digest
         self.count = count
+        self.num_shards = -(-count // _SHARD_SIZE)
         self._shards: dict[int, np.ndarray] = {}
 
     def fill(
@@ -38,7 +41,7 @@ class MapCache:
         batch_size: int,
         description: str,
     ) -> None:
-        """Computes the maps that are missing.
+        """Computes the shards that are missing or damaged.
 
         Args:
             pixels_from: Returns the pixels float [P, P, 3] of all images from a position on.
@@ -47,55 +50,68 @@ class MapCache:
             description: Label of the progress bar.
         """
         compute = tf.function(backbone.maps, reduce_retracing=True)
-        shards = range(-(-self.count // _SHARD_SIZE))
-        first = next((shard for shard in shards if not self._path(shard).exists()), len(shards))
-        start = first * _SHARD_SIZE
-        batches = iter(pixels_from(start).batch(_SHARD_SIZE).prefetch(1))
+        missing = [shard for shard in range(self.num_shards) if self._open(shard) is None]
+        total = sum(map(self._shard_size, missing))
         with tqdm.tqdm(
-            total=self.count,
-            initial=start,
-            desc=description,
-            unit=" images",
-            disable=None,
-            leave=False,
+            total=total, desc=description, unit=" images", disable=None, leave=False
         ) as bar:
-            for shard, pixels in zip(shards[first:], batches, strict=True):
-                parts = [
-                    [np.asarray(each, np.float16) for each in compute(pixels[row:end])]
-                    for row, end in _slices(len(pixels), batch_size)
-                ]
-                maps = [np.concatenate(part) for part in zip(*parts, strict=True)]
-                fields = [
-                    (name, "<f2", each.shape[1:])
-                    for name, each in zip(Maps._fields, maps, strict=True)
-                ]
-                records = np.empty(len(pixels), fields)
-                for name, each in zip(Maps._fields, maps, strict=True):
-                    records[name] = each
-                save_array(self._path(shard), records)
-                bar.update(len(pixels))
+            for first, last in consecutive(missing):
+                batches = pixels_from(first * _SHARD_SIZE).batch(_SHARD_SIZE).prefetch(1)
+                shards = range(first, last + 1)
+                for shard, pixels in zip(shards, batches.take(len(shards)), strict=True):
+                    parts = [
+                        compute(pixels[row : row + batch_size])
+                        for row in range(0, len(pixels), batch_size)
+                    ]
+                    maps = [np.concatenate(part) for part in zip(*parts, strict=True)]
+                    save_array(self._path(shard), _records(Maps(*maps)))
+                    bar.update(len(pixels))
 
     def gather(self, positions: np.ndarray) -> Maps:
         """Returns the maps of some images as float32 arrays.
 
         Args:
             positions: Positions of B images, int [B].
+
+        Raises:
+            UserError: If a shard is missing or damaged.
         """
         shards, rows = np.divmod(np.asarray(positions), _SHARD_SIZE)
-        records = np.empty(len(shards), self._open(0).dtype)
+        records = np.empty(len(shards), self._shard(0).dtype)
         for shard in np.unique(shards):
             chosen = np.flatnonzero(shards == shard)
-            records[chosen] = self._open(int(shard))[rows[chosen]]
+            records[chosen] = self._shard(int(shard))[rows[chosen]]
         return Maps(*(records[name].astype(np.float32) for name in Maps._fields))
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"maps-{shard:05d}.npy"
 
-    def _open(self, shard: int) -> np.ndarray:
+    def _shard_size(self, shard: int) -> int:
+        return min(_SHARD_SIZE, self.count - shard * _SHARD_SIZE)
+
+    def _shard(self, shard: int) -> np.ndarray:
+        records = self._open(shard)
+        if records is None:
+            raise UserError(f"{self._path(shard)} is missing or damaged; run the stage propose")
+        return records
+
+    def _open(self, shard: int) -> np.ndarray | None:
+        """The records of a shard, mapped into memory; None if it is missing or damaged."""
         if shard not in self._shards:
-            self._shards[shard] = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
+            try:
+                records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError):
+                return None
+            if records.shape != (self._shard_size(shard),) or records.dtype.names != Maps._fields:
+                return None
+            self._shards[shard] = records
         return self._shards[shard]
 
 
-def _slices(count: int, size: int) -> list[tuple[int, int]]:
-    return [(start, min(start + size, count)) for start in range(0, count, size)]
+def _records(maps: Maps) -> np.ndarray:
+    """The maps of some images as one array of records in 16 bits."""
+    fields = [(name, "<f2", each.shape[1:]) for name, each in maps._asdict().items()]
+    records = np.empty(len(maps.last), fields)
+    for name, each in maps._asdict().items():
+        records[name] = each
+    return records

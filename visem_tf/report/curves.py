@@ -34,10 +34,14 @@ _PANELS = (
             "image_search_r1": "search R@1",
         },
     ),
+    (
+        "Recall of boxes, % of the validation split",
+        {"recall_50": "IoU at least 0.5", "recall_70": "IoU at least 0.7"},
+    ),
     ("Perplexity", {"perplexity": "training", "val_perplexity": "validation"}),
     ("CIDEr-D of greedy sentences, % of the validation split", {"val_cider": "validation"}),
 )
-_DECIDES = {"recall_sum": True, "val_perplexity": False, "val_cider": True}
+_DECIDES = {"recall": True, "recall_sum": True, "val_perplexity": False, "val_cider": True}
 """Metrics that choose the best epoch, and whether larger values are better."""
 
 _LINES = (("#2f7fd6", "-"), ("#2f7fd6", "--"), ("#d9601a", "-"), ("#d9601a", "--"))

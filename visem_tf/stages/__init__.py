@@ -1,4 +1,4 @@
-"""Stages of a run: features, align, infer, generate, evaluate, report, export.
+"""Stages of a run: propose, features, align, infer, generate, evaluate, report, export.
 
 A stage is the module of this package with its name. Its `run(context) -> dict` works in the run
 directory and returns the metrics to keep. With several workers only the chief runs a stage, unless
@@ -25,6 +25,7 @@ from visem_tf.runtime.workers import (
 )
 
 _MEMORY_ADVICE = {
+    "propose": "try a smaller --propose.batch_size",
     "features": "try a smaller --regions.batch_size",
     "align": "try a smaller --align.batch_size",
     "generate": "try a smaller --generate.batch_size",
@@ -37,7 +38,8 @@ def needed(stage: str, config: Config) -> str | None:
     Args:
         stage: Name of a stage.
         config: Configuration of the run. Without the region generator, `generate` needs no
-            snippets; it needs the alignment only to attend to its embeddings.
+            snippets; it needs the alignment only to attend to its embeddings. `features` needs
+            `propose` only if `propose.epochs` is set.
 
     Example:
         >>> needed("infer", Config())
@@ -47,6 +49,8 @@ def needed(stage: str, config: Config) -> str | None:
         return "align"
     if stage == "generate" and not config.generate.regions:
         return "align" if config.generate.attend_to == "embeddings" else "features"
+    if stage == "features":
+        return "propose" if config.propose.epochs else None
     before = {"infer": "align", "align": "features", "generate": "infer", "evaluate": "generate"}
     return {**before, "report": "evaluate", "export": "generate"}.get(stage)
 
@@ -67,9 +71,12 @@ def run_stages(
     Raises:
         UserError: A stage needs another one that is neither finished nor configured.
     """
-    run, stages = context.run, [name for name in STAGES if name in context.config.stages]
+    run, config = context.run, context.config
+    stages = [name for name in STAGES if name in config.stages]
+    if not config.propose.epochs:
+        stages = [name for name in stages if name != "propose"]
     for stage in stages:
-        before = needed(stage, context.config)
+        before = needed(stage, config)
         if before and before not in stages and not run.is_done(before):
             raise UserError(
                 f"stage {stage} needs stage {before}, which is not finished in {run.path}; "

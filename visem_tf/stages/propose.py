@@ -34,26 +34,17 @@ _MIN_VISIBLE = 0.4
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Trains a proposer, if `propose.epochs` says so.
+    """Trains a proposer.
 
     Raises:
-        UserError: The data set has no images, or no boxes.
+        UserError: If the data set has no images, or no boxes to train and validate with.
     """
-    config = context.config
+    config, data = context.config, context.data
     settings = config.propose
-    if not settings.epochs:
-        return {}
-    split = context.data.splits["train"]
-    if split.regions is not None:
-        raise UserError("propose.epochs needs images, and these features came without them")
-    if split.phrases is None or not len(split.phrases.boxes):
-        raise UserError(
-            f"propose.epochs needs boxes of phrases, and the data set {context.data.name} has none "
-            "in its split train; choose another data set, or leave it 0 to use the proposer in the "
-            "package"
-        )
-    train = _Views(context, split, settings.views)
-    val = _Views(context, context.data.splits["val"], 1)
+    for name in ("train", "val"):
+        _check_boxes(data.name, data.splits[name])
+    train = _Views(context, data.splits["train"], settings.views)
+    val = _Views(context, data.splits["val"], 1)
     for views in (train, val):
         views.fill()
     folder = context.run / "checkpoints" / "propose"
@@ -70,7 +61,7 @@ def run(context: Context) -> dict[str, Any]:
             model.network,
             folder / "proposer.npz",
             config.regions.backbone,
-            dataset=context.data.name,
+            dataset=data.name,
             picture_size=config.regions.picture_size,
         )
 
@@ -89,12 +80,28 @@ def run(context: Context) -> dict[str, Any]:
     )
 
 
+def _check_boxes(dataset: str, split: Split) -> None:
+    if split.regions is not None:
+        raise UserError(
+            f"propose.epochs needs images, and the data set {dataset} has features only; choose "
+            "another data set, or leave it 0"
+        )
+    if split.phrases is None or not len(split.phrases.boxes):
+        raise UserError(
+            f"propose.epochs needs boxes of phrases, and the data set {dataset} has none in its "
+            f"split {split.name}; choose another data set, or leave it 0 to use the proposer in "
+            "the package"
+        )
+
+
 def boxes_of_images(split: Split) -> tf.RaggedTensor:
-    """Returns the different boxes of the phrases of each image, float [I, (G), 4]."""
+    """Returns the different boxes of the phrases of each image, float [I, (G), 4].
+
+    Args:
+        split: Split with I images and with phrases.
+    """
     phrases = split.phrases
-    if phrases is None:
-        empty = tf.zeros([0, 4])
-        return tf.RaggedTensor.from_row_lengths(empty, np.zeros(len(split.image_ids), np.int64))
+    assert phrases is not None
     images = split.image_index[phrases.sentence_index]
     rows = np.unique(np.column_stack([images, np.round(phrases.boxes, 4)]), axis=0)
     counts = np.bincount(rows[:, 0].astype(int), minlength=len(split.image_ids))

@@ -95,7 +95,8 @@ def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> d
 
 
 def _curves(context: Context) -> list[Curves]:
-    trainings = [("Alignment", "align", True)]
+    trainings = [("Proposer", "propose", True)] if context.config.propose.epochs else []
+    trainings.append(("Alignment", "align", True))
     settings = context.config.generate
     for name in member_names(settings):
         title = title_of(name).capitalize()

@@ -14,6 +14,7 @@ from visem_tf.config import RegionsConfig
 from visem_tf.regions.backbone import Backbone, Maps
 from visem_tf.regions.box_network import BoxPredictions, read_network, select_boxes
 from visem_tf.regions.proposers import Proposals
+from visem_tf.runtime.storage import AnyPath, as_path
 
 _PACKAGED = "pretrained/proposer.npz"
 
@@ -50,7 +51,7 @@ class TrainedProposer:
         return Proposals(*select_boxes(predictions, self.num_boxes, self.nms_iou))
 
 
-def weights_file(settings: RegionsConfig, weights: Path | None = None) -> Path:
+def weights_file(settings: RegionsConfig, weights: Path | None = None) -> AnyPath:
     """Returns the file of the weights.
 
     Args:
@@ -58,7 +59,7 @@ def weights_file(settings: RegionsConfig, weights: Path | None = None) -> Path:
         weights: File that the run has trained, if it has.
     """
     if settings.proposer_file:
-        return Path(settings.proposer_file)
+        return as_path(settings.proposer_file)
     return weights or Path(str(importlib.resources.files("visem_tf") / _PACKAGED))
 
 
@@ -68,7 +69,7 @@ def build(
     """Builds the proposer.
 
     Raises:
-        UserError: The file of its weights is missing, or was trained on another CNN.
+        UserError: If the file of its weights is missing or damaged, or was trained on another CNN.
     """
     network = read_network(weights_file(settings, weights), backbone)
     constants = [tf.constant(variable.numpy()) for variable in network.trainable_variables]
