@@ -21,10 +21,9 @@ def test_the_best_of_the_first_proposals_counts():
     image = np.array([0, 0, 0, 1, 2, 2, 2, 2])
     for count in (1, 4, 6):
         expected = [
-            max([iou(p, box) for p, real in zip(proposed[i], mask[i], strict=True)][:count][k]
-                if mask[i][k] else 0.0 for k in range(count))
+            max(iou(proposed[i, r], box) if mask[i, r] else 0.0 for r in range(count))
             for i, box in zip(image, boxes, strict=True)
-        ]  # fmt: skip
+        ]
         found = best_overlaps(proposed, mask, boxes, image, count)
         np.testing.assert_allclose(found, expected, atol=1e-12)
 

@@ -157,7 +157,7 @@ class FeatureCache:
         if shard not in self._shards:
             try:
                 records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError):  # missing, or not a whole file
+            except (OSError, ValueError, EOFError):  # missing, or not a whole file
                 return None
             if records.shape != (self.shard_size(shard),) or records.dtype.names != Regions._fields:
                 return None

@@ -100,7 +100,7 @@ class MapCache:
         if shard not in self._shards:
             try:
                 records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError):
+            except (OSError, ValueError, EOFError):  # missing, or not a whole file
                 return None
             if records.shape != (self._shard_size(shard),) or records.dtype.names != Maps._fields:
                 return None
