@@ -112,7 +112,8 @@ class RegionsConfig(Settings):
     """How many sizes the CNN reads every region at: the first of crop_size (frame_size) times 1,
     1.5, 2 and 3; the vectors are averaged."""
     nms_iou: float = setting(0.4, above=0, at_most=1)
-    """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all."""
+    """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all. The
+    proposer trained keeps the boxes that together cover its candidates best instead."""
     proposer_file: str = ""
     """For trained: the file checkpoints/propose/proposer.npz of another run; empty takes what this
     run trains, or the proposer in the package if it trains none."""

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone, Maps, weights_digest
-from visem_tf.regions.suppression import suppress
+from visem_tf.regions.coverage import select_covering
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import AnyPath, readable
 
@@ -169,24 +169,21 @@ def _flat(cells: tf.Tensor) -> tf.Tensor:
 
 
 def select_boxes(
-    predictions: BoxPredictions, num_boxes: int, nms_iou: float
+    predictions: BoxPredictions, num_boxes: int
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Keeps the boxes of highest scores that do not overlap too much.
+    """Keeps the boxes that cover the predictions best; see `select_covering`.
 
     Args:
         predictions: Predictions for B images.
         num_boxes: Number R of boxes to keep.
-        nms_iou: Of two boxes whose intersection over union exceeds this, only the better is kept.
 
     Returns:
-        Boxes float [B, R, 4], the best first; scores float [B, R] between 0 and 1; and mask bool
-        [B, R], False where fewer boxes were left.
+        Boxes float [B, R, 4], scores float [B, R] between 0 and 1, and mask bool [B, R].
     """
     candidates = tf.minimum(max(_CANDIDATES, num_boxes), tf.shape(predictions.logits)[1])
     logits, best = tf.math.top_k(predictions.logits, candidates)
     boxes = tf.gather(predictions.boxes, best, batch_dims=1)
-    boxes, scores, mask = suppress(boxes, tf.sigmoid(logits), num_boxes, nms_iou)
-    return boxes, tf.maximum(scores, 0.0), mask
+    return select_covering(boxes, tf.sigmoid(logits), num_boxes)
 
 
 def build_network(backbone: Backbone, channels: int = 64) -> BoxNetwork:

@@ -208,9 +208,7 @@ def _validation(context: Context, model: ProposalTraining, views: _Views) -> Val
     """Makes the function that computes the recall of the boxes of the validation split."""
     settings = context.config.regions
     propose = tf.function(
-        lambda maps: select_boxes(
-            model.network(Maps(*maps)), settings.num_regions - 1, settings.nms_iou
-        ),
+        lambda maps: select_boxes(model.network(Maps(*maps)), settings.num_regions - 1),
         reduce_retracing=True,
     )
     image, place = np.nonzero(views.box_mask)

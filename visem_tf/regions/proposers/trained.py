@@ -20,7 +20,7 @@ _PACKAGED = "pretrained/proposer.npz"
 
 
 class TrainedProposer:
-    """Keeps the boxes of highest scores that do not overlap too much.
+    """Keeps the boxes that cover the predictions best, see `visem_tf.regions.coverage`.
 
     The scores of the proposals are the expected IoU of a box, between 0 and 1.
 
@@ -28,7 +28,6 @@ class TrainedProposer:
         backbone: CNN that computes the maps.
         predict: Function that predicts boxes from maps, e.g. a `BoxNetwork`.
         num_boxes: Number of boxes to keep.
-        nms_iou: Of two boxes whose intersection over union exceeds this, only the better is kept.
     """
 
     in_graph = True
@@ -38,17 +37,15 @@ class TrainedProposer:
         backbone: Backbone,
         predict: Callable[[Maps], BoxPredictions],
         num_boxes: int,
-        nms_iou: float,
     ) -> None:
         self.backbone = backbone
         self.predict = predict
         self.num_boxes = num_boxes
-        self.nms_iou = nms_iou
 
     def __call__(self, pixels: tf.Tensor) -> Proposals:
         """Proposes boxes for images float [B, P, P, 3] in 0..255; see `Proposer`."""
         predictions = self.predict(self.backbone.maps(pixels))
-        return Proposals(*select_boxes(predictions, self.num_boxes, self.nms_iou))
+        return Proposals(*select_boxes(predictions, self.num_boxes))
 
 
 def weights_file(settings: RegionsConfig, weights: Path | None = None) -> AnyPath:
@@ -78,4 +75,4 @@ def build(
         predictions, _ = network.stateless_call(constants, [], maps)
         return BoxPredictions(*predictions)
 
-    return TrainedProposer(backbone, predict, settings.num_regions - 1, settings.nms_iou)
+    return TrainedProposer(backbone, predict, settings.num_regions - 1)
