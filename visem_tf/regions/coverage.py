@@ -2,9 +2,9 @@
 
 Suppression looks at pairs: of two boxes that overlap, it drops one. With few boxes to keep, the
 question is another one: which set has a box near to every object? The candidates of a detector say
-where objects may be. The set is chosen for which the sum over all candidates of score ** 2 times the
-closeness of the nearest kept box is largest. This sum is submodular, so that a greedy choice reaches
-at least 1 - 1/e of the best one (Nemhauser et al., 1978).
+where objects may be. The set is chosen for which the sum over all candidates of score ** 2 times
+the closeness of the nearest kept box is largest. This sum is submodular, so that a greedy choice
+reaches at least 1 - 1/e of the best one (Nemhauser et al., 1978).
 """
 
 import tensorflow as tf
