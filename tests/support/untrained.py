@@ -64,14 +64,10 @@ def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> Train
                 8, feature_scale=10.0, region_context=config.align.region_context
             )
             model = AlignmentModel(encoder, words, score=config.align.score)
-<<<<<<< HEAD
-            model.build({"region_features": (None, None, FEATURE_DIM), "token_ids": (None, None)})
+            model.build({"region_features": (None, None, feature_dim), "token_ids": (None, None)})
             for projection in encoder.projections[1:]:  # zeros before the training
                 kernel = projection.kernel
                 kernel.assign(np.random.default_rng(seed).normal(0, 0.1, kernel.shape))
-=======
-            model.build({"region_features": (None, None, feature_dim), "token_ids": (None, None)})
->>>>>>> be00898 (Mend the trained proposer in graphs, small images and damaged files; test it)
         else:
             kind = name.removeprefix("generate/")
             model = build_generator(config, kind, Vocabulary(WORDS), sample)
