@@ -8,8 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from visem_tf.config import differences
-from visem_tf.config.recorded import EXPORT_FIELDS, affects_training
+from visem_tf.config.recorded import EXPORT_FIELDS, changes_of_trained
 from visem_tf.config.registry import PROPOSERS
 from visem_tf.errors import UserError
 from visem_tf.runs.run_directory import versions
@@ -79,12 +78,7 @@ def check_exportable(run: TrainedRun) -> None:
     """
     recorded = run.run.config()
     assert recorded is not None
-    changed = [
-        name
-        for name in differences(recorded, run.config)
-        if affects_training(name) and name not in EXPORT_FIELDS
-    ]
-    if changed:
+    if changed := changes_of_trained(recorded, run.config):
         raise UserError(
             f"an export uses the models as they were trained, so {', '.join(changed)} cannot "
             f"change; only {', '.join(EXPORT_FIELDS)} can"

@@ -30,6 +30,7 @@ from visem_tf.config import Config, read_fields
 from visem_tf.config.presets import preset
 from visem_tf.config.settings import Settings, dotted_name, expectation, field_types, nearest
 from visem_tf.errors import UserError
+from visem_tf.runtime.model_places import find_model
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, reason_of
 
 DISK_PROBLEMS = (
@@ -170,7 +171,8 @@ def parse_arguments(
     Args:
         parser: Parser from `make_parser`, with the command's own arguments.
         argv: Arguments; None takes those of this process.
-        finished_run: Whether the command needs an existing run directory.
+        finished_run: Whether the command needs trained models. Without a run directory, those in
+            the package are used.
         unless: Options of which each replaces the run directory.
 
     Raises:
@@ -180,12 +182,9 @@ def parse_arguments(
     given = {name: value for name, value in vars(options).items() if name in dict(Config().flat())}
     overlay = fields_of_file(as_path(options.config)) if options.config else {}
     run_dir = given.get("run_dir") or overlay.get("run_dir")
-    recorded = as_path(run_dir) / "config.json" if run_dir else None
     if finished_run and (run_dir or not any(getattr(options, name) for name in unless)):
-        if recorded is None:
-            raise UserError("--run-dir is missing; give the folder that visem_tf.fit wrote")
-        if not recorded.is_file():
-            raise UserError(f"{recorded.parent} is not a run directory (it has no config.json)")
+        given["run_dir"] = run_dir = str(_finished_run(run_dir))
+    recorded = as_path(run_dir) / "config.json" if run_dir else None
     name = given.get("preset") or overlay.get("preset")
     if not name and recorded is not None and recorded.is_file():
         fields = fields_of_file(recorded)
@@ -201,6 +200,16 @@ def parse_arguments(
     absolute_paths: dict[str, Any] = {name: absolute(path) for name, path in paths.items() if path}
     absolute_paths["generate.ensemble"] = [absolute(path) for path in config.generate.ensemble]
     return config.updated(absolute_paths), options
+
+
+def _finished_run(run_dir: str | None) -> AnyPath:
+    """The folder of the model that a command is to use."""
+    if run_dir:
+        return find_model(run_dir)
+    try:
+        return find_model()
+    except UserError as error:
+        raise UserError(f"--run-dir is missing: {error}") from error
 
 
 def spelled_as_declared(arguments: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from visem_tf import evaluate, fit
 from visem_tf.config import Config
 from visem_tf.errors import UserError
-from visem_tf.runs.generators import checkpoint
+from visem_tf.runs.model_files import ModelFiles
 from visem_tf.runs.trained_run import TrainedRun
 
 TINY = (
@@ -96,7 +96,7 @@ def test_a_missing_member_is_trained_again(members_run, tiny_run, tmp_path):
     train(copy, tiny_run, MEMBERS, "features,generate")
     for before, after in zip(members(members_run), members(copy), strict=True):
         np.testing.assert_array_equal(weights(before), weights(after))
-    assert checkpoint(copy, "full_frame_2").exists()
+    assert ModelFiles(copy, "").generator("full_frame_2").exists()
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_everything_beyond_the_paper_is_trained(tiny_run, tmp_path):
     assert tuned["epochs"] == 1
     assert {"reward", "val_cider", "val_cider_before"} <= set(tuned)
     better = tuned["val_cider"] > tuned["val_cider_before"]
-    chosen = checkpoint(run_dir, "full_frame")
+    chosen = ModelFiles(run_dir, "").generator("full_frame")
     assert (chosen.parent.name == "full_frame_cider") == better
     assert chosen.exists()
     metrics = json.loads((run_dir / "metrics.json").read_text())

@@ -80,6 +80,20 @@ def affects_training(name: str) -> bool:
     return name not in unrelated and section not in UNTRAINED_SECTIONS
 
 
+def changes_of_trained(recorded: Settings, config: Settings) -> list[str]:
+    """Returns the fields that must be as they were trained, for an export or a published model.
+
+    Args:
+        recorded: Configuration of the training.
+        config: Configuration to export or publish with.
+    """
+    return [
+        name
+        for name in differences(recorded, config)
+        if affects_training(name) and name not in EXPORT_FIELDS
+    ]
+
+
 def differences(a: Settings, b: Settings) -> list[str]:
     """Returns the dotted names of the fields in which two configurations differ."""
     other = dict(b.flat())

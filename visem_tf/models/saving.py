@@ -19,6 +19,7 @@ import keras
 import visem_tf
 from visem_tf.errors import UserError
 from visem_tf.models.precision import use_full_precision
+from visem_tf.models.weight_files import read_weights
 from visem_tf.runtime.files import atomic_path
 
 FORMAT = 1
@@ -47,14 +48,23 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
     """Loads a model without its optimizer. It computes in float32.
 
     Args:
-        path: File that `save_model` wrote.
+        path: File that `save_model` or `visem_tf.models.weight_files.write_weights` wrote.
         kind: Expected class of the model, or a base class of it.
 
     Raises:
-        UserError: If the file is missing, is not a `.keras` file, is damaged, contains another kind
+        UserError: If the file is missing, is not such a file, is damaged, contains another kind
             of model, or was written by another version with options that this version lacks.
     """
     path = Path(path)
+    model = read_weights(path) if path.suffix == ".npz" else _load_keras_file(path)
+    if not isinstance(model, kind):
+        raise UserError(f"{path} contains a {type(model).__name__}, not a {kind.__name__}")
+    use_full_precision(model)
+    return model
+
+
+def _load_keras_file(path: Path) -> keras.Model:
+    """Loads the model of a `.keras` file."""
     about = read_versions(path)
     writer = about.get("versions", {}).get("visem_tf", "an early version")
     if about.get("format", 0) > FORMAT:
@@ -63,16 +73,12 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
             f"version reads {FORMAT}); install that version, or train again"
         )
     try:
-        model = keras.saving.load_model(path, compile=False)
+        return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}, written by visem_tf {writer}, cannot be loaded by {visem_tf.__version__}: "
             f"{_reason(error)}; install that version, or train again"
         ) from error
-    if not isinstance(model, kind):
-        raise UserError(f"{path} contains a {type(model).__name__}, not a {kind.__name__}")
-    use_full_precision(model)
-    return model
 
 
 def read_versions(path: str | os.PathLike[str]) -> dict[str, Any]:

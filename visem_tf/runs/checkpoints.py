@@ -8,7 +8,7 @@ from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.context import Context
-from visem_tf.runs.generators import checkpoint, read_generator
+from visem_tf.runs.generators import read_generator
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 
@@ -55,7 +55,7 @@ def load_generator(context: Context, name: str) -> SentenceGenerator | None:
     Returns:
         The generator, or None if the run has none of that name.
     """
-    path = checkpoint(context.run.path, name)
+    path = context.run.generator(name)
     return read_generator(path, context.config.generate, name) if path.exists() else None
 
 

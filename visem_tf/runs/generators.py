@@ -1,7 +1,6 @@
 """Caption generators of a run: their names, and how they are built, read and combined."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import load_model
-from visem_tf.runs.run_directory import RunDirectory
-from visem_tf.runtime.working_copy import working_copy
+from visem_tf.runs.model_files import ModelFiles, open_model_files
 from visem_tf.text import Vocabulary
 
 GENERATORS = ("full_frame", "regions")
@@ -69,11 +67,6 @@ def title_of(name: str) -> str:
     return f"full-frame generator {name.removeprefix('full_frame').strip('_')}".strip()
 
 
-def cider_folder(name: str) -> str:
-    """Returns the checkpoint folder of a full-frame generator that was fine-tuned on CIDEr."""
-    return f"{name}_cider"
-
-
 def model_of(settings: GenerateConfig, name: str) -> type[SentenceGenerator]:
     """Returns the class of a generator; that of regions is always the paper's."""
     return MODELS["mrnn" if name == "regions" else settings.model]
@@ -117,23 +110,11 @@ def build_generator(
     return model
 
 
-def checkpoint(run: Path, name: str) -> Path:
-    """Returns the `.keras` file of a generator, which need not exist.
-
-    Args:
-        run: Run directory.
-        name: "regions", or one of `member_names`.
-    """
-    folder = run / "checkpoints" / "generate"
-    tuned = folder / cider_folder(name) / "best.keras"
-    return tuned if tuned.exists() else folder / name / "best.keras"
-
-
 def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceGenerator:
     """Reads a trained generator.
 
     Args:
-        path: The `.keras` file.
+        path: The `.keras` or `.npz` file.
         settings: Configuration that the generator must have.
         name: "regions", or one of `member_names`.
 
@@ -149,56 +130,54 @@ def read_generator(path: Path, settings: GenerateConfig, name: str) -> SentenceG
     return model
 
 
-def find_and_read_generator(run: Path, settings: GenerateConfig, name: str) -> SentenceGenerator:
-    """Reads a trained generator of a run directory.
+def find_and_read_generator(
+    run: ModelFiles, settings: GenerateConfig, name: str
+) -> SentenceGenerator:
+    """Reads a trained generator of a run.
 
     Args:
-        run: Run directory.
+        run: Files of the run.
         settings: Configuration of the generators of the run.
         name: "regions", or one of `member_names`.
 
     Raises:
         UserError: The run has no such generator, or it does not have this configuration.
     """
-    path = checkpoint(run, name)
+    path = run.generator(name)
     if not path.exists():
         if name in GENERATORS and not getattr(settings, name):
             raise UserError(
-                f"{run} was trained with --generate.{name} false and has no such generator; use "
-                "another run"
+                f"{run.path} was trained with --generate.{name} false and has no such generator; "
+                "use another run"
             )
-        raise UserError(
-            f"{run} has no {path.relative_to(run)}; run python -m visem_tf.fit --run-dir {run} "
-            "--stages generate first"
-        )
+        raise run.missing(path, "generate")
     return read_generator(path, settings, name)
 
 
-def read_full_frame_generators(
-    run: RunDirectory, config: Config, vocabulary: Vocabulary
-) -> CaptioningModel:
+def find_full_frame_generators(
+    run: ModelFiles, config: Config, vocabulary: Vocabulary
+) -> list[SentenceGenerator]:
     """Reads the full-frame generators of a run and of the runs in `generate.ensemble`.
 
     Args:
-        run: Run directory.
+        run: Files of the run.
         config: Configuration, which names the other runs.
         vocabulary: Vocabulary of the run.
-
-    Returns:
-        The generator, or an ensemble of several.
 
     Raises:
         UserError: A generator is missing, or another run has another vocabulary or other features.
     """
-    members = _members(run.path, config.generate)
+    members = _members(run, config.generate)
     for folder in config.generate.ensemble:
-        path = working_copy(folder)
-        label = f"generate.ensemble: {os.fspath(path)}"
-        if not (path / "config.json").is_file() or not checkpoint(path, "full_frame").exists():
+        label = f"generate.ensemble: {folder}"
+        try:
+            other = open_model_files(folder)
+        except UserError as error:
+            raise UserError(f"{label} has no full-frame generator ({error})") from error
+        if not other.generator("full_frame").exists():
             raise UserError(f"{label} has no full-frame generator")
-        other = RunDirectory(path)
         recorded = other.recorded_config()
-        if Vocabulary.load(path / "vocabulary.txt").words != vocabulary.words:
+        if Vocabulary.load(other / "vocabulary.txt").words != vocabulary.words:
             raise UserError(f"{label} has another vocabulary")
         same = {"batch_size": config.regions.batch_size}
         if recorded.regions.updated(same) != config.regions:
@@ -208,11 +187,28 @@ def read_full_frame_generators(
             )
         if _digest(other.tuned_cnn) != _digest(run.tuned_cnn):
             raise UserError(f"{label} has a CNN of its own")
-        members += _members(path, recorded.generate)
+        members += _members(other, recorded.generate)
+    return members
+
+
+def read_full_frame_generators(
+    run: ModelFiles, config: Config, vocabulary: Vocabulary
+) -> CaptioningModel:
+    """Reads the generator of whole images, or the ensemble of several.
+
+    Args:
+        run: Files of the run.
+        config: Configuration, which names the other runs of the ensemble.
+        vocabulary: Vocabulary of the run.
+
+    Raises:
+        UserError: See `find_full_frame_generators`.
+    """
+    members = find_full_frame_generators(run, config, vocabulary)
     return EnsembleModel(members) if len(members) > 1 else members[0]
 
 
-def _members(run: Path, settings: GenerateConfig) -> list[SentenceGenerator]:
+def _members(run: ModelFiles, settings: GenerateConfig) -> list[SentenceGenerator]:
     return [find_and_read_generator(run, settings, name) for name in member_names(settings)]
 
 

@@ -6,13 +6,12 @@ import importlib.metadata
 import json
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import affects_training
 from visem_tf.errors import UserError
-from visem_tf.regions.extractor import RegionWeights
+from visem_tf.runs.model_files import ModelFiles
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
@@ -38,7 +37,7 @@ _RESULTS = {
 }
 
 
-class RunDirectory:
+class RunDirectory(ModelFiles):
     """A run directory, which is created if it does not exist.
 
     Two files record a run, both written atomically: `config.json`, the configuration it was started
@@ -63,11 +62,10 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         given = as_path(path)
-        self.address = str(given)
         try:
             if given.exists() and not given.is_dir():
                 raise UserError(f"run directory {given} is a file; give a folder")
-            self.path = working_copy(path)
+            super().__init__(working_copy(path), str(given))
             self.path.mkdir(parents=True, exist_ok=True)
             names = {entry.name for entry in self.path.iterdir()}
         except OSError as error:
@@ -82,53 +80,6 @@ class RunDirectory:
                 f"{self.path} has {foreign[0]} but no config.json, so this run cannot "
                 "be resumed; give an empty or new folder"
             )
-
-    def __truediv__(self, name: str) -> Path:
-        """Returns the path of a file in the folder."""
-        return self.path / name
-
-    @property
-    def tuned_cnn(self) -> Path | None:
-        """File of the CNN that this run has fine-tuned; None if it has not."""
-        path = self.path / "checkpoints" / "finetune" / "cnn.npz"
-        return path if path.exists() else None
-
-    @property
-    def region_weights(self) -> RegionWeights:
-        """Weights of the CNN and of the proposer that this run has trained."""
-        proposer = self.path / "checkpoints" / "propose" / "proposer.npz"
-        return RegionWeights(self.tuned_cnn, proposer if proposer.exists() else None)
-
-    @property
-    def alignment_model(self) -> Path:
-        """File of the best alignment model, which need not exist."""
-        folder = "align" if self.tuned_cnn is None else "finetune"
-        return self.path / "checkpoints" / folder / "best.keras"
-
-    def config(self) -> Config | None:
-        """Reads the configuration that the run was started with; None if it was not started.
-
-        Raises:
-            UserError: `config.json` cannot be read, or is not a configuration of this version.
-        """
-        file = self.path / "config.json"
-        if not file.exists():
-            return None
-        try:
-            return Config.from_json(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, UserError) as error:
-            raise UserError(f"{file} cannot be used ({error}); give another --run-dir") from error
-
-    def recorded_config(self) -> Config:
-        """Reads the configuration of a run that was started.
-
-        Raises:
-            UserError: There is no `config.json`, or it cannot be used.
-        """
-        config = self.config()
-        if config is None:
-            raise UserError(f"{self.path} is not a run directory (it has no config.json)")
-        return config
 
     def claim(self, config: Config) -> None:
         """Records the configuration of a new run, or compares it with the recorded one.

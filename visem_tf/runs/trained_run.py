@@ -18,14 +18,12 @@ from visem_tf.models.saving import load_model
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.regions.given_boxes import BoxExtractor
 from visem_tf.runs.generators import (
-    checkpoint,
     find_and_read_generator,
     read_full_frame_generators,
 )
 from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.model_files import open_model_files
 from visem_tf.runs.phrase_grounding import PhraseGrounder, ground_sentences
-from visem_tf.runs.run_directory import RunDirectory
-from visem_tf.runtime.storage import as_path
 from visem_tf.text import Vocabulary
 
 
@@ -60,18 +58,16 @@ class TrainedRun:
     """A run whose models are loaded at their first use.
 
     Args:
-        path: Run directory.
+        path: Run directory, or published model by its path, address or name.
         config: Configuration to use instead of the recorded one, e.g. with another beam size.
 
     Raises:
-        UserError: It is not a run directory, or its configuration cannot be read. The properties
-            raise it if the run has no such model.
+        UserError: There is no such model, it is damaged, or its configuration cannot be read. The
+            properties raise it if the run has no such model.
     """
 
     def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
-        if not (as_path(path) / "config.json").is_file():
-            raise UserError(f"{os.fspath(path)} is not a run directory (it has no config.json)")
-        self.run = RunDirectory(path)
+        self.run = open_model_files(path)
         self.config = config or self.run.recorded_config()
 
     @functools.cached_property
@@ -100,10 +96,7 @@ class TrainedRun:
         """Best alignment model."""
         path = self.run.alignment_model
         if not path.exists():
-            raise UserError(
-                f"{self.run.path} has no {path.relative_to(self.run.path)}; run python -m "
-                f"visem_tf.fit --run-dir {self.run.path} --stages align first"
-            )
+            raise self.run.missing(path, "align")
         return load_model(path, AlignmentModel)
 
     @functools.cached_property
@@ -124,7 +117,7 @@ class TrainedRun:
     @functools.cached_property
     def region_generator(self) -> CaptioningModel:
         """Best generator of region descriptions."""
-        return find_and_read_generator(self.run.path, self.config.generate, "regions")
+        return find_and_read_generator(self.run, self.config.generate, "regions")
 
     def has(self, name: str) -> bool:
         """Returns whether a model was trained.
@@ -134,7 +127,7 @@ class TrainedRun:
         """
         if name == "align":
             return self.run.alignment_model.exists()
-        return checkpoint(self.run.path, name.removeprefix("generate/")).exists()
+        return self.run.generator(name.removeprefix("generate/")).exists()
 
     def describe(self, regions: Regions) -> list[Description]:
         """Describes images and their regions by beam search.

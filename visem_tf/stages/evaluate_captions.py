@@ -7,7 +7,7 @@ from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.models.generator import SentenceGenerator
-from visem_tf.runs.generators import checkpoint, read_full_frame_generators
+from visem_tf.runs.generators import read_full_frame_generators
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 from visem_tf.stages.nearest_neighbour import nearest_captions
 from visem_tf.training.pipeline import attention_examples, caption_examples, ordered_batches
@@ -27,7 +27,7 @@ def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment
         The figures "greedy", "beam" and "nearest_neighbour".
     """
     context, split, config = data.context, data.split, data.context.config
-    if not checkpoint(context.run.path, "full_frame").exists():
+    if not context.run.generator("full_frame").exists():
         return Experiment(None, {"captions": "the full-frame generator was not trained"}, {})
     model = read_full_frame_generators(context.run, config, data.vocabulary)
     beam_size = config.evaluate.beam_size

@@ -19,13 +19,13 @@ from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabu
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import (
     build_generator,
-    cider_folder,
     member_names,
     member_seed,
     model_of,
     title_of,
 )
 from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.model_files import cider_folder
 from visem_tf.runs.snippets import SnippetCutter, require_snippets
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.self_critical import fine_tune

@@ -15,8 +15,9 @@ from visem_tf.report.page import Page, headline, render
 from visem_tf.report.tables import metric_tables
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
-from visem_tf.runs.generators import cider_folder, member_names, title_of
+from visem_tf.runs.generators import member_names, title_of
 from visem_tf.runs.grounding import Grounder
+from visem_tf.runs.model_files import cider_folder
 from visem_tf.runtime.files import write_atomically
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.report_gallery import make_gallery

@@ -12,7 +12,8 @@ import tensorflow as tf
 from visem_tf.decoding import greedy_search
 from visem_tf.metrics.cider_reward import CiderReward
 from visem_tf.runs.context import Context
-from visem_tf.runs.generators import cider_folder, read_generator, title_of
+from visem_tf.runs.generators import read_generator, title_of
+from visem_tf.runs.model_files import cider_folder
 from visem_tf.stages.training import train_model
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
 from visem_tf.training.optimizers import make_optimizer

@@ -1,0 +1,203 @@
+"""Where a run directory or a published model has the files of its trained models, for reading."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from visem_tf.config import Config
+from visem_tf.errors import UserError
+from visem_tf.regions.extractor import RegionWeights
+from visem_tf.runtime.model_places import find_model
+from visem_tf.runtime.published import check_files, is_published, read_card
+from visem_tf.runtime.storage import reason_of
+from visem_tf.runtime.working_copy import working_copy
+
+
+class ModelFiles:
+    """The files of a run directory, which need not be writable.
+
+    Args:
+        path: Folder on the disk.
+        address: Folder as the user gave it, on any storage.
+    """
+
+    def __init__(self, path: Path, address: str) -> None:
+        self.path = path
+        self.address = address
+
+    def __truediv__(self, name: str) -> Path:
+        """Returns the path of a file in the folder."""
+        return self.path / name
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.path.name
+
+    @property
+    def tuned_cnn(self) -> Path | None:
+        """File of the CNN that this run has fine-tuned; None if it has not."""
+        return _existing(self.path / "checkpoints" / "finetune" / "cnn.npz")
+
+    @property
+    def region_weights(self) -> RegionWeights:
+        """Weights of the CNN and of the proposer that this run has trained."""
+        proposer = _existing(self.path / "checkpoints" / "propose" / "proposer.npz")
+        return RegionWeights(self.tuned_cnn, proposer)
+
+    @property
+    def alignment_model(self) -> Path:
+        """File of the best alignment model, which need not exist."""
+        folder = "align" if self.tuned_cnn is None else "finetune"
+        return self.path / "checkpoints" / folder / "best.keras"
+
+    def generator(self, name: str) -> Path:
+        """Returns the file of the best model of a generator, which need not exist.
+
+        Args:
+            name: "regions", or one of `visem_tf.runs.generators.member_names`.
+        """
+        folder = self.path / "checkpoints" / "generate"
+        tuned = folder / cider_folder(name) / "best.keras"
+        return tuned if tuned.exists() else folder / name / "best.keras"
+
+    def missing(self, path: Path, stage: str) -> UserError:
+        """Returns an error that says that a file is missing and how to make it.
+
+        Args:
+            path: The file.
+            stage: Stage of `visem_tf.fit` that writes it.
+        """
+        return UserError(
+            f"{self.path} has no {path.relative_to(self.path)}; run python -m visem_tf.fit "
+            f"--run-dir {self.path} --stages {stage} first"
+        )
+
+    def config(self) -> Config | None:
+        """Reads the configuration that the run was started with; None if it was not started.
+
+        Raises:
+            UserError: `config.json` cannot be read, or is not a configuration of this version.
+        """
+        file = self.path / "config.json"
+        if not file.exists():
+            return None
+        try:
+            return Config.from_json(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, UserError) as error:
+            raise UserError(f"{file} cannot be used ({error}); give another --run-dir") from error
+
+    def recorded_config(self) -> Config:
+        """Reads the configuration of a run that was started.
+
+        Raises:
+            UserError: There is no `config.json`, or it cannot be used.
+        """
+        config = self.config()
+        if config is None:
+            raise UserError(f"{self.path} is not a run directory (it has no config.json)")
+        return config
+
+    def recorded_versions(self) -> dict[str, Any]:
+        """Returns the versions of the packages that the run was started with."""
+        content = _json_object(self.path / "config.json")
+        return dict(content.get("versions", {}))
+
+    def metrics(self) -> dict[str, Any]:
+        """Returns the content of `metrics.json`; empty if the run was not evaluated.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        path = self.path / "metrics.json"
+        return _json_object(path) if path.exists() else {}
+
+
+class PublishedFiles(ModelFiles):
+    """The files of a published model, see `visem_tf.runtime.published`.
+
+    Args:
+        path: Folder on the disk.
+        address: Folder as the user gave it, on any storage.
+    """
+
+    @functools.cached_property
+    def card(self) -> dict[str, Any]:
+        """Card of the model."""
+        return read_card(self.path)
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return str(self.card.get("name", self.path.name))
+
+    @property
+    def tuned_cnn(self) -> Path | None:
+        """File of the CNN that was fine-tuned; None if it was not."""
+        return _existing(self.path / "cnn.npz")
+
+    @property
+    def region_weights(self) -> RegionWeights:
+        """Weights of the CNN and of the proposer."""
+        return RegionWeights(self.tuned_cnn, _existing(self.path / "proposer.npz"))
+
+    @property
+    def alignment_model(self) -> Path:
+        """File of the alignment model, which need not exist."""
+        return self.path / "alignment.npz"
+
+    def generator(self, name: str) -> Path:
+        """Returns the file of a generator, which need not exist; see `ModelFiles.generator`."""
+        return self.path / f"{name}.npz"
+
+    def missing(self, path: Path, stage: str) -> UserError:
+        """Returns an error that says that the model has no such file."""
+        return UserError(f"the model {self.name} was published without {path.name}; use another")
+
+    def metrics(self) -> dict[str, Any]:
+        """Returns the figures on the card."""
+        return dict(self.card.get("metrics", {}))
+
+
+def open_model_files(model: str | os.PathLike[str]) -> ModelFiles:
+    """Opens a run directory or a published model, which need not be writable.
+
+    Args:
+        model: Path, address or name, see `visem_tf.runtime.model_places.find_model`.
+
+    Raises:
+        UserError: There is no such model, or a published model is damaged or of a newer format.
+    """
+    folder = find_model(model)
+    try:
+        path = working_copy(folder)
+    except OSError as error:
+        raise UserError(f"cannot read {model}: {reason_of(error)}") from error
+    if not is_published(path):
+        return ModelFiles(path, str(model))
+    check_files(path)
+    return PublishedFiles(path, str(model))
+
+
+def cider_folder(name: str) -> str:
+    """Returns the checkpoint folder of a full-frame generator that was fine-tuned on CIDEr."""
+    return f"{name}_cider"
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON object")
+    return content

@@ -1,0 +1,96 @@
+"""Writes the trained models of a run into a folder that `visem_tf.load` reads."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from visem_tf.config import Config
+from visem_tf.config.recorded import changes_of_trained
+from visem_tf.errors import UserError
+from visem_tf.models.weight_files import write_arrays, write_weights
+from visem_tf.regions.proposers.trained import weights_file
+from visem_tf.runs.generators import find_full_frame_generators, member_names, model_of
+from visem_tf.runs.model_files import PublishedFiles
+from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime.files import write_atomically
+
+LOCAL_FIELDS = {
+    name: dict(Config().flat())[name]
+    for name in (
+        "run_dir",
+        "cache_dir",
+        "data_dir",
+        "data.pictures",
+        "data.captions",
+        "align.word_vectors",
+        "regions.proposer_file",
+        "generate.ensemble",
+    )
+}
+"""Fields that name files of the machine on which a run was made, with their defaults. A published
+model contains what the last two of them name."""
+
+
+def write_model(run: TrainedRun, folder: Path) -> dict[str, int]:
+    """Writes the configuration, the vocabulary and the weights of a run.
+
+    The members of an ensemble, also those of other runs, become members of the written model.
+
+    Args:
+        run: Finished run, or published model.
+        folder: Folder on the disk.
+
+    Returns:
+        Numbers of weights, by the names of the files of the models.
+
+    Raises:
+        UserError: The run has no trained model, generators of several kinds write together, or the
+            configuration changes what was trained.
+    """
+    config = run.config
+    if changed := changes_of_trained(run.run.recorded_config(), config):
+        raise UserError(
+            f"a model is published as it was trained, so {', '.join(changed)} cannot change"
+        )
+    layout = PublishedFiles(folder, str(folder))
+    models: dict[Path, keras.Model] = {}
+    if run.has("align"):
+        models[layout.alignment_model] = run.alignment_model
+    members = []
+    if run.has("generate/full_frame"):
+        members = find_full_frame_generators(run.run, config, run.vocabulary)
+        kind = model_of(config.generate, "full_frame")
+        if any(type(each) is not kind or each.cell != config.generate.cell for each in members):
+            raise UserError(
+                "generate.ensemble names generators of other kinds (generate.model or "
+                "generate.cell), which cannot be published together"
+            )
+    settings = config.generate.updated({"members": max(1, len(members))})
+    models |= {
+        layout.generator(name): each
+        for name, each in zip(member_names(settings), members, strict=False)
+    }
+    if run.has("generate/regions"):
+        models[layout.generator("regions")] = run.region_generator
+    if not models:
+        raise UserError(f"{run.run.path} has no trained model to publish; run visem_tf.fit first")
+    for path, model in models.items():
+        write_weights(model, path)
+    _copy_region_weights(run, folder)
+    shutil.copyfile(run.run / "vocabulary.txt", folder / "vocabulary.txt")
+    published = config.updated({**LOCAL_FIELDS, "generate.members": settings.members})
+    text = published.to_json(versions=run.run.recorded_versions())
+    write_atomically(folder / "config.json", text)
+    return {path.stem: model.count_params() for path, model in models.items()}
+
+
+def _copy_region_weights(run: TrainedRun, folder: Path) -> None:
+    """Writes the weights of the proposer and of the CNN, if they are not those of a package."""
+    if run.config.regions.proposer == "trained":
+        source = weights_file(run.config.regions, run.run.region_weights.proposer)
+        shutil.copyfile(source, folder / "proposer.npz")
+    if cnn := run.run.tuned_cnn:
+        with np.load(cnn, allow_pickle=False) as arrays:
+            write_arrays(folder / "cnn.npz", dict(arrays))
