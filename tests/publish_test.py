@@ -1,4 +1,4 @@
-"""`python -m visem_tf.publish`: a folder, a bucket or a hub, whole or not at all, and reading it."""
+"""`python -m visem_tf.publish`: folders, buckets and hubs, and reading from them."""
 
 import json
 import shutil
@@ -81,7 +81,7 @@ def test_figures_are_on_the_card_without_compared_files(run, tmp_path):
     sides = {"r1": 10.0, "r5": 20.0, "r10": 30.0, "median_rank": 9.0}
     ranking = {"image_annotation": sides, "image_search": sides}
     metrics = {"dataset": "scenes", "split": "test", "images": 5, "sentences": 25}
-    metrics |= {"ranking": ranking, "captions": None, "regions": None, "notes": {}}
+    metrics |= {"ranking": ranking, "captions": None, "regions": None, "notes": {}, "timing": {}}
     (copy / "metrics.json").write_text(json.dumps({**metrics, "against": {"file": "/private"}}))
     publish.main(["--run-dir", str(copy), "--to", str(tmp_path / "first")])
     publish.main(["--run-dir", str(tmp_path / "first"), "--to", str(tmp_path / "second")])
@@ -158,7 +158,7 @@ def test_folders_with_files_are_kept(run, model, tmp_path):
     with pytest.raises(UserError, match="--to is missing"):
         publish.main(["--run-dir", str(run.run.path)])
     with pytest.raises(UserError, match=r"align\.score cannot change"):
-        options = ["--align.score", "region_sum"]
+        options = ["--align.score", "cosine"]
         publish.main(["--run-dir", str(run.run.path), "--to", str(tmp_path / "new"), *options])
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 

@@ -1,6 +1,6 @@
 """Models in `.npz` files of 16 bits, for publishing; reading one cannot run code.
 
-A file contains the weights of a model by their paths, and an entry "model": JSON with the version
+A file contains the weights of a model in order, and an entry "model": JSON with the version
 of the format and with what Keras writes into the `config.json` of a `.keras` file. That
 configuration may name any class of any package, so it is read only if all classes in it belong to
 this package.
@@ -32,15 +32,10 @@ def write_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     Args:
         model: Built model of this package.
         path: File name that ends in `.npz`.
-
-    Raises:
-        ValueError: If two weights have the same path.
     """
     about = keras.saving.serialize_keras_object(model)
     about = {name: value for name, value in about.items() if name not in _UNUSED}
-    arrays = {variable.path: np.asarray(variable) for variable in model.weights}
-    if len(arrays) < len(model.weights):
-        raise ValueError("model has several weights of one path; name its layers differently")
+    arrays = {name: np.asarray(variable) for name, variable in _named(model).items()}
     write_arrays(path, arrays, **{_MODEL: json.dumps({"format": FORMAT, "keras": about})})
 
 
@@ -80,7 +75,7 @@ def read_weights(path: str | os.PathLike[str]) -> keras.Model:
     try:
         _check_classes(serialized)
         model = keras.saving.deserialize_keras_object(serialized)
-        variables = {variable.path: variable for variable in model.weights}
+        variables = _named(model)
         if variables.keys() != arrays.keys():
             raise ValueError("its weights do not fit its configuration")
         for name, variable in variables.items():
@@ -90,6 +85,11 @@ def read_weights(path: str | os.PathLike[str]) -> keras.Model:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be loaded: {_line(error)}") from error
     return model
+
+
+def _named(model: keras.Model) -> dict[str, Any]:
+    """The variables of the weights by names, which tell their order."""
+    return {f"{n:03d} {variable.name}": variable for n, variable in enumerate(model.weights)}
 
 
 def _in_16_bits(array: np.ndarray) -> np.ndarray:
