@@ -110,16 +110,12 @@ def predictions_of(boxes: list, scores: list) -> BoxPredictions:
     )
 
 
-def test_selection_keeps_the_best_of_overlapping_boxes():
-    predictions = predictions_of(
-        [[0, 0, 0.5, 0.5], [-0.5, 0, 0.5, 0.6], [0.5, 0.5, 1, 1.5], [0.5, 0.5, 1, 0.7]],
-        [0.3, 0.6, 0.9, 0.2],
-    )
-    boxes, scores, mask = select_boxes(predictions, 4, 0.5)
-    np.testing.assert_array_equal(mask[0], [True, True, True, False])
-    np.testing.assert_allclose(scores[0], [0.9, 0.6, 0.2, 0.0], atol=1e-6)
-    expected = [[0.5, 0.5, 1, 1], [0, 0, 0.5, 0.6], [0.5, 0.5, 1, 0.7], [0, 0, 0, 0]]
-    np.testing.assert_allclose(boxes[0], expected, atol=1e-6)  # clipped to the image
+def test_selection_clips_boxes_to_the_image():
+    predictions = predictions_of([[-0.5, 0, 0.5, 0.6], [0.5, 0.5, 1, 1.5]], [0.6, 0.9])
+    boxes, scores, mask = select_boxes(predictions, 3)
+    np.testing.assert_array_equal(mask[0], [True, True, False])
+    np.testing.assert_allclose(scores[0], [0.9, 0.6, 0.0], atol=1e-6)
+    np.testing.assert_allclose(boxes[0], [[0.5, 0.5, 1, 1], [0, 0, 0.5, 0.6], [0] * 4], atol=1e-6)
 
 
 def test_as_many_boxes_as_wanted_are_selected():
@@ -127,7 +123,7 @@ def test_as_many_boxes_as_wanted_are_selected():
     starts = [[row / 20, column / 20] for row in range(20) for column in range(20)]
     boxes = [[y, x, y + 0.04, x + 0.04] for y, x in starts]
     scores = np.linspace(0.9, 0.1, len(boxes))
-    select = tf.function(lambda *predictions: select_boxes(BoxPredictions(*predictions), 399, 0.5))
+    select = tf.function(lambda *predictions: select_boxes(BoxPredictions(*predictions), 399))
     assert select(*predictions_of(boxes, scores.tolist()))[2].numpy().all()
 
 

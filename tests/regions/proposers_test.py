@@ -114,7 +114,7 @@ def test_the_trained_proposer_selects_the_boxes_of_its_network(backbone, images,
     boxes, scores, mask = build_proposer(regions, backbone, path)(images)
     assert mask.numpy().all()
     predictions = read_network(path, backbone)(backbone.maps(images))
-    expected = select_boxes(predictions, 10, 0.6)
+    expected = select_boxes(predictions, 10)
     np.testing.assert_allclose(boxes, expected[0], atol=1e-5)
     np.testing.assert_allclose(scores, expected[1], atol=1e-5)
     assert (scores.numpy() > 0).all() and (scores.numpy() < 1).all()
