@@ -27,11 +27,12 @@ def select_covering(
         [B, R], False where there were fewer candidates. Such a box is zero, and its score is 0.
     """
     boxes = tf.clip_by_value(boxes, 0.0, 1.0)
-    closeness = _closeness(boxes[:, :, tf.newaxis], boxes[:, tf.newaxis])  # [B, W, W]
-    weights = tf.square(scores)
+    closeness = _closeness(tf.expand_dims(boxes, 2), tf.expand_dims(boxes, 1))  # [B, W, W]
+    weights = tf.expand_dims(tf.square(scores), 2)  # [B, W, 1]
     column = tf.range(num_boxes)
     index = tf.range(tf.shape(scores)[1])
 
+    # With expand_dims, because TFLite has no indexing by tf.newaxis of more than one unknown axis.
     def keep_one(
         step: tf.Tensor,
         covered: tf.Tensor,
@@ -39,17 +40,17 @@ def select_covering(
         kept_boxes: tf.Tensor,
         kept_scores: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        gains = tf.nn.relu(closeness - covered[:, :, tf.newaxis])
-        gain = tf.reduce_sum(weights[:, :, tf.newaxis] * gains, axis=1)  # [B, W]
+        gains = tf.nn.relu(closeness - tf.expand_dims(covered, 2))
+        gain = tf.reduce_sum(weights * gains, axis=1)  # [B, W]
         best = tf.argmax(gain - 1e6 * taken, axis=1, output_type=tf.int32)  # [B]
         is_current = tf.equal(column, step)  # [R]
         box = tf.gather(boxes, best, batch_dims=1)  # [B, 4]
-        score = tf.gather(scores, best, batch_dims=1)[:, tf.newaxis]
+        score = tf.expand_dims(tf.gather(scores, best, batch_dims=1), 1)
         return (
             step + 1,
             tf.maximum(covered, tf.gather(closeness, best, axis=2, batch_dims=1)),
-            taken + tf.cast(tf.equal(index, best[:, tf.newaxis]), tf.float32),
-            tf.where(is_current[:, tf.newaxis], box[:, tf.newaxis], kept_boxes),
+            taken + tf.cast(tf.equal(index, tf.expand_dims(best, 1)), tf.float32),
+            tf.where(tf.expand_dims(is_current, 1), tf.expand_dims(box, 1), kept_boxes),
             tf.where(is_current, score, kept_scores),
         )
 
