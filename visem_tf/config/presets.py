@@ -3,13 +3,15 @@
 - `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in less than a
   minute on two cores, to check an installation. Its metrics have no meaning.
 - `default`: the defaults, chosen for good results in minutes on two cores.
-- `best`: the best on Flickr8K by validation data: the alignment model of `paper` at half its width,
-  trained by cross-entropy with Adam, and an ensemble of two LSTMs for whole-image sentences that
-  attend to the regions before every word and are trained on likelihood and then on CIDEr.
-- `paper`: the paper's models and training: embeddings and BRNN of 1,000 units, SGD with momentum
-  0.9 on 100 pairs, generators of 512 units with RMSProp. The paper does not give the learning
-  rates and their schedule, the weight decay, the dropout rates and the normalisation of the CNN
-  features; the values here are our choice.
+- `best`: the best on Flickr8K by validation data: regions of a trained proposer, with features from
+  one pass of the CNN and their positions; the alignment model of `paper` at half its width, trained
+  by cross-entropy with Adam; and an ensemble of two LSTMs for whole-image sentences that attend to
+  the regions before every word and are trained on likelihood and then on CIDEr.
+- `paper`: the paper's models and training: regions of a trained detector, each cut out and read by
+  the CNN; embeddings and BRNN of 1,000 units, SGD with momentum 0.9 on 100 pairs, generators of 512
+  units with RMSProp. The paper does not give the learning rates and their schedule, the weight
+  decay, the dropout rates and the normalisation of the CNN features; the values here are our
+  choice.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "default": {},
     "paper": {
-        "regions": {"crop_size": 192, "edge_weight": 0.0},
+        "regions": {"proposer": "trained", "picture_size": 320, "crop_size": 192},
         "align": {
             "embedding_dim": 1000,
             "hidden_dim": 1000,
@@ -85,6 +87,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 PRESETS["best"] = {
     **PRESETS["paper"],
+    "regions": {
+        "proposer": "trained",
+        "picture_size": 320,
+        "features": "one_pass",
+        "position": True,
+    },
     "align": {
         **PRESETS["paper"]["align"],
         "embedding_dim": 512,
