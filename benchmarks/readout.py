@@ -1,4 +1,4 @@
-"""Compares ways from a phrase to its box and its point on the validation split of a run.
+"""Compares ways from a phrase to its box and its point, by default on validation data.
 
     python benchmarks/readout.py --run-dir runs/f8k-best --infer.box_scale 1
 
@@ -27,16 +27,19 @@ COLUMNS = ("pointing", "r1", "r5", "r10")
 
 def main() -> None:
     """Grounds the validation phrases once for every row."""
-    parser = make_parser("benchmarks.readout", "Compares read-outs of phrases on validation data.")
-    config, _ = parse_arguments(parser, finished_run=True)
+    parser = make_parser("benchmarks.readout", "Compares read-outs of phrases.")
+    parser.add_argument("--on", default="val", choices=("val", "test"), help="the split")
+    config, options = parse_arguments(parser, finished_run=True)
     start_tensorflow()
     from visem_tf.metrics.grounding import (
         Candidates,
         by_type,
         percentages,
+        proposal_hits,
         readout_hits,
         reference_hits,
         true_phrases,
+        true_things,
     )
     from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
     from visem_tf.runs.grounding import Grounder
@@ -47,7 +50,7 @@ def main() -> None:
     from visem_tf.stages.features import open_cache
 
     context = open_run(config)
-    split, cache = context.data.splits["val"], open_cache(context, "val")
+    split, cache = context.data.splits[options.on], open_cache(context, options.on)
     if split.phrases is None:
         raise UserError(f"{context.data.name} has no boxes of phrases; choose another run")
     vocabulary, regions = read_or_build_vocabulary(context), all_regions(cache)
@@ -58,9 +61,14 @@ def main() -> None:
     spans = Spans(truth.sentence_index, image, truth.first, truth.last)
     grounder = Grounder(load_alignment_model(context), vocabulary, config)
     configured = configured_readout(config)
-    print(f"{context.data.name}, validation split, {len(truth.first):,} phrases; {configured}")
+    print(f"{context.data.name}, {options.on}, {len(truth.first):,} phrases; {configured}")
     for name, value in percentages(reference_hits(truth, overlaps)).items():
         print(f"  {name}: {value:.1f}")
+    boxes, things = true_things(split.phrases, split.image_index)
+    for min_iou in (0.5, 0.7):
+        met = proposal_hits(regions.boxes, regions.region_mask, boxes, things, min_iou)
+        known = percentages({key: hits for key, hits in met.items() if hits is not None})
+        print(f"  proposal recall at IoU {min_iou}, by number of regions: {known}")
     types = by_type(truth.types)
     print("".join(f"{name:>10}" for name in (*COLUMNS, *types)), " (types: pointing)")
     for change in ({}, *CHANGES):

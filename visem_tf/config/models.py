@@ -221,7 +221,7 @@ class InferConfig(Settings):
     the scores of other proposers are not used."""
     frame_penalty: float = setting(1.0)
     """For phrase: what the whole frame loses before the softmax that chooses the box."""
-    point_scale: float = setting(2.0, at_least=0)
+    point_scale: float = setting(4.0, at_least=0)
     """For phrase: factor of the mean score before the softmax of the heat map, whose highest point
     is the phrase's."""
 
