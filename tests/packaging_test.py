@@ -129,12 +129,12 @@ def test_a_wheel_used_in_the_root(wheel_python: Path, checkout: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["root", "elsewhere"])
-def test_an_editable_install(editable_python: Path, checkout: Path, tmp_path: Path, place: str):
-    assert run(editable_python, checkout if place == "root" else tmp_path) == [
-        str(checkout / "visem_tf" / "__init__.py"),
-        str(checkout / "datasets" / "schema.py"),
-    ]
+def test_an_editable_install(editable_python: Path, checkout: Path, tmp_path: Path):
+    for place in (checkout, tmp_path):
+        assert run(editable_python, place) == [
+            str(checkout / "visem_tf" / "__init__.py"),
+            str(checkout / "datasets" / "schema.py"),
+        ]
 
 
 def test_a_bare_checkout(checkout: Path, tmp_path: Path):
@@ -169,13 +169,16 @@ except ModuleNotFoundError:
 def test_the_public_names_are_there_and_cheap(checkout: Path):
     source = """
 import sys, visem_tf
-assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 assert set(visem_tf.__all__) <= set(dir(visem_tf))
-for name in visem_tf.__all__:
-    assert getattr(visem_tf, name).__name__ == name
 try:
     visem_tf.nothing
 except AttributeError as error:
     print(error)
+assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 """
     assert run(sys.executable, checkout, source) == ["module 'visem_tf' has no attribute 'nothing'"]
+
+    import visem_tf
+
+    for name in visem_tf.__all__:
+        assert getattr(visem_tf, name).__name__ == name

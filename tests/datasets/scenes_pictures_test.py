@@ -20,7 +20,7 @@ PIXEL = 1 / world.IMAGE_SIZE
 
 @pytest.fixture(scope="module")
 def scenes():
-    return [sample_scene(0, "train", i) for i in range(400)]
+    return [sample_scene(0, "train", i) for i in range(200)]
 
 
 def _recoloured(scene, number, colour):

@@ -1,6 +1,7 @@
-"""A finished run of tiny models with random weights, and its export, made once."""
+"""A finished run of tiny models with random weights, and its export, made once for all tests."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from filelock import FileLock
 from PIL import Image
 from untrained import make_run
 
@@ -36,16 +38,25 @@ def pictures() -> list[bytes]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    return make_run(folder, "align", "generate/full_frame", "generate/regions")
+def trained(shared_folder: Path) -> TrainedRun:
+    folder = shared_folder / "trained"
+    with FileLock(shared_folder / "trained.lock"):
+        if not (folder / "finished").exists():
+            make_run(folder / "run", "align", "generate/full_frame", "generate/regions")
+            (folder / "finished").touch()
+    return TrainedRun(folder / "run")
 
 
 @pytest.fixture(scope="session")
-def exported(trained: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Export:
-    # Another reader of the same run: what is compared must have been read from its files twice.
-    run = TrainedRun(trained.run.path)
-    return export_saved_model(run, tmp_path_factory.mktemp("exported") / "new" / "served")
+def exported(trained: TrainedRun, shared_folder: Path) -> Export:
+    folder = shared_folder / "exported"
+    with FileLock(shared_folder / "exported.lock"):
+        if not (folder / "finished").exists():
+            # Another reader of the same run: what is compared must have been read twice.
+            export_saved_model(TrainedRun(trained.run.path), folder / "new" / "served")
+            (folder / "finished").touch()
+    path = folder / "new" / "served" / "1"
+    return Export(path, json.loads((path / "export.json").read_text(encoding="utf-8")))
 
 
 class Served:

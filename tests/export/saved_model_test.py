@@ -77,8 +77,8 @@ def test_the_command_writes_the_next_version(
     main(
         [
             *arguments,
-            *("--generate.beam_size", "2", "--generate.max_length", "3", "--check", "2"),
-            *("--unreadable", "fail", "--signatures", "greedy,beam,score,greedy_from_features"),
+            *("--generate.beam_size", "2", "--generate.max_length", "3", "--check", "1"),
+            *("--unreadable", "fail", "--signatures", "greedy,beam,score"),
         ]
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "serving"]
@@ -89,10 +89,10 @@ def test_the_command_writes_the_next_version(
     assert found.shape == (1, 2)
     assert all(len(text.split()) <= 3 for text in found[0])
     described = json.loads((tmp_path / "8" / "export.json").read_text(encoding="utf-8"))
-    assert set(described["signatures"]) == {"greedy", "beam", "greedy_from_features"}
+    assert set(described["signatures"]) == {"greedy", "beam"}
     assert described["options"]["beam_size"] == 2
     assert described["options"]["unreadable"] == "fail"
-    assert described["parity"]["greedy"] == {"identical": 2, "texts": 2}
+    assert described["parity"]["greedy"] == {"identical": 1, "texts": 1}
     assert set(described["left_out"]) == {"score"}
 
 

@@ -80,7 +80,7 @@ def asked(server: StandIn, protocol: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
-@pytest.mark.parametrize("signature", ["greedy", "describe_regions_beam", "embed_image", "beam"])
+@pytest.mark.parametrize("signature", ["describe_regions_beam", "embed_image"])
 def test_both_protocols_give_what_the_model_gives(
     server: StandIn, session: SessionModel, pictures: list[bytes], protocol: str, signature: str
 ):

@@ -96,7 +96,6 @@ FURTHER = {
     for name in PICTURE_QUESTIONS
     for end, given, boxes in (("_from_pixels", PIXELS, True), ("_from_features", FEATURES, False))
 }
-QUICK = ("greedy", "embed_text", "score")
 Ask = Callable[..., dict[str, np.ndarray]]
 TEXTS = ["A red dog runs!", "", "nothing known here", "a naïve ball", b"\xff\xfe dog", "ﬁve " * 9]
 
@@ -139,7 +138,6 @@ def test_names_types_and_shapes(exported: Export, served: Any, session: Any):
             assert {n: (t["dtype"], t["shape"]) for n, t in described[side].items()} == tensors
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("signature", CONTRACT)
 def test_the_session_loader_gives_the_same(
     pictures: list[bytes], served: Ask, session: Ask, signature: str
@@ -375,10 +373,7 @@ def test_unreadable_images_change_no_other_row(pictures: list[bytes], served: As
     np.testing.assert_array_equal(found["log_probs"] == -np.inf, [False, *[True] * len(bad), False])
 
 
-@pytest.mark.parametrize(
-    "signature",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in CONTRACT],
-)
+@pytest.mark.parametrize("signature", CONTRACT)
 def test_empty_batches(served: Ask, signature: str):
     found = served(signature, **inputs_of(signature, [], []))
     for name, (dtype, shape) in CONTRACT[signature][1].items():

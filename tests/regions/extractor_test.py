@@ -62,8 +62,8 @@ def test_neighbours_in_a_batch_change_nothing(extractor):
 
 def test_pooled_features_of_the_frame_are_the_mean_of_the_map():
     extractor = RegionExtractor(RegionsConfig(**SETTINGS, features="pooled", proposer="grid"))
-    regions = extractor.extract([encoded(6)])
     pixels = prepare_image(tf.constant(encoded(6)), 128)
+    regions = extractor(pixels[None])
     cells = extractor.backbone.feature_map(pixels[None])
     np.testing.assert_allclose(
         regions.region_features[0, 0], tf.reduce_mean(cells, axis=[1, 2])[0], atol=1e-4
@@ -118,7 +118,7 @@ def test_positions_follow_the_features_of_every_kind(features):
 
 def test_without_proposals_the_frame_is_alone():
     extractor = RegionExtractor(RegionsConfig(**SETTINGS, proposer="none"))
-    regions = extractor.extract([encoded(7)])
+    regions = extractor(prepare_image(tf.constant(encoded(7)), 128)[None])
     assert regions.region_features.shape == (1, 1, 1280) and regions.scores.shape == (1, 1)
 
 

@@ -68,7 +68,7 @@ def run_training(
     keras.utils.set_random_seed(7)
     model = Line()
     model.build((None, 4))
-    model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse")
+    model.compile(optimizer=keras.optimizers.Adam(0.05), loss="mse", run_eagerly=True)
     settings = AlignConfig(**{"epochs": 5, "patience": 9, "schedule": "constant", **changes})
 
     def validate():
@@ -86,9 +86,15 @@ def run_training(
     return model, training
 
 
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """A training without interruption: the model and the training."""
+    return run_training(tmp_path_factory.mktemp("whole"))
+
+
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_resumes_after_an_epoch_with_the_same_numbers(tmp_path, epoch):
-    whole, whole_training = run_training(tmp_path / "whole")
+def test_resumes_after_an_epoch_with_the_same_numbers(tmp_path, epoch, whole_run):
+    whole, whole_training = whole_run
     run_training(tmp_path / "killed", kill_in=epoch)
     resumed, training = run_training(tmp_path / "killed")
     for a, b in zip(whole.variables, resumed.variables, strict=True):
@@ -96,9 +102,9 @@ def test_resumes_after_an_epoch_with_the_same_numbers(tmp_path, epoch):
     assert training.history == whole_training.history
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (1, 2)])
-def test_resumes_within_an_epoch_with_the_same_numbers(tmp_path, epoch, step):
-    whole, whole_training = run_training(tmp_path / "whole")
+@pytest.mark.parametrize(("epoch", "step"), [(0, 1), (4, 2)])
+def test_resumes_within_an_epoch_with_the_same_numbers(tmp_path, epoch, step, whole_run):
+    whole, whole_training = whole_run
     always = {"options": {"save_seconds": 1e-9}}
     run_training(tmp_path / "killed", kill_after=(epoch, step), **always)
     saved = json.loads((tmp_path / "killed" / "progress.json").read_text())
@@ -115,15 +121,14 @@ def test_saves_within_an_epoch_only_when_it_is_time(tmp_path):
     assert [path.name for path in tmp_path.glob("last-*")] == ["last-1-0.npz"]
 
 
-def test_resumes_from_the_files_of_version_0_1_0(tmp_path):
+def test_resumes_from_the_files_of_version_0_1_0(tmp_path, whole_run):
     run_training(tmp_path, kill_in=2)
     (tmp_path / "last-2-0.npz").rename(tmp_path / "last-2.npz")
     saved = json.loads((tmp_path / "progress.json").read_text())
     del saved["step"]
     (tmp_path / "progress.json").write_text(json.dumps(saved))
     resumed, _ = run_training(tmp_path)
-    whole, _ = run_training(tmp_path / "whole")
-    np.testing.assert_array_equal(resumed.dense.kernel, whole.dense.kernel)
+    np.testing.assert_array_equal(resumed.dense.kernel, whole_run[0].dense.kernel)
 
 
 def test_dropout_differs_between_epochs(tmp_path):
@@ -170,7 +175,7 @@ def test_plateau_lowers_the_learning_rate_and_remembers_it(tmp_path):
     assert float(resumed.optimizer.learning_rate) == pytest.approx(0.0005)
 
 
-def test_a_full_disk_leaves_the_last_whole_epoch(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_last_whole_epoch(tmp_path, monkeypatch, whole_run):
     run_training(tmp_path, kill_in=2)
 
     def full(*arguments, **keywords):
@@ -182,8 +187,7 @@ def test_a_full_disk_leaves_the_last_whole_epoch(tmp_path, monkeypatch):
             run_training(tmp_path)
     assert json.loads((tmp_path / "progress.json").read_text())["epochs"] == 2
     resumed, _ = run_training(tmp_path)
-    whole, _ = run_training(tmp_path / "whole")
-    np.testing.assert_array_equal(resumed.dense.kernel, whole.dense.kernel)
+    np.testing.assert_array_equal(resumed.dense.kernel, whole_run[0].dense.kernel)
 
 
 def test_an_interrupted_epoch_begins_only_once(tmp_path):
