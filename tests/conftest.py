@@ -126,29 +126,44 @@ def untrained_run(shared_folder: Path) -> TinyRun:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(shared_folder: Path) -> TinyRun:
-    """A trained run of all stages on `scenes/smoke`, for slow tests.
+def tiny_run(untrained_run: TinyRun, shared_folder: Path) -> TinyRun:
+    """The same run with trained models, for slow tests.
 
     The first process that asks for it trains it; the others wait.
     """
     from visem_tf import fit
 
-    folder = shared_folder / "tiny_run"
-    run = TinyRun(folder / "run", folder / "cache")
-    sizes = {
-        "--preset": "smoke",
-        "--regions.picture_size": "96",
-        "--regions.num_regions": "4",
-        "--align.epochs": "2",
-        "--generate.epochs": "1",
-        "--generate.beam_size": "2",
-        "--evaluate.beam_size": "2",
-    }
+    run = TinyRun(shared_folder / "tiny_run", untrained_run.cache_dir)
     with FileLock(shared_folder / "tiny_run.lock"):
-        if not (folder / "finished").exists():
-            fit.main([*run.options, *(part for pair in sizes.items() for part in pair)])
-            (folder / "finished").touch()
+        if not run.path.exists():
+            config = ["--config", str(untrained_run.path / "config.json")]
+            epochs = ["--align.epochs", "2", "--generate.epochs", "1"]
+            stages = ["--stages", "features,align,infer,generate,evaluate,report"]
+            fit.main([*config, *run.options, *epochs, *stages])
     return run
+
+
+@pytest.fixture(scope="session")
+def train_again(
+    untrained_run: TinyRun, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Runs stages of a copy of the untrained run again, with other options; returns its folder."""
+    from visem_tf.config import Config
+    from visem_tf.runs.opening import open_run
+    from visem_tf.stages import run_stages
+
+    def train_again(*stages: str, **changes: Any) -> Path:
+        folder = tmp_path_factory.mktemp("again")
+        shutil.copytree(untrained_run.path, folder / "run")
+        shutil.copytree(untrained_run.cache_dir, folder / "cache")
+        recorded = Config.from_json((folder / "run" / "config.json").read_text(encoding="utf-8"))
+        places = {"run_dir": str(folder / "run"), "cache_dir": str(folder / "cache")}
+        config = recorded.updated({**places, "stages": stages, **changes})
+        (folder / "run" / "config.json").write_text(config.to_json(), encoding="utf-8")
+        run_stages(open_run(config), again=stages, progress=lambda line: None)
+        return folder / "run"
+
+    return train_again
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 REPLICAS = """
-import sys
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -18,38 +17,34 @@ token_ids = np.zeros([7, 9], np.int32)
 for row, length in enumerate(lengths):
     token_ids[row, : length + 2] = [1, *rng.integers(3, 9, length), 2]
 features = rng.normal(size=[7, 5]).astype(np.float32)
-batch_size = int(sys.argv[2])  # 6 leaves one picture, and one replica with nothing to do
+batch_size = 6  # leaves one picture, and one replica with nothing to do
 
 def train(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
         generator = CaptionGenerator(9, 8, 6, clip_value=0.05)
-        optimizer = {"sgd": keras.optimizers.SGD(0.5), "rmsprop": keras.optimizers.RMSprop(0.01)}
-        generator.compile(optimizer=optimizer[sys.argv[1]])
+        generator.compile(optimizer=keras.optimizers.RMSprop(0.01))
     dataset = tf.data.Dataset.from_tensor_slices(
         {"image_features": features, "token_ids": token_ids}
     ).batch(batch_size)
-    history = generator.fit(dataset, epochs=3, verbose=0).history
+    history = generator.fit(dataset, epochs=2, verbose=0).history
     history["val"] = generator.evaluate(dataset, verbose=0)
     return history, [w.numpy() for w in generator.trainable_variables]
 
-one_history, one = train(tf.distribute.OneDeviceStrategy("/cpu:0"))
 plain_history, plain = train(tf.distribute.get_strategy())
 two_history, two = train(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]))
-for history, weights in ((one_history, one), (two_history, two)):
-    for name in plain_history:
-        np.testing.assert_allclose(history[name], plain_history[name], rtol=1e-5)
-    for a, b in zip(weights, plain):
-        np.testing.assert_allclose(a, b, atol=2e-6)
+for name in plain_history:
+    np.testing.assert_allclose(two_history[name], plain_history[name], rtol=1e-5)
+for a, b in zip(two, plain, strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-6)
 print("same")
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("optimizer", "batch_size"), [("sgd", 4), ("rmsprop", 6)])
-def test_two_replicas_train_as_one(optimizer, batch_size):
+def test_two_replicas_train_as_one():
     done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, optimizer, str(batch_size)],
+        [sys.executable, "-c", REPLICAS],
         capture_output=True,
         text=True,
         check=False,

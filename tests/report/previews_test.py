@@ -59,4 +59,4 @@ def test_the_space_of_words_and_regions_is_there(tiny_run):
     kinds = [name.partition("\t")[2] for name in names]
     assert {"word", "region"} == set(kinds)
     size = (folder / "projector" / "embeddings.bytes").stat().st_size
-    assert size == 4 * 32 * len(names)  # 32 is the preset's embedding_dim
+    assert size == 4 * 8 * len(names)  # 8 is align.embedding_dim

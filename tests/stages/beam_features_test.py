@@ -19,12 +19,13 @@ def files(folder):
 
 
 @pytest.mark.slow
-def test_beam_fills_the_same_cache(tiny_run, tmp_path, capsys):
+def test_beam_fills_the_same_cache(untrained_run, tmp_path, capsys):
     pytest.importorskip("apache_beam")
-    command = [*TINY, "--cache-dir", str(tmp_path / "beam")]
+    config = ["--config", str(untrained_run.path / "config.json")]
+    command = [*config, "--cache-dir", str(tmp_path / "beam")]
     capsys.readouterr()
     extract.main(command)
-    expected = files(tiny_run.cache_dir)
+    expected = files(untrained_run.cache_dir)
     assert len(expected) >= 6
     assert files(tmp_path / "beam") == expected
     assert "train: " in capsys.readouterr().out

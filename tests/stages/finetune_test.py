@@ -6,36 +6,33 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf import fit
+from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import TrainableCNN, load_backbone
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import finetune
 
-TINY = (
-    "--preset smoke --regions.picture_size 64 --regions.num_regions 3 --regions.features crops "
-    "--regions.frame_size 32 --regions.crop_size 32 --regions.proposer grid --align.epochs 1 "
-    "--generate.epochs 1 --generate.beam_size 2 --evaluate.beam_size 2 --generate.regions false "
-    "--align.finetune_epochs 1 --align.finetune_from 8 --align.finetune_learning_rate 1e-3"
-)
-
-
-def command(folder):
-    return [*TINY.split(), "--run-dir", str(folder / "run"), "--cache-dir", str(folder / "cache")]
+FINETUNE = {
+    "align.epochs": 1,
+    "align.finetune_epochs": 1,
+    "align.finetune_from": 8,
+    "align.finetune_learning_rate": 1e-3,
+    "align.finetune_batch_size": 10,
+    "generate.epochs": 1,
+    "generate.regions": False,
+}
 
 
 @pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
+def run_dir(train_again):
     """A run whose trained CNN replaces the pretrained one, whether it ranks better or not."""
-    folder = tmp_path_factory.mktemp("finetune")
     before = finetune.recalls
     finetune.recalls = lambda *arguments: {"recall_sum": next(growing)}
     growing = iter(range(100))
     try:
-        fit.main([*command(folder), "--stages", "features,align,generate,evaluate"])
+        return train_again("align", "generate", "evaluate", **FINETUNE)
     finally:
         finetune.recalls = before
-    return folder / "run"
 
 
 @pytest.mark.slow
@@ -80,6 +77,6 @@ def test_only_the_chosen_blocks_change(tmp_path):
             load_backbone("efficientnet_lite0", tmp_path / name)
 
 
-def test_joint_training_excludes_a_trained_cnn(tmp_path):
+def test_joint_training_excludes_a_trained_cnn():
     with pytest.raises(UserError, match="finetune_epochs changes the region features"):
-        fit.main([*command(tmp_path), "--joint.train", "true"])
+        Config().updated({**FINETUNE, "joint.train": True, "align.word_dim": 256})

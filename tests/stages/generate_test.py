@@ -7,37 +7,40 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from visem_tf import evaluate, fit
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.runs.model_files import ModelFiles
+from visem_tf.runs.opening import open_run
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.stages import run_stages
 
-TINY = (
-    "--preset smoke --regions.picture_size 96 --regions.num_regions 4 --align.epochs 2 "
-    "--generate.epochs 2 --generate.beam_size 2 --evaluate.beam_size 2 --generate.regions false"
-)
-MEMBERS = "--generate.members 2 --generate.cider_epochs 1 --generate.cider_samples 2"
-BEYOND = (
-    "--align.encoder gru --align.score attention --align.loss hinge_max --align.margin 0.2 "
-    "--align.hinge_warmup_epochs 1 --generate.model attention --generate.cell gru "
-    "--generate.attend_to embeddings --generate.doubly_stochastic 1 --generate.deep_output true "
-    "--generate.word_dropout 0.1 --generate.label_smoothing 0.1 --generate.cider_epochs 1 "
-    "--generate.cider_samples 2"
-)
-
-
-def train(run_dir, tiny_run, options, stages):
-    """Trains with the features of the tiny run, which has the same regions."""
-    where = ["--run-dir", str(run_dir), "--cache-dir", str(tiny_run.cache_dir)]
-    fit.main([*TINY.split(), *options.split(), *where, "--stages", stages])
+SMALL = {"generate.epochs": 2, "generate.regions": False}
+CIDER = {"generate.cider_epochs": 1, "generate.cider_samples": 2, "generate.cider_batch_size": 3}
+MEMBERS = {**SMALL, **CIDER, "generate.members": 2}
+BEYOND = {
+    **SMALL,
+    **CIDER,
+    "align": {
+        "epochs": 2,
+        "encoder": "gru",
+        "score": "attention",
+        "loss": "hinge_max",
+        "margin": 0.2,
+        "hinge_warmup_epochs": 1,
+    },
+    "generate.model": "attention",
+    "generate.cell": "gru",
+    "generate.attend_to": "embeddings",
+    "generate.doubly_stochastic": 1.0,
+    "generate.deep_output": True,
+    "generate.word_dropout": 0.1,
+    "generate.label_smoothing": 0.1,
+}
 
 
 @pytest.fixture(scope="module")
-def members_run(tmp_path_factory, tiny_run):
-    path = tmp_path_factory.mktemp("runs") / "members"
-    train(path, tiny_run, MEMBERS, "features,align,generate,evaluate,report")
-    return path
+def members_run(train_again):
+    return train_again("generate", "report", **MEMBERS)
 
 
 def members(run_dir):
@@ -75,34 +78,23 @@ def test_tensorboard_shows_all_members(members_run):
 
 
 @pytest.mark.slow
-def test_the_first_member_is_the_generator_of_a_run_with_one(members_run, tiny_run, tmp_path):
-    options = MEMBERS.replace("--generate.members 2", "--generate.members 1")
-    train(tmp_path / "one", tiny_run, options, "features,generate")
-    alone = TrainedRun(tmp_path / "one").full_frame_generator
-    np.testing.assert_array_equal(weights(alone), weights(members(members_run)[0]))
-
-
-@pytest.mark.slow
-def test_a_missing_member_is_trained_again(members_run, tiny_run, tmp_path):
+def test_a_missing_member_is_trained_again(members_run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(members_run, copy)
     for name in ("full_frame_2", "full_frame_2_cider"):
         shutil.rmtree(copy / "checkpoints" / "generate" / name)
     with pytest.raises(UserError, match=r"has no checkpoints/generate/full_frame_2/best.keras"):
-        evaluate.main(["--run-dir", str(copy), "--cache-dir", str(tiny_run.cache_dir)])
-    state = json.loads((copy / "state.json").read_text())
-    state["stages"]["generate"]["done"] = False
-    (copy / "state.json").write_text(json.dumps(state))
-    train(copy, tiny_run, MEMBERS, "features,generate")
+        TrainedRun(copy).full_frame_generator  # noqa: B018
+    config = TrainedRun(copy).config.updated({"run_dir": str(copy), "stages": ("generate",)})
+    run_stages(open_run(config), again=("generate",), progress=lambda line: None)
     for before, after in zip(members(members_run), members(copy), strict=True):
         np.testing.assert_array_equal(weights(before), weights(after))
     assert ModelFiles(copy, "").generator("full_frame_2").exists()
 
 
 @pytest.mark.slow
-def test_everything_beyond_the_paper_is_trained(tiny_run, tmp_path):
-    run_dir = tmp_path / "beyond"
-    train(run_dir, tiny_run, BEYOND, "features,align,generate,evaluate")
+def test_everything_beyond_the_paper_is_trained(train_again):
+    run_dir = train_again("align", "generate", "evaluate", **BEYOND)
     summary = json.loads((run_dir / "state.json").read_text())["stages"]["generate"]["summary"]
     tuned = summary["full_frame_cider"]
     assert tuned["epochs"] == 1
