@@ -93,6 +93,7 @@ def untrained_run(shared_folder: Path) -> TinyRun:
 
     import dummy_data
     from visem_tf.runs.opening import open_run
+    from visem_tf.runs.run_directory import RunDirectory
     from visem_tf.stages import run_stages
     from visem_tf.text import END_ID
 
@@ -119,7 +120,7 @@ def untrained_run(shared_folder: Path) -> TinyRun:
             generator.output_projection.bias.assign(bias)
             generator.save(run.path / "checkpoints" / "generate" / "full_frame" / "best.keras")
             for stage in ("align", "generate"):
-                made.run.mark_done(stage, 0.0, {})
+                RunDirectory(run.path).mark_done(stage, 0.0, {})
             run_stages(open_run(made.config), progress=lambda line: None)
             (folder / "finished").touch()
     return run

@@ -147,7 +147,7 @@ def test_a_proposer_outside_the_graph(
 ):
     run = make_run(tmp_path / "run", **{"regions.proposer": "selective_search"})
     message = "selective_search runs outside the graph and cannot be exported; train a run with one"
-    with pytest.raises(UserError, match=f"{message} of grid, none, retinanet, windows"):
+    with pytest.raises(UserError, match=f"{message} of grid, none, retinanet, trained, windows"):
         export_saved_model(run, tmp_path / "to")
     assert not (tmp_path / "to").exists()
     context: Any = SimpleNamespace(run=run.run, config=run.config)

@@ -55,7 +55,7 @@ def test_graph_and_eager_agree(lite0):
 
 @pytest.mark.parametrize("size", [96, 224, 300, 384])
 def test_map_shapes(lite0, size):
-    maps = lite0.feature_maps(tf.zeros([1, size, size, 3]))
+    maps = lite0.maps(tf.zeros([1, size, size, 3]))
     assert lite0.map_shapes(size) == [tuple(cells.shape[1:3]) for cells in maps]
 
 
