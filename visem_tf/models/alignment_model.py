@@ -270,6 +270,7 @@ class AlignmentModel(GlobalBatchModel):
         )
         scale = getattr(self, self._objective.scale)
         loss = self._loss_of(scores, image_ids, scale)
+        has_negatives = loss > 0
         if swap_loss is not None:  # of the pairs of one replica, where C is of all
             loss += self.swap_weight * replica_count() * swap_loss
 
@@ -278,7 +279,7 @@ class AlignmentModel(GlobalBatchModel):
         self._loss_metric.update_state(loss / batch_size, batch_size)
         self._spread_metric.update_state(spread, batch_size)
         equal = spread < COLLAPSED_SPREAD * scale
-        self._collapsed_metric.update_state(equal & (loss > 0))  # without negatives it is 0
+        self._collapsed_metric.update_state(equal & has_negatives)
         return loss, batch_size
 
     def _encode_own_sentences(self, token_ids: tf.Tensor, training: bool) -> tf.Tensor:
@@ -305,7 +306,8 @@ class AlignmentModel(GlobalBatchModel):
         )
         real = tf.reduce_any(word_mask, axis=2)
         wins = tf.reduce_all((scores[:, :1] > scores[:, 1:]) | ~real[:, 1:], axis=1)
-        self._swap_metric.update_state(wins, tf.reduce_any(real[:, 1:], axis=1))
+        has_swaps = tf.reduce_any(real[:, 1:], axis=1)
+        self._swap_metric.update_state(gather(wins), gather(has_swaps))  # of all replicas
         return swapped_noun_loss(scores, real, self.temperature)
 
     def _loss_of(self, scores: tf.Tensor, image_ids: tf.Tensor, scale: float) -> tf.Tensor:
