@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from visem_tf.alignment.scores import alignment_scores as alignment_scores
     from visem_tf.decoding import beam_search as beam_search
     from visem_tf.decoding import greedy_search as greedy_search
+    from visem_tf.loading import load as load
     from visem_tf.models.alignment_model import AlignmentModel as AlignmentModel
     from visem_tf.models.caption_generator import CaptionGenerator as CaptionGenerator
     from visem_tf.models.region_encoder import RegionEncoder as RegionEncoder
@@ -36,6 +37,7 @@ _MODULES = {
     "alignment_scores": "alignment.scores",
     "beam_search": "decoding",
     "greedy_search": "decoding",
+    "load": "loading",
     "ranking_loss": "alignment.losses",
     "smooth_alignment": "alignment.mrf",
 }

@@ -6,7 +6,9 @@ python -m visem_tf.describe --run-dir runs/f8k photo.jpg holidays/ --picture des
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
@@ -16,9 +18,7 @@ from visem_tf.runtime.storage import as_path
 
 if TYPE_CHECKING:
     from visem_tf.images.decode import ImageError
-    from visem_tf.regions.extractor import Regions
-    from visem_tf.runs.phrase_grounding import PhraseGrounder
-    from visem_tf.runs.query import Query
+    from visem_tf.report.results import Grounding
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -76,13 +76,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     run_first_operation()
     from visem_tf.images.load import report_unreadable
+    from visem_tf.images.sources import ImageSource, path_sources
+    from visem_tf.loaded_model import LoadedModel
     from visem_tf.regions.given_boxes import read_boxes
-    from visem_tf.report.descriptions import Writer, write_json
+    from visem_tf.report.description_writer import Writer
+    from visem_tf.report.descriptions import write_json
     from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained_run import TrainedRun
-    from visem_tf.runs.user_images import extract_regions
 
     run = TrainedRun(config.run_dir, config)
+    model = LoadedModel(run)
     boxes = read_boxes(as_path(options.boxes), options.box_format) if options.boxes else None
     if boxes and not any(boxes.has(path) for path in paths):
         raise UserError(f"{options.boxes} has no boxes for {paths[0]}; it names images by file")
@@ -97,49 +100,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     query = run.grounder.read(options.sentence) if options.sentence else None
     if query:
         print_remarks([query])
+
+    def boxes_of(source: ImageSource, size: tuple[int, int]) -> np.ndarray:
+        assert boxes is not None
+        path = as_path(source.name)
+        if not boxes.has(path):
+            warning = f"visem_tf: warning: {boxes.source} has no boxes for {path}"
+            print(warning, file=sys.stderr)
+        return boxes.of(path, size)
+
     failures: list[ImageError] = []
     writer = Writer(
         as_path(options.picture) if options.picture else None, None if boxes else options.top
     )
+    batches = model.batches(path_sources(paths), failures, boxes_of if boxes else None)
     try:
-        with contextlib.closing(extract_regions(run, paths, failures, boxes)) as batches:
-            for images, regions in batches:
-                descriptions = run.describe(regions)
-                grounded: Sequence[dict[str, Any] | None] = [None] * len(descriptions)
+        with contextlib.closing(batches):
+            for batch in batches:
+                described = model.describe_batch(*batch)
+                grounded: Sequence[Grounding | None] = [None] * len(described)
                 if query:
-                    grounded = ground_sentence(run.phrase_grounder, query, regions)
-                for each in zip(images.paths, images.encoded, descriptions, grounded, strict=True):
+                    grounded = model.ground_batch(*batch, query)
+                for each in zip(described, grounded, strict=True):
                     writer.take(*each)
     finally:  # write the descriptions that were finished before an error or Ctrl-C
         if options.json:
             write_json(as_path(options.json), writer.results)
     report_unreadable(failures)
-
-
-def ground_sentence(
-    grounder: "PhraseGrounder", query: "Query", regions: "Regions"
-) -> list[dict[str, Any]]:
-    """Grounds a sentence in each of B images, in JSON's types.
-
-    Args:
-        grounder: Grounder of the phrases of the run.
-        query: The sentence.
-        regions: Regions of the images.
-
-    Returns:
-        For each image the "sentence", its "score" with the image, and the entries of
-        `visem_tf.runs.phrase_grounding.ground_sentences`.
-    """
-    from visem_tf.runs.phrase_grounding import ground_sentences
-
-    words = grounder.grounder
-    embeddings = words.embed(regions.region_features)
-    scores = words.scores(embeddings, regions.region_mask, [query])[:, 0]
-    found = ground_sentences(grounder, [query] * len(scores), range(len(scores)), regions)
-    return [
-        {"sentence": query.text, "score": round(float(score), 4), **each}
-        for score, each in zip(scores, found, strict=True)
-    ]
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ The regions of images are kept in the cache directory, so that the next search t
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
@@ -18,9 +16,7 @@ from visem_tf.runtime.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
     from visem_tf.images.decode import ImageError
-    from visem_tf.regions.extractor import Regions
-    from visem_tf.runs.phrase_grounding import PhraseGrounder
-    from visem_tf.runs.query import Query
+    from visem_tf.report.results import SearchResult
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     run_first_operation()
     from visem_tf.images.load import report_unreadable
+    from visem_tf.images.sources import path_sources
+    from visem_tf.loaded_model import LoadedModel
     from visem_tf.report.descriptions import write_json
     from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained_run import TrainedRun
@@ -74,97 +72,45 @@ def main(argv: Sequence[str] | None = None) -> None:
     queries = [run.grounder.read(sentence) for sentence in options.sentences]
     print_remarks(queries)
     failures: list[ImageError] = []
-    paths, regions = cached_regions(run, paths, failures)
-    results = rank(run.phrase_grounder, queries, paths, regions, options.top)
+    batches = cached_regions(run, path_sources(paths), failures, config.cache_dir)
+    results = LoadedModel(run).rank(queries, batches, options.top)
+    if not results[0].searched:
+        report_unreadable(failures)
     _print(results)
     if options.picture:
         _draw(as_path(options.picture), results)
     if options.json:
-        write_json(as_path(options.json), results)
+        write_json(as_path(options.json), [result.to_dict() for result in results])
     report_unreadable(failures)
 
 
-def rank(
-    grounder: "PhraseGrounder",
-    queries: Sequence["Query"],
-    paths: Sequence[AnyPath],
-    regions: "Regions",
-    top: int,
-) -> list[dict[str, Any]]:
-    """Ranks images by each sentence.
-
-    Args:
-        grounder: Grounder of the phrases of the run.
-        queries: Sentences to search for.
-        paths: Paths of I images.
-        regions: Regions of the I images.
-        top: Number of images to return for each sentence.
-
-    Returns:
-        A result for each sentence, in JSON's types: "sentence", "unknown_words", "searched" and
-        "pictures", the best first, each with "image", "rank", "score", "words" and "segments" as of
-        `visem_tf.runs.phrase_grounding.ground_sentences`.
-    """
-    from visem_tf.runs.phrase_grounding import ground_sentences
-
-    embeddings = grounder.grounder.embed(regions.region_features)
-    scores = grounder.grounder.scores(embeddings, regions.region_mask, queries)
-    order = np.argsort(-scores, axis=0, kind="stable")[:top]
-    results = []
-    for column, query in enumerate(queries):
-        best = order[:, column]
-        shown = type(regions)(*(part[best] for part in regions))
-        grounded = ground_sentences(grounder, [query] * len(best), range(len(best)), shown)
-        results.append(
-            {
-                "sentence": query.text,
-                "unknown_words": query.unknown,
-                "searched": len(paths),
-                "pictures": [
-                    {
-                        "image": str(paths[image]),
-                        "rank": place,
-                        "score": round(float(scores[image, column]), 4),
-                        **found,
-                    }
-                    for place, (image, found) in enumerate(zip(best, grounded, strict=True), 1)
-                ],
-            }
-        )
-    return results
-
-
-def _print(results: Sequence[dict[str, Any]]) -> None:
+def _print(results: "Sequence[SearchResult]") -> None:
     from visem_tf.report.drawing import place_in_words
     from visem_tf.runtime.terminal import print_line, print_table
 
     for number, result in enumerate(results):
         if number:
             print()
-        count = result["searched"]
-        print_line(f"“{result['sentence']}” in {count:,} image{'s' * (count != 1)}", style="bold")
+        count = result.searched
+        print_line(f"“{result.sentence}” in {count:,} image{'s' * (count != 1)}", style="bold")
         rows = []
-        for image in result["pictures"]:
-            regions = [f"{s['text']} → {place_in_words(s['box'])}" for s in image["segments"]]
-            score = f"{image['score']:.2f}"
-            rows.append([str(image["rank"]), score, image["image"], "; ".join(regions)])
+        for image in result.images:
+            regions = [f"{s.text} → {place_in_words(s.box)}" for s in image.segments]
+            rows.append([str(image.rank), f"{image.score:.2f}", image.image, "; ".join(regions)])
         print_table(["#>", "score>", "image", "regions of the words"], rows, indent=2)
 
 
-def _draw(folder: AnyPath, results: Sequence[dict[str, Any]]) -> None:
-    from visem_tf.images.decode import read_image
-    from visem_tf.report.descriptions import draw_segments
+def _draw(folder: AnyPath, results: "Sequence[SearchResult]") -> None:
     from visem_tf.report.drawing import as_jpeg
     from visem_tf.runtime.files import write_atomically
 
     taken: set[str] = set()
     for number, result in enumerate(results, start=1):
         prefix = f"{number}-" if len(results) > 1 else ""
-        for image in result["pictures"]:
-            path = as_path(image["image"])
-            drawn = draw_segments(read_image(path), image["segments"], result["sentence"])
-            name = unused_name(f"{prefix}{image['rank']:02d}-{path.stem}", ".jpg", taken)
-            write_atomically(folder / name, as_jpeg(drawn))
+        for image in result.images:
+            stem = as_path(image.image).stem
+            name = unused_name(f"{prefix}{image.rank:02d}-{stem}", ".jpg", taken)
+            write_atomically(folder / name, as_jpeg(image.plot()))
 
 
 if __name__ == "__main__":

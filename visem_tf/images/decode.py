@@ -158,8 +158,16 @@ def _tensorflow_reads(data: bytes) -> bool:
     return True
 
 
-def _as_png(image: Image.Image, name: str) -> bytes:
-    """Returns the first frame of an image as an upright, opaque 8-bit RGB PNG."""
+def upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Returns the first frame of an image as an upright, opaque 8-bit RGB image.
+
+    Args:
+        image: Any image of Pillow.
+        name: Name of the image in errors.
+
+    Raises:
+        ImageError: The image has 32-bit or floating-point pixels.
+    """
     image.load()
     orientation = orientation_of(image)  # after loading: Pillow itself turns a TIFF
     if image.mode.startswith("I;16"):
@@ -172,7 +180,12 @@ def _as_png(image: Image.Image, name: str) -> bytes:
         rgb.paste(transparent, mask=transparent.getchannel("A"))
     else:
         rgb = image.convert("RGB")
-    rgb = turn_image_upright(rgb, orientation)
+    return turn_image_upright(rgb, orientation)
+
+
+def _as_png(image: Image.Image, name: str) -> bytes:
+    """Encodes the first frame of an image as an upright, opaque 8-bit RGB PNG."""
+    rgb = upright_rgb(image, name)
     buffer = io.BytesIO()
     # Without `icc_profile` and the like, which `save` would copy from `rgb.info`.
     rgb.info.clear()

@@ -1,4 +1,4 @@
-"""Loads a user's own image files in batches, the next one while the caller uses the last one."""
+"""Loads a user's own images in batches, the next one while the caller uses the last one."""
 
 import concurrent.futures
 import sys
@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
-from visem_tf.images.decode import ImageError, read_image
-from visem_tf.images.prepare import prepare_image
-from visem_tf.runtime.storage import AnyPath
+from visem_tf.images.decode import ImageError
+from visem_tf.images.prepare import place_images
+from visem_tf.images.sources import ImageSource
 
 _THREADS = 2
 
@@ -20,56 +20,66 @@ class LoadedImages(NamedTuple):
     """A batch of images.
 
     Attributes:
-        paths: Paths of the B files.
-        encoded: The B images as `visem_tf.images.decode.read_image` returns them.
-        pixels: float tensor [B, P, P, 3] in 0..255, as `prepare_image` returns them.
+        sources: The B images.
+        sizes: Widths and heights of the upright images in pixels.
+        pixels: float tensor [B, P, P, 3] in 0..255, as `place_images` returns them.
     """
 
-    paths: list[AnyPath]
-    encoded: list[bytes]
+    sources: list[ImageSource]
+    sizes: list[tuple[int, int]]
     pixels: tf.Tensor
 
 
 def load_images(
-    paths: Sequence[AnyPath],
+    sources: Sequence[ImageSource],
     settings: RegionsConfig,
     batch_size: int,
-    failures: list[ImageError],
+    failures: list[ImageError] | None = None,
 ) -> Generator[LoadedImages, None, None]:
     """Yields images in batches, and loads the next batch in the meantime.
 
     Args:
-        paths: Paths of the files.
+        sources: The images.
         settings: Section `regions` of the configuration: size and resolution of the images.
         batch_size: Largest number B of images in a batch.
-        failures: List to which the errors of images that cannot be read are appended.
+        failures: List to which the errors of images that cannot be read are appended; if it is
+            None, the first error is raised.
 
     Yields:
-        Batches in the order of `paths`, without images that cannot be read; none is empty.
+        Batches in the order of `sources`, without images that cannot be read; none is empty.
+
+    Raises:
+        ImageError: An image cannot be read, and there is no list of failures.
     """
 
-    def load(path: AnyPath) -> tuple[bytes, tf.Tensor] | ImageError:
+    def load(source: ImageSource) -> tuple[tuple[int, int], tf.Tensor] | ImageError:
         try:
-            encoded = read_image(path)
+            pixels = source.pixels()
         except ImageError as error:
-            return ImageError(str(path), error.reason)
-        image = tf.constant(encoded)
-        return encoded, prepare_image(image, settings.picture_size, settings.resolution)
+            return error
+        height, width, _ = pixels.shape
+        placed = place_images(tf.constant(pixels), settings.picture_size, settings.resolution)
+        return (width, height), placed
 
-    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+    batches = [sources[start : start + batch_size] for start in range(0, len(sources), batch_size)]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        loading = [[threads.submit(load, path) for path in batch] for batch in batches[:2]]
+        loading = [[threads.submit(load, source) for source in batch] for batch in batches[:2]]
         for number, batch in enumerate(batches):
             loaded = [
-                (path, future.result()) for path, future in zip(batch, loading.pop(0), strict=True)
+                (source, future.result())
+                for source, future in zip(batch, loading.pop(0), strict=True)
             ]
             for following in batches[number + 2 : number + 3]:
-                loading.append([threads.submit(load, path) for path in following])
-            failures += [result for _, result in loaded if isinstance(result, ImageError)]
-            read = [(path, *result) for path, result in loaded if isinstance(result, tuple)]
+                loading.append([threads.submit(load, source) for source in following])
+            failed = [result for _, result in loaded if isinstance(result, ImageError)]
+            if failures is None and failed:
+                raise failed[0]
+            if failures is not None:
+                failures += failed
+            read = [(source, *result) for source, result in loaded if isinstance(result, tuple)]
             if read:
-                files, encoded, pixels = map(list, zip(*read, strict=True))
-                yield LoadedImages(files, encoded, tf.stack(pixels))
+                files, sizes, pixels = map(list, zip(*read, strict=True))
+                yield LoadedImages(files, sizes, tf.stack(pixels))
 
 
 def report_unreadable(failures: Sequence[ImageError]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from pathlib import Path
@@ -116,6 +115,16 @@ class ModelFiles:
         path = self.path / "metrics.json"
         return _json_object(path) if path.exists() else {}
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known about the model, in JSON's types."""
+        return {
+            "name": self.name,
+            "dataset": self.recorded_config().dataset,
+            "versions": self.recorded_versions(),
+            "metrics": self.metrics(),
+        }
+
 
 class PublishedFiles(ModelFiles):
     """The files of a published model, see `visem_tf.runtime.published`.
@@ -125,9 +134,9 @@ class PublishedFiles(ModelFiles):
         address: Folder as the user gave it, on any storage.
     """
 
-    @functools.cached_property
+    @property
     def card(self) -> dict[str, Any]:
-        """Card of the model."""
+        """Card of the model, see `visem_tf.report.card.make_card`."""
         return read_card(self.path)
 
     @property

@@ -2,9 +2,7 @@
 
 import functools
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +21,7 @@ from visem_tf.runs.generators import (
 )
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import open_model_files
-from visem_tf.runs.phrase_grounding import PhraseGrounder, ground_sentences
+from visem_tf.runs.phrase_grounding import PhraseGrounder
 from visem_tf.text import Vocabulary
 
 
@@ -69,6 +67,7 @@ class TrainedRun:
     def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
         self.run = open_model_files(path)
         self.config = config or self.run.recorded_config()
+        self._captioners: dict[tuple[str, int], Captioner] = {}
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
@@ -129,25 +128,31 @@ class TrainedRun:
             return self.run.alignment_model.exists()
         return self.run.generator(name.removeprefix("generate/")).exists()
 
-    def describe(self, regions: Regions) -> list[Description]:
+    def describe(self, regions: Regions, beam_size: int | None = None) -> list[Description]:
         """Describes images and their regions by beam search.
 
         Args:
             regions: Regions of B images.
+            beam_size: Number of beams; None is as configured.
 
         Returns:
             B descriptions.
         """
+        beam_size = beam_size or self.config.generate.beam_size
         regions = Regions(*map(np.asarray, regions))
         features, mask = regions.region_features, regions.region_mask
-        captions, log_probs = self._full_frame_captioner.describe_images(features, mask)
+        captions, log_probs = self._captioner("full_frame", beam_size).describe_images(
+            features, mask
+        )
         attention = word_attention(
             self.full_frame_generator, self.vocabulary, captions, features, mask
         )
         texts, text_log_probs = [""] * mask.size, np.zeros(mask.size)
         fits = None
         if self.has("generate/regions"):
-            texts, text_log_probs = self._region_captioner(features.reshape(mask.size, -1))
+            texts, text_log_probs = self._captioner("regions", beam_size)(
+                features.reshape(mask.size, -1)
+            )
             fits = self.grounder.fits(features, texts) if self.has("align") else None
         by_image = np.reshape(np.array(texts, object), mask.shape)
         return [
@@ -164,35 +169,11 @@ class TrainedRun:
             for row, real in enumerate(mask)
         ]
 
-    def ground(
-        self,
-        regions: Regions,
-        sentences: Sequence[str],
-        image: Sequence[int],
-        phrases: Sequence[Sequence[str]] | None = None,
-    ) -> list[dict[str, Any]]:
-        """Grounds sentences in images; see `ground_sentences`.
-
-        Args:
-            regions: Regions of B images, as NumPy arrays.
-            sentences: S sentences.
-            image: Position of the image of every sentence.
-            phrases: Parts of every sentence, as text; None if only segments are wanted.
-
-        Raises:
-            UserError: A sentence has no known word, or a phrase is not a part of its sentence.
-        """
-        queries = [self.grounder.read(sentence) for sentence in sentences]
-        return ground_sentences(self.phrase_grounder, queries, image, regions, phrases)
-
-    @functools.cached_property
-    def _full_frame_captioner(self) -> Captioner:
-        return self._captioner(self.full_frame_generator)
-
-    @functools.cached_property
-    def _region_captioner(self) -> Captioner:
-        return self._captioner(self.region_generator)
-
-    def _captioner(self, generator: CaptioningModel) -> Captioner:
-        settings = self.config.generate
-        return Captioner(generator, self.vocabulary, settings, settings.beam_size)
+    def _captioner(self, name: str, beam_size: int) -> Captioner:
+        """The captioner of a generator, which has one graph for each beam size."""
+        key = name, beam_size
+        if key not in self._captioners:
+            generator = self.region_generator if name == "regions" else self.full_frame_generator
+            settings = self.config.generate
+            self._captioners[key] = Captioner(generator, self.vocabulary, settings, beam_size)
+        return self._captioners[key]

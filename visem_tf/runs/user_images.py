@@ -1,87 +1,97 @@
-"""Regions of image files that a user names: proposed, given in a file, or from the cache."""
+"""Regions of images that a user names: proposed, given, or from the cache."""
 
 import contextlib
-import io
-import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import tqdm
-from PIL import Image
 
 from visem_tf.images.decode import ImageError
-from visem_tf.images.load import LoadedImages, load_images, report_unreadable
+from visem_tf.images.load import load_images
+from visem_tf.images.sources import ImageSource
 from visem_tf.regions.extractor import Regions
-from visem_tf.regions.given_boxes import GivenBoxes
 from visem_tf.regions.image_cache import ImageCache, image_cache_folder, image_key
 from visem_tf.runs.trained_run import TrainedRun
-from visem_tf.runtime.storage import AnyPath, as_path, reason_of
+from visem_tf.runtime.storage import PathLike, as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
 
 _SHARD = 256
 
+Batches = Generator[tuple[list[ImageSource], Regions], None, None]
+"""Batches of B images with their regions, which are NumPy arrays."""
+
+BoxesOf = Callable[[ImageSource, tuple[int, int]], np.ndarray]
+"""Function that returns the boxes [N, 4], `rel_yxyx`, of an image of a width and a height."""
+
 
 def extract_regions(
     run: TrainedRun,
-    paths: Sequence[AnyPath],
-    failures: list[ImageError],
-    boxes: GivenBoxes | None = None,
-) -> Generator[tuple[LoadedImages, Regions], None, None]:
+    sources: Sequence[ImageSource],
+    failures: list[ImageError] | None = None,
+    boxes_of: BoxesOf | None = None,
+) -> Batches:
     """Yields batches of images with their regions, and shows the progress.
 
     Args:
         run: Run whose CNN extracts the features.
-        paths: Paths of the images.
-        failures: List to which the errors of images that cannot be read are appended.
-        boxes: Boxes to use instead of proposed ones.
+        sources: The images.
+        failures: List to which the errors of images that cannot be read are appended; if it is
+            None, the first error is raised.
+        boxes_of: Boxes to use instead of proposed ones.
+
+    Raises:
+        ImageError: An image cannot be read, and there is no list of failures.
     """
     settings = run.config.regions
-    batch_size = settings.batch_size if boxes is None else 1
+    batch_size = settings.batch_size if boxes_of is None else 1
     with (
-        contextlib.closing(load_images(paths, settings, batch_size, failures)) as batches,
+        contextlib.closing(load_images(sources, settings, batch_size, failures)) as batches,
         tqdm.tqdm(
-            total=len(paths), desc="regions", unit=" images", disable=None, leave=False, delay=1
+            total=len(sources), desc="regions", unit=" images", disable=None, leave=False, delay=1
         ) as bar,
     ):
         for images in batches:
-            if boxes is None:
+            if boxes_of is None:
                 regions = run.extractor.extract_pixels(images.pixels)
             else:
-                path, size = images.paths[0], Image.open(io.BytesIO(images.encoded[0])).size
-                if not boxes.has(path):
-                    warning = f"visem_tf: warning: {boxes.source} has no boxes for {path}"
-                    print(warning, file=sys.stderr)
-                regions = run.box_extractor(images.pixels, [boxes.of(path, size)])
+                [source], [size] = images.sources, images.sizes
+                regions = run.box_extractor(images.pixels, [boxes_of(source, size)])
             bar.clear()
-            yield images, regions
-            bar.update(len(images.paths))
+            yield images.sources, regions
+            bar.update(len(images.sources))
 
 
 def cached_regions(
-    run: TrainedRun, paths: Sequence[AnyPath], failures: list[ImageError]
-) -> tuple[list[AnyPath], Regions]:
-    """Reads the regions of images from the cache directory, and extracts those that are missing.
+    run: TrainedRun,
+    sources: Sequence[ImageSource],
+    failures: list[ImageError] | None,
+    cache_dir: PathLike,
+) -> Batches:
+    """Yields batches of images with their regions, from the cache where it has them.
 
     Args:
         run: Run whose CNN extracts the features.
-        paths: Paths of the images.
-        failures: List to which the errors of images that cannot be read are appended.
-
-    Returns:
-        The paths of the images that can be read, and their regions in the same order.
+        sources: Image files.
+        failures: List to which the errors of images that cannot be read are appended; if it is
+            None, the first error is raised.
+        cache_dir: Folder of all caches.
 
     Raises:
-        UserError: No image can be read.
+        ImageError: An image cannot be read, and there is no list of failures.
     """
-    settings = run.config.regions
-    folder = image_cache_folder(as_path(run.config.cache_dir), settings, run.run.region_weights)
+    folder = image_cache_folder(as_path(cache_dir), run.config.regions, run.run.region_weights)
     cache = ImageCache(working_copy(folder))
-    keys: dict[AnyPath, bytes] = {}
-    for path in paths:
+    keys: dict[ImageSource, bytes] = {}
+    for source in sources:
         try:
-            keys[path] = image_key(path)
+            assert source.path is not None
+            keys[source] = image_key(source.path)
         except OSError as error:
-            failures.append(ImageError(str(path), f"cannot be read ({reason_of(error)})"))
+            failure = ImageError(source.name, f"cannot be read ({reason_of(error)})")
+            if failures is None:
+                raise failure from error
+            failures.append(failure)
+    missing = [source for source, key in keys.items() if key not in cache]
     new_keys: list[bytes] = []
     new_regions: list[Regions] = []
 
@@ -93,15 +103,14 @@ def cached_regions(
             new_regions.clear()
 
     try:
-        missing = [path for path, key in keys.items() if key not in cache]
         for images, regions in extract_regions(run, missing, failures):
-            new_keys += [keys[path] for path in images.paths]
+            new_keys += [keys[source] for source in images]
             new_regions.append(regions)
             if len(new_keys) >= _SHARD:
                 store()
     finally:  # keep the regions that were extracted before an interruption
         store()
-    readable = [path for path, key in keys.items() if key in cache]
-    if not readable:
-        report_unreadable(failures)
-    return readable, cache.gather([keys[path] for path in readable])
+    readable = [source for source, key in keys.items() if key in cache]
+    for start in range(0, len(readable), _SHARD):
+        block = readable[start : start + _SHARD]
+        yield block, cache.gather([keys[source] for source in block])

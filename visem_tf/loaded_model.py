@@ -1,0 +1,345 @@
+"""A trained model, ready for images of any kind; `visem_tf.load` returns it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from visem_tf.config import Config
+from visem_tf.images.decode import ImageError
+from visem_tf.images.sources import ImageSource, as_sources
+from visem_tf.regions.extractor import Regions
+from visem_tf.regions.given_boxes import GivenBoxes
+from visem_tf.report.results import (
+    FoundImage,
+    Grounding,
+    ImageDescription,
+    ImageEmbedding,
+    SearchResult,
+    SentenceEmbedding,
+)
+from visem_tf.runs.phrase_grounding import ground_sentences
+from visem_tf.runs.query import Query
+from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runs.user_images import Batches, BoxesOf, cached_regions, extract_regions
+from visem_tf.runtime.storage import PathLike, as_path
+from visem_tf.text import PAD_ID
+
+
+class LoadedModel:
+    """A trained model, whose parts are read at their first use.
+
+    An image is a path, the bytes of a file, a PIL image, or an array [H, W, 3] of uint8 or of
+    floats in 0..1. One image gives one result; a list, a folder or an array [B, H, W, 3] gives a
+    list of results. Images are read in batches, so that memory does not grow with their number,
+    with a progress bar in a terminal.
+
+    Args:
+        run: Finished run, or published model.
+
+    Example:
+        model = visem_tf.load("runs/f8k")
+        model.describe("photo.jpg").caption
+    """
+
+    def __init__(self, run: TrainedRun) -> None:
+        self.run = run
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.run.run.name
+
+    @property
+    def config(self) -> Config:
+        """Configuration that the model was trained with."""
+        return self.run.config
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Data, versions and figures of the model, in JSON's types."""
+        return self.run.run.card
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.name!r})"
+
+    def describe(self, images: Any, *, boxes: Any = None, beam_size: int | None = None) -> Any:
+        """Describes images and their regions.
+
+        Args:
+            images: An image, or a list of images.
+            boxes: Boxes to describe instead of proposed ones, float [N, 4], `rel_yxyx`; for a list
+                of images, a list of such arrays.
+            beam_size: Number of beams; None is as configured.
+
+        Returns:
+            An `ImageDescription`, or a list of them.
+
+        Raises:
+            ValueError: An argument has another type or shape.
+            UserError: An image cannot be read, a box has no area inside its image, or the model has
+                no generator of captions.
+        """
+        sources, is_list = as_sources(images)
+        boxes_of = None if boxes is None else _boxes_of(sources, boxes if is_list else [boxes])
+        if beam_size is not None:
+            self.config.generate.updated({"beam_size": beam_size})  # raises an error if invalid
+        found: list[ImageDescription] = []
+        with contextlib.closing(self.batches(sources, boxes_of=boxes_of)) as batches:
+            for batch, regions in batches:
+                found += self.describe_batch(batch, regions, beam_size)
+        return found if is_list else found[0]
+
+    def ground(self, images: Any, sentences: Any, phrases: Any = None) -> Any:
+        """Finds the words of sentences in images.
+
+        Args:
+            images: An image, or a list of images.
+            sentences: A sentence, or a list of sentences, for one image; for a list of images, a
+                list with a sentence or a list of sentences for each image.
+            phrases: For each sentence a list of parts of it, as text, in lists like those of
+                `sentences`; None asks for words and segments only.
+
+        Returns:
+            A `Grounding` for each sentence, in lists like those of `sentences`.
+
+        Raises:
+            ValueError: An argument has another type, or lists have different lengths.
+            UserError: An image cannot be read, a sentence has no known word, a phrase is not a part
+                of its sentence, or the model has no alignment model.
+        """
+        sources, is_list = as_sources(images)
+        if not is_list:
+            sentences, phrases = [sentences], [phrases]
+        elif phrases is None:
+            phrases = [None] * len(sources)
+        if isinstance(sentences, str) or not len(sources) == len(sentences) == len(phrases):
+            raise ValueError(
+                f"sentences and phrases must be lists with an entry for each of the {len(sources)} "
+                "images"
+            )
+        asked = [_Asked(self, *each) for each in zip(sentences, phrases, strict=True)]
+        by_source = dict(zip(sources, asked, strict=True))
+        found: list[Any] = []
+        with contextlib.closing(self.batches(sources)) as batches:
+            for batch, regions in batches:
+                chosen = [by_source[source] for source in batch]
+                found += self._ground_asked(batch, regions, chosen)
+        return found if is_list else found[0]
+
+    def search(
+        self, sentence: Any, images: Any, top: int = 10, *, cache_dir: PathLike | None = None
+    ) -> Any:
+        """Ranks images by a sentence.
+
+        Args:
+            sentence: What to search for, or a list of sentences.
+            images: A list of images, or a folder.
+            top: Number of images to return.
+            cache_dir: Folder in which the regions of image files are kept, so that the next search
+                takes seconds; None keeps none.
+
+        Returns:
+            A `SearchResult`, or a list of them.
+
+        Raises:
+            ValueError: An argument has another type or shape, or `top` is less than 1.
+            UserError: An image cannot be read, or a sentence has no known word.
+        """
+        sources, _ = as_sources(images)
+        if top < 1:
+            raise ValueError(f"top must be at least 1, not {top}")
+        is_one = isinstance(sentence, str)
+        queries = [self.run.grounder.read(text) for text in ([sentence] if is_one else sentence)]
+        if cache_dir is None or any(source.path is None for source in sources):
+            batches = self.batches(sources)
+        else:
+            batches = cached_regions(self.run, sources, None, cache_dir)
+        found = self.rank(queries, batches, top)
+        return found[0] if is_one else found
+
+    def embed_images(self, images: Any) -> Any:
+        """Computes the vectors of the regions of images.
+
+        Args:
+            images: An image, or a list of images.
+
+        Returns:
+            An `ImageEmbedding`, or a list of them.
+
+        Raises:
+            ValueError: An image has another type or shape.
+            UserError: An image cannot be read, or the model has no alignment model.
+        """
+        sources, is_list = as_sources(images)
+        found: list[ImageEmbedding] = []
+        with contextlib.closing(self.batches(sources)) as batches:
+            for _, regions in batches:
+                embeddings = self.run.grounder.embed(regions.region_features)
+                found += [
+                    ImageEmbedding(embeddings[row, real], regions.boxes[row, real])
+                    for row, real in enumerate(regions.region_mask)
+                ]
+        return found if is_list else found[0]
+
+    def embed_sentences(self, sentences: Any) -> Any:
+        """Computes the vectors of the words of sentences.
+
+        Args:
+            sentences: A sentence, or a list of sentences.
+
+        Returns:
+            A `SentenceEmbedding`, or a list of them.
+
+        Raises:
+            UserError: A sentence has no known word, or the model has no alignment model.
+        """
+        is_one = isinstance(sentences, str)
+        grounder = self.run.grounder
+        queries = [grounder.read(text) for text in ([sentences] if is_one else sentences)]
+        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        embeddings = grounder.scorer.encode_sentences(words.to_tensor(PAD_ID)).numpy()
+        found = [
+            SentenceEmbedding(each[: len(query.words)], tuple(query.words))
+            for each, query in zip(embeddings, queries, strict=True)
+        ]
+        return found[0] if is_one else found
+
+    def batches(
+        self,
+        sources: Sequence[ImageSource],
+        failures: list[ImageError] | None = None,
+        boxes_of: BoxesOf | None = None,
+    ) -> Batches:
+        """Yields batches of images with their regions; see `extract_regions`."""
+        return extract_regions(self.run, sources, failures, boxes_of)
+
+    def describe_batch(
+        self, sources: Sequence[ImageSource], regions: Regions, beam_size: int | None = None
+    ) -> list[ImageDescription]:
+        """Describes a batch of images, see `batches`."""
+        described = self.run.describe(regions, beam_size)
+        return [ImageDescription(*each) for each in zip(sources, described, strict=True)]
+
+    def ground_batch(
+        self, sources: Sequence[ImageSource], regions: Regions, query: Query
+    ) -> list[Grounding]:
+        """Finds the words of one sentence in each image of a batch, see `batches`."""
+        asked = _Asked(self, query.text, None)
+        return self._ground_asked(sources, regions, [asked] * len(sources))
+
+    def rank(self, queries: Sequence[Query], batches: Batches, top: int) -> list[SearchResult]:
+        """Ranks images by sentences.
+
+        Args:
+            queries: N sentences.
+            batches: Batches of images, see `batches`. Only the regions of the best are kept.
+            top: Number of images to return for each sentence.
+        """
+        grounder = self.run.grounder
+        sources: list[ImageSource] = []
+        scores = np.zeros([0, len(queries)], np.float32)
+        best: dict[int, Regions] = {}
+        with contextlib.closing(batches):
+            for batch, regions in batches:
+                embeddings = grounder.embed(regions.region_features)
+                new = grounder.scores(embeddings, regions.region_mask, queries)
+                first = len(sources)
+                sources += batch
+                scores = np.concatenate([scores, new])
+                order = np.argsort(-scores, axis=0, kind="stable")[:top]
+                best = {
+                    image: best[image]
+                    if image < first
+                    else Regions(*(part[image - first : image - first + 1] for part in regions))
+                    for image in np.unique(order).tolist()
+                }
+        results = []
+        for column, query in enumerate(queries):
+            order = np.argsort(-scores[:, column], kind="stable")[:top]
+            images: list[FoundImage] = []
+            if len(order):
+                regions = Regions(*map(np.concatenate, zip(*(best[i] for i in order), strict=True)))
+                found = ground_sentences(
+                    self.run.phrase_grounder, [query] * len(order), range(len(order)), regions
+                )
+                images = [
+                    FoundImage(
+                        sources[image],
+                        {"sentence": query.text, "score": _rounded(scores[image, column]), **each},
+                        rank,
+                    )
+                    for rank, (image, each) in enumerate(zip(order, found, strict=True), 1)
+                ]
+            results.append(
+                SearchResult(query.text, tuple(query.unknown), len(sources), tuple(images))
+            )
+        return results
+
+    def _ground_asked(
+        self, sources: Sequence[ImageSource], regions: Regions, asked: Sequence[_Asked]
+    ) -> list[Any]:
+        """Grounds sentences in a batch of images: for each image, what its `_Asked` returns."""
+        queries = [query for each in asked for query in each.queries]
+        image = np.repeat(np.arange(len(asked)), [len(each.queries) for each in asked])
+        grounder = self.run.grounder
+        embeddings = grounder.embed(regions.region_features)
+        scores = grounder.scores(embeddings, regions.region_mask, queries)
+        phrases = [phrases for each in asked for phrases in each.phrases]
+        found = ground_sentences(
+            self.run.phrase_grounder,
+            queries,
+            image,
+            regions,
+            [each or () for each in phrases] if any(each is not None for each in phrases) else None,
+        )
+        groundings = [
+            Grounding(
+                sources[row],
+                {"sentence": query.text, "score": _rounded(scores[row, number]), **each},
+            )
+            for number, (row, query, each) in enumerate(zip(image, queries, found, strict=True))
+        ]
+        rest = iter(groundings)
+        return [each.as_given([next(rest) for _ in each.queries]) for each in asked]
+
+
+class _Asked:
+    """The sentences of an image, and the phrases of each that are asked for."""
+
+    def __init__(self, model: LoadedModel, sentences: Any, phrases: Any) -> None:
+        self.is_one = isinstance(sentences, str)
+        texts = [sentences] if self.is_one else list(sentences)
+        if phrases is None:
+            phrases = [None] * len(texts)
+        elif self.is_one:
+            phrases = [phrases]
+        if len(phrases) != len(texts) or any(isinstance(each, str) for each in phrases):
+            raise ValueError("phrases must have a list of texts for each sentence")
+        self.queries = [model.run.grounder.read(text) for text in texts]
+        self.phrases = list(phrases)
+
+    def as_given(self, groundings: list[Grounding]) -> Any:
+        """Returns one grounding for one sentence, and a list for a list."""
+        return groundings[0] if self.is_one else groundings
+
+
+def _boxes_of(sources: Sequence[ImageSource], boxes: Any) -> BoxesOf:
+    """The function that returns the boxes that were given for each image."""
+    if len(boxes) != len(sources):
+        raise ValueError(f"boxes has {len(boxes)} entries for {len(sources)} images")
+    given = {}
+    for source, of_image in zip(sources, boxes, strict=True):
+        array = np.asarray(of_image, np.float64)
+        if array.ndim != 2 or array.shape[1] != 4:
+            raise ValueError(f"boxes must be arrays [N, 4], not of shape {list(array.shape)}")
+        given[source] = GivenBoxes({"": array.tolist()}, "rel_yxyx", "boxes")
+    return lambda source, size: given[source].of(as_path(source.name), size)
+
+
+def _rounded(score: Any) -> float:
+    return round(float(score), 4)

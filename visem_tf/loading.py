@@ -1,0 +1,41 @@
+"""Loads a trained model; TensorFlow is imported when it is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from visem_tf.runtime.startup import run_first_operation, start_tensorflow
+from visem_tf.runtime.storage import PathLike
+
+if TYPE_CHECKING:
+    from visem_tf.loaded_model import LoadedModel
+
+
+def load(model: PathLike | None = None) -> LoadedModel:
+    """Loads a trained model.
+
+    Args:
+        model: Run directory or published model on any storage, `hf://owner/name`, or the name of a
+            packaged model; None is the packaged model `flickr8k`.
+
+    Returns:
+        The model, which describes, grounds, searches and embeds images.
+
+    Raises:
+        UserError: There is no such model, it is damaged or of a newer format, or the hub cannot be
+            reached.
+
+    Example:
+        >>> import visem_tf
+        >>> visem_tf.load("nowhere")
+        Traceback (most recent call last):
+        ...
+        visem_tf.errors.UserError: nowhere is not a run directory (it has no config.json)
+    """
+    start_tensorflow()
+    run_first_operation()
+    from visem_tf.loaded_model import LoadedModel
+    from visem_tf.runs.trained_run import TrainedRun
+    from visem_tf.runtime.model_places import find_model
+
+    return LoadedModel(TrainedRun(find_model(model)))
