@@ -81,9 +81,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     start_tensorflow()
+    from visem_tf.runtime.published import is_published
+    from visem_tf.runtime.storage import as_path
     from visem_tf.runtime.working_copy import working_copy
 
     export = _saved_model if options.format == "saved_model" else _tflite
+    if not options.to and is_published(as_path(config.run_dir)):
+        raise UserError("--to is missing; a published model has no place for exports")
     to = working_copy(options.to) if options.to else working_copy(config.run_dir) / options.format
     export(config, options, to)
 

@@ -20,7 +20,9 @@ from visem_tf.errors import UserError
 from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
 from visem_tf.metrics.embedding_files import Vectors, read_vectors
 from visem_tf.metrics.java import java_reason
+from visem_tf.runtime.published import is_published
 from visem_tf.runtime.startup import start_tensorflow
+from visem_tf.runtime.storage import as_path
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -94,6 +96,11 @@ def _evaluate_run(
     )
     from visem_tf.stages.evaluate import finished_metrics, write_metrics
 
+    if is_published(as_path(config.run_dir)):
+        raise UserError(
+            f"{config.run_dir} is a published model, whose figures are on its card; evaluate needs "
+            "--run-dir, the folder that visem_tf.fit wrote"
+        )
     run = RunDirectory(config.run_dir)
     for stage in ("features", "align", "generate"):
         if not run.is_done(stage):

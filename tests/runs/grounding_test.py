@@ -16,6 +16,8 @@ from visem_tf import describe, search
 from visem_tf.config.registry import SCORES
 from visem_tf.export.saved_model.functions import ModelFunctions
 from visem_tf.export.saved_model.signatures import Signatures
+from visem_tf.images.sources import ImageSource
+from visem_tf.loaded_model import LoadedModel
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounding, words_as_json
@@ -183,9 +185,11 @@ def test_all_callers_choose_the_same_regions(run):
     )
     np.testing.assert_array_equal(exported["regions"], inferred.regions)
     np.testing.assert_allclose(exported["boxes"], inferred.boxes)
-    searched = search.rank(run.phrase_grounder, [query], ["0", "1"], regions, top=2)[0]["pictures"]
-    described = describe.ground_sentence(run.phrase_grounder, query, regions)
-    for answer in searched:
+    model = LoadedModel(run)
+    sources = [ImageSource(str(row), np.zeros([1, 1, 3], np.uint8)) for row in range(2)]
+    [searched] = model.rank([query], (each for each in [(sources, regions)]), top=2)
+    described = [each.to_dict() for each in model.ground_batch(sources, regions, query)]
+    for answer in searched.to_dict()["pictures"]:
         row = int(answer["image"])
         assert [word["region"] for word in answer["words"]] == inferred.regions[row].tolist()
         assert answer["segments"] == described[row]["segments"]

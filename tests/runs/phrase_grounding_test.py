@@ -130,7 +130,7 @@ def test_segments_and_phrases_of_sentences_in_json(run, regions, readout):
     [alone] = ground_sentences(grounder, queries[2:], [2], regions, phrases[2:])
     assert alone == found[2]
     if readout == "phrase":  # as configured
-        assert run.ground(regions, SENTENCES, [0, 0, 2], phrases) == found
+        assert ground_sentences(run.phrase_grounder, queries, [0, 0, 2], regions, phrases) == found
     [plain] = ground_sentences(grounder, queries[2:], [2], regions)
     assert "phrases" not in plain
 
