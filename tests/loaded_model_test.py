@@ -117,6 +117,8 @@ def test_sentences_and_phrases_are_grounded(model, arrays):
     np.testing.assert_allclose(nested[1][1].score, alone.score, atol=1e-3)
     with pytest.raises(ValueError, match="an entry for each of the 2 images"):
         model.ground(arrays[:2], "a dog")
+    with pytest.raises(ValueError, match="sentences is empty"):
+        model.ground(arrays[:2], ["a dog", []])
     with pytest.raises(ValueError, match="phrases must have a list of texts for each sentence"):
         model.ground(arrays[0], "a dog", "dog")
     with pytest.raises(UserError, match="is not a part of the sentence"):

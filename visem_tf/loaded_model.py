@@ -253,9 +253,8 @@ class LoadedModel:
                 scores = np.concatenate([scores, new])
                 order = np.argsort(-scores, axis=0, kind="stable")[:top]
                 best = {
-                    image: best[image]
-                    if image < first
-                    else Regions(*(part[image - first : image - first + 1] for part in regions))
+                    # Copies: a view would keep the whole batch in memory.
+                    image: best[image] if image < first else _row(regions, image - first)
                     for image in np.unique(order).tolist()
                 }
         results = []
@@ -314,6 +313,8 @@ class _Asked:
     def __init__(self, model: LoadedModel, sentences: Any, phrases: Any) -> None:
         self.is_one = isinstance(sentences, str)
         texts = [sentences] if self.is_one else list(sentences)
+        if not texts:
+            raise ValueError("sentences is empty; give at least one for each image")
         if phrases is None:
             phrases = [None] * len(texts)
         elif self.is_one:
@@ -339,6 +340,11 @@ def _boxes_of(sources: Sequence[ImageSource], boxes: Any) -> BoxesOf:
             raise ValueError(f"boxes must be arrays [N, 4], not of shape {list(array.shape)}")
         given[source] = GivenBoxes({"": array.tolist()}, "rel_yxyx", "boxes")
     return lambda source, size: given[source].of(as_path(source.name), size)
+
+
+def _row(regions: Regions, row: int) -> Regions:
+    """A copy of the regions of one image of a batch."""
+    return Regions(*(part[row : row + 1].copy() for part in regions))
 
 
 def _rounded(score: Any) -> float:
