@@ -284,7 +284,7 @@ class LoadedModel:
     ) -> list[Any]:
         """Grounds sentences in a batch of images: for each image, what its `_Asked` returns."""
         queries = [query for each in asked for query in each.queries]
-        image = np.repeat(np.arange(len(asked)), [len(each.queries) for each in asked])
+        image = [row for row, each in enumerate(asked) for _ in each.queries]
         grounder = self.run.grounder
         embeddings = grounder.embed(regions.region_features)
         scores = grounder.scores(embeddings, regions.region_mask, queries)
