@@ -78,11 +78,16 @@ def test_pictures_are_ranked_and_every_word_has_its_region(
 def test_the_next_search_describes_only_what_is_new(
     options, folder: Path, words: list[str], tmp_path: Path, monkeypatch, capsys
 ):
-    from visem_tf.images import load
+    from visem_tf.images import sources
 
     asked: list[str] = []
-    read = load.read_image
-    monkeypatch.setattr(load, "read_image", lambda path: asked.append(path.name) or read(path))
+    read = sources.read_image
+
+    def record(path: Path, name: str) -> bytes:
+        asked.append(path.name)
+        return read(path, name)
+
+    monkeypatch.setattr(sources, "read_image", record)
     command = (words[0], "--cache-dir", tmp_path / "cache", "--top", 9, "--json")
     for name in ("first.json", "second.json"):
         with pytest.raises(UserError, match=r"broken\.jpg"):
