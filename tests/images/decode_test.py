@@ -303,3 +303,12 @@ def png_file(width, height, rows, *, bit_depth, colour_type):
         + block(b"IDAT", zlib.compress(rows))
         + block(b"IEND", b"")
     )
+
+
+def test_large_files_are_refused_before_they_are_read(tmp_path):
+    path = tmp_path / "large.jpg"
+    with path.open("wb") as file:
+        file.write(b"\xff\xd8")
+        file.truncate(900 << 20)
+    with pytest.raises(ImageError, match="the file is larger than 432,000,000 bytes"):
+        read_image(path)

@@ -26,7 +26,9 @@ from visem_tf.images.orient import (
 from visem_tf.runtime.storage import AnyPath, PathLike, as_path, reason_of
 
 MAX_PIXELS = 12_000 * 9_000
-MAX_BYTES = 1 << 30
+MAX_BYTES = 4 * MAX_PIXELS
+"""Bytes of the largest image without compression, with 8 bits for each of four channels. Larger
+files are refused before they are read."""
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -99,7 +101,7 @@ def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
 
 
 def read_file(path: AnyPath, name: str) -> bytes:
-    """Returns the bytes of a file of at most 1 GiB.
+    """Returns the bytes of a file of at most `MAX_BYTES`.
 
     Args:
         path: Path of the file.

@@ -15,13 +15,12 @@ which is their dot product if each has one vector. For the cosine, divide vector
 """
 
 import os
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import as_path, readable
+from visem_tf.runtime.arrays import read_arrays
 
 _ARRAYS = (
     "region_embeddings",
@@ -115,14 +114,10 @@ def _check_image_index(path: object, image_index: np.ndarray, images: int, sente
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
-        file = np.load(readable(as_path(path)), allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise UserError(f"{path} is a single array; give an .npz file with names")
-        with file:
-            return {name: file[name] for name in file.files}
+        return read_arrays(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is not an .npz file of plain arrays: {error}") from error
 
 

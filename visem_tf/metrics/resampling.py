@@ -12,12 +12,12 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from visem_tf.metrics.meteor import meteor_of_statistics
+from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import atomic_path
 
 MEDIAN = "median"
@@ -240,12 +240,9 @@ def load_evidence(path: str | os.PathLike[str]) -> tuple[dict[str, Evidence], li
         ValueError: If it is not such a file.
     """
     try:
-        with np.load(Path(path), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path)
         image_ids = [str(image_id) for image_id in arrays.pop("image_ids")]
-    except OSError:
-        raise
-    except Exception as error:  # a damaged archive raises errors of zipfile and zlib, too
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"it is damaged or holds no evidence ({error})") from error
     evidence = {}
     for key, parts in arrays.items():

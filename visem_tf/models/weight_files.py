@@ -9,7 +9,6 @@ this package.
 import io
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 
 from visem_tf.errors import UserError
+from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import write_atomically
 
 FORMAT = 1
@@ -61,11 +61,10 @@ def read_weights(path: str | os.PathLike[str]) -> keras.Model:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(path)
         about = json.loads(str(arrays.pop(_MODEL)))
         version, serialized = about["format"], about["keras"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a published model ({_line(error)})") from error
     if version != FORMAT:
         raise UserError(

@@ -22,6 +22,7 @@ from keras_cv.models import EfficientNetLiteBackbone
 
 from visem_tf.errors import UserError
 from visem_tf.regions.weights import read_torch_weights
+from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import atomic_path
 
 FEATURE_DIM = 1280
@@ -275,8 +276,7 @@ def _assign_tuned(cnn: keras.Model, path: Path, name: str) -> None:
     """Copies the weights that were trained further."""
     variables = {variable.path: variable for variable in cnn.variables}
     try:
-        with np.load(path, allow_pickle=False) as weights:
-            for key in weights.files:
-                variables[key].assign(weights[key])
+        for key, weights in read_arrays(path).items():
+            variables[key].assign(weights)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} has no weights of the CNN {name} ({error})") from error

@@ -8,8 +8,6 @@ al., ICCV 2019), and the IoU that this box will reach.
 
 import io
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +18,15 @@ import tensorflow as tf
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone, Maps, weights_digest
 from visem_tf.regions.coverage import select_covering
+from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import write_atomically
-from visem_tf.runtime.storage import AnyPath, readable
+from visem_tf.runtime.storage import AnyPath
 
 STRIDES = (8, 16, 32, 64)
 """Pixels of the image between neighbouring cells, for each map of the pyramid."""
 
 _FORMAT = 1
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError)
 _CANDIDATES = 300
 _TYPICAL_DISTANCE = 4.0  # between the centre of a box and its sides, in strides
 
@@ -227,9 +226,9 @@ def read_network(path: AnyPath, backbone: Backbone) -> BoxNetwork:
         UserError: If the file is missing or damaged, or belongs to another CNN or version.
     """
     try:
-        with np.load(readable(path), allow_pickle=False) as arrays:
-            metadata = json.loads(str(arrays["metadata"]))
-            weights = [arrays[name] for name in sorted(arrays.files) if name.isdigit()]
+        arrays = read_arrays(path)
+        metadata = json.loads(str(arrays["metadata"]))
+        weights = [arrays[name] for name in sorted(arrays) if name.isdigit()]
         version, channels = metadata["format"], metadata["channels"]
         trained_on, digest = metadata["backbone"], metadata["weights"]
     except FileNotFoundError as error:
