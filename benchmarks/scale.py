@@ -83,7 +83,7 @@ def page(found: dict[str, Any]) -> str:
 def _sizes() -> dict[str, list[str]]:
     import numpy as np
 
-    from visem_tf.regions.dataset_cache import record_fields
+    from visem_tf.regions.shards import record_fields
 
     record = np.dtype(record_fields(REGIONS, FEATURES)).itemsize
     words = SENTENCES * WORDS

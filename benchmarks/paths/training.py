@@ -20,7 +20,8 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
-from visem_tf.regions.dataset_cache import FeatureCache, record_fields
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.regions.shards import record_fields
 from visem_tf.training.pipeline import alignment_examples, caption_examples, epoch_batches
 
 PICTURES = {"small": 500, "middle": 1_500, "large": 5_000}

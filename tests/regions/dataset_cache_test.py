@@ -11,6 +11,7 @@ from visem_tf.errors import UserError
 from visem_tf.regions import dataset_cache as cache_module
 from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, extract_regions
 from visem_tf.regions.extractor import Regions, RegionWeights
+from visem_tf.regions.shards import record_fields
 
 COUNT, R, F = 11, 3, 4
 
@@ -122,6 +123,38 @@ def test_the_key_has_the_content_of_the_proposer(tmp_path):
         key(b"", proposer_file=str(tmp_path / "none.npz"))
     windows = cache_key(RegionsConfig(), "d", "i", "val", RegionWeights(proposer=tmp_path))
     assert windows == cache_key(RegionsConfig(), "d", "i", "val")  # which reads no file
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("region_features", np.nan),
+        ("region_features", -np.inf),
+        ("boxes", np.nan),
+        ("scores", np.inf),
+        ("region_mask", False),
+    ],
+)
+def test_the_content_of_shards_is_checked(tmp_path, images, field, value):
+    build(FeatureCache(tmp_path, {}, COUNT), CountingExtractor(), images)
+    shard = sorted(tmp_path.glob("*.npy"))[1]
+    records = np.load(shard)
+    records[field][2] = value
+    np.save(shard, records)
+    assert FeatureCache(tmp_path, {}, COUNT).missing() == [1]
+
+
+def test_shards_of_another_feature_size_are_computed_again(tmp_path, images):
+    build(FeatureCache(tmp_path, {}, COUNT), CountingExtractor(), images)
+    assert FeatureCache(tmp_path, {}, COUNT, F).missing() == []
+    assert FeatureCache(tmp_path, {}, COUNT, F + 1).missing() == [0, 1, 2]
+    shard = sorted(tmp_path.glob("*.npy"))[2]
+    records = np.zeros(len(np.load(shard)), record_fields(R, F + 1))
+    records["region_mask"] = True
+    np.save(shard, records)
+    assert FeatureCache(tmp_path, {}, COUNT).missing() == [2]
+    shard.write_bytes(b"")
+    assert FeatureCache(tmp_path, {}, COUNT).missing() == [2]
 
 
 def test_nothing_is_unpickled(tmp_path, images):

@@ -15,7 +15,7 @@ def regions(count: int, seed: int = 0) -> Regions:
         generator.normal(size=(count, 3, 8)).astype(np.float16).astype(np.float32),
         generator.uniform(size=(count, 3, 4)).astype(np.float32),
         generator.uniform(size=(count, 3)).astype(np.float32),
-        generator.uniform(size=(count, 3)) > 0.3,
+        np.arange(3) < generator.integers(1, 4, (count, 1)),
     )
 
 
@@ -41,6 +41,22 @@ def test_a_damaged_shard_is_passed_over(tmp_path: Path):
     assert (b"a" in reopened) != (b"b" in reopened)
     with pytest.raises(KeyError):
         reopened.gather([b"a", b"b"])
+
+
+@pytest.mark.parametrize("damage", ["empty", "nan", "no region", "size"])
+def test_content_is_checked(tmp_path: Path, damage: str):
+    ImageCache(tmp_path).add([b"a"], regions(1))
+    file = next(tmp_path.glob("*.npy"))
+    assert b"a" in ImageCache(tmp_path, 8)
+    records = np.load(file)
+    if damage == "nan":
+        records["region_features"][0, 0, 0] = np.nan
+    elif damage == "no region":
+        records["region_mask"] = False
+    np.save(file, records)
+    if damage == "empty":
+        file.write_bytes(b"")
+    assert b"a" not in ImageCache(tmp_path, 9 if damage == "size" else 8)
 
 
 def test_a_changed_file_has_another_key(tmp_path: Path):

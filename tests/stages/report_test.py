@@ -15,7 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.models.generator import SentenceGenerator
-from visem_tf.regions.dataset_cache import FeatureCache, record_fields
+from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.regions.shards import record_fields
 from visem_tf.report.previews import AlignmentPreview, CaptionPreview
 from visem_tf.runs.checkpoints import build_alignment_model, load_alignment_model
 from visem_tf.runs.context import Context

@@ -22,6 +22,7 @@ from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.backbone import weights_digest
 from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, RegionWeights
 from visem_tf.regions.proposers.trained import weights_file
+from visem_tf.regions.shards import as_regions, open_records, record_fields
 from visem_tf.runtime.files import save_array, write_atomically
 from visem_tf.runtime.storage import AnyPath, reason_of
 
@@ -37,12 +38,20 @@ class FeatureCache:
         folder: Folder of the shards.
         key: Everything that the features depend on.
         num_images: Number of records in all.
+        feature_dim: F, if it is known without the shards; those of another size are not used.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, Any], num_images: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: Mapping[str, Any],
+        num_images: int,
+        feature_dim: int | None = None,
+    ) -> None:
         self.folder = folder
         self.key = dict(key)
         self.num_images = num_images
+        self._feature_dim = feature_dim
         self._shards: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -64,7 +73,7 @@ class FeatureCache:
         return int(self.records(0).dtype["region_features"].shape[1])
 
     def missing(self) -> list[int]:
-        """Returns the shards that do not exist yet, or cannot be read."""
+        """Returns the shards that do not exist yet, or are damaged; see `open_records`."""
         return [shard for shard in range(self.num_shards) if self._open(shard) is None]
 
     def shard_size(self, shard: int) -> int:
@@ -155,11 +164,10 @@ class FeatureCache:
 
     def _open(self, shard: int) -> np.ndarray | None:
         if shard not in self._shards:
-            try:
-                records = np.load(self._path(shard), mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError):  # missing, or not a whole file
+            records = open_records(self._path(shard), self._feature_dim)
+            if records is None or records.shape != (self.shard_size(shard),):
                 return None
-            if records.shape != (self.shard_size(shard),) or records.dtype.names != Regions._fields:
+            if any(records.dtype != other.dtype for other in self._shards.values()):
                 return None
             self._shards[shard] = records
         return self._shards[shard]
@@ -240,22 +248,6 @@ def cache_folder(cache_dir: AnyPath, key: Mapping[str, Any]) -> AnyPath:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{key['dataset']}-{key['split']}-{digest}".replace("/", "-")
     return cache_dir / "features" / name
-
-
-def record_fields(num_regions: int, feature_dim: int) -> list[tuple]:
-    """Returns the fields of a record as NumPy's structured types; features have 16 bits."""
-    return [
-        ("region_features", "<f2", (num_regions, feature_dim)),
-        ("boxes", "<f4", (num_regions, 4)),
-        ("scores", "<f4", (num_regions,)),
-        ("region_mask", "?", (num_regions,)),
-    ]
-
-
-def as_regions(records: np.ndarray) -> Regions:
-    """Returns the regions in records [B] as NumPy arrays; features in float32."""
-    features = records["region_features"].astype(np.float32)
-    return Regions(features, records["boxes"], records["scores"], records["region_mask"])
 
 
 def _records_of(batches: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.void]:

@@ -86,7 +86,7 @@ class RegionExtractor:
     @property
     def feature_dim(self) -> int:
         """F, the size of the feature vector of a region."""
-        return FEATURE_DIM + (POSITION_DIM if self.settings.position else 0)
+        return feature_dim(self.settings)
 
     def __call__(self, pixels: tf.Tensor) -> Regions:
         """Proposes regions and extracts their features.
@@ -202,6 +202,11 @@ class RegionExtractor:
     def extract_pixels(self, pixels: tf.Tensor) -> Regions:
         """Extracts the regions of prepared images [B, P, P, 3], as NumPy arrays."""
         return Regions(*(np.asarray(part) for part in self.compiled(pixels)))
+
+
+def feature_dim(settings: RegionsConfig) -> int:
+    """Returns F, the size of the feature vector of a region."""
+    return FEATURE_DIM + (POSITION_DIM if settings.position else 0)
 
 
 def _frames(pixels: tf.Tensor) -> tf.Tensor:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from visem_tf.config import RegionsConfig
-from visem_tf.regions.dataset_cache import as_regions, cache_folder, cache_key, record_fields
+from visem_tf.regions.dataset_cache import cache_folder, cache_key
 from visem_tf.regions.extractor import PRETRAINED, Regions, RegionWeights
+from visem_tf.regions.shards import as_regions, open_records, record_fields
 from visem_tf.runtime.files import save_array
 from visem_tf.runtime.storage import AnyPath, absolute, file_version
 
@@ -43,17 +44,17 @@ class ImageCache:
     """The regions of any number of images by their keys.
 
     Args:
-        folder: Folder of the shards, which need not exist. Shards that cannot be read are ignored.
+        folder: Folder of the shards, which need not exist. Damaged shards are ignored, see
+            `visem_tf.regions.shards.open_records`.
+        feature_dim: F; shards with features of another size are ignored. None allows any.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, feature_dim: int | None = None) -> None:
         self.folder = folder
+        self._feature_dim = feature_dim
         self._records: dict[bytes, np.void] = {}
         for path in sorted(folder.glob("*.npy")):
-            try:
-                self._open(path)
-            except (OSError, ValueError):
-                continue
+            self._open(path)
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._records
@@ -88,6 +89,6 @@ class ImageCache:
         return as_regions(np.stack([self._records[key] for key in keys]))
 
     def _open(self, path: Path) -> None:
-        records = np.load(path, mmap_mode="r", allow_pickle=False)
-        if records.dtype.names == _FIELDS and records.ndim == 1:
+        records = open_records(path, self._feature_dim)
+        if records is not None and records.dtype.names == _FIELDS:
             self._records.update(zip(records["identity"].tolist(), records, strict=True))

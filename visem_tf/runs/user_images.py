@@ -9,7 +9,7 @@ import tqdm
 from visem_tf.images.decode import ImageError
 from visem_tf.images.load import load_images
 from visem_tf.images.sources import ImageSource
-from visem_tf.regions.extractor import Regions
+from visem_tf.regions.extractor import Regions, feature_dim
 from visem_tf.regions.image_cache import ImageCache, image_cache_folder, image_key
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.storage import PathLike, as_path, reason_of
@@ -80,7 +80,7 @@ def cached_regions(
         ImageError: An image cannot be read, and there is no list of failures.
     """
     folder = image_cache_folder(as_path(cache_dir), run.config.regions, run.run.region_weights)
-    cache = ImageCache(working_copy(folder))
+    cache = ImageCache(working_copy(folder), feature_dim(run.config.regions))
     keys: dict[ImageSource, bytes] = {}
     for source in sources:
         try:

@@ -17,7 +17,13 @@ from visem_tf.regions.dataset_cache import (
     extract_regions,
     precomputed_key,
 )
-from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, RegionWeights
+from visem_tf.regions.extractor import (
+    PRETRAINED,
+    RegionExtractor,
+    Regions,
+    RegionWeights,
+    feature_dim,
+)
 from visem_tf.runs.context import Context
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.workers import barrier, num_workers, worker_index
@@ -106,14 +112,16 @@ class CacheFiller:
     def cache(self, split: str) -> FeatureCache:
         """Opens the cache of a split, complete or not."""
         data = self.data.splits[split]
+        size = None
         if data.regions is None:
+            size = feature_dim(self.config.regions)
             key = cache_key(
                 self.config.regions, self.data.name, data.picture_digest, split, self.weights
             )
         else:
             key = precomputed_key(self.data.name, self.data.fingerprint, split)
         folder = working_copy(cache_folder(as_path(self.config.cache_dir), key))
-        return FeatureCache(folder, key, len(data.image_ids))
+        return FeatureCache(folder, key, len(data.image_ids), size)
 
     def fill(self, split: str, shards: list[int]) -> None:
         """Writes shards of a split, whose numbers are in ascending order."""
