@@ -146,6 +146,18 @@ def test_what_is_refused(file: Path, tmp_path: Path):
 
     with pytest.raises(UserError, match="cannot be loaded by .*: its weights do not fit"):
         load_model(rewritten(file, "config.json", larger), CaptionGenerator)
+
+    def unbuildable(config: dict) -> dict:
+        return {**config, "build_config": {"input_shape": {"image_features": [None]}}}
+
+    with pytest.raises(UserError, match="cannot be loaded by .*: it cannot be built as its conf"):
+        load_model(rewritten(file, "config.json", unbuildable), CaptionGenerator)
+
+    def of_list(about: dict) -> list:
+        return [about]
+
+    with pytest.raises(UserError, match=r"not a readable .keras file \(it must be an object"):
+        load_model(rewritten(file, "visem_tf.json", of_list), CaptionGenerator)
     with pytest.raises(UserError, match="contains a CaptionGenerator, not a AlignmentModel"):
         load_model(file, AlignmentModel)
     with pytest.raises(UserError, match="is not a .keras file .it contains no config.json"):

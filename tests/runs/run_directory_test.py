@@ -115,10 +115,19 @@ def test_an_older_configuration_that_no_longer_works_is_refused_in_one_line(tmp_
 def test_a_broken_state_is_told(tmp_path: Path):
     run = RunDirectory(tmp_path)
     (tmp_path / "state.json").write_text("[]")
-    with pytest.raises(UserError, match=r"state.json is no JSON object; remove it"):
+    with pytest.raises(UserError, match=r"state.json is damaged .*; delete it"):
         run.is_done("align")
+    for stages in (
+        "[]",
+        '{"align": 3}',
+        '{"align": {"done": "yes"}}',
+        '{"align": {"seconds": []}}',
+    ):
+        (tmp_path / "state.json").write_text(f'{{"stages": {stages}}}')
+        with pytest.raises(UserError, match=r"its entry stages.* must be .*; delete it to run"):
+            run.is_done("align")
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(UserError, match=r"state.json cannot be read"):
+    with pytest.raises(UserError, match=r"state.json is damaged"):
         run.is_done("align")
 
 

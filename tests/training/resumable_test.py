@@ -11,6 +11,7 @@ import tensorflow as tf
 import tqdm
 
 from visem_tf.config import AlignConfig
+from visem_tf.errors import UserError
 from visem_tf.training.resumable import ResumableTraining
 
 STEPS = 3
@@ -188,6 +189,60 @@ def test_a_full_disk_leaves_the_last_whole_epoch(tmp_path, monkeypatch, whole_ru
     assert json.loads((tmp_path / "progress.json").read_text())["epochs"] == 2
     resumed, _ = run_training(tmp_path)
     np.testing.assert_array_equal(resumed.dense.kernel, whole_run[0].dense.kernel)
+
+
+@pytest.mark.parametrize("damaged", ["last-3-0.npz", "last-3-1.npz", "progress.json"])
+@pytest.mark.parametrize("content", [b"", b"{]", None])
+def test_damage_is_named_and_the_last_whole_state_goes_on(
+    tmp_path, damaged, content, whole_run, capsys
+):
+    within = {"kill_after": (3, 1), "options": {"save_seconds": 1e-9}}
+    run_training(tmp_path, **(within if damaged == "last-3-1.npz" else {"kill_in": 3}))
+    file = tmp_path / damaged
+    file.write_bytes(file.read_bytes()[:-9] if content is None else content)
+    capsys.readouterr()
+    resumed, training = run_training(tmp_path)
+    assert f"warning: {file} is damaged" in capsys.readouterr().err
+    for a, b in zip(whole_run[0].variables, resumed.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert training.history == whole_run[1].history
+
+
+def test_without_any_whole_state_the_folder_is_to_be_deleted(tmp_path):
+    run_training(tmp_path, kill_in=1)
+    (tmp_path / "last-1-0.npz").write_bytes(b"")
+    with pytest.raises(UserError, match=f"delete {tmp_path} to train this model from the begin"):
+        run_training(tmp_path)
+
+
+def test_a_state_of_another_model_is_not_restored(tmp_path):
+    run_training(tmp_path, kill_in=1)
+    arrays = dict(np.load(tmp_path / "last-1-0.npz"))
+    np.savez(tmp_path / "last-1-0.npz", **{**arrays, "model-0": np.zeros(9)})
+    with pytest.raises(UserError, match="model-0 is missing or has another shape"):
+        run_training(tmp_path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_training_that_diverges_ends_and_keeps_the_best_epoch(tmp_path, bad, whole_run):
+    for _ in range(2):  # the second call resumes after the second epoch
+        with pytest.raises(UserError) as raised:
+            run_training(tmp_path, [2, 1, bad])
+        assert str(raised.value) == (
+            f"line: the training diverged in epoch 3 (figure is {bad}); try a smaller learning "
+            f"rate (--align.learning_rate) in another --run-dir; {tmp_path / 'best.keras'} has the "
+            "best epoch, 1"
+        )
+    assert json.loads((tmp_path / "progress.json").read_text())["epochs"] == 2
+    resumed, _ = run_training(tmp_path)
+    np.testing.assert_array_equal(resumed.dense.kernel, whole_run[0].dense.kernel)
+
+
+def test_the_best_epoch_is_one_with_a_number(tmp_path):
+    for mode in ("max", "min"):
+        training = make_training(tmp_path, mode=mode)
+        training.history = [{"figure": float("nan")}, {"figure": 1.0}, {"figure": float("nan")}]
+        assert training.best_epoch == 1
 
 
 def test_an_interrupted_epoch_begins_only_once(tmp_path):

@@ -112,7 +112,7 @@ def read_fields(text: str) -> dict[str, Any]:
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"a configuration must be valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"a configuration must be a JSON object, not {type(values).__name__}")

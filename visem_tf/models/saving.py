@@ -10,9 +10,11 @@ import importlib.metadata
 import json
 import os
 import re
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import keras
 
@@ -21,12 +23,20 @@ from visem_tf.errors import UserError
 from visem_tf.models.precision import use_full_precision
 from visem_tf.models.weight_files import read_weights
 from visem_tf.runtime.files import atomic_path
+from visem_tf.runtime.json_files import parse_json
 
 FORMAT = 1
 """Version of the format, increased when former versions can no longer read the files."""
 
 _PART = "visem_tf.json"
 Model = TypeVar("Model", bound=keras.Model)
+
+
+class _About(TypedDict, total=False):
+    """Content of the additional part."""
+
+    format: int
+    versions: dict[str, Any]
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -73,8 +83,11 @@ def _load_keras_file(path: Path) -> keras.Model:
             f"version reads {FORMAT}); install that version, or train again"
         )
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        with warnings.catch_warnings():
+            # Keras only warns if it cannot build a model, and then leaves its weights out.
+            warnings.filterwarnings("error", "(?s).*cannot be built automatically")
+            return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # damage raises nearly any exception
         raise UserError(
             f"{path}, written by visem_tf {writer}, cannot be loaded by {visem_tf.__version__}: "
             f"{_reason(error)}; install that version, or train again"
@@ -90,8 +103,8 @@ def read_versions(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-            about = json.loads(archive.read(_PART)) if _PART in names else {}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            about = parse_json(archive.read(_PART), _About) if _PART in names else {}
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{os.fspath(path)} is not a readable .keras file ({reason})") from error
     if "config.json" not in names:
@@ -102,6 +115,8 @@ def read_versions(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _reason(error: Exception) -> str:
     """A line that summarises an error of Keras."""
     text = str(error)
+    if isinstance(error, Warning):
+        return "it cannot be built as its configuration says"
     if match := re.search(r"keyword arguments? (?:passed to \w+: \{)?'(\w+)'", text):
         return f"its option {match[1]} is unknown to this version"
     if match := re.search(r"Could not locate class '(\w+)'", text):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,14 @@ from typing import Any
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import RegionWeights
+from visem_tf.runtime.json_files import read_json
 from visem_tf.runtime.model_places import find_model
 from visem_tf.runtime.published import check_files, is_published, read_card
 from visem_tf.runtime.storage import reason_of
 from visem_tf.runtime.working_copy import working_copy
+
+EVALUATE_AGAIN = "delete it, and run python -m visem_tf.evaluate"
+"""Advice for a damaged file of results."""
 
 
 class ModelFiles:
@@ -103,7 +106,7 @@ class ModelFiles:
 
     def recorded_versions(self) -> dict[str, Any]:
         """Returns the versions of the packages that the run was started with."""
-        content = _json_object(self.path / "config.json")
+        content = _json_object(self.path / "config.json", "give another --run-dir")
         return dict(content.get("versions", {}))
 
     def metrics(self) -> dict[str, Any]:
@@ -113,7 +116,7 @@ class ModelFiles:
             UserError: The file cannot be read.
         """
         path = self.path / "metrics.json"
-        return _json_object(path) if path.exists() else {}
+        return _json_object(path, EVALUATE_AGAIN) if path.exists() else {}
 
     @property
     def card(self) -> dict[str, Any]:
@@ -201,12 +204,6 @@ def _existing(path: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def _json_object(path: Path, advice: str) -> dict[str, Any]:
     """The JSON object in a file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON object")
-    return content
+    return dict(read_json(path, dict[str, Any], advice))

@@ -6,13 +6,14 @@ import importlib.metadata
 import json
 import os
 import platform
-from typing import Any
+from typing import Any, TypedDict
 
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import affects_training
 from visem_tf.errors import UserError
 from visem_tf.runs.model_files import ModelFiles
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import read_json
 from visem_tf.runtime.storage import as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
 
@@ -35,6 +36,19 @@ _RESULTS = {
     "saved_model",
     "state.json",
 }
+
+
+class _Stage(TypedDict, total=False):
+    done: bool
+    seconds: float
+    summary: dict[str, Any]
+
+
+class _State(TypedDict, total=False):
+    """Content of `state.json`."""
+
+    data: str | None
+    stages: dict[str, _Stage]
 
 
 class RunDirectory(ModelFiles):
@@ -165,15 +179,7 @@ class RunDirectory(ModelFiles):
         file = self.path / "state.json"
         if not file.exists():
             return {}
-        try:
-            state = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{file} cannot be read ({error}); remove it to run all stages again"
-            ) from error
-        if not isinstance(state, dict):
-            raise UserError(f"{file} is no JSON object; remove it to run all stages again")
-        return state
+        return dict(read_json(file, _State, "delete it to run all stages again"))
 
     def _write(self, state: dict[str, Any]) -> None:
         write_atomically(self.path / "state.json", json.dumps(state, indent=2) + "\n")

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import shutil
 from pathlib import Path
@@ -24,6 +23,7 @@ from upath import UPath
 from visem_tf.errors import UserError
 from visem_tf.runtime import hub
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.storage import PARTIAL, AnyPath, as_path, reason_of, upload
 
 FORMAT = 1
@@ -46,7 +46,7 @@ def read_card(folder: AnyPath) -> dict[str, Any]:
         UserError: If the card is missing or damaged, or the model is of a newer format.
     """
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = parse_json((folder / CARD).read_bytes(), dict[str, Any])
         version, writer = card["format"], card.get("published_with")
     except OSError as error:
         raise _incomplete(folder, f"its {CARD} cannot be read: {reason_of(error)}") from error

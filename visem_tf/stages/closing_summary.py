@@ -1,6 +1,5 @@
 """The text with which `fit` ends: what was trained, its metrics, and what to do next."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,8 +33,8 @@ def closing_summary(context: Context) -> str:
     lines = [f"run directory: {run.address}", *_trained(context)]
     if context.data.skipped:
         lines.append(f"images skipped as unreadable: {len(context.data.skipped)}")
-    if run.is_done("evaluate") and (run / "metrics.json").exists():
-        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    metrics = run.metrics() if run.is_done("evaluate") else {}
+    if metrics:
         lines += [*_ranking(metrics), *_captions(metrics), *_regions(metrics)]
     lines += [
         f"{what + ':':19}{command.format(path=f'{run.address}/{name}', run=run.address)}"

@@ -114,6 +114,9 @@ def _descriptions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScore
     if (context.run / "alignments.jsonl").exists():
         copies = nearest_snippets(context, features)
         systems["nearest_neighbour"] = dict(zip(truth.keys, copies, strict=True))
+    else:
+        figures["nearest_neighbour"] = dict.fromkeys(BLEU)
+        notes["bleu.nearest_neighbour"] = "the run has no alignments.jsonl; run the stage infer"
     images = len(data.split.image_ids)
     figures |= {"described_boxes": len(truth.keys), "full_frame_on_crop": dict.fromkeys(BLEU)}
     results = [Experiment(figures, notes, {})]

@@ -1,8 +1,7 @@
 """Last stage: exports the models as a SavedModel, `saved_model/1/` in the run directory."""
 
-import json
 import sys
-from typing import Any
+from typing import Any, TypedDict
 
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import SEARCH_FIELDS, current_fields
@@ -11,6 +10,11 @@ from visem_tf.export.description import check_exportable
 from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.runs.context import Context
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime.json_files import parse_json
+
+
+class _Export(TypedDict):
+    config: dict[str, Any]
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -41,7 +45,9 @@ def is_outdated(context: Context) -> bool:
     path = context.run / "saved_model" / "1" / "export.json"
     if not path.is_file():
         return False
-    recorded = Config().updated(
-        current_fields(json.loads(path.read_text(encoding="utf-8"))["config"])
-    )
+    try:
+        fields = parse_json(path.read_bytes(), _Export)["config"]
+        recorded = Config().updated(current_fields(fields))
+    except (ValueError, UserError):  # damaged: it is written again
+        return True
     return any(name in SEARCH_FIELDS for name in differences(recorded, context.config))

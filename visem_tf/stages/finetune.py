@@ -81,6 +81,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         "alignment with the CNN",
         "finetune",
         settings=tuning,
+        rate_option="finetune_learning_rate",
         seed=config.seed,
         num_examples=len(split.image_ids),
         build=build,

@@ -1,14 +1,28 @@
 """Baseline without a model: the text of the nearest neighbour in the space of CNN features."""
 
-import json
+from typing import TypedDict
 
 import numpy as np
 
+from visem_tf.errors import UserError
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.context import Context
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.stages.features import open_cache
 
 _IMAGES_AT_A_TIME = 256
+
+
+class _Segment(TypedDict):
+    region: int
+    text: str
+
+
+class _Sentence(TypedDict):
+    """A line of `alignments.jsonl`, as far as it is read here."""
+
+    image_id: str
+    segments: list[_Segment]
 
 
 def nearest_captions(context: Context, frames: np.ndarray) -> list[str]:
@@ -42,16 +56,22 @@ def nearest_snippets(context: Context, features: np.ndarray) -> list[str]:
         N snippets.
     """
     cache = open_cache(context, "train")
+    path = context.run / "alignments.jsonl"
     position = {image_id: n for n, image_id in enumerate(context.data.splits["train"].image_ids)}
     snippets: dict[tuple[int, int], str] = {}
-    with (context.run / "alignments.jsonl").open(encoding="utf-8") as lines:
-        for line in lines:
-            sentence = json.loads(line)
-            image = position[sentence["image_id"]]
-            for segment in sentence["segments"]:
-                snippets.setdefault((image, segment["region"]), segment["text"])
     candidates = np.zeros([len(cache), cache.num_regions], bool)
-    candidates[tuple(np.array(list(snippets)).T)] = True
+    try:
+        with path.open("rb") as lines:
+            for line in lines:
+                sentence = parse_json(line, _Sentence)
+                image = position[sentence["image_id"]]
+                for segment in sentence["segments"]:
+                    snippets.setdefault((image, segment["region"]), segment["text"])
+        candidates[tuple(np.array(list(snippets)).T)] = True
+    except (ValueError, LookupError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); delete it, and run the stages infer and evaluate"
+        ) from error
     return [snippets[image, region] for image, region in _nearest(features, cache, candidates)]
 
 

@@ -5,7 +5,7 @@ images whose sentence ranks worst, so that it shows success and failure alike.
 """
 
 import json
-from typing import Any
+from typing import Any, TypedDict
 
 from visem_tf.config import ReportConfig
 from visem_tf.datasets.caption_dataset import Split
@@ -17,18 +17,28 @@ from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabu
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import member_names, title_of
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.model_files import cider_folder
+from visem_tf.runs.model_files import EVALUATE_AGAIN, cider_folder
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import read_json
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.report_gallery import make_gallery
 from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
 
 
+class _Caption(TypedDict):
+    image_id: str
+    caption: str
+
+
+class _Progress(TypedDict):
+    history: list[dict[str, float]]
+
+
 def run(context: Context) -> dict[str, Any]:
     """Writes the page, and the images and metrics for TensorBoard."""
     config, name = context.config, context.config.evaluate.split
-    split, metrics = context.data.splits[name], _read_json(context, "metrics.json")
-    captions = _read_json(context, f"captions_{name}.json")
+    split, metrics = context.data.splits[name], context.run.metrics() or None
+    captions = _read_if_there(context, f"captions_{name}.json", list[_Caption], EVALUATE_AGAIN)
     absences = [] if captions is not None else [_why_without_captions(context)]
     by_image = {caption["image_id"]: caption["caption"] for caption in captions or []}
     model = load_alignment_model(context)
@@ -40,8 +50,8 @@ def run(context: Context) -> dict[str, Any]:
     else:
         absences.append("Images: the features were computed elsewhere, without pictures.")
     images = gallery.images if gallery else []
-    recorded = _read_json(context, "config.json") or {}
-    versions = recorded.pop("versions", {})
+    versions = context.run.recorded_versions()
+    recorded = context.run.recorded_config().to_dict()
     # The page may be passed on, so it does not name folders of this machine.
     shown = {key: value for key, value in recorded.items() if not key.endswith("_dir")}
     page = Page(
@@ -107,9 +117,10 @@ def _curves(context: Context) -> list[Curves]:
     trainings.append(("Region generator", "generate/regions", settings.regions))
     curves = []
     for title, folder, wanted in trainings:
-        progress = _read_json(context, f"checkpoints/{folder}/progress.json") or {}
+        name, advice = f"checkpoints/{folder}/progress.json", "delete it to leave its curve out"
+        progress = _read_if_there(context, name, _Progress, advice)
         absent = "it has not been trained yet" if wanted else "the configuration leaves it out"
-        curves.append(training_curves(title, progress.get("history", []), absent))
+        curves.append(training_curves(title, progress["history"] if progress else [], absent))
     return curves
 
 
@@ -119,7 +130,7 @@ def _why_without_captions(context: Context) -> str:
     return "Captions of whole images: the configuration leaves the full-frame generator out."
 
 
-def _read_json(context: Context, name: str) -> Any:
-    """Returns the content of a file of the run; None if there is no such file."""
+def _read_if_there(context: Context, name: str, kind: Any, advice: str) -> Any:
+    """Returns the content of a JSON file of the run; None if there is no such file."""
     path = context.run / name
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path, kind, advice) if path.exists() else None

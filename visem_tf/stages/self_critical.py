@@ -77,6 +77,7 @@ def fine_tune(
         title,
         checkpoints,
         settings=tuning,
+        rate_option="cider_learning_rate",
         seed=seed,
         num_examples=len(images),
         build=build,

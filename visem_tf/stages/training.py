@@ -59,6 +59,7 @@ def train_model(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     save_best: Callable[[keras.Model, Path], None] = save_model,
     before_epoch: Callable[[keras.Model, int], None] | None = None,
+    rate_option: str = "learning_rate",
 ) -> dict[str, Any]:
     """Trains a model of a run, or resumes its training; the best epoch is kept.
 
@@ -80,6 +81,7 @@ def train_model(
         callbacks: Further callbacks, which must not change the training.
         save_best: Writes the model of the best epoch to a path.
         before_epoch: Called with the model and the index of every epoch before its first step.
+        rate_option: Field of the section with the learning rate, for messages.
 
     Returns:
         Metrics of the best epoch; "epochs", the number of epochs, and "best_epoch", counted from 1;
@@ -107,6 +109,7 @@ def train_model(
         save_seconds=config.compute.save_seconds,
         save_best=save_best,
         before_epoch=before_epoch,
+        rate_option=rate_option,
     )
     recorder = Recorder(
         context.run / "tensorboard",

@@ -1,6 +1,5 @@
 """Trainings that resume after an interruption at any step, with the same numbers."""
 
-import json
 import sys
 import tempfile
 import time
@@ -14,10 +13,11 @@ import tensorflow as tf
 import tqdm
 
 from visem_tf.config import TrainingConfig
+from visem_tf.errors import UserError
 from visem_tf.models.saving import save_model
-from visem_tf.runtime.files import atomic_path, write_atomically
 from visem_tf.runtime.workers import broadcast_from_chief, num_workers, worker_index
 from visem_tf.training.pipeline import Part, distributed
+from visem_tf.training.training_state import Progress, load_state, save_state
 
 Validation = Callable[[], dict[str, float]]
 """Computes the validation metrics of the model in its current state."""
@@ -31,11 +31,12 @@ _STEPS_BETWEEN_CHECKS = 50
 class ResumableTraining(keras.callbacks.Callback):
     """Trains a model with validation, checkpoints, early stopping and a progress bar.
 
-    The folder holds `best.keras`, the model of the best epoch; `last-E-S.npz`, all variables of the
-    model, the optimizer and the running metrics after E whole epochs and S further steps; and
-    `progress.json`, the metrics of all epochs. Each file is replaced atomically, `progress.json`
-    last, because it names the checkpoint to resume from. All workers must see the same folder; only
-    the chief writes to it, and its metrics decide for all workers.
+    The folder holds `best.keras`, the model of the best epoch, and the state to resume from, see
+    `visem_tf.training.training_state`. Each file is replaced atomically. All workers must see the
+    same folder; only the chief writes to it, and its metrics decide for all workers.
+
+    A training whose loss or monitored metric is no finite number ends with an error, without saving
+    the epoch.
 
     Args:
         folder: Folder of the checkpoints.
@@ -50,6 +51,7 @@ class ResumableTraining(keras.callbacks.Callback):
             whole epochs only.
         save_best: Writes the model of the best epoch to a path.
         before_epoch: Called with the model and the index of every epoch before its first step.
+        rate_option: Field of the section with the learning rate, for messages.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class ResumableTraining(keras.callbacks.Callback):
         save_seconds: float = 0.0,
         save_best: Callable[[keras.Model, Path], None] = save_model,
         before_epoch: Callable[[keras.Model, int], None] | None = None,
+        rate_option: str = "learning_rate",
     ) -> None:
         super().__init__()
         self.folder = folder
@@ -79,6 +82,7 @@ class ResumableTraining(keras.callbacks.Callback):
         self.save_seconds = save_seconds
         self.save_best = save_best
         self.before_epoch = before_epoch
+        self.rate_option = rate_option
         self.history: list[dict[str, float]] = []
         self.step = 0
         self.finished = False
@@ -95,7 +99,9 @@ class ResumableTraining(keras.callbacks.Callback):
         """Index of the best epoch, the first of equal ones; -1 before the first epoch."""
         if not self.history:
             return -1
-        values = [metrics[self.monitor] for metrics in self.history]
+        values = np.array([metrics[self.monitor] for metrics in self.history])
+        worst = -np.inf if self.mode == "max" else np.inf
+        values = np.where(np.isnan(values), worst, values)
         return int(np.argmax(values) if self.mode == "max" else np.argmin(values))
 
     @property
@@ -186,7 +192,9 @@ class ResumableTraining(keras.callbacks.Callback):
         logs.update(self.validate())
         values = np.array([float(value) for value in logs.values()], np.float64)
         values = broadcast_from_chief(self.model.distribute_strategy, values)
-        self.history.append(dict(zip(logs, values.tolist(), strict=True)))
+        found = dict(zip(logs, values.tolist(), strict=True))
+        self._check_finite(epoch, found)
+        self.history.append(found)
         self.step = 0
         improved = self.epochs_without_improvement == 0
         if improved:
@@ -202,6 +210,20 @@ class ResumableTraining(keras.callbacks.Callback):
         if self.is_chief:
             self._print_epoch(improved)
         self.model.stop_training = self.finished
+
+    def _check_finite(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Raises a UserError if the training has diverged."""
+        for name in ("loss", self.monitor):
+            if not np.isfinite(metrics.get(name, 0.0)):
+                self._bar.close()
+                kept = ""
+                if self.history:
+                    kept = f"; {self.best_path} has the best epoch, {self.best_epoch + 1}"
+                raise UserError(
+                    f"{self.name}: the training diverged in epoch {epoch + 1} ({name} is "
+                    f"{metrics[name]}); try a smaller learning rate "
+                    f"(--{self.settings.section}.{self.rate_option}) in another --run-dir{kept}"
+                )
 
     def on_train_end(self, logs: Any = None) -> None:
         """Closes the progress bar."""
@@ -221,39 +243,22 @@ class ResumableTraining(keras.callbacks.Callback):
         arrays = {name: np.asarray(value) for name, value in variables.items()}
         if not self.is_chief:
             return
-        checkpoint = self._checkpoint(len(self.history), self.step)
-        with atomic_path(checkpoint) as temporary:
-            np.savez(temporary, allow_pickle=False, **arrays)
-        progress = {
-            "epochs": len(self.history),
-            "step": self.step,
-            "finished": self.finished,
-            "history": self.history,
-        }
-        write_atomically(self.folder / "progress.json", json.dumps(progress, indent=1) + "\n")
-        for old in self.folder.glob("last-*.npz"):
-            if old != checkpoint:
-                old.unlink()
+        progress = Progress(epochs=len(self.history), finished=self.finished, history=self.history)
+        save_state(self.folder, self.step, progress, arrays)
 
     def _restore(self, model: keras.Model) -> None:
         """Restores the variables, and the state of this object, from the folder."""
-        path = self.folder / "progress.json"
-        if not path.exists():
+        variables, metrics = _variables(model), _metric_variables(model)
+        shapes = {name: tuple(v.shape) for name, v in {**variables, **metrics}.items()}
+        state = load_state(self.folder, shapes)
+        if state is None:
             return
-        progress = json.loads(path.read_text(encoding="utf-8"))
+        progress, self.step, arrays = state
         self.history = progress["history"]
         self.finished = progress["finished"]
-        self.step = progress.get("step", 0)
-        checkpoint = self._checkpoint(progress["epochs"], self.step)
-        if "step" not in progress:  # written by version 0.1.0
-            checkpoint = self.folder / f"last-{progress['epochs']}.npz"
-        with np.load(checkpoint, allow_pickle=False) as arrays:
-            for name, variable in _variables(model).items():
-                variable.assign(arrays[name])
-            self._running_metrics = {name: arrays[name] for name in _metric_variables(model)}
-
-    def _checkpoint(self, epochs: int, step: int) -> Path:
-        return self.folder / f"last-{epochs}-{step}.npz"
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+        self._running_metrics = {name: arrays[name] for name in metrics}
 
     def _print_epoch(self, improved: bool) -> None:
         text = "  ".join(f"{name} {value:.4g}" for name, value in self.history[-1].items())
