@@ -11,6 +11,7 @@ from typing import Any
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config.settings import nearest
 from visem_tf.errors import UserError
+from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.startup import start_tensorflow
 
 _VARIANTS = ("float32", "float16", "dynamic_range", "int8")
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--to",
         default="",
+        type=output_folder,
         metavar="DIR",
         help="folder of the versions; this export becomes the next one, DIR/1, DIR/2, … "
         "(default: saved_model or tflite in the run directory)",

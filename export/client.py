@@ -17,6 +17,7 @@ import numpy as np
 from visem_tf.cli import run_command
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
@@ -249,7 +250,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch-size", type=int, default=8, help="images in a request")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for an answer")
-    parser.add_argument("--json", default="", metavar="FILE", help="file to write all answers to")
+    parser.add_argument(
+        "--json", default="", type=output_file, metavar="FILE", help="file to write all answers to"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     return parser
 

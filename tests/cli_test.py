@@ -1,5 +1,7 @@
 import errno
+import importlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -221,6 +223,68 @@ def run_script(source: str, *arguments: str) -> subprocess.CompletedProcess:
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "output", "message"),
+    [
+        (">&-", "", ""),
+        ("2>&- >&-", "", ""),
+        ("", "a caf\\xe9 \\udc80\n", ""),
+        (
+            ">/dev/full",
+            "",
+            "visem_tf: error: the disk, or standard output: No space left on device; free it or "
+            "choose another\n",
+        ),
+    ],
+)
+def test_standard_streams_as_users_have_them(redirection: str, output: str, message: str):
+    source = (
+        "from visem_tf.cli import run_command\n"
+        "run_command(lambda: print('a caf\\xe9 \\udc80', flush=True))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, source],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (output, message)
+    assert done.returncode == (2 if message else 0)
+
+
+def test_outputs_are_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="--cache-dir: .*file is not a folder; give another place"):
+        parse("--cache-dir", str(tmp_path / "file"))
+    monkeypatch.setenv("HOME", "")
+    with pytest.raises(UserError, match="cannot use ~no-such-user: there is no such home folder"):
+        parse("--run-dir", "~no-such-user")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="the current folder was deleted"):
+        parse("--run-dir", "r")
+
+
+@pytest.mark.parametrize(
+    "command", ["describe", "search", "validate", "convert", "export", "publish"]
+)
+def test_every_command_checks_its_outputs(command: str, tmp_path: Path):
+    (tmp_path / "file").touch()
+    modules = {"export": "visem_tf.export.__main__"}
+    module = importlib.import_module(modules.get(command, f"visem_tf.{command}"))
+    options = {
+        "describe": ["--json", "--picture"],
+        "search": ["--json", "--picture"],
+        "validate": ["--json"],
+    }
+    for option in options.get(command, ["--to"]):
+        with pytest.raises(UserError, match=f"argument {option}: .*file is not a folder"):
+            module.main([option, str(tmp_path / "file" / "x"), *("a", "b")])
 
 
 def test_help_and_mistakes_need_no_tensorflow():

@@ -31,9 +31,13 @@ from visem_tf.config.presets import preset
 from visem_tf.config.settings import Settings, dotted_name, expectation, field_types, nearest
 from visem_tf.errors import UserError
 from visem_tf.runtime.model_places import find_model
+from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, reason_of
+from visem_tf.runtime.streams import discard_output, prepare_standard_streams
 
 DISK_PROBLEMS = (
+    errno.ENOTDIR,
+    errno.ELOOP,
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EACCES,
@@ -193,6 +197,8 @@ def parse_arguments(
     else:
         base = preset(name or "default")
     config = base.updated(overlay).updated(given)
+    if "cache_dir" in given:
+        _check_cache(given["cache_dir"])
     run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
     paths["regions.proposer_file"] = config.regions.proposer_file
@@ -200,6 +206,13 @@ def parse_arguments(
     absolute_paths: dict[str, Any] = {name: absolute(path) for name, path in paths.items() if path}
     absolute_paths["generate.ensemble"] = [absolute(path) for path in config.generate.ensemble]
     return config.updated(absolute_paths), options
+
+
+def _check_cache(cache_dir: Any) -> None:
+    try:
+        output_folder(str(cache_dir))
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"--cache-dir: {error}") from error
 
 
 def _finished_run(run_dir: str | None) -> AnyPath:
@@ -255,6 +268,7 @@ def run_command(main: Callable[[], object]) -> NoReturn:
     Args:
         main: Command to call, without arguments.
     """
+    prepare_standard_streams()
     try:
         main()
         sys.stdout.flush()
@@ -267,7 +281,9 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         if "--debug" in sys.argv:
             traceback.print_exc()
         if isinstance(error, OSError):
-            message = f"{error.filename or 'the disk'}: {error.strerror}; free it or choose another"
+            discard_output()
+            place = error.filename or "the disk, or standard output"
+            message = f"{place}: {error.strerror}; free it or choose another"
         else:
             message = str(error)
         print(f"visem_tf: error: {message}", file=sys.stderr)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
+from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.startup import start_tensorflow
 
 
@@ -25,7 +26,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         UserError: A mistake of the user.
     """
     parser = make_parser("convert", "Writes a data set or its features for other programs.")
-    parser.add_argument("--to", required=True, metavar="DIR", help="a new or empty output folder")
+    parser.add_argument(
+        "--to",
+        required=True,
+        type=output_folder,
+        metavar="DIR",
+        help="a new or empty output folder",
+    )
     parser.add_argument(
         "--format", required=True, choices=("coco", "scan", "cache"), help="the output format"
     )

@@ -13,6 +13,7 @@ import numpy as np
 from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_images
+from visem_tf.runtime.outputs import output_file, output_folder
 from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import as_path
 
@@ -36,10 +37,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="an image, or a folder of images"
     )
-    parser.add_argument("--json", default="", metavar="FILE", help="write all descriptions here")
+    parser.add_argument(
+        "--json", default="", type=output_file, metavar="FILE", help="write all descriptions here"
+    )
     parser.add_argument(
         "--picture",
         default="",
+        type=output_folder,
         metavar="DIR",
         help="write each image with its boxes and their texts into this folder",
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.published import (
     CARD,
     CARD_FOR_PEOPLE,
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--to",
         default="",
+        type=output_folder,
         metavar="PLACE",
         help="a new folder on any storage, or hf://owner/name (pip install 'visem_tf[hub]')",
     )

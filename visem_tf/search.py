@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_images, unused_name
+from visem_tf.runtime.outputs import output_file, output_folder
 from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
@@ -45,10 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--top", type=int, default=10, metavar="N", help="images to show (default: 10)"
     )
     add_short_option(parser, "--beta", "infer.beta")
-    parser.add_argument("--json", default="", metavar="FILE", help="write the results here")
+    parser.add_argument(
+        "--json", default="", type=output_file, metavar="FILE", help="write the results here"
+    )
     parser.add_argument(
         "--picture",
         default="",
+        type=output_folder,
         metavar="DIR",
         help="write each image that is shown, with its snippets on their regions, to this folder",
     )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: Something is wrong with the data; the status is 1.
     """
     parser = make_parser("validate", "Reads a data set once and lists everything wrong with it.")
-    parser.add_argument("--json", default="", metavar="FILE", help="also write the report here")
+    parser.add_argument(
+        "--json", default="", type=output_file, metavar="FILE", help="also write the report here"
+    )
     config, options = parse_arguments(parser, argv)
     start_tensorflow()
     from visem_tf.datasets.validation import check_dataset

@@ -24,6 +24,7 @@ from visem_tf.export.saved_model.serving_files import write_warm_up
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.versions import new_version
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime.full_disk import report_full_disk
 
 
 def export_saved_model(
@@ -54,7 +55,7 @@ def export_saved_model(
             the signatures, or `to` is not a folder.
     """
     check_exportable(run)
-    with new_version(to, version) as paths:
+    with report_full_disk(), new_version(to, version) as paths:
         signatures = Signatures(run, unreadable=unreadable, names=names)
         description = _save(signatures, paths[0])
         if images:

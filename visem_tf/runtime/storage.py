@@ -45,14 +45,21 @@ def as_path(path: PathLike) -> AnyPath:
         path: Path on the disk, where `~` stands for the home folder, or path with a scheme.
 
     Raises:
-        UserError: The scheme is unknown, or the package that reads it is not installed.
+        UserError: The scheme is unknown, the package that reads it is not installed, or there is no
+            home folder for `~`.
 
     Example:
         >>> as_path("/data/flickr8k").name, as_path("memory://bucket/flickr8k/").name
         ('flickr8k', 'flickr8k')
     """
     if not is_remote(path):
-        return Path(str(path)).expanduser()
+        try:
+            return Path(str(path)).expanduser()
+        except RuntimeError as error:
+            raise UserError(
+                f"cannot use {path}: there is no such home folder; give a path without ~, or set "
+                "HOME"
+            ) from error
     try:
         fsspec.get_filesystem_class(str(path).partition("://")[0].rpartition("::")[2])
     except (ImportError, ValueError) as error:
@@ -67,7 +74,12 @@ def absolute(path: str) -> str:
         >>> absolute("memory://bucket/data/")
         'memory://bucket/data'
     """
-    return str(as_path(path) if is_remote(path) else as_path(path).absolute())
+    try:
+        return str(as_path(path) if is_remote(path) else as_path(path).absolute())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"cannot use {path}: the current folder was deleted; change to another"
+        ) from error
 
 
 def file_names(folder: AnyPath) -> set[str]:

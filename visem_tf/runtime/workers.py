@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.errors import UserError
+from visem_tf.runtime.full_disk import report_full_disk
 from visem_tf.runtime.storage import reason_of
 
 _EXAMPLE = (
@@ -249,7 +250,7 @@ def _digests(texts: list[str]) -> np.ndarray:
 
 @contextlib.contextmanager
 def report_training_errors(strategy: tf.distribute.Strategy, retry: str = "") -> Iterator[None]:
-    """Turns TensorFlow's errors for a lost worker or a lack of memory into one line.
+    """Turns TensorFlow's errors for a lost worker, a lack of memory or a full disk into one line.
 
     Args:
         strategy: Strategy that the block trains with.
@@ -257,9 +258,11 @@ def report_training_errors(strategy: tf.distribute.Strategy, retry: str = "") ->
 
     Raises:
         UserError: A worker was lost, or memory ran out.
+        OSError: The disk is full.
     """
     try:
-        yield
+        with report_full_disk():
+            yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(f"out of memory; {retry or 'use smaller batches'}") from error
     except tf.errors.OpError as error:

@@ -1,0 +1,26 @@
+"""TensorFlow's errors of a full disk, which it reports as other errors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+
+@contextlib.contextmanager
+def report_full_disk() -> Iterator[None]:
+    """Turns an error of TensorFlow that a disk is full into the one that Python raises.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = os.strerror(errno.ENOSPC)
+        if reason not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, reason) from error
