@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from visem_tf.config.presets import preset
 from visem_tf.regions.backbone import load_backbone
-from visem_tf.regions.box_network import build_network, write_network
+from visem_tf.regions.box_network import BoxNetwork, write_network
 from visem_tf.regions.extractor import RegionExtractor
 
 BATCH, ROUNDS = 8, 6
@@ -40,7 +40,7 @@ def main() -> None:
     settings = preset("paper").regions
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "proposer.npz"
-        network = build_network(load_backbone(settings.backbone))
+        network = BoxNetwork(load_backbone(settings.backbone).map_channels)
         write_network(network, path, settings.backbone)
         extractors = {}
         for name, kind in KINDS.items():

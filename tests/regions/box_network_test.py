@@ -100,7 +100,7 @@ def test_a_picture_alone_and_in_a_batch(network):
     together = network(maps)
     alone = network(Maps(*(each[1:2] for each in maps)))
     np.testing.assert_allclose(together.logits[1], alone.logits[0], atol=1e-5)
-    np.testing.assert_allclose(together.boxes[1], alone.boxes[0], atol=1e-5)
+    np.testing.assert_allclose(together.boxes[1], alone.boxes[0], rtol=1e-5, atol=1e-5)
 
 
 def predictions_of(boxes: list, scores: list) -> BoxPredictions:

@@ -25,8 +25,10 @@ class ProposeConfig(Settings):
     epochs: int = setting(0, at_least=0)
     """Maximum number of passes over the views of the training images; 0 trains no proposer and
     leaves out the stage propose."""
-    channels: int = setting(64, at_least=1)
+    channels: int = setting(128, at_least=1)
     """Channels of the detector's maps."""
+    head_blocks: int = setting(4, at_least=1)
+    """Residual blocks between these maps and the predictions."""
     views: int = setting(2, at_least=1)
     """Views of every training image: the first is the image, the others are random parts of it, of
     which every second one is turned over. The CNN reads each once, and its maps are kept in the

@@ -21,6 +21,7 @@ them, with these values only."""
 ADDED_FIELDS: dict[str, Any] = {
     **{f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()},
     "infer.readout": "mrf",
+    "propose.head_blocks": 2,
 }
 """Fields that earlier versions did not have and whose defaults change results, with the values that
 mean what those versions did. A recorded configuration without them has these values."""

@@ -67,18 +67,24 @@ class BoxNetwork(keras.Model):
     Args:
         map_channels: Numbers of channels of the three maps of `Backbone.maps`.
         channels: Number of channels of the pyramid.
+        head_blocks: Number of residual blocks of the head, which all maps share.
     """
 
     def __init__(
-        self, map_channels: tuple[int, int, int], channels: int = 64, **kwargs: Any
+        self,
+        map_channels: tuple[int, int, int],
+        channels: int = 128,
+        head_blocks: int = 4,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.map_channels = tuple(map_channels)
         self.channels = channels
+        self.head_blocks = head_blocks
         self.laterals = [keras.layers.Conv2D(channels, 1) for _ in map_channels]
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-6) for _ in map_channels]
         self.blocks = [ResidualBlock(channels) for _ in STRIDES]
-        self.head = [ResidualBlock(channels) for _ in range(2)]
+        self.head = [ResidualBlock(channels) for _ in range(head_blocks)]
         self.last_norm = keras.layers.LayerNormalization(epsilon=1e-6)
         rare = keras.initializers.Constant(-np.log(99.0))  # most cells have no box
         small = keras.initializers.RandomNormal(stddev=0.01)
@@ -185,9 +191,9 @@ def select_boxes(
     return select_covering(boxes, tf.sigmoid(logits), num_boxes)
 
 
-def build_network(backbone: Backbone, channels: int = 64) -> BoxNetwork:
-    """Builds an untrained network for the maps of a CNN."""
-    return BoxNetwork(backbone.map_channels, channels)
+def build_network(backbone: Backbone, channels: int, head_blocks: int) -> BoxNetwork:
+    """Builds an untrained network for the maps of a CNN; see `BoxNetwork`."""
+    return BoxNetwork(backbone.map_channels, channels, head_blocks)
 
 
 def write_network(network: BoxNetwork, path: Path, backbone: str, **about: Any) -> None:
@@ -204,6 +210,7 @@ def write_network(network: BoxNetwork, path: Path, backbone: str, **about: Any) 
         "backbone": backbone,
         "weights": weights_digest(backbone),
         "channels": network.channels,
+        "head_blocks": network.head_blocks,
         **about,
     }
     arrays = {
@@ -230,6 +237,7 @@ def read_network(path: AnyPath, backbone: Backbone) -> BoxNetwork:
         metadata = json.loads(str(arrays["metadata"]))
         weights = [arrays[name] for name in sorted(arrays) if name.isdigit()]
         version, channels = metadata["format"], metadata["channels"]
+        head_blocks = metadata.get("head_blocks", 2)  # what files without the entry have
         trained_on, digest = metadata["backbone"], metadata["weights"]
     except FileNotFoundError as error:
         raise UserError(f"there is no trained proposer {path}; give another file") from error
@@ -247,7 +255,7 @@ def read_network(path: AnyPath, backbone: Backbone) -> BoxNetwork:
             f"{path} was trained on other weights of {trained_on} than those installed here; train "
             "another proposer"
         )
-    network = build_network(backbone, channels)
+    network = build_network(backbone, channels, head_blocks)
     if [variable.shape for variable in network.variables] != [array.shape for array in weights]:
         raise UserError(f"{path} is not a trained proposer (its shapes differ); give another file")
     network.set_weights([array.astype(np.float32) for array in weights])

@@ -51,7 +51,7 @@ def run(context: Context) -> dict[str, Any]:
 
     def build(steps_per_epoch: int) -> ProposalTraining:
         backbone = load_backbone(config.regions.backbone)
-        network = build_network(backbone, settings.channels)
+        network = build_network(backbone, settings.channels, settings.head_blocks)
         model = ProposalTraining(network, settings.clip_value)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
         return model
