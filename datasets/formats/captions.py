@@ -15,10 +15,12 @@ from visem_tf.runtime.storage import AnyPath
 TOKEN_FORM = "name#number<TAB>caption"
 BAR_FORM = "name|number|caption"
 TAB_FORM = "name<TAB>caption"
+NUMBERED_TAB_FORM = "name<TAB>number<TAB>caption"
 _NAMED = r"(?P<name>[^\t]*[^\t\s][^\t]*)"
 _FORMS = {
     TOKEN_FORM: re.compile(rf"{_NAMED}#(?P<number>\d+)\s*\t(?P<caption>.*)"),
     BAR_FORM: re.compile(r"(?P<name>[^|]*[^|\s][^|]*)\|\s*(?P<number>\d+)\s*\|(?P<caption>.*)"),
+    NUMBERED_TAB_FORM: re.compile(rf"{_NAMED}\t\s*(?P<number>\d+)\s*\t(?P<caption>.*)"),
     TAB_FORM: re.compile(rf"{_NAMED}\t(?P<caption>.*)"),
 }
 _BAR_HEADER = ["image_name", "comment_number", "comment"]
@@ -26,11 +28,11 @@ _CSV_START = re.compile(r'[^,"]+\.(jpe?g|png|gif|bmp|webp|tiff?)(\.\d+)?\s*,', r
 
 
 def read_caption_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
-    """Reads captions in one of four forms, recognized by the first line.
+    """Reads captions in one of five forms, recognized by the first line.
 
     The header `image,caption` starts CSV, and `image_name| comment_number| comment` starts lines
     with bars, as in Flickr30K's `results.csv`. Otherwise each line is `name.jpg#k<TAB>caption`, as
-    in `Flickr8k.token.txt`, or `name.jpg<TAB>caption`.
+    in `Flickr8k.token.txt`, `name.jpg<TAB>k<TAB>caption`, or `name.jpg<TAB>caption`.
 
     Args:
         path: Path of the file.
@@ -51,7 +53,7 @@ def read_caption_file(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
     body = [line for line in _numbered(lines) if line[0] > first_number or not has_header]
     if has_bars:
         return _read_form(path, body, BAR_FORM, notes)
-    for form in (TOKEN_FORM, TAB_FORM):
+    for form in (TOKEN_FORM, NUMBERED_TAB_FORM, TAB_FORM):
         if _FORMS[form].fullmatch(first):
             return _read_form(path, body, form, notes)
     raise UserError(

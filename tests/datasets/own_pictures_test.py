@@ -301,12 +301,13 @@ def test_lines_of_one_picture_are_joined(folder, write, read):
     assert read(JsonLines, folder)[0] == expected
 
 
-@pytest.mark.parametrize("form", ["token", "tab"])
-def test_captions_txt_has_three_forms(folder, form, write, read):
+@pytest.mark.parametrize("form", ["token", "tab", "numbered tab"])
+def test_captions_txt_has_several_forms(folder, form, write, read):
     write("captions_txt", folder)
     expected = read(CaptionsTxt, folder)
+    ends = {"token": "#{}", "tab": "", "numbered tab": "\t{}"}
     lines = [
-        f"{p.name}{f'#{number}' if form == 'token' else ''}\t{sentence}"
+        f"{p.name}{ends[form].format(number)}\t{sentence}"
         for p in PICTURES
         for number, sentence in enumerate(p.sentences)
     ]
