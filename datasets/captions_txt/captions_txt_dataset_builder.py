@@ -1,10 +1,10 @@
-"""Images with one text file of captions: CSV, or a name and a caption with a tab between them."""
+"""Images with one table of captions: delimited text or Parquet."""
 
 from __future__ import annotations
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.formats.captions import caption_records, read_caption_file
+from visem_tf.datasets.formats.captions import read_table, table_records
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import assign_splits, find_lists, read_lists
@@ -15,7 +15,7 @@ class Builder(FolderBuilder):
     """The builder; README.md describes the files."""
 
     IMAGE_FOLDERS = ("images", "Images")
-    CAPTION_FILES = ("captions.txt", "captions.csv", "captions.tsv")
+    CAPTION_FILES = ("captions.txt", "captions.csv", "captions.tsv", "captions.parquet")
     MORE_FILES = ("train.txt", "val.txt", "test.txt")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "a folder with images/ and captions.txt, and optionally train.txt, val.txt and test.txt"
@@ -25,7 +25,7 @@ class Builder(FolderBuilder):
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images that the captions name."""
         images, captions = cls.locate(data_dir, options)
-        records = caption_records(read_caption_file(captions, problems.notes), images)
+        records = table_records(read_table(captions, problems), images)
         lists = {} if options.splits == "random" else find_lists(data_dir)
         if not lists:
             return records

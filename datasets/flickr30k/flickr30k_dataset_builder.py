@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
-from visem_tf.datasets.formats.captions import (
-    caption_records,
-    read_caption_file,
-    read_token_file,
-)
+from visem_tf.datasets.formats.captions import read_table, table_records
 from visem_tf.datasets.formats.entities import (
     ARCHIVE,
     FOLDERS,
@@ -57,7 +53,7 @@ class Builder(FolderBuilder):
         images, captions = cls.locate(data_dir, options)
         entities = find_entities(data_dir)
         lists = find_lists(entities) if entities is not None else {}
-        records = _read_captions(captions, images, problems.notes)
+        records = _read_captions(captions, images, problems)
         has_splits = any(record.split is not None for record in records)
         if options.splits == "entities" and not lists:
             raise UserError(
@@ -79,8 +75,7 @@ class Builder(FolderBuilder):
         return records
 
 
-def _read_captions(captions: AnyPath, images: AnyPath, notes: list[str]) -> list[Record]:
+def _read_captions(captions: AnyPath, images: AnyPath, problems: Problems) -> list[Record]:
     if captions.suffix.lower() == ".json":
-        return read_karpathy(captions, images, notes)
-    read = read_token_file if captions.suffix.lower() == ".token" else read_caption_file
-    return caption_records(read(captions, notes), images)
+        return read_karpathy(captions, images, problems.notes)
+    return table_records(read_table(captions, problems), images)

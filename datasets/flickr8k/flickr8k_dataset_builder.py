@@ -8,8 +8,8 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.captions import (
     caption_records,
-    read_caption_file,
-    read_token_file,
+    captions_by_name,
+    read_table,
 )
 from visem_tf.datasets.formats.entities import (
     ARCHIVE,
@@ -62,8 +62,7 @@ class Builder(FolderBuilder):
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images of the splits, with the phrases of Entities."""
         images, path, lists = cls._find(data_dir, problems.decisions)
-        read = read_token_file if path.name == TOKEN_FILE else read_caption_file
-        captions = read(path, problems.notes)
+        captions = captions_by_name(read_table(path, problems))
         splits = read_lists(lists, problems.notes)
         for split, names in splits.items():
             if len(set(names)) < len(names):

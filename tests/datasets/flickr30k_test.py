@@ -106,7 +106,8 @@ def test_results_csv_is_read(folder):
     (folder / "results.csv").write_text("\n".join(lines))
     found, problems = read(folder)
     assert names(found) == names(expected)
-    assert "results.csv: skipped 1 lines that are not name|number|caption: 4" in problems.notes
+    assert not any("results.csv" in note for note in problems.notes)
+    assert "1 images are in no split and are not used: 2199200615.jpg" in problems.decisions
 
 
 def test_two_caption_files_are_an_error(folder):

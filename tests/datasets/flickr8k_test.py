@@ -290,8 +290,8 @@ def test_broken_csv_quoting_stays_within_its_line(flickr8k):
 
 def test_a_csv_with_another_header_is_an_error(flickr8k):
     flickr8k.token_file.unlink()
-    (flickr8k.root / "captions.txt").write_text("100_a.jpg,A dog\n")
-    with pytest.raises(UserError, match=r"captions\.txt must start with the line image,caption"):
+    (flickr8k.root / "captions.txt").write_text("photo,words\n100_a.jpg,A dog\n")
+    with pytest.raises(UserError, match=r"captions\.txt starts with the line 'photo,words', which"):
         read(flickr8k)
 
 

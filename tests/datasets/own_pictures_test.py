@@ -314,5 +314,7 @@ def test_captions_txt_has_several_forms(folder, form, write, read):
     (folder / "captions.txt").write_text("\n".join(lines))
     assert read(CaptionsTxt, folder) == expected
     (folder / "captions.txt").write_text("just words\n")
-    with pytest.raises(UserError, match="must start with the line image,caption or .* have a tab"):
+    with pytest.raises(
+        UserError, match="starts with the line 'just words'.* such as image,caption"
+    ):
         read(CaptionsTxt, folder)
