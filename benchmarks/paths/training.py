@@ -22,7 +22,12 @@ from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.shards import record_fields
-from visem_tf.training.pipeline import alignment_examples, caption_examples, epoch_batches
+from visem_tf.training.pipeline import (
+    Pairs,
+    alignment_examples,
+    caption_examples,
+    epoch_batches,
+)
 
 PICTURES = {"small": 500, "middle": 1_500, "large": 5_000}
 REGIONS, FEATURES, BATCH, STEPS = 20, 1_280, 100, 20
@@ -53,7 +58,7 @@ def cases(size: str) -> Iterator[Case]:
             size,
             count,
             aligner,
-            alignment_examples(positions(), cache, token_ids, image_index),
+            alignment_examples(positions(), Pairs(cache, token_ids, image_index)),
         )
         generator = CaptionGenerator(VOCABULARY)
         generator.build({"image_features": (None, FEATURES), "token_ids": (None, None)})

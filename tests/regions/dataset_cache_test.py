@@ -9,7 +9,13 @@ import tensorflow as tf
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
 from visem_tf.regions import dataset_cache as cache_module
-from visem_tf.regions.dataset_cache import FeatureCache, cache_folder, cache_key, extract_regions
+from visem_tf.regions.dataset_cache import (
+    FeatureCache,
+    Views,
+    cache_folder,
+    cache_key,
+    extract_regions,
+)
 from visem_tf.regions.extractor import Regions, RegionWeights
 from visem_tf.regions.shards import record_fields
 
@@ -67,6 +73,31 @@ def test_gathers_in_any_order_with_repetition(tmp_path, images):
     np.testing.assert_array_equal(cache.frame_features()[:, 0], np.arange(COUNT))
     assert cache.gather([]).boxes.shape == (0, R, 4)
     assert [len(positions) for positions, _ in cache.batches(5)] == [5, 5, 1]
+
+
+def test_views_of_two_caches_in_any_order(tmp_path, images):
+    caches = [FeatureCache(tmp_path / name, {"a": name}, COUNT) for name in "ab"]
+    build(caches[0], CountingExtractor(), images)
+    build(caches[1], CountingExtractor(), images)
+    views = Views(*caches)
+    wanted = np.array([COUNT + 3, 10, COUNT, 0, 2 * COUNT - 1])
+    np.testing.assert_array_equal(views.gather(wanted).region_features[:, 0, 0], wanted % COUNT)
+    assert views.gather(np.array([], int)).boxes.shape == (0, R, 4)
+
+
+def test_mirrored_images_are_turned_over(images):
+    class Recorder(CountingExtractor):
+        settings = RegionsConfig(picture_size=2, batch_size=4)
+
+        def extract_pixels(self, pixels):
+            self.pixels = np.asarray(pixels)
+            return
+
+    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    encoded = tf.data.Dataset.from_tensors(tf.io.encode_png(picture))
+    extractor = Recorder()
+    list(extract_regions(extractor, encoded, mirrored=True))
+    np.testing.assert_array_equal(extractor.pixels[0], picture[:, ::-1])
 
 
 def test_features_are_kept_in_half_precision(tmp_path, images):

@@ -8,8 +8,10 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.text import END_ID, PAD_ID, START_ID, with_start_and_end
 from visem_tf.training.pipeline import (
     WHOLE,
+    Pairs,
     Part,
     Swaps,
+    alignment_draws,
     alignment_examples,
     caption_examples,
     epoch_batches,
@@ -18,14 +20,21 @@ from visem_tf.training.pipeline import (
 
 
 class FakeCache:
-    """A feature cache whose features are the position of the image."""
+    """A feature cache of two images whose features are the position of the image plus a number."""
 
     num_regions, feature_dim = 3, 2
 
+    def __init__(self, plus=0):
+        self.plus = plus
+
+    def __len__(self):
+        return 2
+
     def gather(self, pictures):
-        features = np.broadcast_to(np.asarray(pictures, "f4")[:, None, None], (len(pictures), 3, 2))
+        values = np.asarray(pictures, "f4")[:, None, None] + self.plus
+        features = np.broadcast_to(values, (len(pictures), 3, 2))
         mask = np.ones((len(pictures), 3), bool)
-        return Regions(features, None, None, mask)
+        return Regions(features, mask, mask, mask)
 
 
 def epochs_of(**arguments):
@@ -104,7 +113,7 @@ def test_alignment_examples_have_false_sentences():
     swaps = Swaps(substitutes, image_words, per_pair=2)
     assert swaps.draws == 4
     image_index = np.array([1, 0, 1])
-    [example] = alignment_examples(batches, FakeCache(), token_ids, image_index, swaps)
+    [example] = alignment_examples(batches, Pairs(FakeCache(), token_ids, image_index), swaps)
     expected = {0: [7, 0, 0], 1: [5, 8, 0], 2: [0, 0, 0]}  # 8 is a word of image 1
     assert example["swapped_ids"].shape == (3, 2, 3)
     rows = (example["sentence_ids"].numpy(), example["swapped_ids"].numpy())
@@ -124,12 +133,30 @@ def test_a_share_without_rows_has_start_and_end():
 def test_alignment_examples_pair_sentences_with_their_images():
     token_ids = tf.ragged.constant([[4], [5, 6], [7, 8, 9]], tf.int32)
     image_index = np.array([1, 0, 1])
-    [example] = alignment_examples(ordered_batches(3, 5), FakeCache(), token_ids, image_index)
+    pairs = Pairs(FakeCache(), token_ids, image_index)
+    [example] = alignment_examples(ordered_batches(3, 5), pairs)
     np.testing.assert_array_equal(example["region_features"][:, 0, 0], image_index)
     np.testing.assert_array_equal(example["image_ids"], image_index)
     np.testing.assert_array_equal(example["token_ids"], [[4, 0, 0], [5, 6, 0], [7, 8, 9]])
     assert example["region_features"].shape == (3, 3, 2)
     assert example["region_mask"].dtype == tf.bool
+
+
+def test_a_pair_takes_the_image_or_its_mirror():
+    token_ids = tf.ragged.constant([[4]] * 40, tf.int32)
+    image_index, mirrored = np.arange(40) % 2, FakeCache(plus=10)
+    draws = alignment_draws(None, mirrored)
+    batches = epoch_batches(40, 40, seed=0, epochs=2, draws=draws)
+    pairs = Pairs(FakeCache(), token_ids, image_index)
+    examples = list(alignment_examples(batches, pairs, mirrored=mirrored))
+    turned = []
+    for example in examples:
+        image, value = example["image_ids"].numpy(), example["region_features"][:, 0, 0].numpy()
+        assert set(value - image) == {0, 10}  # views of the right image
+        order = np.argsort(example["sentence_ids"])
+        turned.append((value > 5)[order])
+        assert 10 < turned[-1].sum() < 30
+    assert np.any(turned[0] != turned[1])  # another view in another epoch
 
 
 def test_caption_examples_have_start_and_end():

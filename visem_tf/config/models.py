@@ -113,6 +113,9 @@ class AlignConfig(Settings):
     of cosines, which lie between -1 and 1."""
     temperature: float = setting(0.1, above=0)
     """For infonce and for swapped nouns: scores are divided by this."""
+    mirror: bool = False
+    """Whether each training image is also read turned over, left for right; a pair takes one of the
+    two at random in every epoch. The CNN then reads the training images twice."""
     swap_weight: float = setting(0.0, at_least=0)
     """Weight of a loss by which an image must prefer its sentence to false ones that differ from it
     in one noun; 0 makes no such sentences. The nouns and the words that replace them are found in

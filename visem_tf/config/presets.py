@@ -5,8 +5,9 @@
 - `default`: the defaults, chosen for good results in minutes on two cores.
 - `best`: the best on Flickr8K by validation data: regions of a trained proposer, with features from
   one pass of the CNN and their positions; the alignment model of `paper` at half its width, trained
-  by cross-entropy with Adam; and an ensemble of two LSTMs for whole-image sentences that attend to
-  the regions before every word and are trained on likelihood and then on CIDEr.
+  by cross-entropy with Adam on the images and their mirror images; and an ensemble of two LSTMs for
+  whole-image sentences that attend to the regions before every word and are trained on likelihood
+  and then on CIDEr.
 - `paper`: the paper's models and training: regions of a trained detector, each cut out and read by
   the CNN; embeddings and BRNN of 1,000 units, SGD with momentum 0.9 on 100 pairs, generators of 512
   units with RMSProp. The paper does not give the learning rates and their schedule, the weight
@@ -103,6 +104,7 @@ PRESETS["best"] = {
         "learning_rate": 5e-4,
         "batch_size": 128,
         "epochs": 14,
+        "mirror": True,
     },
     "infer": {},
     "generate": {

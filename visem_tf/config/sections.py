@@ -299,6 +299,11 @@ class Config(Settings):
                 f"joint.train has one generator of whole-image sentences, not generate.members "
                 f"{generate.members}; leave it at 1"
             )
+        if align.mirror:
+            yield (
+                "align.mirror changes the regions of an image from pair to pair, and joint.train "
+                "writes to those of the snippets; leave one of them out"
+            )
         if align.finetune_epochs:
             yield (
                 "align.finetune_epochs changes the region features after the alignment, while "

@@ -18,7 +18,8 @@ import tqdm
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
-from visem_tf.images.prepare import prepare_image
+from visem_tf.images.decode import decode_image
+from visem_tf.images.prepare import place_images
 from visem_tf.regions.backbone import weights_digest
 from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, RegionWeights
 from visem_tf.regions.proposers.trained import weights_file
@@ -173,14 +174,51 @@ class FeatureCache:
         return self._shards[shard]
 
 
-def extract_regions(extractor: RegionExtractor, images: tf.data.Dataset) -> Iterator[Regions]:
-    """Yields the regions of encoded images in batches, as NumPy arrays."""
+class Views:
+    """Two views of every image of a split, such as the image and the image turned over.
+
+    View v of image i has the position v I + i.
+
+    Args:
+        caches: Caches of the views, of I images each.
+    """
+
+    def __init__(self, *caches: FeatureCache) -> None:
+        self.caches = caches
+
+    def gather(self, positions: np.ndarray) -> Regions:
+        """Returns the regions of some views; see `FeatureCache.gather`."""
+        if not len(positions):
+            return self.caches[0].gather(positions)
+        views, images = np.divmod(np.asarray(positions), len(self.caches[0]))
+        order = np.argsort(views, kind="stable")
+        found = [
+            cache.gather(images[views == view])
+            for view, cache in enumerate(self.caches)
+            if np.any(views == view)
+        ]
+        back = np.argsort(order)
+        return Regions(*(np.concatenate(parts)[back] for parts in zip(*found, strict=True)))
+
+
+def extract_regions(
+    extractor: RegionExtractor, images: tf.data.Dataset, mirrored: bool = False
+) -> Iterator[Regions]:
+    """Yields the regions of encoded images in batches, as NumPy arrays.
+
+    Args:
+        extractor: Extractor of the regions.
+        images: Dataset of encoded images.
+        mirrored: Whether the images are turned over, left for right.
+    """
     size, resolution = extractor.settings.picture_size, extractor.settings.resolution
+
+    def prepare(encoded: tf.Tensor) -> tf.Tensor:
+        pixels = decode_image(encoded)
+        return place_images(tf.reverse(pixels, [1]) if mirrored else pixels, size, resolution)
+
     batches = (
-        images.map(
-            lambda encoded: prepare_image(encoded, size, resolution),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+        images.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(extractor.settings.batch_size)
         .prefetch(2)
     )
@@ -194,6 +232,8 @@ def cache_key(
     images: str,
     split: str,
     weights: RegionWeights = PRETRAINED,
+    *,
+    mirrored: bool = False,
 ) -> dict[str, Any]:
     """Returns everything that the features of a split depend on.
 
@@ -203,6 +243,7 @@ def cache_key(
         images: Digest of the images of the split.
         split: Name of the split.
         weights: Weights that the run has trained.
+        mirrored: Whether the images are turned over.
     """
     fields = settings.to_dict()
     del fields["batch_size"]  # changes the speed only
@@ -221,6 +262,7 @@ def cache_key(
         "weights": weights_digest(settings.backbone),
         "regions": fields,
         **{name: file_digest(path) for name, path in files.items() if path},
+        **({"mirrored": True} if mirrored else {}),
     }
 
 

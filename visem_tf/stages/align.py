@@ -12,15 +12,24 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.word_vectors import fill_in, read_word_vectors
+from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.previews import AlignmentPreview
 from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.stages import finetune
+from visem_tf.stages.features import open_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import Pairs, Part, Swaps, alignment_examples, epoch_batches
+from visem_tf.training.pipeline import (
+    Pairs,
+    Part,
+    Swaps,
+    alignment_draws,
+    alignment_examples,
+    epoch_batches,
+)
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True
@@ -31,6 +40,9 @@ def run(context: Context) -> dict[str, Any]:
     config = context.config
     vocabulary = read_or_build_vocabulary(context)
     pairs = open_pairs(context, vocabulary, tuned=False)
+    mirrored = None
+    if config.align.mirror:
+        mirrored = open_cache(context, "train", tuned=False, mirrored=True)
     summary: dict[str, Any] = {}
 
     def build(steps_per_epoch: int) -> AlignmentModel:
@@ -47,7 +59,7 @@ def run(context: Context) -> dict[str, Any]:
         seed=config.seed,
         num_examples=len(pairs["train"].image_index),
         build=build,
-        make_dataset=training_pairs(config, pairs["train"], vocabulary),
+        make_dataset=training_pairs(config, pairs["train"], vocabulary, mirrored),
         make_validation=lambda model: recall_validation(model, pairs["val"]),
         monitor="recall_sum",
         precision=config.compute.precision,
@@ -65,7 +77,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def training_pairs(
-    config: Config, pairs: Pairs, vocabulary: Vocabulary
+    config: Config, pairs: Pairs, vocabulary: Vocabulary, mirrored: FeatureCache | None = None
 ) -> Callable[[Part], tf.data.Dataset]:
     """Makes the function that makes shuffled batches of pairs, from a part of the training on.
 
@@ -73,6 +85,7 @@ def training_pairs(
         config: Configuration of the run.
         pairs: Sentences and regions of the training split.
         vocabulary: Words of the run.
+        mirrored: Regions of the images turned over; None if they are not used.
 
     Raises:
         UserError: `align.swap_weight` is set, and no noun can be replaced.
@@ -86,9 +99,9 @@ def training_pairs(
             seed=config.seed,
             epochs=config.align.epochs,
             part=part,
-            draws=swaps.draws if swaps else 0,
+            draws=alignment_draws(swaps, mirrored),
         )
-        return alignment_examples(batches, *pairs, swaps)
+        return alignment_examples(batches, pairs, swaps, mirrored)
 
     return make_dataset
 

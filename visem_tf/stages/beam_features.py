@@ -44,14 +44,13 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             "--cache-dir on a shared disk"
         )
     filler = CacheFiller(config, load_configured(config))
-    splits = filler.data.splits
-    missing = {split: filler.cache(split).missing() for split in splits}
+    missing = {name: cache.missing() for name, cache in filler.needed.items()}
     counts = {
-        split: sum(map(filler.cache(split).shard_size, shards)) for split, shards in missing.items()
+        name: sum(map(filler.needed[name].shard_size, shards)) for name, shards in missing.items()
     }
     pieces = [
-        (split, shards[start : start + _SHARDS_PER_PIECE])
-        for split, shards in missing.items()
+        (name, shards[start : start + _SHARDS_PER_PIECE])
+        for name, shards in missing.items()
         for start in range(0, len(shards), _SHARDS_PER_PIECE)
     ]
     if not pieces:
@@ -68,7 +67,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             | "Distribute" >> beam.Reshuffle()
             | "Extract" >> beam.Map(_fill, config.to_json())
         )
-    if unfinished := [split for split in splits if filler.cache(split).missing()]:
+    if unfinished := [name for name, cache in filler.needed.items() if cache.missing()]:
         raise UserError(
             f"the pipeline ended, but shards of {', '.join(unfinished)} are not in "
             f"{config.cache_dir}; all workers must write to one folder, which this machine sees too"
@@ -77,11 +76,11 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
 
 
 def _fill(piece: tuple[str, list[int]], config: str) -> None:
-    """Fills some shards of a split, except those that another attempt has written."""
-    split, shards = piece
+    """Fills some shards of a cache, except those that another attempt has written."""
+    name, shards = piece
     filler = _filler(config)
-    missing = set(filler.cache(split).missing())
-    filler.fill(split, [shard for shard in shards if shard in missing])
+    missing = set(filler.needed[name].missing())
+    filler.fill(name, [shard for shard in shards if shard in missing])
 
 
 @functools.lru_cache(maxsize=1)

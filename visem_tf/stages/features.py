@@ -10,6 +10,7 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.records import RegionSource
+from visem_tf.errors import UserError
 from visem_tf.regions.dataset_cache import (
     FeatureCache,
     cache_folder,
@@ -31,6 +32,9 @@ from visem_tf.runtime.working_copy import working_copy
 
 ALL_WORKERS = True
 
+MIRRORED = "train, mirrored"
+"""Name of the cache of the training images turned over."""
+
 
 def run(context: Context) -> dict[str, Any]:
     """Fills the feature cache of all splits; existing features are kept."""
@@ -48,7 +52,8 @@ def is_outdated(context: Context) -> bool:
     """Whether features that a later stage reads are missing, for example because of a deletion."""
     later = [stage for stage in context.config.stages if stage != "features"]
     read = not later or not all(context.run.is_done(stage) for stage in later)
-    return read and any(open_cache(context, name).missing() for name in context.data.splits)
+    filler = CacheFiller(context.config, context.data, context.run.region_weights)
+    return read and any(cache.missing() for cache in filler.needed.values())
 
 
 def fill_caches(
@@ -70,13 +75,14 @@ def fill_caches(
         weights: Weights that the run has trained.
 
     Returns:
-        The complete cache of each split.
+        The complete cache of each split and, with `align.mirror`, that of the training images
+        turned over.
     """
     strategy = strategy or tf.distribute.get_strategy()
     index, workers = worker_index(strategy), num_workers(strategy)
     filler = CacheFiller(config, data, weights)
     for is_shared in (True, False) if workers > 1 else (False,):
-        work = {name: filler.cache(name).missing() for name in data.splits}
+        work = {name: cache.missing() for name, cache in filler.needed.items()}
         barrier(strategy)  # All workers count what is missing before one of them changes it.
         for name, missing in work.items():
             if is_shared:
@@ -85,7 +91,7 @@ def fill_caches(
             if missing:
                 filler.fill(name, missing)
         barrier(strategy)
-    return {name: filler.cache(name) for name in data.splits}
+    return filler.needed
 
 
 class CacheFiller:
@@ -109,34 +115,65 @@ class CacheFiller:
         """Extracts features from images; built when it is first needed."""
         return RegionExtractor(self.config.regions, self.weights)
 
-    def cache(self, split: str) -> FeatureCache:
-        """Opens the cache of a split, complete or not."""
+    def cache(self, split: str, *, mirrored: bool = False) -> FeatureCache:
+        """Opens the cache of a split, complete or not.
+
+        Args:
+            split: Name of the split.
+            mirrored: Whether its images are turned over, left for right.
+
+        Raises:
+            UserError: The features come without images, which cannot be turned over then.
+        """
         data = self.data.splits[split]
+        if mirrored and data.regions is not None:
+            raise UserError(
+                f"align.mirror needs images, and the data set {self.data.name} has features only; "
+                "leave it false"
+            )
         size = None
         if data.regions is None:
             size = feature_dim(self.config.regions)
             key = cache_key(
-                self.config.regions, self.data.name, data.picture_digest, split, self.weights
+                self.config.regions,
+                self.data.name,
+                data.picture_digest,
+                split,
+                self.weights,
+                mirrored=mirrored,
             )
         else:
             key = precomputed_key(self.data.name, self.data.fingerprint, split)
         folder = working_copy(cache_folder(as_path(self.config.cache_dir), key))
         return FeatureCache(folder, key, len(data.image_ids), size)
 
-    def fill(self, split: str, shards: list[int]) -> None:
-        """Writes shards of a split, whose numbers are in ascending order."""
-        cache, label = self.cache(split), f"features of {split}"
+    @property
+    def needed(self) -> dict[str, FeatureCache]:
+        """The caches that the configuration needs, by name."""
+        caches = {name: self.cache(name) for name in self.data.splits}
+        if self.config.align.mirror:
+            caches[MIRRORED] = self.cache("train", mirrored=True)
+        return caches
+
+    def fill(self, name: str, shards: list[int]) -> None:
+        """Writes shards of a cache of `needed`, whose numbers are in ascending order."""
+        cache, label = self.needed[name], f"features of {name}"
+        mirrored, split = name == MIRRORED, "train" if name == MIRRORED else name
         source = self.data.splits[split].regions
         if source is None:
             images = self.data.splits[split].pictures()
             cache.fill(
-                lambda start: extract_regions(self.extractor, images.skip(start)), label, shards
+                lambda start: extract_regions(self.extractor, images.skip(start), mirrored),
+                label,
+                shards,
             )
         else:
             cache.fill(functools.partial(_read_regions, source), label, shards)
 
 
-def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCache:
+def open_cache(
+    context: Context, split: str, *, tuned: bool = True, mirrored: bool = False
+) -> FeatureCache:
     """Opens the feature cache of a split.
 
     Args:
@@ -144,11 +181,12 @@ def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCa
         split: Name of the split.
         tuned: Whether the features are those of the CNN that the run has trained, if it has
             trained one; otherwise they are those of the pretrained CNN.
+        mirrored: Whether the images are turned over, left for right.
     """
     weights = context.run.region_weights
     if not tuned:
         weights = weights._replace(cnn=None)
-    return CacheFiller(context.config, context.data, weights).cache(split)
+    return CacheFiller(context.config, context.data, weights).cache(split, mirrored=mirrored)
 
 
 def _read_regions(source: RegionSource, start: int) -> Iterator[Regions]:

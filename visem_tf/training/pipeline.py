@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.alignment.substitutes import swap_nouns
-from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.regions.dataset_cache import FeatureCache, Views
 from visem_tf.text import PAD_ID, with_start_and_end
 
 
@@ -215,41 +215,52 @@ def distributed(
     return strategy.distribute_datasets_from_function(of_worker)
 
 
+def alignment_draws(swaps: Swaps | None, mirrored: FeatureCache | None) -> int:
+    """Returns how many random numbers `alignment_examples` needs for every pair."""
+    return (swaps.draws if swaps else 0) + (mirrored is not None)
+
+
 def alignment_examples(
     batches: tf.data.Dataset,
-    cache: FeatureCache,
-    token_ids: tf.RaggedTensor,
-    image_index: np.ndarray,
+    pairs: Pairs,
     swaps: Swaps | None = None,
+    mirrored: FeatureCache | None = None,
 ) -> tf.data.Dataset:
     """Makes pairs of an image and a sentence, for `AlignmentModel.train_step`.
 
     Args:
-        batches: Positions of sentences, int32 [B]; with `swaps`, dictionaries of `epoch_batches`.
-        cache: Region features of the images.
-        token_ids: Token ids of the sentences, int32 [S, (T)].
-        image_index: Position of the image of every sentence, int [S].
+        batches: Positions of sentences, int32 [B]; dictionaries of `epoch_batches` with
+            `alignment_draws` random numbers, if these are not 0.
+        pairs: Sentences and regions.
         swaps: What the false sentences `swapped_ids`, int32 [B, K, T], are made from. None leaves
             them out.
+        mirrored: Region features of the same images turned over, which take the place of those of
+            the images in half of the cases. None leaves them out.
     """
-    image_index = tf.constant(image_index, tf.int32)
+    image_index = tf.constant(pairs.image_index, tf.int32)
+    cache: FeatureCache | Views = pairs.cache
+    if mirrored is not None:
+        cache = Views(pairs.cache, mirrored)
 
     def example(batch: Any) -> dict[str, tf.Tensor]:
-        positions = batch if swaps is None else batch["positions"]
+        positions = batch["positions"] if alignment_draws(swaps, mirrored) else batch
         images = tf.gather(image_index, positions)
-        words = tf.gather(token_ids, positions).to_tensor(PAD_ID)
-        pairs = {
-            **read_regions(cache, images, _FIELDS),
+        views = images
+        if mirrored is not None:
+            views += len(pairs.cache) * tf.cast(batch["random"][:, -1] < 0.5, tf.int32)
+        words = tf.gather(pairs.token_ids, positions).to_tensor(PAD_ID)
+        examples = {
+            **read_regions(cache, views, _FIELDS),
             "token_ids": words,
             "image_ids": images,
             "sentence_ids": positions,
         }
         if swaps is None:
-            return pairs
+            return examples
         image_words = tf.gather(swaps.image_words, images).to_tensor(PAD_ID)
-        random = tf.reshape(batch["random"], [-1, swaps.per_pair, 2])
+        random = tf.reshape(batch["random"][:, : swaps.draws], [-1, swaps.per_pair, 2])
         swapped = swap_nouns(words, image_words, tf.constant(swaps.substitutes), random)
-        return {**pairs, "swapped_ids": swapped}
+        return {**examples, "swapped_ids": swapped}
 
     return _prefetched(batches, example)
 
@@ -331,7 +342,7 @@ def _with_start_and_end(token_ids: tf.RaggedTensor) -> tf.Tensor:
 
 
 def read_regions(
-    cache: FeatureCache, images: tf.Tensor, fields: Sequence[str]
+    cache: FeatureCache | Views, images: tf.Tensor, fields: Sequence[str]
 ) -> dict[str, tf.Tensor]:
     """Reads regions from the cache, in graph.
 
