@@ -110,11 +110,23 @@ def test_a_run_directory_brings_its_configuration(tmp_path: Path):
     assert parse("--run-dir", str(tmp_path), "--seed", "1").seed == 1
 
 
-def test_a_finished_run_must_be_there(tmp_path: Path):
-    with pytest.raises(UserError, match="--run-dir is missing"):
+def test_a_finished_run_must_be_there(tmp_path: Path, no_packaged_model: None):
+    with pytest.raises(UserError, match="--run-dir is missing: this installation has no"):
         parse(finished_run=True)
+    with pytest.raises(UserError, match="there is no folder and no packaged model flickr8k"):
+        parse("--run-dir", "flickr8k", finished_run=True)
     with pytest.raises(UserError, match="is not a run directory"):
         parse("--run-dir", str(tmp_path), finished_run=True)
+
+
+def test_the_packaged_model_takes_the_place_of_a_run(packaged_model: Path):
+    for arguments in ([], ["--run-dir", "flickr8k"]):
+        config = parse(*arguments, "--generate.beam_size", "5", finished_run=True)
+        assert config.run_dir == str(packaged_model)
+        assert config.generate.hidden_dim == 8  # of the model, not of the preset
+        assert config.generate.beam_size == 5
+    with pytest.raises(UserError, match="no packaged model flicker8k; did you mean flickr8k"):
+        parse("--run-dir", "flicker8k", finished_run=True)
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,41 @@ def tiny_run(untrained_run: TinyRun, shared_folder: Path) -> TinyRun:
 
 
 @pytest.fixture(scope="session")
+def published_model(shared_folder: Path) -> Path:
+    """A published model with random weights; read it, but write to copies only.
+
+    The first process that asks for it makes it; the others wait.
+    """
+    from untrained import make_run
+
+    from visem_tf.publish import publish
+
+    folder = shared_folder / "published"
+    with FileLock(shared_folder / "published.lock"):
+        if not folder.exists():
+            run = make_run(folder / "run", "align", "generate/full_frame", "generate/regions")
+            publish(run, str(folder / "flickr8k"), "flickr8k")
+    return folder / "flickr8k"
+
+
+@pytest.fixture
+def packaged_model(published_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The published model in the place of the package's models, whether or not it has one."""
+    from visem_tf.runtime import model_places
+
+    monkeypatch.setattr(model_places, "packaged_models", lambda: {"flickr8k": published_model})
+    return published_model
+
+
+@pytest.fixture
+def no_packaged_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package without models."""
+    from visem_tf.runtime import model_places
+
+    monkeypatch.setattr(model_places, "packaged_models", dict)
+
+
+@pytest.fixture(scope="session")
 def train_again(
     untrained_run: TinyRun, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from visem_tf.config import Config
+from visem_tf.runtime import model_places
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -61,6 +62,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("page", "module", "arguments"), sorted(set(commands())))
 def test_commands_are_understood(page, module, arguments, run_dir, monkeypatch):
+    monkeypatch.setattr(model_places, "packaged_models", lambda: {"flickr8k": run_dir})
     command = importlib.import_module(module)
     if hasattr(command, "__path__"):
         command = importlib.import_module(f"{module}.__main__")

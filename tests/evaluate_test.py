@@ -8,6 +8,11 @@ import pytest
 
 from visem_tf import evaluate, fit
 from visem_tf.errors import UserError
+from visem_tf.metrics.captions import CaptionScorer
+from visem_tf.metrics.java import JavaError
+from visem_tf.publish import publish
+from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime import model_places
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +39,24 @@ def test_evaluate_on_another_split(run_dir, cache_dir):
         assert after[part] == before[part]
 
 
+def write_vectors(folder):
+    """Writes vectors that know the answers."""
+    right = np.repeat(np.eye(10), 5, axis=0)
+    np.savez(folder / "v.npz", image_embeddings=np.eye(10), sentence_embeddings=right)
+    return folder / "v.npz"
+
+
 def test_evaluate_against_other_systems(run_dir, cache_dir, tmp_path, capsys):
     """The run's own captions, vectors that know the answer, and the run itself as another run."""
     command = ["--run-dir", str(run_dir), "--cache-dir", str(cache_dir)]
     before = json.loads((run_dir / "metrics.json").read_text())
-    right = np.repeat(np.eye(10), 5, axis=0)
-    np.savez(tmp_path / "v.npz", image_embeddings=np.eye(10), sentence_embeddings=right)
+    vectors = write_vectors(tmp_path)
     captions = run_dir / "captions_test.json"
     evaluate.main(
         [
             *command,
             *("--captions", str(captions)),
-            *("--against", str(tmp_path / "v.npz")),
+            *("--against", str(vectors)),
             *("--compare", str(run_dir)),
         ]
     )
@@ -113,7 +124,7 @@ def test_sizes_of_another_split_are_refused(run_dir, cache_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_files_are_scored_without_a_run(tmp_path, capsys):
+def test_files_are_scored_without_a_run(tmp_path, capsys, no_packaged_model):
     captions, references, vectors = (tmp_path / n for n in ("c.json", "r.json", "v.npz"))
     captions.write_text(json.dumps([{"image_id": 1, "caption": "a red ball"}]))
     sentence = {"image_id": 1, "id": 5, "caption": "A red ball."}
@@ -137,6 +148,45 @@ def test_files_are_scored_without_a_run(tmp_path, capsys):
     np.savez(vectors, image_embeddings=np.eye(2), sentence_embeddings=np.eye(2))
     with pytest.raises(UserError, match="needs image_index"):
         evaluate.main(["--against", str(vectors)])
+
+
+@pytest.mark.slow
+def test_a_published_model_is_evaluated_into_a_folder(
+    untrained_run, run_dir, tmp_path, monkeypatch
+):
+    model = tmp_path / "flickr8k"
+    publish(TrainedRun(run_dir), str(model), "flickr8k")
+    monkeypatch.setattr(model_places, "packaged_models", lambda: {"flickr8k": model})
+
+    def without_java(*arguments):
+        raise JavaError("takes seconds")
+
+    monkeypatch.setattr(CaptionScorer, "_tokenize", without_java)
+    data = json.loads((untrained_run.path / "config.json").read_text())["data_dir"]
+    command = ["--cache-dir", str(untrained_run.cache_dir), "--data-dir", data]
+    files = {path.name: path.read_bytes() for path in model.iterdir()}
+    to = tmp_path / "results"
+    with pytest.raises(UserError, match="is a published model; give --to"):
+        evaluate.main(command)
+    with pytest.raises(UserError, match=r"align\.score cannot change"):
+        evaluate.main([*command, "--to", str(tmp_path / "new"), "--align.score", "cosine"])
+    with pytest.raises(UserError, match="is another run; give a new folder"):
+        evaluate.main([*command, "--to", str(run_dir)])
+    with pytest.raises(UserError, match="--to is for published models"):
+        evaluate.main(["--run-dir", str(run_dir), "--to", str(tmp_path)])
+    with pytest.raises(UserError, match=r"did you mean flickr8k"):
+        evaluate.main([*command, "--run-dir", "flickr8", "--to", str(to)])
+    evaluate.main([*command, "--to", str(to)])
+    found, expected = (
+        json.loads((folder / "metrics.json").read_text()) for folder in (to, run_dir)
+    )
+    assert found["ranking"] == expected["ranking"]  # the cache has the same features
+    written, of_run = ((folder / "captions_test.json").read_text() for folder in (to, run_dir))
+    assert written == of_run
+    vectors = ["--run-dir", "flickr8k", "--against", str(write_vectors(tmp_path))]
+    evaluate.main([*command, "--to", str(to), *vectors])
+    assert "against" in json.loads((to / "metrics.json").read_text())
+    assert files == {path.name: path.read_bytes() for path in model.iterdir()}
 
 
 def test_metrics_have_what_is_promised(run_dir):

@@ -4,9 +4,11 @@ python -m visem_tf.evaluate --run-dir runs/f8k --split test
 python -m visem_tf.evaluate --run-dir runs/f8k --compare runs/f8k-frame
 python -m visem_tf.evaluate --run-dir runs/f8k --captions other_program.json
 python -m visem_tf.evaluate --run-dir runs/f8k --against vectors.npz
+python -m visem_tf.evaluate --data-dir Flickr8k --to results
 
-The last two also work without a run, on references in COCO's format and on vectors that name the
-image of every sentence.
+The last line evaluates the model in the package and writes a run directory. The two lines before it
+also work without a run, on references in COCO's format and on vectors that name the image of every
+sentence.
 """
 
 import json
@@ -22,7 +24,7 @@ from visem_tf.metrics.embedding_files import Vectors, read_vectors
 from visem_tf.metrics.java import java_reason
 from visem_tf.runtime.published import is_published
 from visem_tf.runtime.startup import start_tensorflow
-from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.storage import absolute, as_path
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,16 +62,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             "embeddings from another program, to be ranked by the same code; docs/evaluation.md "
             "lists the arrays (default: none)",
         ),
+        (
+            "to",
+            "DIR",
+            "for a published model, which stays as it is: the run directory of the results "
+            "(default: none)",
+        ),
     ):
         parser.add_argument(f"--{name}", default="", metavar=metavar, help=explanation)
-    config, options = parse_arguments(
-        parser, argv, finished_run=True, unless=("references", "against")
-    )
+    files = ("references", "against")
+    config, options = parse_arguments(parser, argv, finished_run=True, unless=files)
     captions = read_captions(options.captions) if options.captions else None
     vectors = read_vectors(options.against) if options.against else None
     if options.captions and (reason := java_reason()):
         print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
-    if not getattr(options, "run_dir", ""):
+    if not getattr(options, "run_dir", "") and any(getattr(options, name) for name in files):
         _evaluate_files(options, captions, vectors, config)
     elif options.references:
         raise UserError("--references is for captions without --run-dir; a run has its own")
@@ -83,10 +90,20 @@ def _evaluate_run(
     """Evaluates a run, and compares it with another run, captions or vectors."""
     alone = {"strategy": "none", "replicas": 0}  # there is nothing to distribute
     config = config.updated({"stages": ["evaluate"], "distribute": alone})
+    model = config.run_dir
+    is_model = is_published(as_path(model))
+    if is_model and not options.to:
+        raise UserError(
+            f"{model} is a published model; give --to, a folder for its results (its card has the "
+            "figures of its training)"
+        )
+    if options.to and not is_model:
+        raise UserError("--to is for published models; the results of a run are written into it")
     start_tensorflow()
     from visem_tf.report.markdown import score_sheet
     from visem_tf.runs.opening import open_run
     from visem_tf.runs.run_directory import RunDirectory
+    from visem_tf.runs.unpacking import unpack
     from visem_tf.stages import run_stages
     from visem_tf.stages.compare_systems import (
         compare_runs,
@@ -96,14 +113,13 @@ def _evaluate_run(
     )
     from visem_tf.stages.evaluate import finished_metrics, write_metrics
 
-    if is_published(as_path(config.run_dir)):
-        raise UserError(
-            f"{config.run_dir} is a published model, whose figures are on its card; evaluate needs "
-            "--run-dir, the folder that visem_tf.fit wrote"
-        )
+    if is_model:
+        places = {"run_dir": absolute(options.to), "stages": ["features", "evaluate"]}
+        config = config.updated(places)
+        unpack(model, config)
     run = RunDirectory(config.run_dir)
     for stage in ("features", "align", "generate"):
-        if not run.is_done(stage):
+        if not run.is_done(stage) and stage not in config.stages:
             raise UserError(
                 f"stage {stage} is not finished in {run.path}; run python -m visem_tf.fit first"
             )
@@ -140,8 +156,8 @@ def _evaluate_files(
     options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
 ) -> None:
     """Scores captions and vectors from files, without a run."""
-    if options.compare or hasattr(options, "evaluate.split"):
-        raise UserError("--compare and --split need --run-dir")
+    if options.compare or options.to or hasattr(options, "evaluate.split"):
+        raise UserError("--compare, --split and --to need --run-dir")
     if bool(options.references) != (captions is not None):
         raise UserError("without --run-dir, --captions and --references need each other")
     references = read_references(options.references) if options.references else {}

@@ -30,7 +30,7 @@ def load(model: PathLike | None = None) -> LoadedModel:
         >>> visem_tf.load("nowhere")
         Traceback (most recent call last):
         ...
-        visem_tf.errors.UserError: nowhere is not a run directory (it has no config.json)
+        visem_tf.errors.UserError: there is no folder and no packaged model nowhere
     """
     start_tensorflow()
     run_first_operation()

@@ -12,7 +12,7 @@ from visem_tf.config.settings import nearest
 from visem_tf.errors import UserError
 from visem_tf.runtime import hub
 from visem_tf.runtime.published import is_published, read_card
-from visem_tf.runtime.storage import AnyPath, PathLike, as_path, is_remote, reason_of
+from visem_tf.runtime.storage import AnyPath, PathLike, absolute, as_path, is_remote, reason_of
 
 DEFAULT_MODEL = "flickr8k"
 """Name of the packaged model that is used where none is given."""
@@ -56,12 +56,25 @@ def find_model(model: PathLike | None = None) -> AnyPath:
                 folder = packaged.get(str(model), folder)
             if not _is_model(folder):
                 hint = nearest(str(model), [*packaged, *_models_beside(folder)])
+                if Path(str(model)).name == str(model) and not folder.exists():
+                    raise UserError(f"there is no folder and no packaged model {model}{hint}")
                 raise UserError(f"{model} is not a run directory (it has no config.json){hint}")
         except OSError as error:
             raise UserError(f"cannot read {model}: {reason_of(error)}") from error
     if is_published(folder):
         read_card(folder)  # raises an error if the model is of a newer format
     return folder
+
+
+def model_address(model: str) -> str:
+    """Returns what names a model also from another working directory.
+
+    Args:
+        model: What a user gives, see `find_model`.
+    """
+    if hub.is_hub(model) or (model in packaged_models() and not _is_model(as_path(model))):
+        return model
+    return absolute(model)
 
 
 def _is_model(folder: AnyPath) -> bool:
