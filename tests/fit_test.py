@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from visem_tf import fit
 from visem_tf.errors import UserError
+from visem_tf.publish import publish
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import DETERMINERS, FUNCTION_WORDS
 
 
@@ -110,6 +113,48 @@ def test_a_kill_in_the_middle_of_training_changes_no_figure(tiny_run, tmp_path):
             for run in (tiny_run.path, killed)
         )
         assert resumed == whole
+
+
+@pytest.mark.slow
+def test_a_finished_training_goes_on(tiny_run, tmp_path, capsys):
+    longer = tmp_path / "run"
+    shutil.copytree(tiny_run.path, longer)
+    history = longer / "checkpoints" / "align" / "progress.json"
+    before = json.loads(history.read_text())["history"]
+    command = ["--run-dir", str(longer), "--cache-dir", str(tiny_run.cache_dir)]
+    stages = ["--stages", "features,align,infer,generate"]
+    fit.main([*command, *stages, "--align.epochs", str(len(before) + 1)])
+    after = json.loads(history.read_text())["history"]
+    assert after[:-1] == before and len(after) == len(before) + 1
+    printed = capsys.readouterr().out
+    assert "generate: finished before, skipped" in printed
+    assert "align: finished in" in printed and "infer: finished in" in printed
+    fit.main([*command, *stages])  # the longer training is the recorded one
+    assert capsys.readouterr().out.count("finished before, skipped") == 4
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_a_published_model(tiny_run, tmp_path, capsys):
+    publish(TrainedRun(tiny_run.path), str(tmp_path / "model"), "model")
+    source = TrainedRun(tmp_path / "model")
+    source_config = json.loads((tiny_run.path / "config.json").read_text())
+    data = ["--dataset", "coco_json", "--data-dir", source_config["data_dir"]]
+    places = ["--run-dir", str(tmp_path / "run"), "--cache-dir", str(tiny_run.cache_dir)]
+    start = ["--init-from", str(tmp_path / "model"), "--freeze", "word_vectors,region_encoder"]
+    epochs = ["--align.epochs", "1", "--generate.epochs", "1"]
+    command = [*data, *places, *start, *epochs]
+    fit.main([*command, "--stages", "features,align,infer,generate"])
+    printed = capsys.readouterr().out
+    for title in ("alignment", "full-frame generator", "region generator"):
+        assert f"{title}: starts from {tmp_path / 'model'}; 0 words are new" in printed
+    run = TrainedRun(tmp_path / "run")
+    assert run.vocabulary.words == source.vocabulary.words
+    for part in ("word_vectors", "word_projection"):
+        old, new = (
+            getattr(each.alignment_model.sentence_encoder, part).get_weights()[0]
+            for each in (source, run)
+        )
+        assert np.array_equal(old, new) == (part == "word_vectors")
 
 
 def test_mistakes_end_with_two_and_a_line():

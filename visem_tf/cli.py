@@ -28,9 +28,10 @@ import docstring_parser
 
 from visem_tf.config import Config, read_fields
 from visem_tf.config.presets import preset
+from visem_tf.config.recorded import starting_fields
 from visem_tf.config.settings import Settings, dotted_name, expectation, field_types, nearest
 from visem_tf.errors import UserError
-from visem_tf.runtime.model_places import find_model
+from visem_tf.runtime.model_places import find_model, model_address
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, reason_of
 from visem_tf.runtime.streams import discard_output, prepare_standard_streams
@@ -82,7 +83,8 @@ def make_parser(command: str, description: str, *, arguments: str = "") -> Parse
         description=description,
         allow_abbrev=False,
         epilog="Values on the command line override --config, which overrides --preset. Without "
-        "--preset, the config.json of an existing run directory takes its place.",
+        "--preset, the config.json of an existing run directory takes its place, or that of "
+        "--init-from.",
     )
     common = parser.add_argument_group("common options")
     common.add_argument(
@@ -170,7 +172,7 @@ def parse_arguments(
     """Returns the resolved configuration and the options of a command.
 
     Values on the command line override `--config`, which overrides `--preset`. Without `--preset`,
-    the config.json of an existing run directory takes its place.
+    the config.json of an existing run directory takes its place, or that of `--init-from`.
 
     Args:
         parser: Parser from `make_parser`, with the command's own arguments.
@@ -194,6 +196,10 @@ def parse_arguments(
         fields = fields_of_file(recorded)
         # Which stages to run, and where, belongs to this call and not to the run.
         base = Config().updated({k: v for k, v in fields.items() if k not in ("stages", "run_dir")})
+    elif not name and (init_from := given.get("init_from") or overlay.get("init_from")):
+        base = Config().updated(
+            starting_fields(fields_of_file(find_model(init_from) / "config.json"))
+        )
     else:
         base = preset(name or "default")
     config = base.updated(overlay).updated(given)
@@ -204,6 +210,8 @@ def parse_arguments(
     paths["regions.proposer_file"] = config.regions.proposer_file
     # Absolute, because config.json is read again from other folders.
     absolute_paths: dict[str, Any] = {name: absolute(path) for name, path in paths.items() if path}
+    if config.init_from:
+        absolute_paths["init_from"] = model_address(config.init_from)
     absolute_paths["generate.ensemble"] = [absolute(path) for path in config.generate.ensemble]
     return config.updated(absolute_paths), options
 

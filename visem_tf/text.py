@@ -147,6 +147,15 @@ class Vocabulary(tf.Module):
         kept = ((-count, word.decode()) for word, count in counts.items() if count >= min_count)
         return cls((*SPECIAL_WORDS, *(word for _, word in sorted(kept))))
 
+    def grown_by(self, words: Iterable[str]) -> "Vocabulary":
+        """Returns this vocabulary with further words after its own, whose ids stay the same.
+
+        Example:
+            >>> Vocabulary([*SPECIAL_WORDS, "a"]).grown_by(["dog", "a"]).words[4:]
+            ('a', 'dog')
+        """
+        return Vocabulary(dict.fromkeys([*self.words, *words]))
+
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
         """Reads the file that `save` wrote.

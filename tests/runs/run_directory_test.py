@@ -31,6 +31,62 @@ def test_another_configuration_is_refused_with_the_fields(tmp_path: Path):
     assert (tmp_path / "config.json").read_bytes() == before
 
 
+def finished_run(folder: Path, config: Config, *stages: str, trained: bool = True) -> RunDirectory:
+    run = RunDirectory(folder)
+    run.claim(config)
+    for stage in stages:
+        run.mark_done(stage, 5.0, {})
+        if trained:
+            checkpoints = folder / "checkpoints" / stage / ("full_frame" * (stage == "generate"))
+            checkpoints.mkdir(parents=True)
+            (checkpoints / "progress.json").write_text("{}")
+    return run
+
+
+def test_a_finished_training_may_be_longer(tmp_path: Path):
+    stages = ("features", "align", "infer", "generate", "evaluate")
+    run = finished_run(tmp_path, Config(), *stages)
+    with pytest.raises(UserError, match="align.epochs"):
+        run.claim(Config().updated({"align.epochs": 20, "stages": ["evaluate"]}))
+    with pytest.raises(UserError, match="align.epochs"):
+        run.claim(Config().updated({"align.epochs": 3}))
+    with pytest.raises(UserError, match="seed"):
+        run.claim(Config().updated({"align.epochs": 20, "seed": 4}))
+    assert all(run.is_done(stage) for stage in stages)
+    longer = Config().updated({"align.epochs": 20})
+    run.claim(longer)
+    assert [stage for stage in stages if run.is_done(stage)] == ["features", "generate"]
+    assert run.config() == longer
+    run.mark_done("align", 2.0, {})
+    assert run.timing()["align_s"] == 7.0  # of both parts
+    run.claim(longer)
+    assert run.is_done("align")
+    run.mark_done("infer", 2.0, {})
+    run.claim(longer.updated({"generate.epochs": 30, "generate.patience": 30}))
+    assert run.is_done("infer") and not run.is_done("generate")
+
+
+@pytest.mark.parametrize(
+    ("before", "raised", "options", "message"),
+    [
+        ({}, {"align.epochs": 20}, {"trained": False}, "without the state of their optimizers"),
+        ({"align.finetune_epochs": 1}, {"align.epochs": 20}, {}, "trained further after the"),
+        (
+            {"regions.proposer": "trained", "propose.epochs": 1},
+            {"propose.epochs": 2},
+            {},
+            "was trained on the regions of this proposer",
+        ),
+    ],
+)
+def test_a_training_that_cannot_go_on(tmp_path, before, raised, options, message):
+    config = Config().updated(before)
+    run = finished_run(tmp_path, config, "align", **options)
+    with pytest.raises(UserError, match=message):
+        run.claim(config.updated(raised))
+    assert run.is_done("align") and run.config() == config
+
+
 def test_fields_that_change_no_result_are_free(tmp_path: Path):
     RunDirectory(tmp_path).claim(Config())
     other = Config(run_dir="r", cache_dir="c", data_dir="d", stages=("align",), strict=True)
@@ -101,8 +157,8 @@ def test_the_configuration_of_an_older_version_is_read(tmp_path: Path):
     config = RunDirectory(tmp_path).recorded_config()
     assert (config.dataset, config.align.epochs) == ("scenes/smoke", 3)
     RunDirectory(tmp_path).claim(config)
-    with pytest.raises(UserError, match="another configuration: align.epochs"):
-        RunDirectory(tmp_path).claim(config.updated({"align.epochs": 6}))
+    with pytest.raises(UserError, match="another configuration: align.margin"):
+        RunDirectory(tmp_path).claim(config.updated({"align.margin": 6.0}))
 
 
 def test_an_older_configuration_that_no_longer_works_is_refused_in_one_line(tmp_path: Path):

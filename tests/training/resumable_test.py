@@ -12,6 +12,7 @@ import tqdm
 
 from visem_tf.config import AlignConfig
 from visem_tf.errors import UserError
+from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.resumable import ResumableTraining
 
 STEPS = 3
@@ -159,6 +160,48 @@ def test_a_finished_training_is_not_touched(tmp_path):
     assert model is not None
     assert training.finished
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
+
+
+def test_a_finished_training_takes_more_epochs(tmp_path, whole_run):
+    whole, whole_training = whole_run
+    run_training(tmp_path, epochs=2)
+    model, training = run_training(tmp_path)
+    for a, b in zip(whole.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert training.history == whole_training.history
+
+
+def test_a_longer_cosine_goes_on_where_it_would_be(tmp_path):
+    """The rest of the epochs follow the cosine of the longer training."""
+    rates = []
+
+    def train(epochs):
+        model = Line()
+        model.build((None, 4))
+        settings = AlignConfig(epochs=epochs, patience=9, learning_rate=0.5)
+        model.compile(optimizer=make_optimizer(settings, STEPS), loss="mse", run_eagerly=True)
+
+        def validate():
+            rates.append(float(model.optimizer.learning_rate))
+            return {"figure": 0}
+
+        make_training(tmp_path, settings, validate=validate).run(model, batches)
+
+    train(2)
+    train(4)
+    done = np.array([1 / 2, 1, 3 / 4, 1])  # of 2 epochs, then of 4
+    np.testing.assert_allclose(rates, 0.25 * (1 + np.cos(np.pi * done)), atol=1e-6)
+
+
+def test_a_larger_patience_lets_a_stopped_training_go_on(tmp_path, capsys):
+    values = [1, 5, 2, 3, 4, 6]
+    run_training(tmp_path, values, patience=2)
+    _, training = run_training(tmp_path, values, patience=2, epochs=6)
+    assert len(training.history) == 4
+    assert "line: stopped after 4 of 6 epochs, because the last 2" in capsys.readouterr().out
+    _, training = run_training(tmp_path, values, patience=4, epochs=6)
+    assert [metrics["figure"] for metrics in training.history] == values
+    assert training.best_epoch == 5
 
 
 def test_smaller_can_be_better(tmp_path):

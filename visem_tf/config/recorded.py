@@ -26,6 +26,17 @@ ADDED_FIELDS: dict[str, Any] = {
 """Fields that earlier versions did not have and whose defaults change results, with the values that
 mean what those versions did. A recorded configuration without them has these values."""
 
+_SECTIONS_OF_MODELS = (
+    "preset",
+    "text",
+    "regions",
+    "propose",
+    "align",
+    "infer",
+    "generate",
+    "joint",
+)
+
 UNRELATED_FIELDS = frozenset(
     {
         "run_dir",  # where files are, not what they contain
@@ -40,6 +51,28 @@ UNRELATED_FIELDS = frozenset(
     }
 )
 """Fields that change no result."""
+
+GROWING_FIELDS = tuple(
+    f"{section}.{name}"
+    for section in ("propose", "align", "generate")
+    for name in ("epochs", "patience")
+)
+"""Fields that may be raised: a finished training then goes on to its new end."""
+
+LOCAL_FIELDS: dict[str, Any] = {
+    "run_dir": "",
+    "cache_dir": "~/.cache/visem_tf",
+    "data_dir": "",
+    "data.pictures": "",
+    "data.captions": "",
+    "init_from": "",
+    "freeze": (),
+    "align.word_vectors": "",
+    "regions.proposer_file": "",
+    "generate.ensemble": (),
+}
+"""Fields that are about files of the machine on which a run was made, with their defaults. A
+published model contains what the last two of them name."""
 
 SEARCH_FIELDS = (
     "generate.beam_size",
@@ -79,6 +112,43 @@ def affects_training(name: str) -> bool:
     section = name.partition(".")[0]
     unrelated = {*UNRELATED_FIELDS, *SEARCH_FIELDS, *READOUT_FIELDS}
     return name not in unrelated and section not in UNTRAINED_SECTIONS
+
+
+def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields with which a run begins that starts from another model.
+
+    These are the sections of the models, because weights fit no others. The new run has its own
+    data, and does not repeat the training of the proposer and of the CNN.
+
+    Args:
+        fields: Recorded fields of the model, from `read_fields`.
+
+    Example:
+        >>> starting_fields({"seed": 7, "align": {"word_dim": 5}, "propose": {"epochs": 3}})
+        {'align': {'word_dim': 5}, 'propose': {'epochs': 0}}
+    """
+    kept = {k: v for k, v in fields.items() if k.partition(".")[0] in _SECTIONS_OF_MODELS}
+    for name, value in (
+        ("propose.epochs", 0),
+        ("align.finetune_epochs", 0),
+        ("align.word_vectors", ""),
+        ("generate.ensemble", ()),
+    ):
+        section, _, field = name.partition(".")
+        if field in kept.get(section, {}):
+            kept[section] = {**kept[section], field: value}
+    return kept
+
+
+def raised_fields(recorded: Settings, config: Settings) -> list[str]:
+    """Returns the fields of `GROWING_FIELDS` that are larger than recorded, and not recorded as 0.
+
+    Args:
+        recorded: Configuration that a run was started with.
+        config: Configuration to go on with.
+    """
+    before, now = dict(recorded.flat()), dict(config.flat())
+    return [name for name in GROWING_FIELDS if 0 < before[name] < now[name]]
 
 
 def changes_of_trained(recorded: Settings, config: Settings) -> list[str]:

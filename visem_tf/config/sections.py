@@ -27,6 +27,10 @@ STAGES = ("propose", "features", "align", "infer", "generate", "evaluate", "repo
 """The stages of `visem_tf.fit`, in the order in which they run."""
 
 
+FREEZABLE = ("region_encoder", "sentence_encoder", "word_vectors")
+"""Parts of a model that a training can start from and leave unchanged."""
+
+
 @dataclass(frozen=True)
 class DataConfig(Settings):
     """How the files of a data set are read."""
@@ -236,6 +240,14 @@ class Config(Settings):
     runs/DATASET-PRESET."""
     cache_dir: str = "~/.cache/visem_tf"
     """The folder for prepared data sets and CNN features, shared by all runs."""
+    init_from: str = ""
+    """A trained model to start from, named as in --run-dir: its configuration takes the place of
+    the preset, its vocabulary grows by the words of the new data, and training begins with its
+    weights."""
+    freeze: tuple[str, ...] = ()
+    """For init_from: parts that are not trained, separated by commas, of region_encoder,
+    sentence_encoder (without the vectors of words) and word_vectors (those of the words that the
+    model knows, also in the generators)."""
     seed: int = setting(0, at_least=0, at_most=2**32 - 1)
     """The seed of all random numbers."""
     strict: bool = False
@@ -260,9 +272,23 @@ class Config(Settings):
             if stage not in STAGES:
                 hint = nearest(stage, STAGES)
                 yield f"stages must be among {', '.join(STAGES)}, not {stage!r}{hint}"
+        yield from self._start_conflicts()
         yield from self._propose_conflicts()
         if self.joint.train:
             yield from self._joint_conflicts()
+
+    def _start_conflicts(self) -> Iterator[str]:
+        for part in self.freeze:
+            if part not in FREEZABLE:
+                hint = nearest(part, FREEZABLE)
+                yield f"freeze must be of {', '.join(FREEZABLE)}, not {part!r}{hint}"
+        if self.freeze and not self.init_from:
+            yield "freeze keeps parts of a trained model, which init_from names; give --init-from"
+        if self.init_from and self.align.word_vectors:
+            yield (
+                "init_from and align.word_vectors both bring vectors of words; leave one of them "
+                "out"
+            )
 
     def _propose_conflicts(self) -> Iterator[str]:
         proposer, file = self.regions.proposer, self.regions.proposer_file

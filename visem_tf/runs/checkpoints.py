@@ -9,11 +9,14 @@ from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import read_generator
+from visem_tf.runs.starting import first_vocabulary
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 
 def read_or_build_vocabulary(context: Context) -> Vocabulary:
     """Reads the vocabulary of a run, or builds it from the training split if there is none yet.
+
+    A run that starts from another model keeps all of its words, whose ids stay the same.
 
     Args:
         context: Context of the run.
@@ -25,6 +28,8 @@ def read_or_build_vocabulary(context: Context) -> Vocabulary:
     if not path.exists():
         sentences = context.data.splits["train"].sentences
         vocabulary = Vocabulary.build(sentences, context.config.text.min_count)
+        if known := first_vocabulary(context.config):
+            vocabulary = known.grown_by(vocabulary.words)
         if len(vocabulary) == len(SPECIAL_WORDS):
             raise UserError(
                 f"no word occurs {context.config.text.min_count} times or more in the training "

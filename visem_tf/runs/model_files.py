@@ -54,8 +54,10 @@ class ModelFiles:
     @property
     def alignment_model(self) -> Path:
         """File of the best alignment model, which need not exist."""
-        folder = "align" if self.tuned_cnn is None else "finetune"
-        return self.path / "checkpoints" / folder / "best.keras"
+        tuned = self.path / "checkpoints" / "finetune" / "best.keras"
+        if self.tuned_cnn and tuned.exists():  # no training of this run if the CNN is of another
+            return tuned
+        return self.path / "checkpoints" / "align" / "best.keras"
 
     def generator(self, name: str) -> Path:
         """Returns the file of the best model of a generator, which need not exist.

@@ -12,6 +12,7 @@ from visem_tf.datasets.loading import load_configured
 from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import RunDirectory, versions
+from visem_tf.runs.starting import prepare_start
 from visem_tf.runtime.devices import make_strategy, set_seed, use_threads
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.startup import run_first_operation
@@ -69,6 +70,7 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
     run, is_chief = RunDirectory(config.run_dir), worker_index(strategy) == 0
     if is_chief:
         run.claim(config)
+        prepare_start(config, run)
     run_first_operation()
     set_seed(config.seed)
     data = None

@@ -6,8 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from visem_tf.config import Config
-from visem_tf.config.recorded import changes_of_trained
+from visem_tf.config.recorded import LOCAL_FIELDS, changes_of_trained
 from visem_tf.errors import UserError
 from visem_tf.models.weight_files import write_arrays, write_weights
 from visem_tf.regions.proposers.trained import weights_file
@@ -15,22 +14,6 @@ from visem_tf.runs.generators import find_full_frame_generators, member_names, m
 from visem_tf.runs.model_files import PublishedFiles
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.files import write_atomically
-
-LOCAL_FIELDS = {
-    name: dict(Config().flat())[name]
-    for name in (
-        "run_dir",
-        "cache_dir",
-        "data_dir",
-        "data.pictures",
-        "data.captions",
-        "align.word_vectors",
-        "regions.proposer_file",
-        "generate.ensemble",
-    )
-}
-"""Fields that name files of the machine on which a run was made, with their defaults. A published
-model contains what the last two of them name."""
 
 
 def write_model(run: TrainedRun, folder: Path) -> dict[str, int]:

@@ -9,7 +9,7 @@ import platform
 from typing import Any, TypedDict
 
 from visem_tf.config import Config, differences
-from visem_tf.config.recorded import affects_training
+from visem_tf.config.recorded import affects_training, raised_fields
 from visem_tf.errors import UserError
 from visem_tf.runs.model_files import ModelFiles
 from visem_tf.runtime.files import write_atomically
@@ -26,6 +26,14 @@ _PACKAGES = (
     "keras-cv",
     "numpy",
 )
+
+DEPENDENT = {
+    "propose": ("features",),
+    "align": ("infer", "evaluate", "report", "export"),
+    "generate": ("evaluate", "report", "export"),
+}
+"""Stages that are run again after a training has gone on. Generators are not among them: they keep
+what they have learnt from the first alignment, unless they go on themselves."""
 
 _RESULTS = {
     "vocabulary.txt",
@@ -99,19 +107,30 @@ class RunDirectory(ModelFiles):
         """Records the configuration of a new run, or compares it with the recorded one.
 
         `config.json` contains the whole resolved configuration and the versions of the packages. It
-        is never changed.
+        changes only if a training is to go on, see `GROWING_FIELDS`: its stage is then no longer
+        finished, and neither are the stages whose results depend on it.
 
         Args:
             config: Configuration of this call.
 
         Raises:
-            UserError: The run was started with another configuration; the message names the fields.
+            UserError: The run was started with another configuration, or the training cannot go
+                on; the message names the fields.
         """
         recorded = self.config()
         if recorded is None:
             write_atomically(self.path / "config.json", config.to_json(versions=versions()))
             return
-        changed = [name for name in differences(recorded, config) if affects_training(name)]
+        raised = [
+            name
+            for name in raised_fields(recorded, config)
+            if name.partition(".")[0] in config.stages
+        ]
+        changed = [
+            name
+            for name in differences(recorded, config)
+            if affects_training(name) and name not in raised
+        ]
         if changed:
             before, now = dict(recorded.flat()), dict(config.flat())
             shown = ", ".join(f"{n} ({before[n]!r}, now {now[n]!r})" for n in changed)
@@ -119,6 +138,46 @@ class RunDirectory(ModelFiles):
                 f"run directory {self.path} was started with another configuration: {shown}; "
                 "give another --run-dir, or the same values"
             )
+        if raised:
+            self._reopen(raised, config)
+            grown = recorded.updated({name: dict(config.flat())[name] for name in raised})
+            text = grown.to_json(versions=self.recorded_versions())
+            write_atomically(self.path / "config.json", text)
+
+    def _reopen(self, raised: list[str], config: Config) -> None:
+        """Marks the stages whose trainings go on as unfinished, and those of `DEPENDENT`."""
+        stages = list(dict.fromkeys(name.partition(".")[0] for name in raised))
+        names = ", ".join(raised)
+        if "propose" in stages and (self.path / "checkpoints" / "align").exists():
+            raise UserError(
+                f"{names} cannot be raised, because the alignment was trained on the regions of "
+                "this proposer; give another --run-dir"
+            )
+        tuned = config.align.finetune_epochs or (
+            config.joint.train and config.generate.cider_epochs
+        )
+        if tuned and "align" in stages and self.is_done("align"):
+            raise UserError(
+                f"{names} cannot be raised, because the CNN or the generators were trained further "
+                "after the alignment; give another --run-dir"
+            )
+        for stage in stages:
+            folders = (self.path / "checkpoints" / stage).glob("**/progress.json")
+            if self.is_done(stage) and not any(folders):
+                raise UserError(
+                    f"{names} cannot be raised, because {self.path} has the trained models only, "
+                    "without the state of their optimizers; start another run with --init-from "
+                    f"{self.path}"
+                )
+        dependent = {name for stage in stages for name in DEPENDENT[stage]}
+        state = self._state()
+        entries = {name: dict(entry) for name, entry in state.get("stages", {}).items()}
+        for name, entry in entries.items():
+            if name in stages:
+                entry["done"] = False
+            elif name in dependent:
+                entry.update(done=False, seconds=0.0)
+        self._write({**state, "stages": entries})
 
     def claim_data(self, fingerprint: str) -> None:
         """Records the data of a new run, or compares them with the recorded ones.

@@ -17,6 +17,7 @@ from visem_tf.report.previews import AlignmentPreview
 from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
+from visem_tf.runs.starting import start_alignment
 from visem_tf.stages import finetune
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.training import open_pairs, train_model
@@ -48,6 +49,7 @@ def run(context: Context) -> dict[str, Any]:
     def build(steps_per_epoch: int) -> AlignmentModel:
         model = build_alignment_model(config, vocabulary, pairs["train"].cache, steps_per_epoch)
         summary.update(load_word_vectors(model, config, vocabulary))
+        start_alignment(config, model, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
         return model
 

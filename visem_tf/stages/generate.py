@@ -4,6 +4,7 @@ The full-frame generator learns whole sentences from whole images, the region ge
 snippets of the stage infer from their regions.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ from visem_tf.runs.generators import (
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import cider_folder
 from visem_tf.runs.snippets import SnippetCutter, require_snippets
+from visem_tf.runs.starting import start_generator
+from visem_tf.runtime.workers import barrier
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.self_critical import fine_tune
 from visem_tf.stages.training import open_pairs, train_model
@@ -73,6 +76,7 @@ def run(context: Context) -> dict[str, Any]:
     vocabulary = read_or_build_vocabulary(context)
     pairs = open_pairs(context, vocabulary)
     summary: dict[str, Any] = {}
+    before = context.run.summary("generate")
     if config.joint.train:
         print("generate: the generators were trained with the alignment")
     if settings.full_frame:
@@ -81,6 +85,8 @@ def run(context: Context) -> dict[str, Any]:
             seed = member_seed(config.seed, number)
             if not config.joint.train:
                 summary[name] = _train(context, name, texts, vocabulary, seed)
+                if summary[name]["epochs"] > before.get(name, summary[name])["epochs"]:
+                    _forget_tuned(context, name)
             if settings.cider_epochs:
                 summary[cider_folder(name)] = fine_tune(context, pairs, vocabulary, name, seed)
     if settings.regions and not config.joint.train:
@@ -88,6 +94,14 @@ def run(context: Context) -> dict[str, Any]:
         texts = {split: _snippets(context, pairs[split], vocabulary, cut) for split in pairs}
         summary["regions"] = _train(context, "regions", texts, vocabulary, config.seed)
     return summary
+
+
+def _forget_tuned(context: Context, name: str) -> None:
+    """Removes the generator that was trained on CIDEr before this one was trained further."""
+    if context.is_chief:
+        folder = context.run / "checkpoints" / "generate" / cider_folder(name)
+        shutil.rmtree(folder, ignore_errors=True)
+    barrier(context.strategy)
 
 
 def sentence_texts(context: Context, pairs: Pairs) -> Texts:
@@ -142,6 +156,7 @@ def _train(
     def build(steps_per_epoch: int) -> SentenceGenerator:
         encoder = _region_encoder(context, name)
         model = build_generator(config, name, vocabulary, train.sample, encoder)
+        start_generator(config, name, model, vocabulary)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
         return model
 

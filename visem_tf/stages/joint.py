@@ -20,6 +20,7 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.generators import GENERATORS, build_generator
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.snippets import SnippetCutter
+from visem_tf.runs.starting import start_alignment, start_generator
 from visem_tf.stages.align import load_word_vectors, recall_validation, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
 from visem_tf.stages.training import open_pairs, train_model
@@ -48,6 +49,9 @@ def run(context: Context) -> dict[str, Any]:
         longest = int(token_ids.bounding_shape()[1])
         sample = cache.sample_features()
         model = _join(alignment, config, vocabulary, sample, num_pairs, longest)
+        for name, generator in model.generators.items():
+            start_generator(config, name, generator, vocabulary)
+        start_alignment(config, alignment, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
         return model
 

@@ -132,6 +132,13 @@ class ResumableTraining(keras.callbacks.Callback):
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
         self._restore(model)
+        is_short = self.finished and len(self.history) < self.settings.epochs
+        if is_short and worker_index(strategy) == 0:
+            print(
+                f"{self.name}: stopped after {len(self.history)} of {self.settings.epochs} epochs, "
+                f"because the last {self.epochs_without_improvement} brought no improvement; a "
+                "larger patience lets it go on"
+            )
         while not self.finished:
             epoch, step = len(self.history), self.step
             model.fit(
@@ -199,10 +206,7 @@ class ResumableTraining(keras.callbacks.Callback):
         improved = self.epochs_without_improvement == 0
         if improved:
             self._save_best()
-        self.finished = (
-            len(self.history) >= self.settings.epochs
-            or self.epochs_without_improvement >= self.settings.patience
-        )
+        self.finished = self._has_finished()
         if self.settings.schedule == "plateau" and not improved:
             rate = self.model.optimizer.learning_rate
             self.model.optimizer.learning_rate = float(rate) * _PLATEAU_FACTOR
@@ -224,6 +228,13 @@ class ResumableTraining(keras.callbacks.Callback):
                     f"{metrics[name]}); try a smaller learning rate "
                     f"(--{self.settings.section}.{self.rate_option}) in another --run-dir{kept}"
                 )
+
+    def _has_finished(self) -> bool:
+        """Whether the last epoch is over, or the patience."""
+        return (
+            len(self.history) >= self.settings.epochs
+            or self.epochs_without_improvement >= self.settings.patience
+        )
 
     def on_train_end(self, logs: Any = None) -> None:
         """Closes the progress bar."""
@@ -255,7 +266,7 @@ class ResumableTraining(keras.callbacks.Callback):
             return
         progress, self.step, arrays = state
         self.history = progress["history"]
-        self.finished = progress["finished"]
+        self.finished = self._has_finished()  # by these settings, with which it may go on
         for name, variable in variables.items():
             variable.assign(arrays[name])
         self._running_metrics = {name: arrays[name] for name in metrics}
