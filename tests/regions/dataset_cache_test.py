@@ -87,13 +87,11 @@ def test_views_of_two_caches_in_any_order(tmp_path, images):
 
 def test_mirrored_images_are_turned_over(images):
     class Recorder(CountingExtractor):
-        settings = RegionsConfig(picture_size=2, batch_size=4)
-
         def extract_pixels(self, pixels):
             self.pixels = np.asarray(pixels)
             return
 
-    picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    picture = np.random.default_rng(0).integers(0, 256, [32, 32, 3], dtype=np.uint8)
     encoded = tf.data.Dataset.from_tensors(tf.io.encode_png(picture))
     extractor = Recorder()
     list(extract_regions(extractor, encoded, mirrored=True))
