@@ -113,6 +113,9 @@ class AlignConfig(Settings):
     of cosines, which lie between -1 and 1."""
     temperature: float = setting(0.1, above=0)
     """For infonce and for swapped nouns: scores are divided by this."""
+    members: int = setting(1, at_least=1, at_most=16)
+    """Number of models, trained one after the other from different seeds, whose similarities are
+    averaged. They are joined into one model of their widths together."""
     mirror: bool = False
     """Whether each training image is also read turned over, left for right; a pair takes one of the
     two at random in every epoch. The CNN then reads the training images twice."""
@@ -170,6 +173,16 @@ class AlignConfig(Settings):
             yield (
                 f"align.margin {self.margin:g} can never be reached, because align.score "
                 f"{self.score} lies between -1 and 1; use 0.2"
+            )
+        if self.members > 1 and self.score not in ("best_region", "fragments"):
+            yield (
+                f"align.members averages dot products, and align.score {self.score} has cosines; "
+                "leave it at 1"
+            )
+        if self.members > 1 and self.finetune_epochs:
+            yield (
+                "align.finetune_epochs trains one alignment model with the CNN, and align.members "
+                f"is {self.members}; leave one of them out"
             )
         if self.threshold and self.score != "negative_aware":
             yield (

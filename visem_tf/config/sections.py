@@ -325,6 +325,11 @@ class Config(Settings):
                 f"joint.train has one generator of whole-image sentences, not generate.members "
                 f"{generate.members}; leave it at 1"
             )
+        if align.members > 1:
+            yield (
+                f"joint.train has one alignment model, not align.members {align.members}; leave it "
+                "at 1"
+            )
         if align.mirror:
             yield (
                 "align.mirror changes the regions of an image from pair to pair, and joint.train "

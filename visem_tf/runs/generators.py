@@ -50,8 +50,18 @@ def member_names(settings: GenerateConfig) -> list[str]:
     return ["full_frame", *(f"full_frame_{n}" for n in range(2, settings.members + 1))]
 
 
+def alignment_folders(members: int) -> list[str]:
+    """Returns the folders of the checkpoints of the alignment models of a run.
+
+    Example:
+        >>> alignment_folders(1), alignment_folders(2)
+        (['align'], ['align/member-1', 'align/member-2'])
+    """
+    return [f"align/member-{n}" for n in range(1, members + 1)] if members > 1 else ["align"]
+
+
 def member_seed(seed: int, number: int) -> int:
-    """Returns the seed of a full-frame generator; the first, number 0, has that of the run."""
+    """Returns the seed of a member of an ensemble; the first, number 0, has that of the run."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) if number else seed
 
 

@@ -10,14 +10,18 @@ import tensorflow as tf
 from visem_tf.alignment.substitutes import Sentences, find_substitutes, words_of_images
 from visem_tf.config import Config
 from visem_tf.errors import UserError
+from visem_tf.models.alignment_ensemble import join_models
 from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.saving import load_model, save_model
 from visem_tf.models.word_vectors import fill_in, read_word_vectors
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.previews import AlignmentPreview
 from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
+from visem_tf.runs.generators import alignment_folders, member_seed
 from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.runs.starting import start_alignment
+from visem_tf.runtime.workers import barrier
 from visem_tf.stages import finetune
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.training import open_pairs, train_model
@@ -53,20 +57,35 @@ def run(context: Context) -> dict[str, Any]:
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
         return model
 
-    summary |= train_model(
-        context,
-        "alignment",
-        "align",
-        settings=config.align,
-        seed=config.seed,
-        num_examples=len(pairs["train"].image_index),
-        build=build,
-        make_dataset=training_pairs(config, pairs["train"], vocabulary, mirrored),
-        make_validation=lambda model: recall_validation(model, pairs["val"]),
-        monitor="recall_sum",
-        precision=config.compute.precision,
-        callbacks=[AlignmentPreview(context, pairs["val"].cache, pairs["val"].token_ids)],
-    )
+    def train(title: str, folder: str, seed: int) -> dict[str, Any]:
+        return train_model(
+            context,
+            title,
+            folder,
+            settings=config.align,
+            seed=seed,
+            num_examples=len(pairs["train"].image_index),
+            build=build,
+            make_dataset=training_pairs(config, pairs["train"], vocabulary, mirrored, seed),
+            make_validation=lambda model: recall_validation(model, pairs["val"]),
+            monitor="recall_sum",
+            precision=config.compute.precision,
+            callbacks=[AlignmentPreview(context, pairs["val"].cache, pairs["val"].token_ids)],
+        )
+
+    members = config.align.members
+    if members == 1:
+        summary |= train("alignment", "align", config.seed)
+    else:
+        folders = alignment_folders(members)
+        found = [
+            train(f"alignment {number + 1}", folder, member_seed(config.seed, number))
+            for number, folder in enumerate(folders)
+        ]
+        worst = max(each["collapsed"] for each in found)
+        summary |= {"members": found, "collapsed": worst, "epochs": found[0]["epochs"]}
+        summary["best_epoch"] = found[0]["best_epoch"]
+        summary |= _join(context, folders, pairs["val"])
     if summary["collapsed"] > 0.5:
         print(
             "visem_tf: warning: the alignment has collapsed: all images and sentences get the "
@@ -78,8 +97,25 @@ def run(context: Context) -> dict[str, Any]:
     return summary
 
 
+def _join(context: Context, folders: list[str], pairs: Pairs) -> dict[str, float]:
+    """Joins the members, saves the model, and returns its metrics on the validation split."""
+    checkpoints = context.run / "checkpoints"
+    members = [load_model(checkpoints / name / "best.keras", AlignmentModel) for name in folders]
+    joined = join_models(members)
+    if context.is_chief:
+        save_model(joined, checkpoints / "align" / "best.keras")
+    barrier(context.strategy)
+    found = recall_validation(joined, pairs)()
+    print(f"alignment, {len(folders)} members together: recall_sum {found['recall_sum']:.1f}")
+    return found
+
+
 def training_pairs(
-    config: Config, pairs: Pairs, vocabulary: Vocabulary, mirrored: FeatureCache | None = None
+    config: Config,
+    pairs: Pairs,
+    vocabulary: Vocabulary,
+    mirrored: FeatureCache | None = None,
+    seed: int | None = None,
 ) -> Callable[[Part], tf.data.Dataset]:
     """Makes the function that makes shuffled batches of pairs, from a part of the training on.
 
@@ -88,6 +124,7 @@ def training_pairs(
         pairs: Sentences and regions of the training split.
         vocabulary: Words of the run.
         mirrored: Regions of the images turned over; None if they are not used.
+        seed: Seed of the order; None is that of the run.
 
     Raises:
         UserError: `align.swap_weight` is set, and no noun can be replaced.
@@ -98,7 +135,7 @@ def training_pairs(
         batches = epoch_batches(
             len(pairs.image_index),
             config.align.batch_size,
-            seed=config.seed,
+            seed=config.seed if seed is None else seed,
             epochs=config.align.epochs,
             part=part,
             draws=alignment_draws(swaps, mirrored),

@@ -15,7 +15,7 @@ from visem_tf.report.page import Page, headline, render
 from visem_tf.report.tables import metric_tables
 from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
-from visem_tf.runs.generators import member_names, title_of
+from visem_tf.runs.generators import alignment_folders, member_names, title_of
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import EVALUATE_AGAIN, cider_folder
 from visem_tf.runtime.files import write_atomically
@@ -107,7 +107,10 @@ def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> d
 
 def _curves(context: Context) -> list[Curves]:
     trainings = [("Proposer", "propose", True)] if context.config.propose.epochs else []
-    trainings.append(("Alignment", "align", True))
+    folders = alignment_folders(context.config.align.members)
+    for number, folder in enumerate(folders, 1):
+        title = f"Alignment {number}" if len(folders) > 1 else "Alignment"
+        trainings.append((title, folder, True))
     settings = context.config.generate
     for name in member_names(settings):
         title = title_of(name).capitalize()
