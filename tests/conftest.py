@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import subprocess
@@ -19,6 +20,37 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
         start_tensorflow()
+
+
+@contextlib.contextmanager
+def quick_stages() -> Iterator[None]:
+    """Runs stages without tracing and without METEOR, which both take longer than tiny models.
+
+    TensorFlow needs seconds to trace a function that computes for a tenth of a second, and METEOR
+    reads its tables for seconds. `tiny_run` does both.
+    """
+    import tensorflow as tf
+
+    from visem_tf.metrics.java import JavaError
+    from visem_tf.metrics.meteor import Meteor
+
+    def leave_out(*arguments: Any) -> None:
+        raise JavaError("METEOR is left out of this test")
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Meteor, "score", leave_out)
+            yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """Runs the tests of a module with `quick_stages`."""
+    with quick_stages():
+        yield
 
 
 TWO_DEVICES = """
@@ -121,7 +153,8 @@ def untrained_run(shared_folder: Path) -> TinyRun:
             generator.save(run.path / "checkpoints" / "generate" / "full_frame" / "best.keras")
             for stage in ("align", "generate"):
                 RunDirectory(run.path).mark_done(stage, 0.0, {})
-            run_stages(open_run(made.config), progress=lambda line: None)
+            with quick_stages():
+                run_stages(open_run(made.config), progress=lambda line: None)
             (folder / "finished").touch()
     return run
 
@@ -196,7 +229,10 @@ def train_again(
         places = {"run_dir": str(folder / "run"), "cache_dir": str(folder / "cache")}
         config = recorded.updated({**places, "stages": stages, **changes})
         (folder / "run" / "config.json").write_text(config.to_json(), encoding="utf-8")
-        run_stages(open_run(config), again=stages, progress=lambda line: None)
+        for stage in stages:
+            shutil.rmtree(folder / "run" / "checkpoints" / stage, ignore_errors=True)
+        with quick_stages():
+            run_stages(open_run(config), again=stages, progress=lambda line: None)
         return folder / "run"
 
     return train_again

@@ -14,6 +14,8 @@ from visem_tf.publish import publish
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime import model_places
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def cache_dir(untrained_run):

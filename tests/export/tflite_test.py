@@ -179,16 +179,15 @@ def test_what_is_packed(written: Export, trained: TrainedRun, model: TfliteModel
 
 @pytest.mark.slow
 def test_joining_keeps_both(trained: TrainedRun):
-    parts = TfliteFunctions(trained).trace()
-    chosen = {name: parts[name] for name in ("greedy", "embed_text")}
-    alone = [convert({name: function}, "float32") for name, function in chosen.items()]
+    parts = TfliteFunctions(trained).trace(["greedy", "embed_text"])
+    alone = [convert({name: function}, "float32") for name, function in parts.items()]
     model = join_models(*alone)
     assert operators(model) == operators(alone[0]) | operators(alone[1])
     from ai_edge_litert.interpreter import Interpreter
 
     features = np.random.default_rng(0).random([2, 1280], np.float32)
     token_ids = np.array([[4, 5]], np.int32)
-    for content, names in ((model, [*chosen]), (alone[0], ["greedy"]), (alone[1], ["embed_text"])):
+    for content, names in ((model, [*parts]), (alone[0], ["greedy"]), (alone[1], ["embed_text"])):
         interpreter = Interpreter(model_content=content)
         assert sorted(interpreter.get_signature_list()) == sorted(names)
         if "greedy" in names:

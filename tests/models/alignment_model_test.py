@@ -121,6 +121,7 @@ def test_swapped_sentences_add_their_cross_entropy(score):
     np.testing.assert_allclose(metrics(model, batch)["loss"], without["loss"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_swapped_sentences_are_learned_to_be_false():
     batch = with_swaps(make_batch(size=8))
     model = make_model(swap_weight=1.0)
@@ -234,7 +235,6 @@ def test_a_collapsed_model_raises_the_alarm():
     [
         ("cosine", "hinge_max", SentenceEncoder),
         ("attention", "infonce", GruSentenceEncoder),
-        ("best_region", "infonce", GruSentenceEncoder),
         ("hard_alignment", "infonce", GruSentenceEncoder),
         ("negative_aware", "infonce", GruSentenceEncoder),
     ],
@@ -282,7 +282,6 @@ def test_a_word_is_compared_as_the_score_does():
 @pytest.mark.parametrize(
     "options",
     [
-        {},
         {"score": "fragments", "normalise_by_length": True},
         {"score": "attention", "sharpness": 5.0, "loss": "infonce", "temperature": 0.3},
         {"loss": "hinge_max", "hinge_sum_steps": 1, "encoder": GruSentenceEncoder},
@@ -314,9 +313,8 @@ def test_a_saved_model_gives_the_same_scores(options, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_trains(policy):
-    model, batch = make_model(dtype=policy), make_batch()
+def test_mixed_precision_trains():
+    model, batch = make_model(dtype="mixed_float16"), make_batch()
     model.compile(optimizer=keras.optimizers.Adam(0.01))
     assert model(batch).dtype == "float32"
     exact = make_model()

@@ -80,7 +80,7 @@ def test_a_step_follows_the_gradient_of_the_sum_of_three(attention):
     del batch["region_mask"]
     regions = alignment_of(batch)
     model.set_regions(regions)
-    model.compile(optimizer=keras.optimizers.SGD(1.0))
+    model.compile(optimizer=keras.optimizers.SGD(1.0), run_eagerly=True)
     words = [row[row != 0].tolist() for row in batch["token_ids"]]
     sentence, first, last, region = find_segments(regions[batch["sentence_ids"]])
     snippets = [words[s][a : b + 1] for s, a, b in zip(sentence, first, last, strict=True)]
@@ -115,9 +115,9 @@ def test_a_step_follows_the_gradient_of_the_sum_of_three(attention):
 def test_without_weight_the_alignment_is_trained_as_alone():
     model, batch = make_model(0.0, 0.0), make_batch()
     model.set_regions(alignment_of(batch))
-    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    model.compile(optimizer=keras.optimizers.SGD(0.1), run_eagerly=True)
     alone = make_model().alignment
-    alone.compile(optimizer=keras.optimizers.SGD(0.1))
+    alone.compile(optimizer=keras.optimizers.SGD(0.1), run_eagerly=True)
     del batch["region_mask"]
     model.train_on_batch(batch)
     alone.train_on_batch(batch)
@@ -129,7 +129,7 @@ def test_without_weight_the_alignment_is_trained_as_alone():
 def test_parts_stay_one_and_are_saved_whole(tmp_path):
     model, batch = make_model(), make_batch()
     model.set_regions(alignment_of(batch))
-    model.compile(optimizer="adam")
+    model.compile(optimizer="adam", run_eagerly=True)
     encoder = model.alignment.region_encoder
     before = encoder.projection.kernel.numpy()
     for _ in range(3):
@@ -159,7 +159,7 @@ def test_parts_stay_one_and_are_saved_whole(tmp_path):
 @pytest.mark.slow
 def test_without_an_alignment_there_are_no_snippets():
     model, batch = make_model(), make_batch()
-    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    model.compile(optimizer=keras.optimizers.SGD(0.1), run_eagerly=True)
     before = model.generators["regions"].recurrence.kernel.numpy()
     model.train_on_batch(batch)
     np.testing.assert_array_equal(model.generators["regions"].recurrence.kernel, before)

@@ -160,13 +160,12 @@ def test_it_learns_where_the_boxes_are():
     rng = np.random.default_rng(0)
     data = {name: tf.constant(value) for name, value in batch(rng, 4).items()}
     model = ProposalTraining(make_network(), clip_value=5.0)
-    model.compile(optimizer=keras.optimizers.Adam(0.01))
-    step = tf.function(model.train_step)
+    model.compile(optimizer=keras.optimizers.Adam(0.03))
     losses = []
-    for _ in range(40):
+    for _ in range(6):
         model.reset_metrics()
-        losses.append(float(step(data)["loss"]))
-    assert losses[-1] < 0.6 * losses[0]
+        losses.append(float(model.train_step(data)["loss"]))
+    assert losses[-1] < 0.1 * losses[0]
 
 
 def test_images_without_boxes_are_only_negatives():

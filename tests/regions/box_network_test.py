@@ -127,14 +127,19 @@ def test_as_many_boxes_as_wanted_are_selected():
     assert select(*predictions_of(boxes, scores.tolist()))[2].numpy().all()
 
 
-def test_the_file_keeps_the_weights_in_16_bits(backbone, tmp_path):
-    path = write_proposer(tmp_path / "proposer.npz")
+@pytest.fixture(scope="module")
+def proposer_file(tmp_path_factory) -> Path:
+    """A file of a network for the maps of efficientnet_lite0."""
+    return write_proposer(tmp_path_factory.mktemp("proposer") / "proposer.npz")
+
+
+def test_the_file_keeps_the_weights_in_16_bits(backbone, proposer_file):
     written = make_network(8, backbone.map_channels)
-    read = read_network(path, backbone)
+    read = read_network(proposer_file, backbone)
     assert read.channels == 8 and len(read.variables) == len(written.variables)
     for one, other in zip(written.variables, read.variables, strict=True):
         np.testing.assert_array_equal(np.float16(one.numpy()), other.numpy())
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(proposer_file, allow_pickle=False) as arrays:
         about = json.loads(str(arrays["metadata"]))
         kinds = {arrays[name].dtype for name in arrays.files if name.isdigit()}
     assert kinds == {np.dtype("float16")} and about["backbone"] == "efficientnet_lite0"
@@ -166,8 +171,10 @@ def changed_metadata(path: Path, **changes) -> None:
         ({"channels": 16}, "is not a trained proposer (its shapes differ); give another file"),
     ],
 )
-def test_the_file_of_another_network_is_refused(changes, message, backbone, tmp_path):
-    path = write_proposer(tmp_path / "proposer.npz")
+def test_the_file_of_another_network_is_refused(
+    changes, message, backbone, proposer_file, tmp_path
+):
+    path = Path(shutil.copy(proposer_file, tmp_path))
     changed_metadata(path, **changes)
     with pytest.raises(UserError) as raised:
         read_network(path, backbone)
@@ -181,8 +188,8 @@ def archive(**arrays) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "half", "flipped", "another", "array"])
-def test_a_damaged_file_is_refused(kind, backbone, tmp_path):
-    whole = write_proposer(tmp_path / "whole.npz").read_bytes()
+def test_a_damaged_file_is_refused(kind, backbone, proposer_file, tmp_path):
+    whole = proposer_file.read_bytes()
     middle = len(whole) // 2
     contents = {
         "empty": b"",

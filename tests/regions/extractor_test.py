@@ -12,6 +12,8 @@ from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.extractor import FRAME, RegionExtractor
 from visem_tf.regions.positions import with_positions
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SETTINGS = {"picture_size": 128, "frame_size": 96, "crop_size": 64, "num_regions": 5}
 
 

@@ -23,8 +23,11 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounding, words_as_json
 from visem_tf.runs.opening import open_run
 from visem_tf.runs.query import read_query
+from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.stages import run_stages
 from visem_tf.text import Vocabulary
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 SENTENCE = "a red dog runs"
 
@@ -198,6 +201,7 @@ def test_all_callers_choose_the_same_regions(run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("run", ["cosine"], indirect=True)
 def test_stage_commands_and_export_choose_the_same_regions(run, tmp_path):
     random, data = np.random.default_rng(3), Path(run.config.data_dir)
     data.mkdir()
@@ -209,7 +213,7 @@ def test_stage_commands_and_export_choose_the_same_regions(run, tmp_path):
         encoded[f"{number}.png"] = buffer.getvalue()
         (data / f"{number}.png").write_bytes(buffer.getvalue())
         (data / f"{number}.txt").write_text(SENTENCE + "\n")
-    run.run.mark_done("align", 0.0, {})
+    RunDirectory(run.run.path).mark_done("align", 0.0, {})
     context = open_run(run.config)
     run_stages(context, progress=lambda line: None)
     train = context.data.splits["train"]

@@ -32,8 +32,8 @@ def run_dir(train_again):
     inferred = []
     before = joint.Grounder.ground_split
 
-    def ground_split(self, *arguments):
-        inferred.append(before(self, *arguments))
+    def ground_split(self, *arguments, **options):
+        inferred.append(before(self, *arguments, **options))
         return inferred[-1]
 
     joint.Grounder.ground_split = ground_split

@@ -113,7 +113,7 @@ def test_later_stages_use_the_trained_proposer(run_dir):
     assert isinstance(run.extractor.proposer, TrainedProposer)
     with np.load(path, allow_pickle=False) as arrays:
         about = json.loads(str(arrays["metadata"]))
-    assert (about["dataset"], about["picture_size"]) == ("scenes/smoke", 64)
+    assert (about["dataset"], about["picture_size"]) == ("scenes", 64)
     summary = json.loads((run_dir / "state.json").read_text())["stages"]["propose"]["summary"]
     assert summary["epochs"] == 2
     assert summary["recall"] == pytest.approx((summary["recall_50"] + summary["recall_70"]) / 2)

@@ -52,7 +52,12 @@ class FinetuningModel(GlobalBatchModel):
             loss, batch_size = self.alignment.global_loss(inputs, training=True)
             share = loss / replica_count()
         apply_global_gradients(
-            self, tape, share, self.alignment.clip_value, gradient_scale=1 / batch_size
+            self,
+            tape,
+            share,
+            self.alignment.clip_value,
+            gradient_scale=1 / batch_size,
+            examples=pixels,
         )
         return self.alignment.get_metrics_result()
 

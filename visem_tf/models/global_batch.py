@@ -104,6 +104,7 @@ def apply_global_gradients(
     loss_share: tf.Tensor,
     clip_value: float | None = None,
     gradient_scale: tf.Tensor | float = 1.0,
+    examples: tf.Tensor | None = None,
 ) -> None:
     """Takes one optimizer step along the gradient of the global loss.
 
@@ -121,6 +122,9 @@ def apply_global_gradients(
         clip_value: Largest absolute value of an element of the global gradient. None means no
             clipping.
         gradient_scale: Factor of the clipped gradient.
+        examples: Tensor whose first axis are the examples of this replica. A replica without any
+            contributes no gradient. Needed by models with depthwise convolutions, whose gradient
+            over an empty batch TensorFlow leaves uninitialised.
     """
     variables = model.trainable_variables
     optimizer = model.optimizer
@@ -132,7 +136,11 @@ def apply_global_gradients(
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     # Rows of an embedding that occur twice must be added up before they can be clipped.
-    gradients = all_reduce_sum([tf.convert_to_tensor(gradient) for gradient in gradients])
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+    if examples is not None:
+        any_example = tf.shape(examples)[0] > 0
+        gradients = [tf.where(any_example, gradient, 0) for gradient in gradients]
+    gradients = all_reduce_sum(gradients)
     if (norm := getattr(model, "gradient_norm", None)) is not None:  # set by a recorder
         norm.update([gradient / tf.cast(loss_scale, gradient.dtype) for gradient in gradients])
     if clip_value is not None:

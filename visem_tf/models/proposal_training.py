@@ -137,7 +137,7 @@ class ProposalTraining(GlobalBatchModel):
             )
             total = tf.maximum(all_reduce_sum(tf.reduce_sum(assignment.targets)), 1.0)
             share = proposal_loss(predictions, assignment) / total
-        apply_global_gradients(self, tape, share, self.clip_value)
+        apply_global_gradients(self, tape, share, self.clip_value, examples=data["boxes"])
         self.loss_metric.update_state(all_reduce_sum(share))
         return self.get_metrics_result()
 

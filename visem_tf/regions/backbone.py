@@ -10,6 +10,7 @@ left them: batches of crops are small and of one kind. Only the convolutions aft
 change, and its file holds only those.
 """
 
+import functools
 import hashlib
 import importlib
 from pathlib import Path
@@ -142,8 +143,7 @@ class TrainableCNN(CNN, keras.layers.Layer):
     """A CNN whose last blocks can be trained.
 
     Args:
-        backbone: Frozen CNN to start from. Its network becomes trainable in part; the constants
-            that it computes with stay as they are.
+        backbone: Frozen CNN to start from, which stays as it is.
         from_block: First block to train, 1 to 7, or `LAST_BLOCK`.
 
     Raises:
@@ -154,8 +154,8 @@ class TrainableCNN(CNN, keras.layers.Layer):
         super().__init__()
         if not 1 <= from_block <= LAST_BLOCK:
             raise ValueError(f"from_block must be from 1 to {LAST_BLOCK}, got {from_block}")
-        self.network = backbone.cnn
-        self.network.trainable = True
+        self.network = _build_network(backbone.name)
+        self.network.set_weights(backbone.cnn.get_weights())
         for layer in self.network.layers:
             layer.trainable = (
                 isinstance(layer, _CONVOLUTIONS) and _block_of(layer.name) >= from_block
@@ -209,20 +209,38 @@ def weights_digest(name: str) -> str:
 
 
 def load_backbone(name: str, tuned: Path | None = None) -> Backbone:
-    """Builds a network of `BACKBONES` with its ImageNet weights.
+    """Loads a network of `BACKBONES` with its ImageNet weights, once in a process.
 
     Args:
         name: Name of the network.
-        tuned: File of the weights that were trained further, which `TrainableCNN.write` wrote.
+        tuned: File of the weights that were trained further, which `TrainableCNN.write` wrote; it
+            is read in every call.
 
     Raises:
         UserError: The package with the weights is not installed, or the file `tuned` belongs to
             another network or is damaged.
         ValueError: `name` is unknown, or the weights do not fit the architecture.
     """
-    weights = read_torch_weights(weights_path(name))
+    path = weights_path(name)
+    return _load(name, path, tuned) if tuned else _load_pretrained(name, path)
+
+
+def _load(name: str, path: Path, tuned: Path | None = None) -> Backbone:
+    weights = read_torch_weights(path)
+    cnn = _build_network(name)
+    cnn.trainable = False
+    _assign(cnn, weights)
+    if tuned:
+        _assign_tuned(cnn, tuned, name)
+    return Backbone(name, cnn, weights["_fc.weight"].T.copy(), weights["_fc.bias"])
+
+
+_load_pretrained = functools.cache(_load)
+
+
+def _build_network(name: str) -> keras.Model:
     width, depth = _WIDTH_AND_DEPTH[name]
-    cnn = EfficientNetLiteBackbone(
+    return EfficientNetLiteBackbone(
         include_rescaling=False,
         width_coefficient=width,
         depth_coefficient=depth,
@@ -233,11 +251,6 @@ def load_backbone(name: str, tuned: Path | None = None) -> Backbone:
         stackwise_expansion_ratios=[1, 6, 6, 6, 6, 6, 6],
         stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
     )
-    cnn.trainable = False
-    _assign(cnn, weights)
-    if tuned:
-        _assign_tuned(cnn, tuned, name)
-    return Backbone(name, cnn, weights["_fc.weight"].T.copy(), weights["_fc.bias"])
 
 
 def _preprocessed(pixels: tf.Tensor) -> tf.Tensor:

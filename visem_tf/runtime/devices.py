@@ -6,7 +6,9 @@ The objective does not depend on the number of replicas; see `visem_tf.models`.
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing.pool
 import sys
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -99,7 +101,19 @@ def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
         raise UserError(f"worker {cluster.index} cannot join the others: {reason}") from error
     finally:
         faulthandler.cancel_dump_traceback_later()
+    _hide_open_pools()
     return strategy
+
+
+def _hide_open_pools() -> None:
+    """Hides the exceptions of thread pools that TensorFlow leaves open when Python ends."""
+    show = sys.unraisablehook
+
+    def show_others(unraisable: Any) -> None:
+        if unraisable.object is not multiprocessing.pool.Pool.__del__:
+            show(unraisable)
+
+    sys.unraisablehook = show_others
 
 
 def _split_cpu(replicas: int) -> None:
