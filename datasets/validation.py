@@ -178,6 +178,10 @@ def _open_folder(
     check_options(builder, options)
     root = check_folder(builder, data_dir, config)
     assert root is not None
+    for option in ("pictures", "captions"):
+        given = getattr(options, option)
+        if given and not (root / given).exists():
+            raise UserError(f"there is no {root / given}; correct --data.{option}")
     try:
         files = find_sources(builder, root, options)
         records: dict[str, list[Record]] = builder.read_records(root, options, problems)

@@ -91,14 +91,17 @@ class RestServer:
         try:
             response = self._session.post(self._url, json=body, timeout=self.timeout)
             content = response.json()
-        except (self._error, ValueError) as error:
+        except (self._error, ValueError, RecursionError) as error:
             raise _refused(self.address, self.model, str(error)) from error
         if not isinstance(content, dict):
             content = {}
         if not response.ok or "outputs" not in content:
             reason = content.get("error") or f"HTTP {response.status_code}"
             raise _refused(self.address, self.model, reason)
-        return rest_outputs(content["outputs"])
+        try:
+            return rest_outputs(content["outputs"])
+        except (ValueError, TypeError, LookupError) as error:
+            raise _not_captions(self.address, self.model, str(error)) from error
 
 
 def connect(
@@ -164,15 +167,50 @@ def rest_request(signature: str, inputs: Inputs) -> dict[str, Any]:
 def rest_outputs(outputs: Any) -> Outputs:
     """Returns the arrays of a JSON answer; a single output comes without its name."""
     named = outputs if isinstance(outputs, dict) else {"": outputs}
-    arrays = {name: np.asarray(values) for name, values in named.items()}
+    arrays = {name: np.asarray(_plain(values)) for name, values in named.items()}
     return {
         name: np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array
         for name, array in arrays.items()
     }
 
 
-def _refused(address: str, model: str, reason: str) -> UserError:
-    shown = " ".join(reason.split())[:300]
+def _plain(values: Any) -> Any:
+    """Returns JSON values without objects: `{"b64": …}` is text that is not UTF-8."""
+    if isinstance(values, list):
+        return [_plain(value) for value in values]
+    if isinstance(values, dict):
+        return base64.b64decode(values["b64"]).decode("utf-8", "replace")
+    return values
+
+
+def _check_answer(outputs: Outputs, rows: int, address: str, model: str) -> None:
+    """Raises a UserError unless an answer has captions with their log-probabilities."""
+    captions, log_probs = outputs.get("captions"), outputs.get("log_probs")
+    boxes = outputs.get("boxes")
+    if (
+        captions is None
+        or log_probs is None
+        or captions.dtype.kind != "O"
+        or not all(isinstance(caption, bytes) for caption in captions.flat)
+        or log_probs.dtype.kind not in "fi"
+        or captions.shape != log_probs.shape
+        or captions.shape[:1] != (rows,)
+        or not captions[:1].size
+        or (boxes is not None and (boxes.shape != (*captions.shape, 4) or boxes.dtype.kind != "f"))
+    ):
+        shown = ", ".join(f"{name} {list(v.shape)} {v.dtype}" for name, v in outputs.items())
+        raise _not_captions(address, model, shown or "nothing")
+
+
+def _not_captions(address: str, model: str, shown: str) -> UserError:
+    return UserError(
+        f"{address} answered, but not with captions ({' '.join(shown.split())[:300]}); check that "
+        f"{model} is an export of visem_tf, and --signature"
+    )
+
+
+def _refused(address: str, model: str, reason: Any) -> UserError:
+    shown = " ".join(str(reason).split())[:300]
     return UserError(
         f"{address} did not answer for model {model} ({shown}); check --server and --model"
     )
@@ -212,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         outputs = server.predict(
             options.signature, {"image_bytes": [path.read_bytes() for path in batch]}
         )
+        _check_answer(outputs, len(batch), options.server, options.model)
         for row, path in enumerate(batch):
             result = _as_json(path, outputs, row)
             results.append(result)
@@ -263,7 +302,7 @@ def _as_json(path: AnyPath, outputs: Outputs, row: int) -> dict[str, Any]:
     for name, values in outputs.items():
         value = np.atleast_1d(values[row])
         if values.dtype.kind == "O":
-            result[name] = [text.decode() for text in value]
+            result[name] = [text.decode("utf-8", "replace") for text in value]
         else:
             result[name] = [
                 None if number == -float("inf") else number for number in value.tolist()

@@ -7,12 +7,12 @@ that a reader of the folder sees a whole version or none.
 import contextlib
 import ctypes
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from visem_tf.errors import UserError
+from visem_tf.runtime.files import remove_unfinished, unfinished_name
 
 _RENAME_EXCHANGE = 2  # of Linux' renameat2
 _CURRENT_FOLDER = -100
@@ -48,7 +48,8 @@ def new_version(to: str | os.PathLike[str], version: int | None = None) -> Itera
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"{to} is a file, or in one; give a folder to export to") from error
     # Not `mkdtemp`, whose folders other users cannot read.
-    temporary = to / f".{secrets.token_hex(6)}.partial"
+    remove_unfinished(to)
+    temporary = to / unfinished_name()
     paths = [temporary]
     try:
         yield paths

@@ -146,7 +146,10 @@ def test_the_packaged_model_takes_the_place_of_a_run(packaged_model: Path):
         ("--seed x", "seed must be an integer, at least 0 and at most 4294967295, not 'x'"),
         ("--seed", "argument --seed: expected one argument; see --help"),
         ("--preset", "argument --preset: expected one argument; see --help"),
-        ("--align.batch_size 1", "align.batch_size must be an integer, at least 2, not 1"),
+        (
+            "--align.batch_size 1",
+            "align.batch_size must be an integer, at least 2 and at most 1000000, not 1",
+        ),
         (
             "--align.optimizer adma",
             "must be one of adam, adamw, rmsprop, sgd, not 'adma'; did you mean adam?",

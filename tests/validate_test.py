@@ -276,3 +276,10 @@ def test_decisions_and_loose_pictures_are_remarks(tmp_path, capsys):
     assert status == 0
     assert "remark: 1 images are not used: loose.jpg" in out
     assert "remark: splits were made at random with data.split_seed 0: 20 train, 3 val, 3" in out
+
+
+@pytest.mark.parametrize("option", ["pictures", "captions"])
+def test_a_missing_file_on_the_command_line_is_no_problem_of_the_data(tmp_path, option):
+    arguments = ["--dataset", "captions_txt", "--data-dir", str(tmp_path)]
+    with pytest.raises(UserError, match=f"there is no .*/absent; correct --data.{option}"):
+        validate.main([*arguments, f"--data.{option}", "absent"])

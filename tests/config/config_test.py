@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import typing
 
 import docstring_parser
@@ -15,7 +16,7 @@ from visem_tf.config.recorded import (
     UNRELATED_FIELDS,
     UNTRAINED_SECTIONS,
 )
-from visem_tf.config.settings import Settings, field_types
+from visem_tf.config.settings import Settings, expectation, field_types
 from visem_tf.errors import UserError
 
 
@@ -83,12 +84,24 @@ def test_configurations_are_frozen():
         ),
         ({"align.bucket_batches": 2}, "align.bucket_batches is 2, but this version no longer has"),
         ({"align": 3}, "align must be an object of fields, not 3"),
-        ({"align.batch_size": 1}, "align.batch_size must be an integer, at least 2, not 1"),
-        ({"align.batch_size": 2.5}, "align.batch_size must be an integer, at least 2, not 2.5"),
-        ({"align.batch_size": True}, "align.batch_size must be an integer, at least 2, not True"),
+        (
+            {"align.batch_size": 1},
+            "align.batch_size must be an integer, at least 2 and at most 1000000, not 1",
+        ),
+        (
+            {"align.batch_size": 2.5},
+            "align.batch_size must be an integer, at least 2 and at most 1000000, not 2.5",
+        ),
+        (
+            {"align.batch_size": True},
+            "align.batch_size must be an integer, at least 2 and at most 1000000, not True",
+        ),
         ({"align.train_words": 1}, "align.train_words must be true or false, not 1"),
-        ({"align.margin": 0}, "align.margin must be a number, above 0, not 0"),
-        ({"align.margin": float("nan")}, "align.margin must be a number, above 0, not nan"),
+        ({"align.margin": 0}, "align.margin must be a number, above 0 and at most 1000000, not 0"),
+        (
+            {"align.margin": float("nan")},
+            "align.margin must be a number, above 0 and at most 1000000, not nan",
+        ),
         (
             {"align.dropout_words": 1},
             "dropout_words must be a number, at least 0 and below 1, not 1",
@@ -224,3 +237,10 @@ def test_fields_of_all_lists_exist():
 
 def test_presets_are_choices():
     assert typing.get_args(field_types(Config)["preset"]) == tuple(PRESETS)
+
+
+def test_every_number_has_an_upper_bound():
+    for cls in sections():
+        for name, kind in field_types(cls).items():
+            if kind in (int, float):
+                assert re.search("at most|below", expectation(cls, name)), (cls, name)

@@ -1,10 +1,13 @@
 """The client, against a server with a stub in place of the model."""
 
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +104,72 @@ def test_mistakes_are_one_line(stub: StandIn, files: list[str], protocol: str):
         with pytest.raises(UserError, match=message) as caught:
             client.main(arguments)
         assert "\n" not in str(caught.value)
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers every request with the same bytes."""
+
+    content = b""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: Any) -> None:
+        """Prints nothing."""
+
+
+@pytest.fixture
+def answering() -> Iterator[str]:
+    """The address of a server that answers with `Answer.content`."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"[" * 100_000,
+        b'{"error": ["x"]}',
+        b'{"outputs": null}',
+        b'{"outputs": 3}',
+        b'{"outputs": []}',
+        b'{"outputs": {"captions": ["a"]}}',
+        b'{"outputs": {"captions": ["a"], "log_probs": [null]}}',
+        b'{"outputs": {"captions": ["a", "b"], "log_probs": [-1.0, -1.0]}}',
+        b'{"outputs": {"captions": [["a"], []], "log_probs": [-1.0]}}',
+        b'{"outputs": {"captions": [3], "log_probs": [-1.0]}}',
+        b'{"outputs": {"captions": [[]], "log_probs": [[]]}}',
+        b'{"outputs": {"captions": [{"b65": ""}], "log_probs": [-1.0]}}',
+        b'{"outputs": {"captions": ["a"], "log_probs": [-1.0], "boxes": [[0.0, 1.0]]}}',
+    ],
+)
+def test_any_other_answer_is_one_line(
+    answering: str, files: list[str], content: bytes, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Answer, "content", content)
+    with pytest.raises(UserError, match="did not answer|not with captions") as caught:
+        client.main(["--server", answering, files[0]])
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_in_base64_are_understood(
+    answering: str, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys
+):
+    content = b'{"outputs": {"captions": [{"b64": "Y2Fm6Q=="}], "log_probs": [-1]}}'
+    monkeypatch.setattr(Answer, "content", content)
+    client.main(["--server", answering, files[0]])
+    assert capsys.readouterr().out == f"{files[0]}: caf\ufffd\n"
 
 
 def test_rest_alone_does_not_import_tensorflow(stub: StandIn, files: list[str]):

@@ -21,8 +21,9 @@ def test_the_formula_by_hand():
 
 @pytest.mark.slow
 @pytest.mark.skipif(java_reason() is not None, reason=str(java_reason()))
-def test_the_formula_is_that_of_the_java_program():
+def test_the_formula_is_that_of_the_java_program(monkeypatch):
     pytest.importorskip("pycocoevalcap")
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Duser.language=de -Duser.country=DE")  # "0,5"
     said = ["a dog runs in the snow", "people walk dogs quickly", "a dog", "", "the red the red"]
     gold = [
         ["a black dog is running in the snow", "a dog outside"],

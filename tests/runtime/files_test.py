@@ -1,9 +1,10 @@
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from visem_tf.runtime.files import atomic_path, write_atomically
+from visem_tf.runtime.files import atomic_path, unfinished_name, write_atomically
 
 
 def test_replaces_the_old_file_and_makes_folders(tmp_path: Path):
@@ -65,3 +66,22 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path):
     with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "a.npy"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.npy")
+
+
+def test_what_killed_processes_were_writing_is_removed(tmp_path: Path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    machine, process, rest = unfinished_name(".npz").split("-")
+    dead = tmp_path / f"{machine}-{ended.pid}-{rest}"
+    folder = tmp_path / f"{machine}-{ended.pid}-000000.partial"
+    alive = tmp_path / f"{machine}-{process}-{rest}"
+    elsewhere = tmp_path / f".0000-{ended.pid}-{rest}"
+    users = tmp_path / ".notes.partial"
+    folder.mkdir()
+    for path in (dead, folder / "x", alive, elsewhere, users):
+        path.touch()
+    write_atomically(tmp_path / "new.txt", "x")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "new.txt",
+        *(path.name for path in (alive, elsewhere, users)),
+    }

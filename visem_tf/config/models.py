@@ -22,14 +22,14 @@ class ProposeConfig(Settings):
 
     section: ClassVar[str] = "propose"
 
-    epochs: int = setting(0, at_least=0)
+    epochs: int = setting(0, at_least=0, at_most=100_000)
     """Maximum number of passes over the views of the training images; 0 trains no proposer and
     leaves out the stage propose."""
-    channels: int = setting(128, at_least=1)
+    channels: int = setting(128, at_least=1, at_most=65_536)
     """Channels of the detector's maps."""
-    head_blocks: int = setting(4, at_least=1)
+    head_blocks: int = setting(4, at_least=1, at_most=64)
     """Residual blocks between these maps and the predictions."""
-    views: int = setting(2, at_least=1)
+    views: int = setting(2, at_least=1, at_most=1000)
     """Views of every training image: the first is the image, the others are random parts of it, of
     which every second one is turned over. The CNN reads each once, and its maps are kept in the
     cache directory (0.5 MB for a view of 320 x 320 pixels)."""
@@ -37,21 +37,21 @@ class ProposeConfig(Settings):
     """The smallest height and width of a part, relative to the image."""
     optimizer: Optimizer = "adamw"
     """The optimizer."""
-    learning_rate: float = setting(2e-3, above=0)
+    learning_rate: float = setting(2e-3, above=0, at_most=1000)
     """The learning rate after the warm-up."""
     momentum: float = setting(0.9, at_least=0, below=1)
     """Momentum of sgd; the other optimizers ignore it."""
-    weight_decay: float = setting(0.05, at_least=0)
+    weight_decay: float = setting(0.05, at_least=0, at_most=1000)
     """Decoupled weight decay, per step and multiplied by the learning rate."""
-    clip_value: float = setting(5.0, above=0)
+    clip_value: float = setting(5.0, above=0, at_most=1e6)
     """Each element of the gradients is clipped to plus or minus this."""
-    batch_size: int = setting(32, at_least=1)
+    batch_size: int = setting(32, at_least=1, at_most=1_000_000)
     """Images in a batch, over all devices together."""
-    patience: int = setting(4, at_least=1)
+    patience: int = setting(4, at_least=1, at_most=100_000)
     """Training stops after this many epochs without a better validation metric."""
     schedule: Schedule = "cosine"
     """The schedule of the learning rate, as in the section align."""
-    warmup_steps: int = setting(100, at_least=0)
+    warmup_steps: int = setting(100, at_least=0, at_most=10**9)
     """Steps in which the learning rate rises from zero."""
 
 
@@ -61,11 +61,11 @@ class AlignConfig(Settings):
 
     section: ClassVar[str] = "align"
 
-    embedding_dim: int = setting(512, at_least=1)
+    embedding_dim: int = setting(512, at_least=1, at_most=65_536)
     """Size of the space that regions and words share; 1000 to 1600 in the paper."""
-    hidden_dim: int = setting(512, at_least=1)
+    hidden_dim: int = setting(512, at_least=1, at_most=65_536)
     """Hidden units of each direction of the BRNN."""
-    word_dim: int = setting(300, at_least=1)
+    word_dim: int = setting(300, at_least=1, at_most=65_536)
     """Size of the word vectors."""
     word_vectors: str = ""
     """A file of word vectors in word2vec's binary format, or in the text format of word2vec or
@@ -87,7 +87,7 @@ class AlignConfig(Settings):
     attention (SCAN: every word attends to the regions), hard_alignment (CHAN: the smooth maximum
     over words of the best cosine) or negative_aware (NAAF: attention, less what words lack whose
     best cosine is below align.threshold)."""
-    sharpness: float = setting(9.0, above=0)
+    sharpness: float = setting(9.0, above=0, at_most=1e6)
     """For the scores attention and negative_aware: inverse temperature of the softmax over regions;
     for hard_alignment: that of the smooth maximum over words. The authors use 9, 20 and 10."""
     threshold: float = setting(0.0, at_least=0, below=1)
@@ -96,7 +96,7 @@ class AlignConfig(Settings):
     normalise_by_length: bool = False
     """Whether a score is divided by the number of words in the sentence; only best_region and
     fragments grow with it."""
-    feature_scale: float = setting(10.0, at_least=0)
+    feature_scale: float = setting(10.0, at_least=0, at_most=1e6)
     """CNN features are normalised to length 1 and multiplied by this; 0 leaves them unchanged."""
     centre_features: bool = True
     """Whether the mean is subtracted from scaled CNN features, which are then scaled again."""
@@ -106,12 +106,12 @@ class AlignConfig(Settings):
     loss: str = setting("hinge_sum", choices=LOSSES)
     """The training loss: hinge_sum (the paper's), hinge_max (the hardest negative only, as in
     VSE++) or infonce (cross-entropy over the batch)."""
-    hinge_warmup_epochs: int = setting(0, at_least=0)
+    hinge_warmup_epochs: int = setting(0, at_least=0, at_most=100_000)
     """For hinge_max: first epochs, trained with hinge_sum; with 0 it may not learn anything."""
-    margin: float = setting(1.0, above=0)
+    margin: float = setting(1.0, above=0, at_most=1e6)
     """The margin by which a true pair should outscore a false one; 0.2 is better for the scores
     of cosines, which lie between -1 and 1."""
-    temperature: float = setting(0.1, above=0)
+    temperature: float = setting(0.1, above=0, at_most=1e6)
     """For infonce and for swapped nouns: scores are divided by this."""
     members: int = setting(1, at_least=1, at_most=16)
     """Number of models, trained one after the other from different seeds, whose similarities are
@@ -119,7 +119,7 @@ class AlignConfig(Settings):
     mirror: bool = False
     """Whether each training image is also read turned over, left for right; a pair takes one of the
     two at random in every epoch. The CNN then reads the training images twice."""
-    swap_weight: float = setting(0.0, at_least=0)
+    swap_weight: float = setting(0.0, at_least=0, at_most=1e6)
     """Weight of a loss by which an image must prefer its sentence to false ones that differ from it
     in one noun; 0 makes no such sentences. The nouns and the words that replace them are found in
     the training sentences."""
@@ -128,38 +128,38 @@ class AlignConfig(Settings):
     true one."""
     optimizer: Optimizer = "adam"
     """The optimizer; the paper uses sgd."""
-    learning_rate: float = setting(5e-4, above=0)
+    learning_rate: float = setting(5e-4, above=0, at_most=1000)
     """The learning rate after the warm-up."""
     momentum: float = setting(0.9, at_least=0, below=1)
     """Momentum of sgd; the other optimizers ignore it."""
-    weight_decay: float = setting(0.0, at_least=0)
+    weight_decay: float = setting(0.0, at_least=0, at_most=1000)
     """Decoupled weight decay, per step and multiplied by the learning rate."""
-    clip_value: float = setting(5.0, above=0)
+    clip_value: float = setting(5.0, above=0, at_most=1e6)
     """Each element of the gradients is clipped to plus or minus this."""
-    batch_size: int = setting(100, at_least=2)
+    batch_size: int = setting(100, at_least=2, at_most=1_000_000)
     """Pairs of an image and a sentence in a batch, over all devices together; each pair is ranked
     against the others of its batch."""
-    epochs: int = setting(12, at_least=1)
+    epochs: int = setting(12, at_least=1, at_most=100_000)
     """Maximum number of passes over the training sentences."""
-    patience: int = setting(4, at_least=1)
+    patience: int = setting(4, at_least=1, at_most=100_000)
     """Training stops after this many epochs without a better validation metric."""
     schedule: Schedule = "cosine"
     """The schedule of the learning rate: constant, cosine (down to zero at the last epoch), or
     plateau (divided by ten whenever the validation metric stops improving)."""
-    warmup_steps: int = setting(0, at_least=0)
+    warmup_steps: int = setting(0, at_least=0, at_most=10**9)
     """Steps in which the learning rate rises from zero."""
-    finetune_epochs: int = setting(0, at_least=0)
+    finetune_epochs: int = setting(0, at_least=0, at_most=100_000)
     """Passes over the training images, each with one of its sentences, in which the CNN is trained
     too, after the alignment. Features are then computed from pixels in every step, which needs a
     GPU. 0 does not train the CNN."""
     finetune_from: int = setting(7, at_least=1, at_most=8)
     """The first block of the CNN that is fine-tuned, with all that follow: 1 to 7, or 8 for its
     last convolution only. Batch normalisation is not trained."""
-    finetune_learning_rate: float = setting(1e-5, above=0)
+    finetune_learning_rate: float = setting(1e-5, above=0, at_most=1000)
     """The learning rate of the CNN in fine-tuning, for Adam with a cosine schedule down to zero."""
-    finetune_align_rate: float = setting(1e-4, above=0)
+    finetune_align_rate: float = setting(1e-4, above=0, at_most=1000)
     """The learning rate of the alignment model in fine-tuning."""
-    finetune_batch_size: int = setting(16, at_least=2)
+    finetune_batch_size: int = setting(16, at_least=2, at_most=1_000_000)
     """Pairs of an image and a sentence in a batch in fine-tuning."""
 
     def _conflicts(self) -> Iterator[str]:
@@ -202,14 +202,14 @@ class InferConfig(Settings):
 
     section: ClassVar[str] = "infer"
 
-    beta: float = setting(1.0, at_least=0)
+    beta: float = setting(1.0, at_least=0, at_most=1e6)
     """What two neighbouring words gain by sharing a region, in units of their score with it: 0
     gives single words, a large value one region to every phrase, or to the whole sentence if
     boundary is not 0."""
     function_word_weight: float = setting(0.0, at_least=0, at_most=1)
     """Weight of function words (in, the, is) in the choice of regions: 1 treats them as other words
     (the paper); with 0 they take the region of the word after them."""
-    boundary: float = setting(0.0, at_least=0)
+    boundary: float = setting(0.0, at_least=0, at_most=1e6)
     """Factor of beta between a word and a function word after it, where a phrase usually ends; 1
     for the paper, 0 for phrases that choose their regions independently of each other."""
     split: bool = True
@@ -223,7 +223,7 @@ class InferConfig(Settings):
     words that stand between a determiner, numeral or modifier and the end of a phrase in at least
     this share of their occurrences in the training sentences; with 0, every word but function words
     may end a snippet."""
-    min_words: int = setting(1, at_least=1)
+    min_words: int = setting(1, at_least=1, at_most=1000)
     """Shorter snippets are dropped."""
     keep: float = setting(1.0, above=0, at_most=1)
     """Share of the snippets that are kept: those whose words fit their region best."""
@@ -231,15 +231,15 @@ class InferConfig(Settings):
     """How the box and the point of a phrase are found: word (the region with the largest sum of
     its words' scores), mrf (the region that most of its words have) or phrase (the region that is
     expected to overlap most, and the highest point of a heat map)."""
-    box_scale: float = setting(1.0, at_least=0)
+    box_scale: float = setting(1.0, at_least=0, at_most=1e6)
     """For phrase: factor of a phrase's mean score with a region, before the softmax over regions
     that chooses the box."""
-    proposer_weight: float = setting(1.0, at_least=0)
+    proposer_weight: float = setting(1.0, at_least=0, at_most=1e6)
     """For phrase: weight of the logarithm of the proposer's scores, where they are probabilities;
     the scores of other proposers are not used."""
-    frame_penalty: float = setting(1.0)
+    frame_penalty: float = setting(1.0, at_least=-1e6, at_most=1e6)
     """For phrase: what the whole frame loses before the softmax that chooses the box."""
-    point_scale: float = setting(4.0, at_least=0)
+    point_scale: float = setting(4.0, at_least=0, at_most=1e6)
     """For phrase: factor of the mean score before the softmax of the heat map, whose highest point
     is the phrase's."""
 
@@ -276,14 +276,14 @@ class GenerateConfig(Settings):
     attend_to: Literal["features", "embeddings"] = "features"
     """For attention: whether the generator reads the CNN features of the regions, or their
     embeddings by the alignment model."""
-    doubly_stochastic: float = setting(0.0, at_least=0)
+    doubly_stochastic: float = setting(0.0, at_least=0, at_most=1e6)
     """For attention: weight of the penalty on regions whose attention, summed over a sentence,
     differs from 1; 1 in Show, Attend and Tell."""
     deep_output: bool = False
     """For attention: whether the last word and the attended regions enter the output layer."""
-    hidden_dim: int = setting(256, at_least=1)
+    hidden_dim: int = setting(256, at_least=1, at_most=65_536)
     """Hidden units of the recurrent network."""
-    word_dim: int = setting(256, at_least=1)
+    word_dim: int = setting(256, at_least=1, at_most=65_536)
     """Size of the word vectors."""
     dropout: float = setting(0.3, at_least=0, below=1)
     """Dropout rate of the word vectors and of the outputs; the recurrence has no dropout."""
@@ -295,51 +295,51 @@ class GenerateConfig(Settings):
     """Share of the training target that is spread over the vocabulary."""
     optimizer: Optimizer = "rmsprop"
     """The optimizer; rmsprop worked best in the paper."""
-    learning_rate: float = setting(1e-3, above=0)
+    learning_rate: float = setting(1e-3, above=0, at_most=1000)
     """The learning rate after the warm-up."""
     momentum: float = setting(0.9, at_least=0, below=1)
     """Momentum of sgd; the other optimizers ignore it."""
-    weight_decay: float = setting(0.0, at_least=0)
+    weight_decay: float = setting(0.0, at_least=0, at_most=1000)
     """Decoupled weight decay, per step and multiplied by the learning rate."""
-    clip_value: float = setting(5.0, above=0)
+    clip_value: float = setting(5.0, above=0, at_most=1e6)
     """Each element of the gradients is clipped to plus or minus this."""
-    batch_size: int = setting(100, at_least=1)
+    batch_size: int = setting(100, at_least=1, at_most=1_000_000)
     """Sentences or snippets in a batch, over all devices together."""
-    bucket_batches: int = setting(0, at_least=0)
+    bucket_batches: int = setting(0, at_least=0, at_most=1_000_000)
     """Texts of similar length are put into one batch, chosen among those of so many batches, so
     that fewer steps are spent on padding; 0 leaves them mixed."""
-    epochs: int = setting(12, at_least=1)
+    epochs: int = setting(12, at_least=1, at_most=100_000)
     """Maximum number of passes over the training sentences."""
-    patience: int = setting(3, at_least=1)
+    patience: int = setting(3, at_least=1, at_most=100_000)
     """Training stops after this many epochs without a better validation perplexity."""
     schedule: Schedule = "cosine"
     """The schedule of the learning rate: constant, cosine (down to zero at the last epoch), or
     plateau (divided by ten whenever the validation perplexity stops improving)."""
-    warmup_steps: int = setting(0, at_least=0)
+    warmup_steps: int = setting(0, at_least=0, at_most=10**9)
     """Steps in which the learning rate rises from zero."""
-    feature_scale: float = setting(10.0, at_least=0)
+    feature_scale: float = setting(10.0, at_least=0, at_most=1e6)
     """CNN features are normalised to length 1 and multiplied by this; 0 leaves them unchanged."""
     centre_features: bool = True
     """Whether the mean is subtracted from scaled CNN features, which are then scaled again."""
-    cider_epochs: int = setting(0, at_least=0)
+    cider_epochs: int = setting(0, at_least=0, at_most=100_000)
     """Passes over the training images in which the trained generator of whole-image sentences is
     trained further to maximise CIDEr (self-critical training); 0 leaves it out."""
-    cider_samples: int = setting(5, at_least=1)
+    cider_samples: int = setting(5, at_least=1, at_most=1000)
     """Sentences sampled for an image in self-critical training; the baseline of each is the mean
     reward of the others. With 1, it is the reward of the greedy sentence."""
-    cider_batch_size: int = setting(25, at_least=1)
+    cider_batch_size: int = setting(25, at_least=1, at_most=1_000_000)
     """Images in a batch of self-critical training."""
-    cider_learning_rate: float = setting(5e-5, above=0)
+    cider_learning_rate: float = setting(5e-5, above=0, at_most=1000)
     """The learning rate of self-critical training, for Adam."""
-    beam_size: int = setting(7, at_least=1)
+    beam_size: int = setting(7, at_least=1, at_most=1000)
     """Beams of the search that describes images."""
-    max_length: int = setting(20, at_least=1)
+    max_length: int = setting(20, at_least=1, at_most=1000)
     """Maximum length of a description in words."""
-    length_normalisation: float = setting(0.0, at_least=0)
+    length_normalisation: float = setting(0.0, at_least=0, at_most=1e6)
     """Beams are ranked by log probability / length ** this; 0 ranks by log probability."""
     allow_unknown: bool = False
     """Whether a description may contain <unk>."""
-    block_ngrams: int = setting(0, at_least=0)
+    block_ngrams: int = setting(0, at_least=0, at_most=100)
     """No description repeats a sequence of this many words; 0 allows repetition."""
     members: int = setting(1, at_least=1, at_most=16)
     """Generators of whole-image sentences that are trained, from different random initialisations.
@@ -387,12 +387,12 @@ class JointConfig(Settings):
     train: bool = False
     """Whether the stage align trains the generators too, with the region encoder and word vectors
     of the alignment model; optimizer, batches and epochs are those of align."""
-    reinfer_every: int = setting(2, at_least=1)
+    reinfer_every: int = setting(2, at_least=1, at_most=100_000)
     """Epochs between two alignments of all training sentences, from which new snippets are made;
     there are no snippets before the first."""
-    sentences_weight: float = setting(1.0, above=0)
+    sentences_weight: float = setting(1.0, above=0, at_most=1e6)
     """Weight of the loss of a word of the sentences, relative to the alignment's loss of a pair."""
-    snippets_weight: float = setting(1.0, above=0)
+    snippets_weight: float = setting(1.0, above=0, at_most=1e6)
     """Weight of the loss of a word of the snippets."""
     monitor: Literal["recall_sum", "val_perplexity"] = "recall_sum"
     """The validation metric whose best epoch is kept: of the alignment, or of the sentences."""

@@ -55,7 +55,7 @@ class DataConfig(Settings):
     """Share of the images that random splits put into val."""
     test_share: float = setting(0.1, above=0, below=1)
     """Share of the images that random splits put into test."""
-    split_seed: int = setting(0, at_least=0)
+    split_seed: int = setting(0, at_least=0, at_most=2**32 - 1)
     """The seed of random splits; all sentences of an image are in one split."""
 
     def _conflicts(self) -> Iterator[str]:
@@ -72,9 +72,9 @@ class TextConfig(Settings):
 
     section: ClassVar[str] = "text"
 
-    min_count: int = setting(5, at_least=1)
+    min_count: int = setting(5, at_least=1, at_most=10**9)
     """Words that occur at least this often in the training split are kept; others become <unk>."""
-    max_words: int = setting(30, at_least=1)
+    max_words: int = setting(30, at_least=1, at_most=1000)
     """Longer sentences are cut to this many words for training."""
 
 
@@ -121,10 +121,10 @@ class RegionsConfig(Settings):
     proposer_file: str = ""
     """For trained: the file checkpoints/propose/proposer.npz of another run; empty takes what this
     run trains, or the proposer in the package if it trains none."""
-    edge_weight: float = setting(2.0, at_least=0)
+    edge_weight: float = setting(2.0, at_least=0, at_most=1e6)
     """For windows: weight of edges at a window's borders, beside the contrast between the
     classifier's activations inside and around it; drawn scenes need more of it than photographs."""
-    batch_size: int = setting(8, at_least=1)
+    batch_size: int = setting(8, at_least=1, at_most=1_000_000)
     """Images in one pass of the CNN; changes speed and memory only."""
 
     def _conflicts(self) -> Iterator[str]:
@@ -146,12 +146,12 @@ class EvaluateConfig(Settings):
 
     split: Literal["train", "val", "test"] = "test"
     """The split that is evaluated."""
-    beam_size: int = setting(7, at_least=1)
+    beam_size: int = setting(7, at_least=1, at_most=1000)
     """Beams of the search whose captions are scored beside the greedy ones."""
-    resamples: int = setting(1000, at_least=0)
+    resamples: int = setting(1000, at_least=0, at_most=1_000_000)
     """Bootstrap resamples over images for 95 % intervals and paired tests; 0 leaves intervals
     out."""
-    fold_size: int = setting(1000, at_least=1)
+    fold_size: int = setting(1000, at_least=1, at_most=10**9)
     """Images in a fold; a split of two folds or more is also ranked in folds (COCO's 1K)."""
 
 
@@ -161,9 +161,9 @@ class ReportConfig(Settings):
 
     section: ClassVar[str] = "report"
 
-    pictures: int = setting(24, at_least=1)
+    pictures: int = setting(24, at_least=1, at_most=10_000)
     """Images in `report.html`, in thirds: the best ranked, random ones, and the worst ranked."""
-    every: int = setting(2, at_least=0)
+    every: int = setting(2, at_least=0, at_most=100_000)
     """Epochs between two sets of images and sentences for TensorBoard; 0 writes none."""
     profile: bool = False
     """Whether a few steps of each training are profiled for TensorBoard (viewing them needs the
@@ -183,7 +183,7 @@ class DistributeConfig(Settings):
     replicas: int = setting(0, at_least=0, at_most=64)
     """Devices to train on; 0 uses all. More than 1 without a GPU splits the CPU into as many
     logical devices."""
-    wait_seconds: int = setting(300, at_least=1)
+    wait_seconds: int = setting(300, at_least=1, at_most=10**9)
     """Seconds that a worker waits for the others of TF_CONFIG to start."""
 
     def _conflicts(self) -> Iterator[str]:
@@ -210,7 +210,7 @@ class ComputeConfig(Settings):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     """The numbers that training computes with: mixed_bfloat16 multiplies in 16 bits, where the
     processor or GPU can, and keeps the weights in 32; trained models compute in 32."""
-    save_seconds: int = setting(300, at_least=0)
+    save_seconds: int = setting(300, at_least=0, at_most=10**9)
     """Seconds of training between two checkpoints within an epoch; 0 saves after whole epochs
     only."""
 

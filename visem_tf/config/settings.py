@@ -163,7 +163,7 @@ def expectation(cls: type[Settings], name: str) -> str:
     Example:
         >>> from visem_tf.config import AlignConfig
         >>> expectation(AlignConfig, "epochs")
-        'an integer, at least 1'
+        'an integer, at least 1 and at most 100000'
     """
     choices, bounds = _limits(cls, name)
     if choices:

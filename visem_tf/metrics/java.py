@@ -1,10 +1,14 @@
 """The Java programs of pycocoevalcap: whether Java is there, and the PTB tokenizer."""
 
+import contextlib
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+_OPTIONS = "JAVA_TOOL_OPTIONS"
 
 
 class JavaError(RuntimeError):
@@ -23,6 +27,19 @@ def java_reason() -> str | None:
     if done.returncode:
         return f"`java -version` failed: {last_line(done.stderr)}"
     return None
+
+
+@contextlib.contextmanager
+def decimal_points() -> Iterator[None]:
+    """Lets Java programs that the block starts write numbers with a point, whatever the locale."""
+    before = os.environ.get(_OPTIONS)
+    os.environ[_OPTIONS] = " ".join([before or "", "-Duser.language=en -Duser.country=US"]).strip()
+    try:
+        yield
+    finally:
+        del os.environ[_OPTIONS]
+        if before is not None:
+            os.environ[_OPTIONS] = before
 
 
 def last_line(stderr: bytes) -> str:
@@ -45,7 +62,8 @@ def run_java(name: str, *arguments: str, **options: Any) -> bytes:
         JavaError: If the program cannot be started, fails, or takes too long.
     """
     try:
-        done = subprocess.run(["java", *arguments], check=True, capture_output=True, **options)
+        with decimal_points():
+            done = subprocess.run(["java", *arguments], check=True, capture_output=True, **options)
     except subprocess.CalledProcessError as error:
         raise JavaError(f"{name} failed: {last_line(error.stderr) or error}") from error
     except (OSError, subprocess.TimeoutExpired) as error:

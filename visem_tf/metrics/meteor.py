@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from visem_tf.metrics.java import JavaError, java_reason, last_line
+from visem_tf.metrics.java import JavaError, decimal_points, java_reason, last_line
 
 _TIMEOUT_S = 1800  # then the program is killed
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
@@ -92,7 +92,8 @@ class Meteor:
             from pycocoevalcap.meteor.meteor import Meteor as Scorer
 
             try:
-                self._scorer = Scorer()
+                with decimal_points():
+                    self._scorer = Scorer()
             except OSError as error:
                 raise JavaError(f"METEOR did not start: {error}") from error
         return self._scorer

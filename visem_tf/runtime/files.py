@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import io
 import os
 import secrets
+import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +19,7 @@ import numpy as np
 from visem_tf.runtime.storage import PARTIAL, PathLike, as_path, upload
 
 _WATCHED: dict[Path, Callable[[], None]] = {}
+_SWEPT: set[Path] = set()
 
 
 def after_writing(folder: Path, call: Callable[[], None]) -> None:
@@ -30,6 +35,52 @@ def after_writing(folder: Path, call: Callable[[], None]) -> None:
 def is_unfinished(path: Path) -> bool:
     """Returns whether a file is being written, or is the rest of an interrupted writing."""
     return path.name.startswith(".") and PARTIAL in path.suffixes
+
+
+def unfinished_name(suffix: str = "") -> str:
+    """Returns a new name for a file or folder that this process writes.
+
+    It is short, so that a long but valid name of the finished file stays valid, and says which
+    process writes it.
+    """
+    return f".{_machine()}-{os.getpid()}-{secrets.token_hex(3)}{PARTIAL}{suffix}"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes from a folder what processes of this machine were writing when they were killed.
+
+    It looks once in a process.
+    """
+    if folder in _SWEPT or os.name != "posix":
+        return
+    _SWEPT.add(folder)
+    for path in folder.glob(f".{_machine()}-*{PARTIAL}*"):
+        process = path.name.split("-")[1]
+        if process.isdecimal() and not _is_running(int(process)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        pass
+    return True
+
+
+@functools.cache
+def _machine() -> str:
+    """Four letters for this machine and, in containers, for its numbering of processes."""
+    try:
+        numbering = os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+    except OSError:
+        numbering = ""
+    return hashlib.sha256(f"{socket.gethostname()} {numbering}".encode()).hexdigest()[:4]
 
 
 @contextlib.contextmanager
@@ -73,8 +124,9 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         return
     target = target.resolve()  # a link stays, and its target is replaced
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Short, so that a long but valid name stays valid; not `mkstemp`, which ignores the umask.
-    temporary = target.parent / f".{secrets.token_hex(6)}{PARTIAL}{target.suffix}"
+    remove_unfinished(target.parent)
+    # Not `mkstemp`, which ignores the umask.
+    temporary = target.parent / unfinished_name(target.suffix)
     try:
         yield temporary
         with temporary.open("rb+") as file:

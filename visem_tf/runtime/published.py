@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from upath import UPath
 
 from visem_tf.errors import UserError
 from visem_tf.runtime import hub
-from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.files import remove_unfinished, unfinished_name, write_atomically
 from visem_tf.runtime.json_files import parse_json
-from visem_tf.runtime.storage import PARTIAL, AnyPath, as_path, reason_of, upload
+from visem_tf.runtime.storage import AnyPath, as_path, reason_of, upload
 
 FORMAT = 1
 """Version of the folder's format, increased when former versions can no longer read it."""
@@ -133,7 +132,8 @@ def deliver(folder: Path, place: str) -> None:
 def _copy(folder: Path, target: Path) -> None:
     """Copies a folder on the disk under another name, which is then changed."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{secrets.token_hex(6)}{PARTIAL}"
+    remove_unfinished(target.parent)
+    temporary = target.parent / unfinished_name()
     try:
         shutil.copytree(folder, temporary)
         temporary.replace(target)
