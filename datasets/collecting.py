@@ -12,12 +12,12 @@ from pathlib import PurePosixPath
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
+from visem_tf.datasets.matching import ImageFiles
 from visem_tf.datasets.phrases import with_positions
 from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.datasets.records import Record, tokens_of_records
 from visem_tf.datasets.splits import split_at_random, split_of
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, file_names
 
 
 def collect(
@@ -46,16 +46,28 @@ def collect(
         raise UserError(f"{name}: the data name no image; check --data-dir and its files")
     records = with_positions(without_empty_sentences(records, problems.notes), problems.notes)
     given = _splits_are_given(name, records, options)
-    usable = []
-    files: dict[AnyPath, set[str]] = {}
+    usable, matched = [], []
+    files = ImageFiles(record.path for record in records)
     for record in records:
-        reason = _reason_to_skip(record, described, files)
+        reason = _reason_to_skip(record, described)
+        if not reason and described is None:
+            try:
+                path = files.find(record)
+            except LookupError as error:
+                reason = str(error)
+            else:
+                if path != record.path:
+                    matched.append(f"{record.file_name} is {path.name}")
+                    record = dataclasses.replace(record, path=path)
+        reason = reason or ("" if record.sentences else "no sentences")
         if reason:
             split = split_of(record.split) if given else None
             prefix = f"{split}: " if split else ""
             problems.skipped.append(f"{prefix}{record.file_name}: {reason}")
         else:
             usable.append(record)
+    message = f"{len(matched)} images have files of another name, which were found"
+    add_listed(problems.decisions, message, matched)
     if given:
         splits = _given_splits(usable, problems)
     else:
@@ -85,23 +97,13 @@ def leads_out(file_name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or "://" in file_name
 
 
-def _reason_to_skip(
-    record: Record, described: Container[str] | None, files: dict[AnyPath, set[str]]
-) -> str:
-    """Returns why an image cannot be used, or "". Caches the file names of folders in `files`."""
+def _reason_to_skip(record: Record, described: Container[str] | None) -> str:
+    """Returns why an image cannot be used whether there is a file or not, or ""."""
     if leads_out(record.file_name):
         return "leads out of the folder of images"
     if described is not None and record.file_name not in described:
         return "no features"
-    if described is None:
-        folder = record.path.parent
-        if folder not in files:
-            files[folder] = file_names(folder) if folder.is_dir() else set()
-        if record.path.name not in files[folder]:
-            for _ in range(record.file_name.count("/")):
-                folder = folder.parent
-            return f"not in {folder.name or folder}"
-    return "" if record.sentences else "no sentences"
+    return ""
 
 
 def _splits_are_given(name: str, records: Sequence[Record], options: DataConfig) -> bool:

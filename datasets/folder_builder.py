@@ -17,7 +17,14 @@ from tqdm import tqdm
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.locations import find_one, images_in
+from visem_tf.datasets.locations import (
+    find_one,
+    folders_of_images,
+    images_in,
+    innermost,
+    named,
+    visible,
+)
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
@@ -41,6 +48,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         HOMEPAGE: Address of the page that describes the dataset; None for formats of own images.
         IMAGE_FOLDERS: Usual names of the folder of images.
         CAPTION_FILES: Usual names of the file of captions.
+        CAPTION_ENDINGS: Endings of a file of captions without a usual name.
         MORE_FILES: Names of further files, which are read if they exist.
         OPTIONS: Fields of `visem_tf.config.DataConfig` that the dataset uses.
         WITHOUT_FOLDER: Names of the variants that are not read from a folder of the user's.
@@ -54,6 +62,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     HOMEPAGE: ClassVar[str | None] = None
     IMAGE_FOLDERS: ClassVar[tuple[str, ...]] = ()
     CAPTION_FILES: ClassVar[tuple[str, ...]] = ()
+    CAPTION_ENDINGS: ClassVar[tuple[str, ...]] = ()
     MORE_FILES: ClassVar[tuple[str, ...]] = ()
     OPTIONS: ClassVar[tuple[str, ...]] = ("pictures", "captions", *SPLIT_OPTIONS)
     WITHOUT_FOLDER: ClassVar[tuple[str, ...]] = ()
@@ -67,27 +76,51 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         cls.pkg_dir_path = epath.Path(inspect.getfile(cls)).parent
 
     @classmethod
-    def locate(cls, data_dir: AnyPath, options: DataConfig) -> tuple[AnyPath, AnyPath]:
+    def locate(
+        cls, data_dir: AnyPath, options: DataConfig, decisions: list[str] | None = None
+    ) -> tuple[AnyPath, AnyPath]:
         """Returns the folder of images and the file of captions.
 
         Args:
             data_dir: The user's folder.
             options: May name others than the usual ones.
+            decisions: List that receives what was chosen without a usual name.
 
         Raises:
             UserError: If one of them is missing, or several may be meant.
         """
         images = find_one(
-            data_dir, cls.IMAGE_FOLDERS, "folder of images", "data.pictures", options.pictures
+            data_dir,
+            cls.IMAGE_FOLDERS,
+            "folder of images",
+            "data.pictures",
+            options.pictures,
+            []
+            if options.pictures or named(data_dir, cls.IMAGE_FOLDERS)
+            else folders_of_images(data_dir),
+            decisions,
         )
         if not images.is_dir():
             raise UserError(
                 f"{images} is not a folder; name the folder of images with --data.pictures"
             )
+        others = [
+            path
+            for path in visible(data_dir)
+            if path.suffix.lower() in cls.CAPTION_ENDINGS
+            and path.name not in cls.MORE_FILES
+            and path.is_file()
+        ]
         captions = find_one(
-            data_dir, cls.CAPTION_FILES, "captions", "data.captions", options.captions
+            data_dir,
+            cls.CAPTION_FILES,
+            "captions",
+            "data.captions",
+            options.captions,
+            others,
+            decisions,
         )
-        return images, captions
+        return innermost(images), captions
 
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig) -> list[AnyPath]:

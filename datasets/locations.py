@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from visem_tf.errors import UserError
-from visem_tf.images.find import images_below
+from visem_tf.images.find import ENDINGS, images_below, is_ignored
 from visem_tf.runtime.storage import AnyPath, as_path, is_remote
 
 
@@ -20,8 +20,50 @@ def below(data_dir: AnyPath, name: str) -> AnyPath:
     return as_path(name) if is_remote(name) or name.startswith("~") else data_dir / name
 
 
+def visible(folder: AnyPath) -> list[AnyPath]:
+    """Returns what is in a folder, in alphabetical order, without what is ignored."""
+    return sorted(path for path in folder.iterdir() if not is_ignored(path.name))
+
+
+def named(folder: AnyPath, names: Sequence[str]) -> list[AnyPath]:
+    """Returns what in a folder has one of the names, or else one of them in other letter case."""
+    found = [folder / name for name in names if (folder / name).exists()]
+    if found or not folder.is_dir():
+        return found
+    wanted = {name.casefold() for name in names}
+    return [path for path in visible(folder) if path.name.casefold() in wanted]
+
+
+def inner_folder(folder: AnyPath, names: Sequence[str]) -> AnyPath:
+    """Returns the folder within a folder that an archive was unpacked to, if it has the names."""
+    entries = visible(folder)
+    is_outer = len(entries) == 1 and entries[0].is_dir() and named(entries[0], names)
+    return entries[0] if is_outer else folder
+
+
+def innermost(images: AnyPath) -> AnyPath:
+    """Returns the last of folders of one name within each other, as Kaggle's Flickr30K has them."""
+    while (images / images.name).is_dir():
+        images = images / images.name
+    return images
+
+
+def folders_of_images(data_dir: AnyPath) -> list[AnyPath]:
+    """Returns the folders that may be that of the images: the data's own, or those within it."""
+    entries = visible(data_dir)
+    if any(path.suffix.lower() in ENDINGS for path in entries):
+        return [data_dir]
+    return [path for path in entries if path.is_dir() and any(images_below(path))]
+
+
 def find_one(
-    data_dir: AnyPath, names: Sequence[str], what: str, option: str, given: str = ""
+    data_dir: AnyPath,
+    names: Sequence[str],
+    what: str,
+    option: str,
+    given: str = "",
+    others: Sequence[AnyPath] = (),
+    decisions: list[str] | None = None,
 ) -> AnyPath:
     """Returns the one file or folder that exists of several usual names.
 
@@ -31,6 +73,8 @@ def find_one(
         what: Name of the file in messages, such as "captions".
         option: Option that names another file, without dashes, as in "data.captions".
         given: Value of the option; empty if it was not given.
+        others: What is taken instead if none of the names exists, and if it is only one.
+        decisions: List that receives a line if another was taken.
 
     Raises:
         UserError: If none of them exists, or several do.
@@ -40,17 +84,22 @@ def find_one(
         if not path.exists():
             raise UserError(f"{path} does not exist; correct --{option}")
         return path
-    found = [name for name in names if (data_dir / name).exists()]
+    found = named(data_dir, names)
+    if not found and len(others) == 1:
+        if decisions is not None:
+            place = others[0].name if others[0] != data_dir else "the folder itself"
+            decisions.append(f"{place} is read as the {what}; --{option} names another")
+        return others[0]
     if not found:
         raise UserError(
             f"{data_dir} has no {what} ({' or '.join(names)}); name another with --{option}"
         )
     if len(found) > 1:
         raise UserError(
-            f"{data_dir} has {' and '.join(found)}, each of which may be the {what}; choose one "
-            f"with --{option}"
+            f"{data_dir} has {' and '.join(path.name for path in found)}, each of which may be the "
+            f"{what}; choose one with --{option}"
         )
-    return data_dir / found[0]
+    return found[0]
 
 
 def images_in(folder: AnyPath) -> list[AnyPath]:

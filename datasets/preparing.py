@@ -28,8 +28,9 @@ from visem_tf.config import Config, DataConfig
 from visem_tf.config.settings import nearest
 from visem_tf.datasets import schema
 from visem_tf.datasets.folder_builder import FolderBuilder
+from visem_tf.datasets.locations import inner_folder
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, as_path, file_version, is_remote, reason_of
+from visem_tf.runtime.storage import AnyPath, as_path, exists, file_version, is_remote, reason_of
 
 
 class Prepared(NamedTuple):
@@ -155,6 +156,7 @@ def check_folder(
         with _reading(root):
             if not root.is_dir():
                 raise UserError(f"{root} is not a folder; {needs}")
+            return inner_folder(root, (*builder_class.CAPTION_FILES, *builder_class.MORE_FILES))
     return root
 
 
@@ -217,7 +219,8 @@ def _fingerprint(
         # names may be elsewhere.
         inside = root in path.parents
         name = path.relative_to(root).as_posix() if inside else path.name  # type: ignore[arg-type]
-        parts.append([name, *file_version(path)])
+        # A link that leads nowhere costs its image only.
+        parts.append([name, *(file_version(path) if exists(path) else ())])
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 

@@ -17,6 +17,16 @@ Box = tuple[float, float, float, float]
 _SENTENCES_AT_A_TIME = 4096
 
 
+def as_text(text: str) -> str:
+    r"""Returns a text that can be encoded: halves of surrogate pairs become question marks.
+
+    Example:
+        >>> as_text("a \ud83d dog")
+        'a ? dog'
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 @dataclasses.dataclass(frozen=True)
 class Phrase:
     """A part of a sentence whose box is known.
@@ -45,6 +55,9 @@ class Phrase:
     in_pixels: bool = True
     anywhere: bool = False
     type: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", as_text(self.text))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +89,9 @@ class Record:
     sentence_ids: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_id", safe_image_id(self.image_id))
-        object.__setattr__(self, "file_name", self.file_name or self.path.name)
+        object.__setattr__(self, "image_id", as_text(safe_image_id(self.image_id)))
+        object.__setattr__(self, "file_name", as_text(self.file_name or self.path.name))
+        object.__setattr__(self, "sentences", [as_text(text) for text in self.sentences])
 
 
 class RegionBlock(NamedTuple):

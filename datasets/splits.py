@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.formats.text import read_json, read_lines
+from visem_tf.datasets.matching import plain_name, without_ending
 from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.datasets.records import Record, safe_image_id
 from visem_tf.errors import UserError
@@ -104,11 +105,16 @@ def assign_splits(
         for member in dict.fromkeys(members):
             splits_of.setdefault(safe_image_id(member), []).append(split)
     file_names = {record.file_name for record in records}
+    similar: dict[str, list[str]] = {}
+    for name in splits_of:
+        similar.setdefault(without_ending(plain_name(name)), []).append(name)
     result, outside, unused = [], [], dict.fromkeys(splits_of)
     for record in records:
         stem = str(PurePosixPath(record.file_name).with_suffix(""))
         names_of_image = {record.file_name, record.image_id, *({stem} - file_names)}
         keys = [safe_image_id(name) for name in sorted(names_of_image)]
+        if not any(key in splits_of for key in keys):
+            keys += similar.get(without_ending(plain_name(safe_image_id(record.file_name))), [])
         splits = dict.fromkeys(split for key in keys for split in splits_of.get(key, ()))
         if not splits:
             outside.append(record.file_name)

@@ -260,7 +260,7 @@ def test_mistakes_in_the_command_are_the_users(flickr8k, tmp_path):
         ["--dataset", "flickr9k", "--data-dir", str(flickr8k)],
         ["--dataset", "flickr8k"],
         ["--dataset", "flickr8k", "--data-dir", str(tmp_path / "nowhere")],
-        ["--dataset", "flickr8k", "--data-dir", str(flickr8k), "--data.captions", "x"],
+        ["--dataset", "flickr8k", "--data-dir", str(flickr8k), "--data.features", "x"],
     ):
         with pytest.raises(UserError):
             validate.main(arguments)

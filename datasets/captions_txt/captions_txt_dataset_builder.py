@@ -14,8 +14,9 @@ from visem_tf.runtime.storage import AnyPath
 class Builder(FolderBuilder):
     """The builder; README.md describes the files."""
 
-    IMAGE_FOLDERS = ("images", "Images")
+    IMAGE_FOLDERS = ("images",)
     CAPTION_FILES = ("captions.txt", "captions.csv", "captions.tsv", "captions.parquet")
+    CAPTION_ENDINGS = (".csv", ".tsv", ".parquet")
     MORE_FILES = ("train.txt", "val.txt", "test.txt")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "a folder with images/ and captions.txt, and optionally train.txt, val.txt and test.txt"
@@ -24,7 +25,7 @@ class Builder(FolderBuilder):
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images that the captions name."""
-        images, captions = cls.locate(data_dir, options)
+        images, captions = cls.locate(data_dir, options, problems.decisions)
         records = table_records(read_table(captions, problems), images)
         lists = {} if options.splits == "random" else find_lists(data_dir)
         if not lists:

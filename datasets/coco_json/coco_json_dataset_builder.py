@@ -17,6 +17,7 @@ class Builder(FolderBuilder):
 
     IMAGE_FOLDERS = ("images",)
     CAPTION_FILES = ("captions.json",)
+    CAPTION_ENDINGS = (".json",)
     MORE_FILES = ("instances.json", "regions.json", "splits.json")
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "a folder with images/ and captions.json, and optionally instances.json, regions.json and "
@@ -26,7 +27,7 @@ class Builder(FolderBuilder):
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images that the captions name."""
-        images, captions = cls.locate(data_dir, options)
+        images, captions = cls.locate(data_dir, options, problems.decisions)
         instances, regions, splits = (data_dir / name for name in cls.MORE_FILES)
         records = read_captions(captions, images, problems.notes)
         if splits.is_file() and options.splits != "random":

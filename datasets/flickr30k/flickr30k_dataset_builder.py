@@ -50,7 +50,7 @@ class Builder(FolderBuilder):
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images that the captions name, with the phrases of Entities."""
-        images, captions = cls.locate(data_dir, options)
+        images, captions = cls.locate(data_dir, options, problems.decisions)
         entities = find_entities(data_dir)
         lists = find_lists(entities) if entities is not None else {}
         records = _read_captions(captions, images, problems)
@@ -64,11 +64,10 @@ class Builder(FolderBuilder):
             names = read_lists(lists, problems.notes)
             records = assign_splits(records, names, problems)
             problems.decisions.append("splits are those of Flickr30k Entities, not Karpathy's")
-        elif not has_splits and options.splits != "random":
-            raise UserError(
-                f"{captions} names no splits; add Karpathy's {KARPATHY_FILE}, or Flickr30k "
-                "Entities, or make splits with --data.splits random (whose metrics are not "
-                "comparable with published ones)"
+        elif not has_splits and options.splits == "auto":
+            problems.decisions.append(
+                f"{captions.name} names no splits, and there is no {KARPATHY_FILE} and no "
+                "Flickr30k Entities, so that metrics are not comparable with published ones"
             )
         if entities is not None:
             records = with_entities(records, entities, problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from visem_tf.config import DataConfig
-from visem_tf.datasets.folder_builder import FolderBuilder
+from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.captions import (
     caption_records,
     captions_by_name,
@@ -18,7 +18,7 @@ from visem_tf.datasets.formats.entities import (
     find_entities,
     with_entities,
 )
-from visem_tf.datasets.locations import images_in
+from visem_tf.datasets.locations import images_in, innermost, named
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import assign_splits, read_lists
@@ -40,7 +40,7 @@ class Builder(FolderBuilder):
 
     IMAGE_FOLDERS = PICTURE_FOLDERS
     CAPTION_FILES = (TOKEN_FILE, "captions.txt")
-    OPTIONS = ()
+    OPTIONS = SPLIT_OPTIONS
     HOMEPAGE = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"a folder with {PICTURE_FOLDERS[0]}/, {TOKEN_FILE} or captions.txt, and "
@@ -53,7 +53,7 @@ class Builder(FolderBuilder):
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig) -> list[AnyPath]:
         """Returns the files of texts and all images."""
-        images, captions, lists = cls._find(data_dir, [])
+        images, captions, lists = cls._find(data_dir, options, [])
         entities = find_entities(data_dir)
         boxes = [] if entities is None else entities_files(entities)
         return [captions, *lists.values(), *boxes, *images_in(images)]
@@ -61,7 +61,7 @@ class Builder(FolderBuilder):
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images of the splits, with the phrases of Entities."""
-        images, path, lists = cls._find(data_dir, problems.decisions)
+        images, path, lists = cls._find(data_dir, options, problems.decisions)
         captions = captions_by_name(read_table(path, problems))
         splits = read_lists(lists, problems.notes)
         for split, names in splits.items():
@@ -71,19 +71,31 @@ class Builder(FolderBuilder):
         _correct_bad_names(captions, wanted, problems.notes)
         for name in sorted(wanted - captions.keys()):
             captions[name] = []
-        records = assign_splits(caption_records(captions, images), splits, problems)
+        records = caption_records(captions, images)
+        if lists:
+            records = assign_splits(records, splits, problems)
+        elif options.splits == "auto":
+            problems.decisions.append(
+                f"there is no {SPLIT_FILES['train']} and its like, so that metrics are not "
+                "comparable with published ones"
+            )
         entities = find_entities(data_dir)
         return records if entities is None else with_entities(records, entities, problems)
 
     @classmethod
     def _find(
-        cls, data_dir: AnyPath, decisions: list[str]
+        cls, data_dir: AnyPath, options: DataConfig, decisions: list[str]
     ) -> tuple[AnyPath, AnyPath, dict[str, AnyPath]]:
-        """Returns the folder of images, the file of captions and the lists of the splits."""
+        """Returns the folder of images, the file of captions and the lists of the splits.
+
+        Kaggle's form has no lists: then there are none, unless some of them are there.
+        """
         found = []
         lists = [(name,) for name in SPLIT_FILES.values()]
+        if options.splits == "random" or not named(data_dir, list(SPLIT_FILES.values())):
+            lists = []
         for names in (cls.IMAGE_FOLDERS, cls.CAPTION_FILES, *lists):
-            there = [data_dir / name for name in names if (data_dir / name).exists()]
+            there = named(data_dir, names)
             if not there:
                 raise UserError(
                     f"{data_dir} has no {' or '.join(names)}; {cls.name} needs "
@@ -92,7 +104,7 @@ class Builder(FolderBuilder):
             if len(there) > 1:
                 decisions.append(f"{there[0].name} is read; {there[1].name} is not used")
             found.append(there[0])
-        return found[0], found[1], dict(zip(SPLIT_FILES, found[2:], strict=True))
+        return innermost(found[0]), found[1], dict(zip(SPLIT_FILES, found[2:], strict=False))
 
 
 def _correct_bad_names(captions: dict[str, list[str]], wanted: set[str], notes: list[str]) -> None:

@@ -185,7 +185,10 @@ def corners(box: Any) -> Box | None:
         return None
     if not all(isinstance(edge, (int, float)) and not isinstance(edge, bool) for edge in box):
         return None
-    x, y, width, height = (float(edge) for edge in box)
+    try:
+        x, y, width, height = (float(edge) for edge in box)
+    except OverflowError:
+        return None
     return y, x, y + height, x + width
 
 

@@ -12,7 +12,7 @@ from visem_tf.datasets.formats.text import read_json
 from visem_tf.datasets.problems import add_listed
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath
+from visem_tf.runtime.storage import AnyPath, exists
 
 
 def read_karpathy(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Record]:
@@ -42,7 +42,7 @@ def read_karpathy(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Reco
             without_text.append(name)
         file_name = f"{entry['filepath']}/{name}" if entry.get("filepath") else name
         # COCO's images are kept with and without the folder of their year.
-        if file_name != name and not (images / file_name).exists() and (images / name).exists():
+        if file_name != name and not exists(images / file_name) and exists(images / name):
             file_name = name
         split = entry.get("split")
         records.append(

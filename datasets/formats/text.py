@@ -8,7 +8,7 @@ from typing import Any
 
 from visem_tf.datasets.problems import add_listed
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, reason_of
+from visem_tf.runtime.storage import AnyPath, read_regular, reason_of
 
 
 def read_lines(path: AnyPath, notes: list[str]) -> list[str]:
@@ -91,6 +91,8 @@ def read_json(path: AnyPath, notes: list[str]) -> Any:
             f"{path} is broken JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
             "fix or replace it"
         ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{path} cannot be read ({error}); fix or replace it") from error
     except RecursionError as error:
         raise UserError(f"{path} is nested too deeply; fix or replace it") from error
 
@@ -98,7 +100,7 @@ def read_json(path: AnyPath, notes: list[str]) -> Any:
 def _utf_8_bytes(path: AnyPath) -> bytes:
     """Returns the bytes of a file in UTF-8, without its byte order mark."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise UserError(f"cannot read {path} ({reason_of(error)}); fix or replace it") from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -26,6 +26,7 @@ class Builder(FolderBuilder):
 
     IMAGE_FOLDERS = ("images",)
     CAPTION_FILES = ("captions.jsonl", "metadata.jsonl", "data.jsonl")
+    CAPTION_ENDINGS = (".jsonl",)
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         'a folder with images/ and captions.jsonl, whose lines are like {"image": "a.jpg", '
         '"sentences": ["A dog.", "A brown dog."], "split": "train"}'
@@ -34,7 +35,7 @@ class Builder(FolderBuilder):
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images of the lines."""
-        images, captions = cls.locate(data_dir, options)
+        images, captions = cls.locate(data_dir, options, problems.decisions)
         records = read_json_lines(captions, images, problems.notes)
         if not records:
             raise UserError(

@@ -20,6 +20,7 @@ class Builder(FolderBuilder):
         "dataset_flickr30k.json",
         "dataset_coco.json",
     )
+    CAPTION_ENDINGS = (".json",)
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"a folder with images/ and dataset.json or one of {', '.join(CAPTION_FILES[1:])}"
     )
@@ -27,5 +28,5 @@ class Builder(FolderBuilder):
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images that the file names."""
-        images, captions = cls.locate(data_dir, options)
+        images, captions = cls.locate(data_dir, options, problems.decisions)
         return read_karpathy(captions, images, problems.notes)

@@ -18,7 +18,7 @@ import numpy as np
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.locations import below
+from visem_tf.datasets.locations import below, visible
 from visem_tf.datasets.precomputed.captions import captions_file, read_sentences
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record, RegionBlock, RegionSource, with_frame
@@ -84,7 +84,7 @@ def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
         paths = [path for path in [below(root, options.features)] if path.is_file()]
     else:
         # Large files come in parts: name.tsv.0, name.tsv.1.
-        paths = [path for path in root.iterdir() if ".tsv" in path.name.lower()]
+        paths = [path for path in visible(root) if ".tsv" in path.name.lower()]
     paths = sorted(paths, key=lambda path: path.name)
     return [*paths, captions_file(root, options)] if paths else []
 

@@ -14,7 +14,7 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.collecting import collect
 from visem_tf.datasets.formats.karpathy import read_karpathy
 from visem_tf.datasets.formats.text import read_json
-from visem_tf.datasets.locations import below
+from visem_tf.datasets.locations import below, visible
 from visem_tf.datasets.precomputed.arrays import ArrayRegions
 from visem_tf.datasets.precomputed.captions import captions_file
 from visem_tf.datasets.problems import Problems
@@ -28,7 +28,7 @@ def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
     if options.features.lower().endswith(".mat"):
         found = [path for path in [below(root, options.features)] if path.is_file()]
     else:
-        found = [path for path in root.iterdir() if path.suffix.lower() == ".mat"]
+        found = [path for path in visible(root) if path.suffix.lower() == ".mat"]
         if len(found) > 1 and not options.features:
             names = " and ".join(sorted(path.name for path in found))
             raise UserError(f"{root} has {names}; choose one with --data.features")

@@ -51,7 +51,7 @@ class Builder(FolderBuilder):
             )
         records = []
         for text, (image,) in images_of.items():
-            lines = read_lines(text, problems.notes) if text.is_file() else []
+            lines = _lines_of(text, problems)
             sentences = [line.strip() for line in lines if line.strip()]
             name = image.relative_to(folder).as_posix()
             first, slash, _ = name.partition("/")
@@ -65,6 +65,15 @@ def _image_folder(data_dir: AnyPath, options: DataConfig) -> AnyPath:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; correct --data.pictures")
     return folder
+
+
+def _lines_of(text: AnyPath, problems: Problems) -> list[str]:
+    """Returns the lines of a text; one that cannot be read costs its image only."""
+    try:
+        return read_lines(text, problems.notes) if text.is_file() else []
+    except UserError as error:
+        problems.notes.append(str(error))
+        return []
 
 
 def _text_beside(image: AnyPath) -> AnyPath:

@@ -6,6 +6,7 @@ import resource
 import struct
 import subprocess
 import sys
+import types
 import warnings
 import zlib
 
@@ -101,6 +102,38 @@ def test_16_bit_grey_keeps_its_brightness(image_format):
     grey = np.linspace(0, 65535, 20 * 30).astype(np.uint16).reshape(20, 30)
     actual = decode(read_image(encode(Image.fromarray(grey), image_format)))
     assert_close(actual, np.repeat(np.round(grey / 257)[..., None], 3, -1), levels=1)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_grey_with_fewer_bits_in_16_is_as_bright(image_format, bits):
+    grey = np.linspace(0, 2**bits - 1, 20 * 30).astype(np.uint16).reshape(20, 30)
+    actual = decode(read_image(encode(Image.fromarray(grey), image_format)))
+    expected = np.round(grey / (2**bits - 1) * 255)
+    assert_close(actual, np.repeat(expected[..., None], 3, -1), levels=1)
+
+
+def test_heic_names_the_package_that_reads_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    data = b"\0\0\0\x18ftypheic" + bytes(40)
+    with pytest.raises(ImageError, match=r'a\.heic: HEIC needs .*pip install "visem_tf\[heic\]"'):
+        read_image(data, "a.heic")
+
+
+def test_heic_is_read_where_the_package_is_installed(monkeypatch):
+    plain = encode(smooth_image(), "PNG")
+
+    def register():
+        Image.register_open("HEIF", lambda file, name: Image.open(io.BytesIO(plain)))
+
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    module = types.SimpleNamespace(register_heif_opener=register)
+    monkeypatch.setitem(sys.modules, "pillow_heif", module)
+    found = decode(read_image(b"\0\0\0\x18ftypheic" + bytes(40)))
+    assert_close(found, smooth_image(), levels=0)
 
 
 def test_16_bit_colour_png_keeps_its_brightness():

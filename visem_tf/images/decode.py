@@ -9,6 +9,7 @@ the exported model, which has no Python. Colour profiles are not applied.
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 
@@ -23,15 +24,16 @@ from visem_tf.images.orient import (
     png_orientation,
     turn_image_upright,
 )
-from visem_tf.runtime.storage import AnyPath, PathLike, as_path, reason_of
+from visem_tf.runtime.storage import AnyPath, PathLike, as_path, read_regular, reason_of
 
 MAX_PIXELS = 12_000 * 9_000
 MAX_BYTES = 4 * MAX_PIXELS
 """Bytes of the largest image without compression, with 8 bits for each of four channels. Larger
 files are refused before they are read."""
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "HEIF")
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 _OPEN_LOCK = threading.Lock()
 
 
@@ -58,7 +60,8 @@ def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
     An upright JPEG in colour or grey and an opaque 8-bit PNG in colour or grey are returned
     unchanged. Every other image becomes an upright, opaque 8-bit RGB PNG: CMYK, palettes, 1 and 16
     bits, EXIF orientation, the first frame of an animation, WebP, TIFF, GIF, BMP, PPM and, if
-    Pillow supports it, AVIF. Transparent pixels become white; 16 bits keep their upper 8.
+    Pillow supports it, AVIF, and with pillow-heif HEIC. Transparent pixels become white; of 10, 12,
+    14 or 16 bits of grey that are in use, the upper 8 are kept, and of 16 bits of colour.
 
     Args:
         source: Path on any storage, or the bytes of the file.
@@ -113,7 +116,7 @@ def read_file(path: AnyPath, name: str) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(name, f"the file is larger than {MAX_BYTES:,} bytes")
-        return path.read_bytes()
+        return read_regular(path)
     except (OSError, ValueError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise ImageError(name, f"cannot be read ({reason})") from error
@@ -122,6 +125,8 @@ def read_file(path: AnyPath, name: str) -> bytes:
 def _open(data: bytes, name: str) -> Image.Image:
     """Opens an image without decoding it; refuses unknown formats and too many pixels."""
     Image.init()
+    if _HEIC.match(data) and b"avif" not in data[:64] and "HEIF" not in Image.OPEN:
+        _register_heic(name)
     formats = [each for each in FORMATS if each in Image.OPEN]
     try:
         # Pillow warns from 89 million pixels on, which are allowed here. Warning filters belong to
@@ -138,6 +143,17 @@ def _open(data: bytes, name: str) -> Image.Image:
         image.close()
         raise ImageError(name, f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
     return image
+
+
+def _register_heic(name: str) -> None:
+    """Adds HEIC, which phones write, to the formats of Pillow."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise ImageError(
+            name, 'HEIC needs the package pillow-heif: pip install "visem_tf[heic]"'
+        ) from error
+    register_heif_opener()
 
 
 def _may_stay(image: Image.Image, data: bytes) -> bool:
@@ -173,7 +189,7 @@ def upright_rgb(image: Image.Image, name: str) -> Image.Image:
     image.load()
     orientation = orientation_of(image)  # after loading: Pillow itself turns a TIFF
     if image.mode.startswith("I;16"):
-        rgb = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        rgb = Image.fromarray(_upper_8_bits(np.asarray(image))).convert("RGB")
     elif image.mode in ("I", "F"):
         raise ImageError(name, "32-bit or floating-point pixels; save it with 8 or 16 bits")
     elif image.has_transparency_data:
@@ -183,6 +199,17 @@ def upright_rgb(image: Image.Image, name: str) -> Image.Image:
     else:
         rgb = image.convert("RGB")
     return turn_image_upright(rgb, orientation)
+
+
+def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
+    """Returns the upper 8 of the bits that are in use: X-rays have 10, 12 or 14 of the 16 bits.
+
+    Args:
+        grey: Unsigned 16-bit array [H, W].
+    """
+    largest = int(grey.max())
+    bits = next(bits for bits in (8, 10, 12, 14, 16) if largest < 1 << bits)
+    return (grey >> (bits - 8)).astype(np.uint8)
 
 
 def _as_png(image: Image.Image, name: str) -> bytes:

@@ -10,10 +10,23 @@ from visem_tf.runtime.storage import AnyPath, PathLike, as_path, reason_of
 
 ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".gif", ".webp", ".avif", ".tif", ".tiff"),
-    *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif"),
 )
 """Endings of the names of image files in folders, in lower or upper case. The format of a file is
 recognised by its content."""
+
+
+_OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
+
+
+def is_ignored(name: str) -> bool:
+    """Returns whether a file or folder is hidden, or kept by an operating system for itself.
+
+    Example:
+        >>> [is_ignored(name) for name in ("._a.jpg", "__MACOSX", "Thumbs.db", "a.jpg")]
+        [True, True, True, False]
+    """
+    return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
 def find_images(arguments: Sequence[PathLike]) -> list[AnyPath]:
@@ -87,7 +100,7 @@ def images_below(folder: AnyPath) -> Iterator[AnyPath]:
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {reason_of(error)}") from error
     for path in paths:
-        if path.name.startswith("."):
+        if is_ignored(path.name):
             continue
         if path.suffix.lower() in ENDINGS:
             yield path

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import TypeAlias
 
@@ -97,6 +98,27 @@ def file_version(path: AnyPath) -> tuple[int | str, ...]:
         status = path.stat()
         return status.st_size, status.st_mtime_ns
     return (path.fs.ukey(path.path),)
+
+
+def read_regular(path: AnyPath) -> bytes:
+    """Returns the content of a file; a device or a pipe, whose content may never end, is refused.
+
+    Raises:
+        OSError: The file is missing, or cannot be read.
+    """
+    if isinstance(path, Path):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
+def exists(path: AnyPath) -> bool:
+    """Returns whether there is such a file or folder; a name that no file can have is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def readable(path: AnyPath) -> Path | io.BytesIO:
