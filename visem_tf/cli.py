@@ -202,10 +202,15 @@ def parse_arguments(
         )
     else:
         base = preset(name or "default")
+    if "data_dir" in {**overlay, **given} and base.dataset == Config.dataset:  # without a folder
+        base = base.updated({"dataset": "auto"})
     config = base.updated(overlay).updated(given)
     if "cache_dir" in given:
         _check_cache(given["cache_dir"])
-    run_dir = config.run_dir or f"runs/{config.dataset.replace('/', '-')}-{config.preset}"
+    data = config.dataset.replace("/", "-")
+    if data == "auto":
+        data = as_path(config.data_dir).name or data
+    run_dir = config.run_dir or f"runs/{data}-{config.preset}"
     paths = {"run_dir": run_dir, "cache_dir": config.cache_dir, "data_dir": config.data_dir}
     paths["regions.proposer_file"] = config.regions.proposer_file
     # Absolute, because config.json is read again from other folders.

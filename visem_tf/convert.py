@@ -44,10 +44,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{folder} is not empty; give a new folder with --to")
     start_tensorflow()
     from visem_tf.datasets.loading import load_configured
+    from visem_tf.datasets.recognising import recognised
     from visem_tf.datasets.writing import write_coco
     from visem_tf.regions.feature_formats import write_cache, write_scan
     from visem_tf.stages.features import fill_caches
 
+    config = recognised(config)
     data = load_configured(config)
     if options.format == "coco":
         write_coco(data, folder)

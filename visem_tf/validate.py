@@ -36,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config, options = parse_arguments(parser, argv)
     start_tensorflow()
+    from visem_tf.datasets.recognising import recognised
     from visem_tf.datasets.validation import check_dataset
     from visem_tf.runtime.files import write_atomically
     from visem_tf.runtime.storage import as_path
 
+    config = recognised(config)
     name, _, variant = config.dataset.partition("/")
     report = check_dataset(
         name,

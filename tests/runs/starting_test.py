@@ -34,8 +34,8 @@ def test_the_configuration_is_that_of_the_model(source, published_model, monkeyp
     assert config.init_from == str(source.run.path)
     assert (config.align.epochs, config.generate.hidden_dim) == (77, 8)
     assert (config.dataset, config.run_dir) == (
-        Config().dataset,
-        str(Path("runs").absolute() / "scenes-default"),
+        "auto",
+        str(Path("runs").absolute() / f"{tmp_path.name}-default"),
     )
     assert parse("--init-from", str(source.run.path), "--preset", "default").align.epochs == 12
     assert parse("--init-from", str(source.run.path), "--align.epochs", "3").align.epochs == 3

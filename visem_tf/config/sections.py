@@ -228,7 +228,8 @@ class Config(Settings):
     """
 
     dataset: str = "scenes"
-    """The data set, or NAME/VARIANT; scenes is drawn when it is needed and has no files."""
+    """The data set, or NAME/VARIANT; scenes is drawn when it is needed and has no files, and auto,
+    the default where only data_dir is given, recognises what is in the folder."""
     data_dir: str = ""
     """The folder with the data set's files, if it has any."""
     preset: Literal["smoke", "default", "paper", "best"] = "default"

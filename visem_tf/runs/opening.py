@@ -9,6 +9,7 @@ from visem_tf.config import Config
 from visem_tf.config.recorded import affects_training
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.loading import load_configured
+from visem_tf.datasets.recognising import recognised
 from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import RunDirectory, versions
@@ -43,6 +44,7 @@ def open_run(config: Config) -> Context:
         UserError: The run directory, the data or the devices cannot be used; an option does not
             support several machines; or workers differ in configuration, versions or data.
     """
+    config = recognised(config)
     use_threads(config.compute.threads)
     _check_machines(config)
     strategy = make_strategy(config.distribute)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from visem_tf.config import Config
 from visem_tf.datasets.loading import load_configured
+from visem_tf.datasets.recognising import recognised
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import is_remote
 from visem_tf.stages.features import CacheFiller
@@ -43,6 +44,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             f"extract needs a cache folder that all workers see, not {config.cache_dir}; give "
             "--cache-dir on a shared disk"
         )
+    config = recognised(config)
     filler = CacheFiller(config, load_configured(config))
     missing = {name: cache.missing() for name, cache in filler.needed.items()}
     counts = {
