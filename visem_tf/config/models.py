@@ -231,7 +231,7 @@ class InferConfig(Settings):
     """How the box and the point of a phrase are found: word (the region with the largest sum of
     its words' scores), mrf (the region that most of its words have) or phrase (the region that is
     expected to overlap most, and the highest point of a heat map)."""
-    box_scale: float = setting(1.0, at_least=0, at_most=1e6)
+    box_scale: float = setting(0.5, at_least=0, at_most=1e6)
     """For phrase: factor of a phrase's mean score with a region, before the softmax over regions
     that chooses the box."""
     proposer_weight: float = setting(1.0, at_least=0, at_most=1e6)
