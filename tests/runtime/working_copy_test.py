@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import quick_stages
 from visem_tf import describe, fit, search
 from visem_tf.datasets.scenes.renderer import encode_jpeg, render
 from visem_tf.datasets.scenes.sampling import sample_scene
@@ -93,6 +94,8 @@ def test_a_run_that_was_trained_there_is_whole(tmp_path, tiny_run, capsys):
         config = ["--config", str(tiny_run.path / "config.json")]
         return [*config, "--run-dir", f"{place}/run", "--cache-dir", f"{place}/cache"]
 
+    with quick_stages():  # as the features of the other run were computed
+        fit.main([*options(tmp_path.as_uri()), "--stages", "features"])
     fit.main([*options(tmp_path.as_uri()), "--stages", "features,align"])
     features = [
         path for path in (tmp_path / "cache" / "features").iterdir() if "train" in path.name
