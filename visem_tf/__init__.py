@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from visem_tf.runtime import checkout as _checkout
+from visem_tf.runtime.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from visem_tf.alignment.losses import ranking_loss as ranking_loss
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from visem_tf.models.caption_generator import CaptionGenerator as CaptionGenerator
     from visem_tf.models.region_encoder import RegionEncoder as RegionEncoder
     from visem_tf.models.sentence_encoder import SentenceEncoder as SentenceEncoder
-
-__version__ = "0.2.0"
 
 _MODULES = {
     "AlignmentModel": "models.alignment_model",

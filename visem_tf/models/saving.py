@@ -18,12 +18,12 @@ from typing import Any, TypedDict, TypeVar
 
 import keras
 
-import visem_tf
 from visem_tf.errors import UserError
 from visem_tf.models.precision import use_full_precision
 from visem_tf.models.weight_files import read_weights
 from visem_tf.runtime.files import atomic_path
 from visem_tf.runtime.json_files import parse_json
+from visem_tf.runtime.version import __version__
 
 FORMAT = 1
 """Version of the format, increased when former versions can no longer read the files."""
@@ -49,7 +49,7 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     with atomic_path(path) as temporary:
         model.save(temporary)
         versions = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
-        about = {"format": FORMAT, "versions": {"visem_tf": visem_tf.__version__, **versions}}
+        about = {"format": FORMAT, "versions": {"visem_tf": __version__, **versions}}
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(_PART, json.dumps(about))
 
@@ -89,7 +89,7 @@ def _load_keras_file(path: Path) -> keras.Model:
             return keras.saving.load_model(path, compile=False)
     except Exception as error:  # damage raises nearly any exception
         raise UserError(
-            f"{path}, written by visem_tf {writer}, cannot be loaded by {visem_tf.__version__}: "
+            f"{path}, written by visem_tf {writer}, cannot be loaded by {__version__}: "
             f"{_reason(error)}; install that version, or train again"
         ) from error
 

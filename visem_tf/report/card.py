@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import visem_tf
 from visem_tf.report.markdown import score_sheet
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.published import FORMAT
+from visem_tf.runtime.version import __version__
 
 _OF_OTHERS = ("comparison", "captions_file", "against")  # compared systems, with their file names
 
@@ -26,7 +26,7 @@ def make_card(
     return {
         "name": name,
         "format": FORMAT,
-        "published_with": visem_tf.__version__,
+        "published_with": __version__,
         "about": about,
         "dataset": run.config.dataset,
         "backbone": run.config.regions.backbone,

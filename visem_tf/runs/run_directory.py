@@ -15,6 +15,7 @@ from visem_tf.runs.model_files import ModelFiles
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.json_files import read_json
 from visem_tf.runtime.storage import as_path, reason_of
+from visem_tf.runtime.version import __version__
 from visem_tf.runtime.working_copy import working_copy
 
 _PACKAGES = (
@@ -253,7 +254,5 @@ def versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = None
     if found["visem_tf"] is None:  # a checkout that is not installed
-        from visem_tf import __version__
-
         found["visem_tf"] = __version__
     return found
