@@ -118,7 +118,8 @@ class AlignConfig(Settings):
     averaged. They are joined into one model of their widths together."""
     mirror: bool = False
     """Whether each training image is also read turned over, left for right; a pair takes one of the
-    two at random in every epoch. The CNN then reads the training images twice."""
+    two at random in every epoch. The CNN then reads the training images twice. Features that come
+    without images have none."""
     swap_weight: float = setting(0.0, at_least=0, at_most=1e6)
     """Weight of a loss by which an image must prefer its sentence to false ones that differ from it
     in one noun; 0 makes no such sentences. The nouns and the words that replace them are found in

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from visem_tf.config.models import PAPER_SNIPPETS
+from visem_tf.config.models import PAPER_SNIPPETS, AlignConfig
 from visem_tf.config.settings import Settings
 from visem_tf.errors import UserError
 
@@ -118,7 +118,8 @@ def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields with which a run begins that starts from another model.
 
     These are the sections of the models, because weights fit no others. The new run has its own
-    data, and does not repeat the training of the proposer and of the CNN.
+    data, and does not repeat the training of the proposer and of the CNN. Several alignment models
+    that were joined are one model of their widths together.
 
     Args:
         fields: Recorded fields of the model, from `read_fields`.
@@ -126,6 +127,8 @@ def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> starting_fields({"seed": 7, "align": {"word_dim": 5}, "propose": {"epochs": 3}})
         {'align': {'word_dim': 5}, 'propose': {'epochs': 0}}
+        >>> starting_fields({"align": {"members": 2, "word_dim": 5}})["align"]
+        {'members': 1, 'word_dim': 10, 'embedding_dim': 1024, 'hidden_dim': 1024}
     """
     kept = {k: v for k, v in fields.items() if k.partition(".")[0] in _SECTIONS_OF_MODELS}
     for name, value in (
@@ -137,6 +140,13 @@ def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         section, _, field = name.partition(".")
         if field in kept.get(section, {}):
             kept[section] = {**kept[section], field: value}
+    align = kept.get("align", {})
+    if (members := align.get("members", 1)) > 1:
+        widths = {
+            name: members * align.get(name, getattr(AlignConfig, name))
+            for name in ("embedding_dim", "hidden_dim", "word_dim")
+        }
+        kept["align"] = {**align, "members": 1, **widths}
     return kept
 
 

@@ -77,7 +77,7 @@ def _is_running(process: int) -> bool:
 def _machine() -> str:
     """Four letters for this machine and, in containers, for its numbering of processes."""
     try:
-        numbering = os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+        numbering = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         numbering = ""
     return hashlib.sha256(f"{socket.gethostname()} {numbering}".encode()).hexdigest()[:4]

@@ -20,9 +20,9 @@ def prepare_standard_streams() -> None:
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
-    for name in ("stdout", "stderr"):
+    for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
         if hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors="backslashreplace")
 

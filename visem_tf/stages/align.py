@@ -23,7 +23,7 @@ from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.runs.starting import start_alignment
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import finetune
-from visem_tf.stages.features import open_cache
+from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.optimizers import make_optimizer
@@ -45,9 +45,7 @@ def run(context: Context) -> dict[str, Any]:
     config = context.config
     vocabulary = read_or_build_vocabulary(context)
     pairs = open_pairs(context, vocabulary, tuned=False)
-    mirrored = None
-    if config.align.mirror:
-        mirrored = open_cache(context, "train", tuned=False, mirrored=True)
+    mirrored = mirrored_cache(context)
     summary: dict[str, Any] = {}
 
     def build(steps_per_epoch: int) -> AlignmentModel:
@@ -82,11 +80,8 @@ def run(context: Context) -> dict[str, Any]:
             train(f"alignment {number + 1}", folder, member_seed(config.seed, number))
             for number, folder in enumerate(folders)
         ]
-        worst = max(each["collapsed"] for each in found)
-        summary |= {"members": found, "collapsed": worst, "epochs": found[0]["epochs"]}
-        summary["best_epoch"] = found[0]["best_epoch"]
-        summary |= _join(context, folders, pairs["val"])
-    if summary["collapsed"] > 0.5:
+        summary |= {"members": found, **_join(context, folders, pairs["val"])}
+    if any(each["collapsed"] > 0.5 for each in summary.get("members", [summary])):
         print(
             "visem_tf: warning: the alignment has collapsed: all images and sentences get the "
             "same score; try a smaller --align.learning_rate",

@@ -46,13 +46,14 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
         )
     config = recognised(config)
     filler = CacheFiller(config, load_configured(config))
-    missing = {name: cache.missing() for name, cache in filler.needed.items()}
+    splits = filler.data.splits
+    missing = {split: filler.cache(split).missing() for split in splits}
     counts = {
-        name: sum(map(filler.needed[name].shard_size, shards)) for name, shards in missing.items()
+        split: sum(map(filler.cache(split).shard_size, shards)) for split, shards in missing.items()
     }
     pieces = [
-        (name, shards[start : start + _SHARDS_PER_PIECE])
-        for name, shards in missing.items()
+        (split, shards[start : start + _SHARDS_PER_PIECE])
+        for split, shards in missing.items()
         for start in range(0, len(shards), _SHARDS_PER_PIECE)
     ]
     if not pieces:
@@ -69,7 +70,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             | "Distribute" >> beam.Reshuffle()
             | "Extract" >> beam.Map(_fill, config.to_json())
         )
-    if unfinished := [name for name, cache in filler.needed.items() if cache.missing()]:
+    if unfinished := [split for split in splits if filler.cache(split).missing()]:
         raise UserError(
             f"the pipeline ended, but shards of {', '.join(unfinished)} are not in "
             f"{config.cache_dir}; all workers must write to one folder, which this machine sees too"
@@ -78,11 +79,11 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
 
 
 def _fill(piece: tuple[str, list[int]], config: str) -> None:
-    """Fills some shards of a cache, except those that another attempt has written."""
-    name, shards = piece
+    """Fills some shards of a split, except those that another attempt has written."""
+    split, shards = piece
     filler = _filler(config)
-    missing = set(filler.needed[name].missing())
-    filler.fill(name, [shard for shard in shards if shard in missing])
+    missing = set(filler.cache(split).missing())
+    filler.fill(split, [shard for shard in shards if shard in missing])
 
 
 @functools.lru_cache(maxsize=1)

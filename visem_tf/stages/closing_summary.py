@@ -51,7 +51,9 @@ def _trained(context: Context) -> Iterator[str]:
         f"{len(train.image_ids):,} images and {len(train.sentences):,} sentences"
     )
     generate = context.run.summary("generate")
-    trainings = {"alignment": context.run.summary("align")}
+    align = context.run.summary("align")
+    members = enumerate(align.get("members", ()), 1)
+    trainings = {"alignment": align, **{f"alignment {n}": member for n, member in members}}
     for name in (*member_names(config.generate), "regions"):
         trainings[title_of(name)] = generate.get(name) or {}
     done = [

@@ -1,7 +1,7 @@
 """Stage features: extracts the CNN features of the regions of all images (section 3.1.1)."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.records import RegionSource
-from visem_tf.errors import UserError
 from visem_tf.regions.dataset_cache import (
     FeatureCache,
     cache_folder,
@@ -32,9 +31,6 @@ from visem_tf.runtime.working_copy import working_copy
 
 ALL_WORKERS = True
 
-MIRRORED = "train, mirrored"
-"""Name of the cache of the training images turned over."""
-
 
 def run(context: Context) -> dict[str, Any]:
     """Fills the feature cache of all splits; existing features are kept."""
@@ -52,8 +48,31 @@ def is_outdated(context: Context) -> bool:
     """Whether features that a later stage reads are missing, for example because of a deletion."""
     later = [stage for stage in context.config.stages if stage != "features"]
     read = not later or not all(context.run.is_done(stage) for stage in later)
-    filler = CacheFiller(context.config, context.data, context.run.region_weights)
-    return read and any(cache.missing() for cache in filler.needed.values())
+    return read and any(open_cache(context, name).missing() for name in context.data.splits)
+
+
+def mirrored_cache(context: Context) -> FeatureCache | None:
+    """Returns the features of the training images turned over, left for right, for `align.mirror`.
+
+    What is missing is extracted first. The CNN is the pretrained one, with which the alignment is
+    trained.
+
+    Returns:
+        The complete cache; None if mirror images are not wanted, or if the features of the data set
+        come without images.
+    """
+    config, data = context.config, context.data
+    if not config.align.mirror:
+        return None
+    if data.splits["train"].regions is not None:
+        if context.is_chief:
+            print("alignment: without mirror images, because these features come without images")
+        return None
+    weights = context.run.region_weights._replace(cnn=None)
+    caches = fill_caches(
+        config, data, context.strategy, weights=weights, splits=("train",), mirrored=True
+    )
+    return caches["train"]
 
 
 def fill_caches(
@@ -62,8 +81,10 @@ def fill_caches(
     strategy: tf.distribute.Strategy | None = None,
     *,
     weights: RegionWeights = PRETRAINED,
+    splits: Sequence[str] | None = None,
+    mirrored: bool = False,
 ) -> dict[str, FeatureCache]:
-    """Extracts the features of the regions of all splits, or reads precomputed ones.
+    """Extracts the features of the regions of some splits, or reads precomputed ones.
 
     Several workers share what is missing. Workers that have a cache each, instead of one on a
     shared disk, then extract the rest as well.
@@ -73,16 +94,18 @@ def fill_caches(
         data: Data set.
         strategy: Strategy whose workers share the work; None for the current strategy.
         weights: Weights that the run has trained.
+        splits: Names of the splits; None for all.
+        mirrored: Whether the images are turned over, left for right.
 
     Returns:
-        The complete cache of each split and, with `align.mirror`, that of the training images
-        turned over.
+        The complete cache of each split.
     """
     strategy = strategy or tf.distribute.get_strategy()
     index, workers = worker_index(strategy), num_workers(strategy)
-    filler = CacheFiller(config, data, weights)
+    filler = CacheFiller(config, data, weights, mirrored=mirrored)
+    splits = list(data.splits) if splits is None else splits
     for is_shared in (True, False) if workers > 1 else (False,):
-        work = {name: cache.missing() for name, cache in filler.needed.items()}
+        work = {name: filler.cache(name).missing() for name in splits}
         barrier(strategy)  # All workers count what is missing before one of them changes it.
         for name, missing in work.items():
             if is_shared:
@@ -91,7 +114,7 @@ def fill_caches(
             if missing:
                 filler.fill(name, missing)
         barrier(strategy)
-    return filler.needed
+    return {name: filler.cache(name) for name in splits}
 
 
 class CacheFiller:
@@ -101,36 +124,30 @@ class CacheFiller:
         config: Configuration of the regions and of the cache.
         data: Data set.
         weights: Weights that the run has trained.
+        mirrored: Whether the images are turned over, left for right.
     """
 
     def __init__(
-        self, config: Config, data: CaptionDataset, weights: RegionWeights = PRETRAINED
+        self,
+        config: Config,
+        data: CaptionDataset,
+        weights: RegionWeights = PRETRAINED,
+        *,
+        mirrored: bool = False,
     ) -> None:
         self.config = config
         self.data = data
         self.weights = weights
+        self.mirrored = mirrored
 
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
         """Extracts features from images; built when it is first needed."""
         return RegionExtractor(self.config.regions, self.weights)
 
-    def cache(self, split: str, *, mirrored: bool = False) -> FeatureCache:
-        """Opens the cache of a split, complete or not.
-
-        Args:
-            split: Name of the split.
-            mirrored: Whether its images are turned over, left for right.
-
-        Raises:
-            UserError: The features come without images, which cannot be turned over then.
-        """
+    def cache(self, split: str) -> FeatureCache:
+        """Opens the cache of a split, complete or not."""
         data = self.data.splits[split]
-        if mirrored and data.regions is not None:
-            raise UserError(
-                f"align.mirror needs images, and the data set {self.data.name} has features only; "
-                "leave it false"
-            )
         size = None
         if data.regions is None:
             size = feature_dim(self.config.regions)
@@ -140,30 +157,21 @@ class CacheFiller:
                 data.picture_digest,
                 split,
                 self.weights,
-                mirrored=mirrored,
+                mirrored=self.mirrored,
             )
         else:
             key = precomputed_key(self.data.name, self.data.fingerprint, split)
         folder = working_copy(cache_folder(as_path(self.config.cache_dir), key))
         return FeatureCache(folder, key, len(data.image_ids), size)
 
-    @property
-    def needed(self) -> dict[str, FeatureCache]:
-        """The caches that the configuration needs, by name."""
-        caches = {name: self.cache(name) for name in self.data.splits}
-        if self.config.align.mirror:
-            caches[MIRRORED] = self.cache("train", mirrored=True)
-        return caches
-
-    def fill(self, name: str, shards: list[int]) -> None:
-        """Writes shards of a cache of `needed`, whose numbers are in ascending order."""
-        cache, label = self.needed[name], f"features of {name}"
-        mirrored, split = name == MIRRORED, "train" if name == MIRRORED else name
+    def fill(self, split: str, shards: list[int]) -> None:
+        """Writes shards of a split, whose numbers are in ascending order."""
+        cache, label = self.cache(split), f"features of {split}{', mirrored' * self.mirrored}"
         source = self.data.splits[split].regions
         if source is None:
             images = self.data.splits[split].pictures()
             cache.fill(
-                lambda start: extract_regions(self.extractor, images.skip(start), mirrored),
+                lambda start: extract_regions(self.extractor, images.skip(start), self.mirrored),
                 label,
                 shards,
             )
@@ -171,9 +179,7 @@ class CacheFiller:
             cache.fill(functools.partial(_read_regions, source), label, shards)
 
 
-def open_cache(
-    context: Context, split: str, *, tuned: bool = True, mirrored: bool = False
-) -> FeatureCache:
+def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCache:
     """Opens the feature cache of a split.
 
     Args:
@@ -181,12 +187,11 @@ def open_cache(
         split: Name of the split.
         tuned: Whether the features are those of the CNN that the run has trained, if it has
             trained one; otherwise they are those of the pretrained CNN.
-        mirrored: Whether the images are turned over, left for right.
     """
     weights = context.run.region_weights
     if not tuned:
         weights = weights._replace(cnn=None)
-    return CacheFiller(context.config, context.data, weights).cache(split, mirrored=mirrored)
+    return CacheFiller(context.config, context.data, weights).cache(split)
 
 
 def _read_regions(source: RegionSource, start: int) -> Iterator[Regions]:

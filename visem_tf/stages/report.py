@@ -134,6 +134,6 @@ def _why_without_captions(context: Context) -> str:
 
 
 def _read_if_there(context: Context, name: str, kind: Any, advice: str) -> Any:
-    """Returns the content of a JSON file of the run; None if there is no such file."""
+    """Reads a JSON file of the run. Returns None if the file does not exist."""
     path = context.run / name
     return read_json(path, kind, advice) if path.exists() else None
