@@ -171,7 +171,7 @@ class Signatures:
                 "align takes one sentence per image: images and sentences must be equally many",
             )
             with tf.control_dependencies([equal_length]):
-                outputs = _on_rows(answer, tf.identity(images), sentences)
+                outputs = _on_rows(answer, tf.identity(images), tf.identity(sentences))
         else:
             outputs = _on_rows(answer, images)
         if source == "_from_features":  # only the caller knows the boxes and scores
@@ -203,9 +203,10 @@ class Signatures:
                 image, "ground: image must be a position in image_bytes"
             ),
         ]
-        with tf.control_dependencies(checks):
-            regions = self._regions("", _never_empty(tf.identity(images)), frame_only=False)
-        return self.functions.ground(regions, sentences, image, first, last)
+        with tf.control_dependencies(checks):  # every input waits, or another error comes first
+            checked = [tf.identity(each) for each in (images, sentences, image, first, last)]
+        regions = self._regions("", _never_empty(checked[0]), frame_only=False)
+        return self.functions.ground(regions, *checked[1:])
 
     def _regions(self, source: str, images: tf.Tensor, frame_only: bool) -> Regions:
         """Returns the regions of images of any form; unreadable images have no real region.
