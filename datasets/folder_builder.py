@@ -12,7 +12,6 @@ from typing import Any, ClassVar, TypeVar
 
 import tensorflow_datasets as tfds
 from etils import epath
-from tqdm import tqdm
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
@@ -30,6 +29,7 @@ from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
 from visem_tf.images.decode import ImageError, read_image
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import AnyPath, as_path
 
 SPLIT_OPTIONS = ("splits", "val_share", "test_share", "split_seed")
@@ -261,11 +261,14 @@ def read_ahead(
 
 
 def show_progress(items: Iterator[T], count: int, title: str) -> Iterator[T]:
-    """Yields the items and shows a progress bar on a terminal.
+    """Yields the items and shows the progress.
 
     Args:
         items: One item an image.
         count: Number of items.
         title: Text beside the bar.
     """
-    yield from tqdm(items, total=count, desc=title, unit=" images", leave=False, disable=None)
+    with progress_bar(count, title, "images") as bar:
+        for item in items:
+            yield item
+            bar.update()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, RegionBlock
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import as_path
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -31,7 +31,7 @@ def _check_split(split: Split, problems: Problems) -> list[Record]:
     assert split.regions is not None
     start, count = 0, len(split.image_ids)
     description = f"reading features of {split.name}"
-    with tqdm(total=count, desc=description, unit=" images", leave=False, disable=None) as bar:
+    with progress_bar(count, description, "images") as bar:
         for block in split.regions.blocks(0):
             for reason, invalid in faults(block).items():
                 names = [split.file_names[start + row] for row in np.flatnonzero(invalid)]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from visem_tf.config import GenerateConfig
 from visem_tf.decoding.beam import beam_search
@@ -14,6 +13,7 @@ from visem_tf.decoding.ensemble import EnsembleModel
 from visem_tf.decoding.greedy import greedy_search
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.text import PAD_ID, START_ID, Vocabulary
 
 _BATCH_SIZE = 128
@@ -80,7 +80,7 @@ class Captioner:
     def _describe(self, batches: Iterable[tuple[np.ndarray, np.ndarray]], count: int) -> Captions:
         texts: list[str] = []
         log_probs = [np.zeros(0, np.float32)]
-        with tqdm.tqdm(total=count, desc="write texts", disable=None, leave=False, delay=2) as bar:
+        with progress_bar(count, "write texts", "texts", delay=2) as bar:
             for features, mask in batches:
                 inputs = self.generator.inputs_of_pictures(features, mask)
                 token_ids, found = self._search(tf.nest.map_structure(tf.constant, inputs))

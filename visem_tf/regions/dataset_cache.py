@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
@@ -25,6 +24,7 @@ from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, Reg
 from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.regions.shards import as_regions, open_records, record_fields
 from visem_tf.runtime.files import save_array, write_atomically
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import AnyPath, reason_of
 
 _FORMAT = 1
@@ -100,14 +100,9 @@ class FeatureCache:
         """
         for first, last in consecutive(self.missing() if shards is None else shards):
             write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
-            with tqdm.tqdm(
-                total=sum(map(self.shard_size, range(first, last + 1))),
-                desc=description,
-                unit=" images",
-                disable=None,
-                leave=False,
-            ) as progress:
-                records = _records_of(read(first * SHARD_SIZE), progress)
+            total = sum(map(self.shard_size, range(first, last + 1)))
+            with progress_bar(total, description, "images") as bar:
+                records = _records_of(read(first * SHARD_SIZE), bar.update)
                 for shard in range(first, last + 1):
                     of_shard = itertools.islice(records, self.shard_size(shard))
                     self.write(shard, np.stack(list(of_shard)))
@@ -292,7 +287,7 @@ def cache_folder(cache_dir: AnyPath, key: Mapping[str, Any]) -> AnyPath:
     return cache_dir / "features" / name
 
 
-def _records_of(batches: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.void]:
+def _records_of(batches: Iterable[Regions], count: Callable[[int], object]) -> Iterator[np.void]:
     """Yields a record for each image."""
     for regions in batches:
         features = np.asarray(regions.region_features)
@@ -308,7 +303,7 @@ def _records_of(batches: Iterable[Regions], progress: tqdm.tqdm) -> Iterator[np.
         for name, part in zip(Regions._fields, regions, strict=True):
             records[name] = part
         yield from records
-        progress.update(len(records))
+        count(len(records))
 
 
 def consecutive(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone, Maps
 from visem_tf.regions.dataset_cache import consecutive
 from visem_tf.runtime.files import save_array
+from visem_tf.runtime.progress import progress_bar
 
 _SHARD_SIZE = 64
 
@@ -52,9 +52,7 @@ class MapCache:
         compute = tf.function(backbone.maps, reduce_retracing=True)
         missing = [shard for shard in range(self.num_shards) if self._open(shard) is None]
         total = sum(map(self._shard_size, missing))
-        with tqdm.tqdm(
-            total=total, desc=description, unit=" images", disable=None, leave=False
-        ) as bar:
+        with progress_bar(total, description, "images") as bar:
             for first, last in consecutive(missing):
                 batches = pixels_from(first * _SHARD_SIZE).batch(_SHARD_SIZE).prefetch(1)
                 shards = range(first, last + 1)

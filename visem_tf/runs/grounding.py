@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from visem_tf.alignment.function_words import weigh_function_words
 from visem_tf.alignment.mrf import smooth_alignment
@@ -22,6 +21,7 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.query import Query, read_query
 from visem_tf.runs.scoring import Scorer
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.text import FUNCTION_WORDS, PAD_ID, UNK_ID, Vocabulary
 
 _PAIRS_AT_A_TIME = 200
@@ -214,9 +214,7 @@ class Grounder:
             np.zeros([count, longest], np.float32),
             np.zeros([count, longest, 4], np.float32),
         )
-        with tqdm.tqdm(
-            total=count, desc="align", unit=" sentences", disable=None, leave=False, delay=1
-        ) as bar:
+        with progress_bar(count, "align", "sentences") as bar:
             for start in range(0, count, _PAIRS_AT_A_TIME):
                 rows = slice(start, start + _PAIRS_AT_A_TIME)
                 block = self._ground(

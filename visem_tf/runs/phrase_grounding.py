@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from visem_tf.alignment.phrases import (
     Evidence,
@@ -31,6 +30,7 @@ from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder, ground_words, words_as_json
 from visem_tf.runs.query import Query
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.text import FUNCTION_WORDS, PAD_ID, tokenize
 
 _PHRASES_AT_A_TIME = 200
@@ -185,14 +185,7 @@ class PhraseGrounder:
     ) -> PhraseGrounding:
         """Grounds a block of phrases at a time, with each of its images and sentences once."""
         parts = []
-        with tqdm.tqdm(
-            total=len(spans.first),
-            desc="ground",
-            unit=" phrases",
-            disable=None,
-            leave=False,
-            delay=1,
-        ) as bar:
+        with progress_bar(len(spans.first), "ground", "phrases") as bar:
             for start in range(0, max(1, len(spans.first)), _PHRASES_AT_A_TIME):
                 rows = slice(start, start + _PHRASES_AT_A_TIME)
                 block = Spans(*(np.asarray(part[rows], np.int32) for part in spans))

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from visem_tf.alignment.scores import alignment_scores
 from visem_tf.metrics.embedding_files import Vectors
 from visem_tf.metrics.ranking import ranking_metrics
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.text import PAD_ID, Vocabulary
 
 _IMAGES_AT_A_TIME = 100
@@ -50,9 +50,7 @@ def score_blocks(
     """
     scores = np.empty([sum(mask.shape[0] for _, mask in images), num_sentences], np.float32)
     column = 0
-    with tqdm.tqdm(
-        total=num_sentences, desc="score", unit=" sentences", disable=None, leave=False, delay=2
-    ) as bar:
+    with progress_bar(num_sentences, "score", "sentences", delay=2) as bar:
         for words, word_mask in sentences:
             stop, row = column + word_mask.shape[0], 0
             for regions, region_mask in images:

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
-import tqdm
 
 from visem_tf.images.decode import ImageError
 from visem_tf.images.load import load_images
@@ -12,6 +11,7 @@ from visem_tf.images.sources import ImageSource
 from visem_tf.regions.extractor import Regions, feature_dim
 from visem_tf.regions.image_cache import ImageCache, image_cache_folder, image_key
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import PathLike, as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
 
@@ -46,9 +46,7 @@ def extract_regions(
     batch_size = settings.batch_size if boxes_of is None else 1
     with (
         contextlib.closing(load_images(sources, settings, batch_size, failures)) as batches,
-        tqdm.tqdm(
-            total=len(sources), desc="regions", unit=" images", disable=None, leave=False, delay=1
-        ) as bar,
+        progress_bar(len(sources), "regions", "images") as bar,
     ):
         for images in batches:
             if boxes_of is None:

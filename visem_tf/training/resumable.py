@@ -15,6 +15,7 @@ import tqdm
 from visem_tf.config import TrainingConfig
 from visem_tf.errors import UserError
 from visem_tf.models.saving import save_model
+from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.workers import broadcast_from_chief, num_workers, worker_index
 from visem_tf.training.pipeline import Part, distributed
 from visem_tf.training.training_state import Progress, load_state, save_state
@@ -153,15 +154,12 @@ class ResumableTraining(keras.callbacks.Callback):
             )
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Opens the progress bar, which only a terminal shows."""
-        self._bar = tqdm.tqdm(
-            total=self.steps_per_epoch * self.settings.epochs,
+        """Opens the progress bar."""
+        self._bar = progress_bar(
+            self.steps_per_epoch * self.settings.epochs,
+            self.name,
+            "steps",
             initial=self.steps_per_epoch * len(self.history) + self.step,
-            desc=self.name,
-            unit=" steps",
-            disable=None,
-            leave=False,
-            delay=1,
         )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -178,7 +176,7 @@ class ResumableTraining(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Saves a checkpoint if `save_seconds` have passed since the last one."""
-        if not self._bar.disable and logs and "loss" in logs:
+        if isinstance(self._bar, tqdm.tqdm) and logs and "loss" in logs:
             self._bar.set_postfix(loss=f"{float(logs['loss']):.4g}", refresh=False)
         self._bar.update()
         self.step += 1
