@@ -86,6 +86,19 @@ def test_what_betrays_a_collapsed_model(no_meteor):
     assert scores["mean_length"] == 22 / 4
 
 
+def test_unfinished_and_repeating_captions():
+    style = captions.caption_style(
+        {
+            "1": "A man with a",
+            "2": "a dog and a dog.",
+            "3": "he looks up",
+            "4": "",
+            "5": "two dogs is",
+        }
+    )
+    assert (style["unfinished"], style["repeating"], style["copied"]) == (40.0, 20.0, None)
+
+
 @needs_scorer
 @needs_java
 def test_unknown_words_never_match(no_meteor):

@@ -1,4 +1,4 @@
-"""Scores of captions: BLEU, METEOR, ROUGE-L, CIDEr and SPICE by pycocoevalcap, and diversity."""
+"""Scores of captions: BLEU, METEOR, ROUGE-L, CIDEr and SPICE by pycocoevalcap, and others."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +10,7 @@ from visem_tf.metrics.java import JavaError, java_reason, ptb_tokenize
 from visem_tf.metrics.meteor import Meteor
 from visem_tf.metrics.resampling import Evidence
 from visem_tf.metrics.spice import spice_scores
+from visem_tf.text import DETERMINERS, FUNCTION_WORDS
 
 BLEU = ("bleu1", "bleu2", "bleu3", "bleu4")
 SCORED = (*BLEU, "meteor", "rouge_l", "cider", "spice")
@@ -17,6 +18,10 @@ SCORED = (*BLEU, "meteor", "rouge_l", "cider", "spice")
 
 _UNKNOWN_WORD = "<unk>"
 _NOT_IN_WORDS = re.compile(r"[^\w\s]|_")
+_NEED_A_NOUN = DETERMINERS | {
+    *("and", "or", "while", "is", "are"),
+    *("at", "from", "in", "into", "of", "on", "to", "with"),
+}
 
 Scores = dict[str, float | int | None]
 
@@ -27,7 +32,7 @@ class CaptionScores:
 
     Attributes:
         scores: `SCORED` in percent, None for those that could not be computed, and the measures
-            of `caption_diversity`.
+            of `caption_style`.
         notes: Why a score is None, or what to know about it, by its name.
         evidence: Per-image evidence of the scores by name, in the order of the captions.
     """
@@ -102,8 +107,8 @@ class CaptionScorer:
             scored = CaptionScores({}, dict.fromkeys(SCORED, reason), {})
             if not reason:
                 scored = self._score(references, said[name], with_meteor)
-            diversity = caption_diversity(captions, known)
-            scores = {**dict.fromkeys(SCORED), **diversity, **scored.scores}
+            style = caption_style(captions, known)
+            scores = {**dict.fromkeys(SCORED), **style, **scored.scores}
             found[name] = CaptionScores(scores, scored.notes, scored.evidence)
         return found
 
@@ -174,10 +179,10 @@ class CaptionScorer:
         return CaptionScores(scores, notes, evidence)
 
 
-def caption_diversity(
+def caption_style(
     captions: Mapping[str, str], training_sentences: Iterable[str] | None = None
 ) -> Scores:
-    """Measures how varied captions are; BLEU is high for a model that repeats one sentence.
+    """Measures what BLEU does not: it is high for a model that repeats one sentence.
 
     Words are compared in lower case and without punctuation, as the models read them: "don't" is
     "dont".
@@ -188,11 +193,13 @@ def caption_diversity(
 
     Returns:
         `distinct_captions`; `vocabulary_used`, the number of different words; `mean_length`, in
-        words; `copied`, the percentage of captions that equal a training sentence word by word
-        (None without `training_sentences`).
+        words; `unfinished`, the percentage of captions that end in a word such as "a", "with" or
+        "is", which needs another; `repeating`, the percentage in which a word that is no function
+        word occurs twice; `copied`, the percentage of captions that equal a training sentence word
+        by word (None without `training_sentences`).
 
     Example:
-        >>> measures = caption_diversity({"1": "a dog", "2": "a cat"}, ["A dog.", "Two dogs."])
+        >>> measures = caption_style({"1": "a dog", "2": "a cat"}, ["A dog.", "Two dogs."])
         >>> measures["distinct_captions"], measures["vocabulary_used"], measures["copied"]
         (2, 3, 50.0)
     """
@@ -200,13 +207,24 @@ def caption_diversity(
     copied = None
     if training_sentences is not None:
         known = {_words(sentence) for sentence in training_sentences}
-        copied = 100.0 * float(np.mean([caption in known for caption in said]))
+        copied = _percentage(caption in known for caption in said)
     return {
         "distinct_captions": len(set(said)),
         "vocabulary_used": len({word for caption in said for word in caption}),
         "mean_length": float(np.mean([len(caption) for caption in said])),
+        "unfinished": _percentage(caption[-1:] and caption[-1] in _NEED_A_NOUN for caption in said),
+        "repeating": _percentage(_repeats(caption) for caption in said),
         "copied": copied,
     }
+
+
+def _percentage(flags: Iterable[object]) -> float:
+    return 100.0 * float(np.mean([bool(flag) for flag in flags]))
+
+
+def _repeats(words: Sequence[str]) -> bool:
+    content = [word for word in words if word not in FUNCTION_WORDS]
+    return len(set(content)) < len(content)
 
 
 def _words(sentence: str) -> tuple[str, ...]:

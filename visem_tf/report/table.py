@@ -15,6 +15,8 @@ CAPTIONS = {
     "distinct_captions": "Distinct captions",
     "vocabulary_used": "Words used",
     "mean_length": "Words per caption",
+    "unfinished": "Unfinished",
+    "repeating": "Repeating words",
     "copied": "Copied from training",
 }
 _COUNTS = ("median_rank", "distinct_captions", "vocabulary_used", "snippets")

@@ -16,7 +16,7 @@ from visem_tf.report.table import (
     Table,
 )
 
-_OPTIONAL = ("spice", "vocabulary_used", "copied")
+_OPTIONAL = ("spice", "vocabulary_used", "unfinished", "repeating", "copied")
 _SNIPPETS = {
     "f1": "F1",
     "precision": "Precision",

@@ -57,6 +57,7 @@ def start_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # two commands share a GPU
     show_all = os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     with contextlib.nullcontext() if show_all else without_noise():
         import tensorflow as tf
