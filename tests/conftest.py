@@ -217,6 +217,8 @@ def train_again(
     untrained_run: TinyRun, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
     """Runs stages of a copy of the untrained run again, with other options; returns its folder."""
+    from untrained import replace_config
+
     from visem_tf.config import Config
     from visem_tf.runs.opening import open_run
     from visem_tf.stages import run_stages
@@ -228,7 +230,7 @@ def train_again(
         recorded = Config.from_json((folder / "run" / "config.json").read_text(encoding="utf-8"))
         places = {"run_dir": str(folder / "run"), "cache_dir": str(folder / "cache")}
         config = recorded.updated({**places, "stages": stages, **changes})
-        (folder / "run" / "config.json").write_text(config.to_json(), encoding="utf-8")
+        replace_config(folder / "run", config)
         for stage in stages:
             shutil.rmtree(folder / "run" / "checkpoints" / stage, ignore_errors=True)
         with quick_stages():

@@ -82,6 +82,26 @@ def test_evaluate_against_other_systems(run_dir, cache_dir, tmp_path, capsys):
         assert metrics[part] == before[part]
 
 
+def test_with_json_the_run_stays_as_it_is(run_dir, cache_dir, tmp_path):
+    """The run's own captions are compared, so that it is not evaluated again."""
+
+    def versions():
+        return {p: p.stat().st_mtime_ns for p in [run_dir, *run_dir.rglob("*")]}
+
+    before = versions()
+    command = ["--run-dir", str(run_dir), "--cache-dir", str(cache_dir)]
+    captions = ["--captions", str(run_dir / "captions_test.json")]
+    evaluate.main([*command, *captions, "--json", str(tmp_path / "new" / "m.json")])
+    assert versions() == before
+    metrics = json.loads((tmp_path / "new" / "m.json").read_text())
+    assert metrics["ranking"] == json.loads((run_dir / "metrics.json").read_text())["ranking"]
+    assert "captions_file" in metrics
+    eye = {"image_embeddings": np.eye(2), "sentence_embeddings": np.eye(2)}
+    np.savez(tmp_path / "v.npz", image_index=np.arange(2), **eye)
+    with pytest.raises(UserError, match="and --json need --run-dir"):
+        evaluate.main(["--against", str(tmp_path / "v.npz"), "--json", str(tmp_path / "m.json")])
+
+
 def test_figures_lie_in_their_intervals(run_dir):
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert len(metrics["intervals"]) > 30
@@ -188,6 +208,10 @@ def test_a_published_model_is_evaluated_into_a_folder(
     vectors = ["--run-dir", "flickr8k", "--against", str(write_vectors(tmp_path))]
     evaluate.main([*command, "--to", str(to), *vectors])
     assert "against" in json.loads((to / "metrics.json").read_text())
+    with pytest.raises(UserError, match="--to and --json exclude each other"):
+        evaluate.main([*command, "--to", str(to), "--json", str(tmp_path / "m.json")])
+    evaluate.main([*command, "--json", str(tmp_path / "m.json")])
+    assert json.loads((tmp_path / "m.json").read_text())["ranking"] == expected["ranking"]
     assert files == {path.name: path.read_bytes() for path in model.iterdir()}
 
 

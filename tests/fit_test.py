@@ -83,6 +83,27 @@ def test_lost_features_are_made_again_when_a_stage_misses_them(copy, tmp_path, c
     assert "features: finished in" in out and "infer: finished in" in out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trained", "stage"), [("align", "align"), ("generate/full_frame", "generate")]
+)
+def test_either_model_alone_is_evaluated_and_shown(copy, trained, stage):
+    run_dir, command = copy
+    for name in ("align", "generate/full_frame", "generate/regions"):
+        if name != trained:
+            shutil.rmtree(run_dir / "checkpoints" / name)
+    state = json.loads((run_dir / "state.json").read_text())
+    state["stages"] = {name: state["stages"][name] for name in ("features", stage)}
+    (run_dir / "state.json").write_text(json.dumps(state))
+    fit.main([*command, "--stages", "evaluate,report", "--evaluate.resamples", "0"])
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert (metrics["ranking"] is None) == (stage == "generate")
+    assert (metrics["captions"] is None) == (stage == "align")
+    absent = "ranking" if stage == "generate" else "captions"
+    assert "not trained" in metrics["notes"][absent]
+    assert "not trained" in (run_dir / "report.html").read_text(encoding="utf-8")
+
+
 def run_process(command):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(

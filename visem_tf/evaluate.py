@@ -1,6 +1,7 @@
 """Evaluates a finished run again: ranking, full-frame descriptions, regions (section 4).
 
 python -m visem_tf.evaluate --run-dir runs/f8k --split test
+python -m visem_tf.evaluate --run-dir runs/f8k --json figures.json
 python -m visem_tf.evaluate --run-dir runs/f8k --compare runs/f8k-frame
 python -m visem_tf.evaluate --run-dir runs/f8k --captions other_program.json
 python -m visem_tf.evaluate --run-dir runs/f8k --against vectors.npz
@@ -11,9 +12,11 @@ also work without a run, on references in COCO's format and on vectors that name
 sentence.
 """
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
@@ -22,6 +25,9 @@ from visem_tf.errors import UserError
 from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
 from visem_tf.metrics.embedding_files import Vectors, read_vectors
 from visem_tf.metrics.java import java_reason
+from visem_tf.runs.run_view import run_view
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.published import is_published
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import absolute, as_path
@@ -70,6 +76,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
     ):
         parser.add_argument(f"--{name}", default="", metavar=metavar, help=explanation)
+    parser.add_argument(
+        "--json",
+        default="",
+        type=output_file,
+        metavar="FILE",
+        help="write the metrics only into this file, and leave the run as it is, which may be "
+        "read-only (default: metrics.json of the run)",
+    )
     files = ("references", "against")
     config, options = parse_arguments(parser, argv, finished_run=True, unless=files)
     captions = read_captions(options.captions) if options.captions else None
@@ -81,24 +95,53 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif options.references:
         raise UserError("--references is for captions without --run-dir; a run has its own")
     else:
-        _evaluate_run(options, captions, vectors, config)
+        with _results_folder(config.run_dir, options) as folder:
+            metrics = _evaluate_run(options, captions, vectors, config, folder)
+        if options.json:
+            write_atomically(options.json, json.dumps(metrics, indent=1) + "\n")
+        written = options.json or f"{folder}/metrics.json, {folder}/metrics.md"
+        print(f"\nwritten: {written}")
 
 
-def _evaluate_run(
-    options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
-) -> None:
-    """Evaluates a run, and compares it with another run, captions or vectors."""
-    alone = {"strategy": "none", "replicas": 0}  # there is nothing to distribute
-    config = config.updated({"stages": ["evaluate"], "distribute": alone})
-    model = config.run_dir
+@contextlib.contextmanager
+def _results_folder(model: str, options: Any) -> Iterator[str]:
+    """Yields the run directory of the results, which is temporary with `--json`."""
     is_model = is_published(as_path(model))
-    if is_model and not options.to:
+    if is_model and not (options.to or options.json):
         raise UserError(
-            f"{model} is a published model; give --to, a folder for its results (its card has the "
-            "figures of its training)"
+            f"{model} is a published model; give --to, a folder for its results, or --json (its "
+            "card has the figures of its training)"
         )
     if options.to and not is_model:
         raise UserError("--to is for published models; the results of a run are written into it")
+    if options.to and options.json:
+        raise UserError("--to and --json exclude each other; a folder has metrics.json, too")
+    if options.json and is_model:
+        with tempfile.TemporaryDirectory(prefix="visem_tf-") as folder:
+            yield folder
+    elif options.json:
+        with run_view(model) as view:
+            yield str(view)
+    else:
+        yield absolute(options.to) if is_model else model
+
+
+def _evaluate_run(
+    options: Any,
+    captions: dict[str, str] | None,
+    vectors: Vectors | None,
+    config: Config,
+    folder: str,
+) -> dict[str, Any]:
+    """Evaluates a run, and compares it with another run, captions or vectors.
+
+    Returns:
+        Content of `metrics.json`.
+    """
+    model, is_model = config.run_dir, is_published(as_path(config.run_dir))
+    stages = ["features", "evaluate"] if is_model else ["evaluate"]
+    alone = {"strategy": "none", "replicas": 0}  # there is nothing to distribute
+    config = config.updated({"run_dir": folder, "stages": stages, "distribute": alone})
     start_tensorflow()
     from visem_tf.report.markdown import score_sheet
     from visem_tf.runs.opening import open_run
@@ -114,14 +157,13 @@ def _evaluate_run(
     from visem_tf.stages.evaluate import finished_metrics, write_metrics
 
     if is_model:
-        places = {"run_dir": absolute(options.to), "stages": ["features", "evaluate"]}
-        config = config.updated(places)
         unpack(model, config)
     run = RunDirectory(config.run_dir)
-    for stage in ("features", "align", "generate"):
-        if not run.is_done(stage) and stage not in config.stages:
+    for names in (("features",), ("align", "generate")):
+        if not any(run.is_done(name) or name in stages for name in names):
             raise UserError(
-                f"stage {stage} is not finished in {run.path}; run python -m visem_tf.fit first"
+                f"stage {' or '.join(names)} is not finished in {model}; run python -m "
+                "visem_tf.fit first"
             )
     other = read_run_evidence(options.compare, config.evaluate.split) if options.compare else None
     context = open_run(config)
@@ -149,15 +191,15 @@ def _evaluate_run(
         )
     write_metrics(context, metrics)
     print(score_sheet(metrics), end="")
-    print(f"\nwritten: {context.run / 'metrics.json'}, {context.run / 'metrics.md'}")
+    return metrics
 
 
 def _evaluate_files(
     options: Any, captions: dict[str, str] | None, vectors: Vectors | None, config: Config
 ) -> None:
     """Scores captions and vectors from files, without a run."""
-    if options.compare or options.to or hasattr(options, "evaluate.split"):
-        raise UserError("--compare, --split and --to need --run-dir")
+    if options.compare or options.to or options.json or hasattr(options, "evaluate.split"):
+        raise UserError("--compare, --split, --to and --json need --run-dir")
     if bool(options.references) != (captions is not None):
         raise UserError("without --run-dir, --captions and --references need each other")
     references = read_references(options.references) if options.references else {}

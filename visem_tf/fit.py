@@ -24,9 +24,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     config, _ = parse_arguments(parser, argv)
     start_tensorflow()
     from visem_tf.runs.opening import open_run
-    from visem_tf.stages import run_stages
+    from visem_tf.stages import check_stages, run_stages
     from visem_tf.stages.closing_summary import closing_summary
 
+    check_stages(config)
     context = open_run(config)
     run_stages(context)
     if context.is_chief:

@@ -17,7 +17,13 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from visem_tf.errors import UserError
-from visem_tf.images.decode import MAX_PIXELS, ImageError, decode_image, read_image
+from visem_tf.images.decode import (
+    MAX_PIXELS,
+    ImageError,
+    decode_any_image,
+    decode_image,
+    read_image,
+)
 
 
 def smooth_image(width=37, height=23):
@@ -345,3 +351,18 @@ def test_large_files_are_refused_before_they_are_read(tmp_path):
         file.truncate(900 << 20)
     with pytest.raises(ImageError, match="the file is larger than 432,000,000 bytes"):
         read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16"])
+def test_a_png_that_the_export_refuses_is_refused_here(mode):
+    image = smooth_image().convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) << 8)
+    data = bytearray(encode(image, "PNG"))
+    assert read_image(bytes(data))
+    end = data.index(b"IEND") - 4  # the checksum of the pixels is before the last block
+    data[end - 1] ^= 0xFF
+    with pytest.raises(ImageError, match="damaged image"):
+        read_image(bytes(data), "mine.png")
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_any_image(tf.constant(bytes(data)))

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from visem_tf.report.page import headline
 from visem_tf.report.table import Table
 from visem_tf.report.tables import metric_tables
 
@@ -52,6 +53,15 @@ def test_numbers_stand_beside_chance():
     labels = [label for label, _ in table.rows]
     assert labels == ["Image annotation", "by chance", "Image search", "by chance"]
     assert texts(table, "Image search") == ["12.3", "30.0", "50.0", "9.5"]
+
+
+def test_a_run_of_captions_alone_has_no_ranking():
+    reason = "the alignment was not trained"
+    alone = metrics(ranking=None, regions=None, notes={"ranking": reason, "regions": reason})
+    found = by_title(metric_tables(alone))
+    assert found["Ranking"].absent == found["Region descriptions"].absent == reason
+    assert texts(found["Full-frame descriptions"], "Greedy search")[0] == "50.0"
+    assert headline(alone) == ""
 
 
 def test_an_absent_number_is_never_zero_and_says_why():

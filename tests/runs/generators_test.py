@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from untrained import make_run
+from untrained import make_run, replace_config
 
 from visem_tf import evaluate
 from visem_tf.decoding import EnsembleModel
@@ -83,9 +83,8 @@ def test_an_ensemble_averages_the_probabilities_of_its_runs(run, other_run):
 
 
 def test_a_run_brings_all_its_members_to_an_ensemble(run, other_run):
-    config = json.loads((other_run / "config.json").read_text())
-    config["generate"]["members"] = 2
-    (other_run / "config.json").write_text(json.dumps(config))
+    config = TrainedRun(other_run).config
+    replace_config(other_run, config.updated({"generate.members": 2}))
     folder = other_run / "checkpoints" / "generate"
     with pytest.raises(UserError, match=r"has no checkpoints/generate/full_frame_2/best.keras"):
         with_ensemble(run, other_run)
@@ -100,9 +99,8 @@ def test_runs_of_an_ensemble_must_match(run, other_run, copy_run, tmp_path):
     words.write_text(words.read_text() + "another\n")
     with pytest.raises(UserError, match="has another vocabulary"):
         with_ensemble(run, words.parent)
-    config = json.loads((other_run / "config.json").read_text())
-    config["regions"]["crop_size"] = 64
-    (other_run / "config.json").write_text(json.dumps(config))
+    config = TrainedRun(other_run).config
+    replace_config(other_run, config.updated({"regions.crop_size": 64}))
     with pytest.raises(UserError, match="trained on other image features"):
         with_ensemble(run, other_run)
 

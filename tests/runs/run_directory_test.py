@@ -7,8 +7,10 @@ import pytest
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
+from visem_tf.runs.model_files import open_model_files
+from visem_tf.runs.opening import open_run
 from visem_tf.runs.run_directory import RunDirectory
-from visem_tf.stages import run_stages
+from visem_tf.stages import check_stages, run_stages
 
 
 def test_records_the_whole_configuration_with_versions(tmp_path: Path):
@@ -260,3 +262,49 @@ def test_a_stage_without_its_input_is_refused_before_anything_runs(tmp_path: Pat
         context(tmp_path / "b", stages=["features", "generate"], generate={"regions": False}),
         progress=lambda _: None,
     )
+
+
+def test_captions_alone_and_alignment_alone_can_be_evaluated_and_exported(
+    tmp_path: Path, stages: dict
+):
+    later = ["evaluate", "report", "export"]
+    run_stages(context(tmp_path / "a", stages=["features", "align", *later]), progress=str)
+    fields = {"stages": ["features", "generate", *later], "generate": {"regions": False}}
+    run_stages(context(tmp_path / "b", **fields), progress=str)
+    assert stages["calls"] == ["features", "align", *later, "features", "generate", *later]
+    with pytest.raises(UserError, match="stage export needs stage align or generate, which is not"):
+        run_stages(context(tmp_path / "c", stages=["features", "export"]))
+
+
+def test_stages_that_cannot_run_claim_no_folder(tmp_path: Path):
+    with pytest.raises(UserError, match="stage infer needs stage align"):
+        check_stages(Config(run_dir=str(tmp_path / "new"), stages=("infer",)))
+    assert not (tmp_path / "new").exists()
+    run = RunDirectory(tmp_path / "old")
+    run.claim(Config())
+    run.mark_done("align", 1.0, {})
+    check_stages(Config(run_dir=str(tmp_path / "old"), stages=("infer",)))
+
+
+def test_data_that_cannot_be_read_claim_no_folder(tmp_path: Path):
+    places = {"run_dir": str(tmp_path / "run"), "data_dir": str(tmp_path / "absent")}
+    with pytest.raises(UserError, match="absent"):
+        open_run(Config(dataset="flickr8k", **places))
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_configuration_that_was_edited_in_place_is_refused(tmp_path: Path):
+    run = RunDirectory(tmp_path)
+    run.claim(Config())
+    before = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(before.replace('"margin": 1.0', '"margin": 0.5'))
+    message = r"config.json was changed after the run was started: align.margin \(was 1.0, is 0.5\)"
+    with pytest.raises(UserError, match=message):
+        run.claim(Config().updated({"align.margin": 0.5}))
+    with pytest.raises(UserError, match=message):
+        open_model_files(tmp_path).recorded_config()
+    (tmp_path / "config.json").write_text(before.replace('"split": "test"', '"split": "val"'))
+    assert open_model_files(tmp_path).recorded_config().evaluate.split == "val"
+    (tmp_path / "state.json").unlink()  # a run of an earlier version
+    (tmp_path / "config.json").write_text(before.replace('"margin": 1.0', '"margin": 0.5'))
+    assert run.config().align.margin == 0.5

@@ -15,7 +15,13 @@ from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.publish import publish
 from visem_tf.runs.run_directory import RunDirectory
-from visem_tf.runs.starting import first_vocabulary, prepare_start, start_alignment, start_generator
+from visem_tf.runs.starting import (
+    copy_parts,
+    first_vocabulary,
+    parts_to_copy,
+    start_alignment,
+    start_generator,
+)
 from visem_tf.text import Vocabulary
 
 
@@ -110,16 +116,16 @@ def test_a_trained_proposer_comes_with_the_model(tmp_path):
     publish(made, str(tmp_path / "published"), "published")
     config = Config(init_from=str(tmp_path / "published"), run_dir=str(tmp_path / "new"))
     run = RunDirectory(config.run_dir)
-    prepare_start(config.updated(trained), run)
+    copy_parts(parts_to_copy(config.updated(trained)), run)
     copied = run.region_weights.proposer
     assert copied.read_bytes() == (tmp_path / "published" / "proposer.npz").read_bytes()
     with pytest.raises(UserError, match=r"joint\.train has one set of word vectors"):
-        prepare_start(
-            config.updated({"joint.train": True, "align.word_dim": 8, "generate.word_dim": 8}), run
+        parts_to_copy(
+            config.updated({"joint.train": True, "align.word_dim": 8, "generate.word_dim": 8})
         )
     (tmp_path / "published" / "alignment.npz").write_bytes(b"x")
     with pytest.raises(UserError, match=r"alignment\.npz is damaged"):
-        prepare_start(config, run)
+        parts_to_copy(config)
 
 
 def test_a_published_model_does_not_name_the_model_it_started_from(source, tmp_path):

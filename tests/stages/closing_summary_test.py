@@ -111,3 +111,11 @@ def test_captions_without_scores_say_why(context: Context):
     }
     (context.run / "metrics.json").write_text(json.dumps(metrics))
     assert f"captions, greedy:            not scored: {note}" in closing_summary(context)
+
+
+def test_a_run_of_captions_alone(context: Context):
+    finish(context)
+    alone = {**METRICS, "ranking": None, "regions": None}
+    (context.run / "metrics.json").write_text(json.dumps(alone))
+    summary = closing_summary(context)
+    assert "ranking" not in summary and "captions, greedy" in summary

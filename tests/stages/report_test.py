@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -117,6 +118,19 @@ def test_a_run_that_has_only_been_aligned(context: Context):
     assert html.count('class="snippet"') >= 6  # Six sentences with words.
     assert 'width="400" height="133"' in html
     assert str(context.run.path) not in html
+    assert list((context.run / "tensorboard").glob("events.*.report"))
+
+
+def test_a_run_of_captions_alone(context: Context):
+    shutil.rmtree(context.run / "checkpoints" / "align")
+    add_generator(context, "full_frame")
+    captions = [{"image_id": f"test-{n}", "caption": f"caption {n}"} for n in range(NUM_IMAGES)]
+    (context.run / "captions_test.json").write_text(json.dumps(captions))
+    assert report.run(context)["pictures"] == 4
+    html = (context.run / "report.html").read_text(encoding="utf-8")
+    assert "Sentences with their boxes: the alignment was not trained." in html
+    assert "caption 0" in html and "All that people wrote" in html
+    assert "Its best sentence" not in html and 'class="snippet"' not in html
     assert list((context.run / "tensorboard").glob("events.*.report"))
 
 

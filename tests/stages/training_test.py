@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from untrained import replace_config
 
 from visem_tf.config import Config
 from visem_tf.runs.checkpoints import read_or_build_vocabulary
@@ -114,7 +115,7 @@ def open_copy(untrained_run, tmp_path: Path) -> Callable[..., Context]:
             shutil.copytree(untrained_run.path, copy)
         recorded = Config.from_json((copy / "config.json").read_text(encoding="utf-8"))
         config = recorded.updated({"run_dir": str(copy), **changes})
-        (copy / "config.json").write_text(config.to_json(), encoding="utf-8")
+        replace_config(copy, config)
         return open_run(config)
 
     return open_copy

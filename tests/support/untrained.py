@@ -1,5 +1,6 @@
 """Untrained runs: all files that a finished run leaves, with random weights, made in a second."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.positions import POSITION_DIM
 from visem_tf.runs.generators import build_generator
 from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runs.run_state import deciding_fields
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
@@ -75,3 +77,11 @@ def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> Train
         path.parent.mkdir(parents=True)
         save_model(model, path)
     return TrainedRun(folder)
+
+
+def replace_config(folder: Path, config: Config) -> None:
+    """Replaces the configuration of a run, as if the run had been started with it."""
+    (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state["config"] = deciding_fields(config)
+    (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")

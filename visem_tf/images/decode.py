@@ -87,7 +87,7 @@ def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
         raise ImageError(name, "the file is empty")
     try:
         with _open(data, name) as image:
-            unchanged = _may_stay(image, data)
+            unchanged, is_png = _may_stay(image, data), image.format == "PNG"
             if unchanged:
                 # An eighth of the size each way: every byte is read, few pixels are computed.
                 image.draft("L", (1, 1))
@@ -95,7 +95,10 @@ def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
         if unchanged and _tensorflow_reads(data):
             return data
         with _open(data, name) as image:
-            return _as_png(image, name)
+            encoded = _as_png(image, name)
+        if is_png and not _tensorflow_reads(data):  # as in the exported model
+            raise ImageError(name, "damaged image (TensorFlow cannot decode this PNG)")
+        return encoded
     except ImageError:
         raise
     except Exception as error:  # Pillow raises nearly any exception for a damaged file

@@ -128,7 +128,7 @@ class GalleryImage:
     Attributes:
         file_name: File name in the data set.
         group: One of `GROUPS`.
-        rank: Rank of its best sentence among all sentences, from 1.
+        rank: Rank of its best sentence among all sentences, from 1; None without an alignment.
         jpeg: The image, reduced in size.
         size: Width and height of `jpeg`.
         boxes: Boxes by number.
@@ -142,7 +142,7 @@ class GalleryImage:
 
     file_name: str
     group: str
-    rank: int
+    rank: int | None
     jpeg: bytes
     size: tuple[int, int]
     boxes: list[Box]

@@ -87,7 +87,7 @@ def headline(metrics: Mapping[str, Any] | None) -> str:
         >>> headline({"images": 40, "ranking": {"image_search": search}})
         'Given a sentence, its image is among the first 10 of 40 in 43.0 % of cases.'
     """
-    if metrics is None:
+    if metrics is None or not metrics["ranking"]:
         return ""
     found = metrics["ranking"]["image_search"]["r10"]
     chance = metrics.get("ranking_chance")

@@ -58,6 +58,8 @@ def metric_tables(metrics: Mapping[str, Any] | None) -> list[Table]:
 
 
 def _ranking(metrics: Mapping[str, Any]) -> Table:
+    if not metrics["ranking"]:
+        return _absent("Ranking", metrics, "ranking")
     table = Table(
         "Ranking",
         "Image annotation finds a sentence of an image among all sentences, image search the image "

@@ -9,6 +9,7 @@ from typing import Any
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import RegionWeights
+from visem_tf.runs.run_state import check_unchanged
 from visem_tf.runtime.json_files import read_json
 from visem_tf.runtime.model_places import find_model
 from visem_tf.runtime.published import check_files, is_published, read_card
@@ -85,15 +86,18 @@ class ModelFiles:
         """Reads the configuration that the run was started with; None if it was not started.
 
         Raises:
-            UserError: `config.json` cannot be read, or is not a configuration of this version.
+            UserError: `config.json` cannot be read, is not a configuration of this version, or was
+                changed after the run was started.
         """
         file = self.path / "config.json"
         if not file.exists():
             return None
         try:
-            return Config.from_json(file.read_text(encoding="utf-8"))
+            config = Config.from_json(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, UserError) as error:
             raise UserError(f"{file} cannot be used ({error}); give another --run-dir") from error
+        check_unchanged(self.path, config)
+        return config
 
     def recorded_config(self) -> Config:
         """Reads the configuration of a run that was started.

@@ -13,7 +13,7 @@ from visem_tf.datasets.recognising import recognised
 from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import RunDirectory, versions
-from visem_tf.runs.starting import prepare_start
+from visem_tf.runs.starting import copy_parts, parts_to_copy
 from visem_tf.runtime.devices import make_strategy, set_seed, use_threads
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.startup import run_first_operation
@@ -32,7 +32,8 @@ _PROBLEMS_SHOWN = 10
 def open_run(config: Config) -> Context:
     """Opens the run directory of a configuration and reads its data.
 
-    The configuration is compared with the recorded one before anything else is read or written.
+    The configuration is compared with the recorded one before anything else is read or written. A
+    new run is recorded when its data have been read.
 
     Args:
         config: Resolved configuration.
@@ -70,9 +71,9 @@ def _check_machines(config: Config) -> None:
 
 def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
     run, is_chief = RunDirectory(config.run_dir), worker_index(strategy) == 0
-    if is_chief:
+    if is_chief and run.config() is not None:
         run.claim(config)
-        prepare_start(config, run)
+    parts = parts_to_copy(config) if is_chief else {}
     run_first_operation()
     set_seed(config.seed)
     data = None
@@ -81,6 +82,9 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
             data = load_configured(config)
         barrier(strategy)
     assert data is not None
+    if is_chief:
+        run.claim(config)  # if it is new, not before its data have been read
+        copy_parts(parts, run)
     if num_workers(strategy) > 1:
         _check_workers(config, strategy, run, data)
     if is_chief:

@@ -6,14 +6,14 @@ import importlib.metadata
 import json
 import os
 import platform
-from typing import Any, TypedDict
+from typing import Any
 
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import affects_training, raised_fields
 from visem_tf.errors import UserError
 from visem_tf.runs.model_files import ModelFiles
+from visem_tf.runs.run_state import deciding_fields, read_state
 from visem_tf.runtime.files import write_atomically
-from visem_tf.runtime.json_files import read_json
 from visem_tf.runtime.storage import as_path, reason_of
 from visem_tf.runtime.version import __version__
 from visem_tf.runtime.working_copy import working_copy
@@ -45,19 +45,6 @@ _RESULTS = {
     "saved_model",
     "state.json",
 }
-
-
-class _Stage(TypedDict, total=False):
-    done: bool
-    seconds: float
-    summary: dict[str, Any]
-
-
-class _State(TypedDict, total=False):
-    """Content of `state.json`."""
-
-    data: str | None
-    stages: dict[str, _Stage]
 
 
 class RunDirectory(ModelFiles):
@@ -121,6 +108,7 @@ class RunDirectory(ModelFiles):
         recorded = self.config()
         if recorded is None:
             write_atomically(self.path / "config.json", config.to_json(versions=versions()))
+            self._write({**self._state(), "config": deciding_fields(config)})
             return
         raised = [
             name
@@ -236,10 +224,7 @@ class RunDirectory(ModelFiles):
         self._write({**state, "stages": {**state.get("stages", {}), stage: entry}})
 
     def _state(self) -> dict[str, Any]:
-        file = self.path / "state.json"
-        if not file.exists():
-            return {}
-        return dict(read_json(file, _State, "delete it to run all stages again"))
+        return dict(read_state(self.path))
 
     def _write(self, state: dict[str, Any]) -> None:
         write_atomically(self.path / "state.json", json.dumps(state, indent=2) + "\n")

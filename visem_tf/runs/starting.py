@@ -1,6 +1,8 @@
 """Starts a run from the vocabulary and the weights of another model, which `init_from` names."""
 
 import shutil
+from collections.abc import Mapping
+from pathlib import Path
 
 import keras
 
@@ -28,18 +30,20 @@ def first_vocabulary(config: Config) -> Vocabulary | None:
     return _vocabulary(open_model_files(config.init_from))
 
 
-def prepare_start(config: Config, run: RunDirectory) -> None:
-    """Checks the model that a run starts from, and copies its trained proposer and CNN.
+def parts_to_copy(config: Config) -> dict[str, Path]:
+    """Checks the model that a run starts from, and returns its trained proposer and CNN.
 
     Args:
         config: Configuration of the run.
-        run: Run directory; files that it has already stay.
+
+    Returns:
+        Files of the model by their paths in the run directory; empty without `init_from`.
 
     Raises:
         UserError: The model is missing or damaged, or the run cannot start from it.
     """
     if not config.init_from:
-        return
+        return {}
     model = open_model_files(config.init_from)
     if config.joint.train and not model.recorded_config().joint.train:
         raise UserError(
@@ -51,13 +55,24 @@ def prepare_start(config: Config, run: RunDirectory) -> None:
             f"align.finetune_epochs starts from the CNN in the package, and {config.init_from} has "
             "trained its own; leave it at 0"
         )
-    files = {}
+    parts = {}
     if config.regions.proposer == "trained" and not config.propose.epochs:
-        source = weights_file(config.regions, model.region_weights.proposer)
-        files[source] = run / "checkpoints" / "propose" / "proposer.npz"
+        proposer = weights_file(config.regions, model.region_weights.proposer)
+        parts["checkpoints/propose/proposer.npz"] = proposer
     if model.tuned_cnn:
-        files[model.tuned_cnn] = run / "checkpoints" / "finetune" / "cnn.npz"
-    for source, target in files.items():
+        parts["checkpoints/finetune/cnn.npz"] = model.tuned_cnn
+    return parts
+
+
+def copy_parts(parts: Mapping[str, Path], run: RunDirectory) -> None:
+    """Copies parts of a model into a run directory; files that it has already stay.
+
+    Args:
+        parts: Files from `parts_to_copy`.
+        run: Run directory.
+    """
+    for name, source in parts.items():
+        target = run / name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

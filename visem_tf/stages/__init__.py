@@ -17,6 +17,8 @@ import numpy as np
 from visem_tf.config import STAGES, Config
 from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
+from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.workers import (
     any_worker,
     barrier,
@@ -32,27 +34,53 @@ _MEMORY_ADVICE = {
 }
 
 
-def needed(stage: str, config: Config) -> str | None:
-    """Returns the stage whose results a stage reads, or None for the first.
+def needed(stage: str, config: Config) -> tuple[str, ...]:
+    """Returns the stages of which a stage reads the results of at least one.
 
     Args:
         stage: Name of a stage.
         config: Configuration of the run. Without the region generator, `generate` needs no
             snippets; it needs the alignment only to attend to its embeddings. `features` needs
-            `propose` only if `propose.epochs` is set.
+            `propose` only if `propose.epochs` is set. `evaluate` and `export` do with either of
+            the models.
 
     Example:
-        >>> needed("infer", Config())
-        'align'
+        >>> needed("infer", Config()), needed("export", Config())
+        (('align',), ('align', 'generate'))
     """
     if stage == "generate" and config.joint.train:
-        return "align"
+        return ("align",)
     if stage == "generate" and not config.generate.regions:
-        return "align" if config.generate.attend_to == "embeddings" else "features"
+        return ("align",) if config.generate.attend_to == "embeddings" else ("features",)
     if stage == "features":
-        return "propose" if config.propose.epochs else None
-    before = {"infer": "align", "align": "features", "generate": "infer", "evaluate": "generate"}
-    return {**before, "report": "evaluate", "export": "generate"}.get(stage)
+        return ("propose",) if config.propose.epochs else ()
+    before = {"infer": ("align",), "align": ("features",), "generate": ("infer",)}
+    either = ("align", "generate")
+    return {**before, "evaluate": either, "report": ("evaluate",), "export": either}.get(stage, ())
+
+
+def check_stages(config: Config, run: RunDirectory | None = None) -> None:
+    """Checks that the configured stages can run, without making or claiming the run directory.
+
+    Args:
+        config: Configuration of this call.
+        run: Run directory; None is that of the configuration, which need not exist.
+
+    Raises:
+        UserError: A stage needs another one that is neither finished nor configured.
+    """
+    stages = _configured(config)
+    if run is None and (as_path(config.run_dir) / "config.json").is_file():
+        run = RunDirectory(config.run_dir)
+    for stage in stages:
+        before = needed(stage, config)
+        if before and not any(
+            each in stages or (run is not None and run.is_done(each)) for each in before
+        ):
+            raise UserError(
+                f"stage {stage} needs stage {' or '.join(before)}, which is not finished in "
+                f"{config.run_dir}; add {before[0]} to --stages"
+            )
 
 
 def run_stages(
@@ -71,23 +99,23 @@ def run_stages(
     Raises:
         UserError: A stage needs another one that is neither finished nor configured.
     """
-    run, config = context.run, context.config
-    stages = [name for name in STAGES if name in config.stages]
-    if not config.propose.epochs:
-        stages = [name for name in stages if name != "propose"]
-    for stage in stages:
-        before = needed(stage, config)
-        if before and before not in stages and not run.is_done(before):
-            raise UserError(
-                f"stage {stage} needs stage {before}, which is not finished in {run.path}; "
-                f"add {before} to --stages"
-            )
+    run, stages = context.run, _configured(context.config)
+    check_stages(context.config, run)
     for number, stage in enumerate(stages, start=1):
         with report_training_errors(context.strategy, _MEMORY_ADVICE.get(stage, "")):
             label = f"[{number}/{len(stages)}] {stage}"
             _run_stage(context, stage, label, stage in again, progress)
     with report_training_errors(context.strategy):
         barrier(context.strategy)  # A worker that ended earlier would be missing to the others.
+
+
+def _configured(config: Config) -> list[str]:
+    """The stages to run, in order."""
+    return [
+        name
+        for name in STAGES
+        if name in config.stages and (name != "propose" or config.propose.epochs)
+    ]
 
 
 def _run_stage(

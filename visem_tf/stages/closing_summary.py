@@ -74,6 +74,8 @@ def _trained(context: Context) -> Iterator[str]:
 
 
 def _ranking(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if not metrics["ranking"]:
+        return
     title = f"ranking ({metrics['split']} split, {metrics['images']:,} images):"
     names = "".join(f"{name:>7}" for name in ("R@1", "R@5", "R@10", "Med r"))
     yield f"{title:<{_LABEL}}{names}"

@@ -25,7 +25,10 @@ from visem_tf.runtime.files import write_atomically
 from visem_tf.stages.evaluate_captions import evaluate_captions
 from visem_tf.stages.evaluate_ranking import evaluate_ranking, rank_both_ways
 from visem_tf.stages.evaluate_regions import evaluate_regions
-from visem_tf.stages.experiment import EvaluatedSplit, merge
+from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
+
+NOT_ALIGNED = "the alignment was not trained"
+"""Why a run of captions alone has no figures of ranking and regions."""
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -42,21 +45,20 @@ def run(context: Context) -> dict[str, Any]:
         print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
     config, data = context.config, EvaluatedSplit.open(context)
     split, sentences = data.split, data.split.sentences
-    model = load_alignment_model(context)
-    grounder = Grounder(model, data.vocabulary, config)
-    scores = grounder.scorer(data.cache, data.token_ids)
-    ranking = evaluate_ranking(scores, split.image_index, config.evaluate.fold_size)
-    # The model was trained on all regions; `--compare` shows one that was trained on frames.
-    scores = Scorer(model, whole_frame=True)(data.cache, data.token_ids)
-    whole_frame = rank_both_ways(scores, split.image_index, "ranking_whole_frame")
-    del scores
+    grounder = None
+    absent = dict.fromkeys(("ranking", "regions"), NOT_ALIGNED)
+    ranking = [Experiment({"ranking": None}, absent, {})]
+    regions = Experiment(None, {}, {})
+    if context.run.alignment_model.exists():
+        grounder = Grounder(load_alignment_model(context), data.vocabulary, config)
+        ranking = _evaluate_ranking(data, grounder)
     with CaptionScorer() as scorer:
         captions = evaluate_captions(data, scorer)
-        regions = evaluate_regions(data, grounder, scorer)
+        if grounder is not None:
+            regions = evaluate_regions(data, grounder, scorer)
     found = merge(
         [
-            ranking,
-            whole_frame,
+            *ranking,
             captions._replace(figures={"captions": captions.figures}),
             regions._replace(figures={"regions": regions.figures}),
         ]
@@ -79,6 +81,16 @@ def run(context: Context) -> dict[str, Any]:
     save_evidence(context.run / f"evidence_{split.name}.npz", found.evidence, split.image_ids)
     write_metrics(context, metrics)
     return {"split": split.name}
+
+
+def _evaluate_ranking(data: EvaluatedSplit, grounder: Grounder) -> list[Experiment]:
+    """Ranks by all regions, and by the whole frame alone."""
+    image_index, fold_size = data.split.image_index, data.context.config.evaluate.fold_size
+    scores = grounder.scorer(data.cache, data.token_ids)
+    ranking = evaluate_ranking(scores, image_index, fold_size)
+    # The model was trained on all regions; `--compare` shows one that was trained on frames.
+    scores = Scorer(grounder.model, whole_frame=True)(data.cache, data.token_ids)
+    return [ranking, rank_both_ways(scores, image_index, "ranking_whole_frame")]
 
 
 def is_outdated(context: Context) -> bool:

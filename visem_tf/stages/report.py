@@ -21,7 +21,7 @@ from visem_tf.runs.model_files import EVALUATE_AGAIN, cider_folder
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.json_files import read_json
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.report_gallery import make_gallery
+from visem_tf.stages.report_gallery import make_caption_gallery, make_gallery
 from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
 
 
@@ -41,11 +41,17 @@ def run(context: Context) -> dict[str, Any]:
     captions = _read_if_there(context, f"captions_{name}.json", list[_Caption], EVALUATE_AGAIN)
     absences = [] if captions is not None else [_why_without_captions(context)]
     by_image = {caption["image_id"]: caption["caption"] for caption in captions or []}
-    model = load_alignment_model(context)
-    grounder = Grounder(model, read_or_build_vocabulary(context), config)
+    vocabulary, grounder = read_or_build_vocabulary(context), None
+    if context.run.alignment_model.exists():
+        grounder = Grounder(load_alignment_model(context), vocabulary, config)
     gallery = None
     if split.regions is None:
-        gallery = make_gallery(context, grounder, split, open_cache(context, name), by_image)
+        cache = open_cache(context, name)
+        gallery = (
+            make_caption_gallery(context, vocabulary, split, cache, by_image)
+            if grounder is None
+            else make_gallery(context, grounder, split, cache, by_image)
+        )
         absences += gallery.absences
     else:
         absences.append("Images: the features were computed elsewhere, without pictures.")
@@ -71,7 +77,7 @@ def run(context: Context) -> dict[str, Any]:
     write_examples(context, images)
     if metrics:
         write_results(context, metrics)
-    if gallery:
+    if gallery and grounder:
         write_space(context, grounder, gallery.regions, images)
     asked = config.report.pictures
     return {"pictures": len(images), "asked": asked, "bytes": len(html.encode())}

@@ -29,7 +29,7 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans
 from visem_tf.runs.scoring import sentence_token_ids
-from visem_tf.text import PAD_ID, tokenize
+from visem_tf.text import PAD_ID, Vocabulary, tokenize
 
 _SENTENCES_PER_IMAGE = 2
 _PAIRS_PER_BATCH = 200
@@ -80,7 +80,7 @@ def make_gallery(
     descriptions = _describe_regions(context, grounder, regions)
     marked = _mark_phrases(grounder, cache, token_ids, split, rows)
     written = [captions.get(split.image_ids[position]) for position in positions]
-    attention = _attention(context, grounder, written, regions)
+    attention = _attention(context, grounder.vocabulary, written, regions)
     jpegs, references = _small_images(split, positions), split.references()
     images = []
     for n, (position, (queried, group)) in enumerate(zip(positions.tolist(), chosen, strict=True)):
@@ -111,6 +111,47 @@ def make_gallery(
     if descriptions is None:
         absences.append("Descriptions of regions: the region generator has not been trained.")
     return Gallery(images, regions, absences)
+
+
+def make_caption_gallery(
+    context: Context,
+    vocabulary: Vocabulary,
+    split: Split,
+    cache: FeatureCache,
+    captions: dict[str, str],
+) -> Gallery:
+    """Chooses random images with their captions, for a run without an alignment.
+
+    Args:
+        context: Context of the run.
+        vocabulary: Words of the run.
+        split: Split to choose from; its images are read once.
+        cache: Regions of the split.
+        captions: Generated captions by image id.
+    """
+    described = np.random.default_rng(context.config.seed).permutation(np.unique(split.image_index))
+    positions = np.sort(described[: context.config.report.pictures])
+    regions = cache.gather(positions)
+    written = [captions.get(split.image_ids[position]) for position in positions]
+    attention = _attention(context, vocabulary, written, regions)
+    jpegs, references = _small_images(split, positions), split.references()
+    images = [
+        GalleryImage(
+            split.file_names[position],
+            "random",
+            None,
+            *jpegs[position],
+            [],
+            [],
+            caption,
+            references[split.image_ids[position]],
+            None
+            if attention is None
+            else attended_caption(caption or "", attention[n], regions.boxes[n]),
+        )
+        for n, (position, caption) in enumerate(zip(positions.tolist(), written, strict=True))
+    ]
+    return Gallery(images, regions, ["Sentences with their boxes: the alignment was not trained."])
 
 
 def _align(
@@ -200,7 +241,7 @@ def _describe_regions(
 
 
 def _attention(
-    context: Context, grounder: Grounder, captions: Sequence[str | None], regions: Regions
+    context: Context, vocabulary: Vocabulary, captions: Sequence[str | None], regions: Regions
 ) -> list[np.ndarray] | None:
     """Computes the attention weights of the full-frame generator, see `word_attention`."""
     generator = load_generator(context, "full_frame") if any(captions) else None
@@ -208,7 +249,7 @@ def _attention(
         return None
     texts = [caption or "" for caption in captions]
     features, mask = regions.region_features, regions.region_mask
-    return word_attention(generator, grounder.vocabulary, texts, features, mask)
+    return word_attention(generator, vocabulary, texts, features, mask)
 
 
 def _small_images(split: Split, positions: np.ndarray) -> dict[int, tuple[bytes, tuple[int, int]]]:

@@ -104,7 +104,7 @@ def write_space(
 def _main(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Yields names and values of the main metrics."""
     parts = [
-        ("", metrics["ranking"], ("r1", "r5", "r10", "median_rank")),
+        ("", metrics["ranking"] or {}, ("r1", "r5", "r10", "median_rank")),
         ("captions ", metrics["captions"] or {}, ("bleu1", "bleu4", "meteor", "cider")),
         (
             "",
