@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from visem_tf.config import DataConfig
+from visem_tf.config import DataConfig, TextConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module
 from visem_tf.datasets.caption_dataset import Split
+from visem_tf.datasets.coverage import coverage
 from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead, show_progress
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrase_rows
@@ -30,7 +31,7 @@ from visem_tf.errors import UserError
 from visem_tf.images.decode import ImageError, read_file, read_image
 from visem_tf.images.find import ENDINGS
 from visem_tf.runtime.storage import as_path
-from visem_tf.text import Vocabulary
+from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 Spread = tuple[float, float, float]
 """Minimum, median and maximum."""
@@ -47,6 +48,7 @@ class SplitSummary:
         words_of_a_sentence: Minimum, median and maximum.
         phrases: Number of phrases with boxes.
         out_of_vocabulary_percent: Percentage of words that are not in the training vocabulary.
+        cut_percent: Percentage of the sentences that are longer than `text.max_words`.
     """
 
     pictures: int
@@ -55,6 +57,7 @@ class SplitSummary:
     words_of_a_sentence: Spread
     phrases: int
     out_of_vocabulary_percent: float
+    cut_percent: float
 
 
 @dataclasses.dataclass
@@ -63,6 +66,7 @@ class Report:
 
     Attributes:
         problems: One line for each problem; empty for a good dataset.
+        warnings: Why training on the data makes little sense.
         remarks: Decisions, and facts that are not problems.
         splits: Summary of each split; empty if the data could not be read at all.
         width: Minimum, median and maximum width of the images.
@@ -74,6 +78,7 @@ class Report:
     """
 
     problems: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
     remarks: list[str] = dataclasses.field(default_factory=list)
     splits: dict[str, SplitSummary] = dataclasses.field(default_factory=dict)
     width: Spread | None = None
@@ -109,7 +114,7 @@ def check_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     config: str | None = None,
     options: DataConfig | None = None,
-    min_count: int = 5,
+    text: TextConfig | None = None,
 ) -> Report:
     """Reads all texts and all images of a dataset, a few images at a time.
 
@@ -119,12 +124,13 @@ def check_dataset(
         data_dir: The user's folder.
         config: Name of the variant of the dataset.
         options: Options for reading the user's files.
-        min_count: Number of occurrences in training that a word of the vocabulary needs.
+        text: Says which words are in the vocabulary, and how long sentences may be.
 
     Raises:
         UserError: If there is no such dataset or folder, or an option does not fit the dataset.
     """
     options = DataConfig() if options is None else options
+    text = TextConfig() if text is None else text
     report, problems = Report(), Problems()
     with everything_listed():
         if name == PRECOMPUTED:
@@ -146,7 +152,7 @@ def check_dataset(
         report.problems += [*problems.skipped, *problems.notes]
         report.remarks += problems.decisions
         _check_sentences(records, report)
-    _summarize(records, min_count, report)
+    _summarize(records, text, report)
     return report
 
 
@@ -283,28 +289,31 @@ def _is_control(char: str) -> bool:
     return ord(char) < 32 and char not in "\t\n\r\x0c\x0b"
 
 
-def _summarize(records: dict[str, list[Record]], min_count: int, report: Report) -> None:
+def _summarize(records: dict[str, list[Record]], text: TextConfig, report: Report) -> None:
     if not any(records.values()):
         return
     sentences_of = {
         split: [sentence for record in part for sentence in record.sentences]
         for split, part in records.items()
     }
-    vocabulary = Vocabulary.build(sentences_of["train"], min_count)
-    num_special = len(Vocabulary.build([]))
-    report.vocabulary_size = len(vocabulary) - num_special
-    report.distinct_words = len(Vocabulary.build(sentences_of["train"], 1)) - num_special
+    vocabulary = Vocabulary.build(sentences_of["train"], text.min_count)
+    report.vocabulary_size = len(vocabulary) - len(SPECIAL_WORDS)
+    report.distinct_words = len(Vocabulary.build(sentences_of["train"], 1)) - len(SPECIAL_WORDS)
     for split, sentences in sentences_of.items():
         if not sentences:
             report.problems.append(f"the {split} split has no image that can be used")
             continue
+        found = coverage(vocabulary, sentences, text.max_words)
+        if split == "train":
+            report.warnings = found.warnings()
         report.splits[split] = SplitSummary(
             pictures=len(records[split]),
             sentences=len(sentences),
             sentences_of_a_picture=_spread([len(record.sentences) for record in records[split]]),
             words_of_a_sentence=_spread([len(tokens) for tokens in tokenized(sentences)]),
             phrases=sum(len(record.phrases) for record in records[split]),
-            out_of_vocabulary_percent=100.0 * vocabulary.out_of_vocabulary_rate(sentences),
+            out_of_vocabulary_percent=found.unknown_percent,
+            cut_percent=found.cut_percent,
         )
 
 

@@ -130,11 +130,6 @@ def test_save_and_load(vocabulary, tmp_path):
     assert Vocabulary.load(path).words == grown.words
 
 
-def test_out_of_vocabulary_rate(vocabulary):
-    assert vocabulary.out_of_vocabulary_rate(["a dog runs away", "zebra"]) == 2 / 5
-    assert vocabulary.out_of_vocabulary_rate([]) == 0
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -5,6 +5,7 @@
 The same command resumes an interrupted run.
 """
 
+import sys
 from collections.abc import Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
@@ -23,12 +24,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser("fit", "Learns alignments and descriptions from images with sentences.")
     config, _ = parse_arguments(parser, argv)
     start_tensorflow()
+    from visem_tf.datasets.coverage import coverage
+    from visem_tf.runs.checkpoints import read_or_build_vocabulary
     from visem_tf.runs.opening import open_run
     from visem_tf.stages import check_stages, run_stages
     from visem_tf.stages.closing_summary import closing_summary
 
     check_stages(config)
     context = open_run(config)
+    vocabulary, sentences = (
+        read_or_build_vocabulary(context),
+        context.data.splits["train"].sentences,
+    )
+    if context.is_chief:
+        found = coverage(vocabulary, sentences, config.text.max_words)
+        print(found)
+        for warning in found.warnings():
+            print(f"visem_tf: warning: {warning}", file=sys.stderr)
     run_stages(context)
     if context.is_chief:
         print(closing_summary(context))

@@ -230,15 +230,6 @@ class Vocabulary(tf.Module):
         text = tf.strings.reduce_join(tf.where(shown, words, ""), axis=-1)
         return tf.strings.strip(text)
 
-    def out_of_vocabulary_rate(self, sentences: Iterable[str]) -> float:
-        """Returns the share of the words that are not in the vocabulary; 0 without words."""
-        words, unknown = 0, 0
-        for tokens in _tokenized(sentences):
-            token_ids = self.lookup(tokens).flat_values.numpy()
-            words += token_ids.size
-            unknown += int(np.count_nonzero(token_ids == UNK_ID))
-        return unknown / words if words else 0.0
-
 
 def _tokenized(sentences: Iterable[str]) -> Iterator[tf.RaggedTensor]:
     """Yields the words of many sentences, a large batch at a time."""

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         data_dir=config.data_dir or None,
         config=variant or None,
         options=config.data,
-        min_count=config.text.min_count,
+        text=config.text,
     )
     print_report(report, config.text.min_count)
     if options.json:
@@ -68,11 +68,20 @@ def print_report(report: "Report", min_count: int) -> None:
     """
     from visem_tf.runtime.terminal import print_table
 
-    for kind, lines in (("problem", report.problems), ("remark", report.remarks)):
-        for line in lines:
+    for kind in ("problem", "warning", "remark"):
+        for line in getattr(report, f"{kind}s"):
             print(f"{kind}: {line}")
     if report.splits:
-        columns = ["split", "images>", "sentences>", "per image", "words", "boxes>", "unknown>"]
+        columns = [
+            "split",
+            "images>",
+            "sentences>",
+            "per image",
+            "words",
+            "boxes>",
+            "unknown>",
+            "cut>",
+        ]
         rows = [
             [
                 name,
@@ -82,6 +91,7 @@ def print_report(report: "Report", min_count: int) -> None:
                 _spread(split.words_of_a_sentence),
                 f"{split.phrases:,}",
                 f"{split.out_of_vocabulary_percent:.2f} %",
+                f"{split.cut_percent:.2f} %",
             ]
             for name, split in report.splits.items()
         ]
@@ -102,7 +112,10 @@ def print_report(report: "Report", min_count: int) -> None:
             f"{report.pictures_read / report.seconds:,.0f} a second"
         )
     count = len(report.problems)
-    print("nothing is wrong" if not count else f"{count} problem{'s' * (count > 1)}")
+    if not count and report.warnings:
+        print("no problems, but training makes little sense; see the warnings")
+    else:
+        print("nothing is wrong" if not count else f"{count} problem{'s' * (count > 1)}")
 
 
 def _spread(values: tuple[float, float, float]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from visem_tf.config import Config
 from visem_tf.config.recorded import READOUT_FIELDS, SEARCH_FIELDS
+from visem_tf.datasets.coverage import coverage
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.java import java_reason
 from visem_tf.metrics.published import recognise_split
@@ -71,7 +72,9 @@ def run(context: Context) -> dict[str, Any]:
         "sentences": len(sentences),
         "published_split": published,
         **(found.figures or {}),
-        "out_of_vocabulary_percent": 100.0 * data.vocabulary.out_of_vocabulary_rate(sentences),
+        "out_of_vocabulary_percent": coverage(
+            data.vocabulary, sentences, config.text.max_words
+        ).unknown_percent,
         "intervals": figure_intervals(found.evidence, len(split.image_ids), config),
         **_requested(config),
     }
