@@ -21,7 +21,6 @@ from visem_tf.datasets.locations import (
     folders_of_images,
     images_in,
     innermost,
-    named,
     visible,
 )
 from visem_tf.datasets.phrases import phrase_rows
@@ -95,32 +94,34 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             "folder of images",
             "data.pictures",
             options.pictures,
-            []
-            if options.pictures or named(data_dir, cls.IMAGE_FOLDERS)
-            else folders_of_images(data_dir),
+            lambda: folders_of_images(data_dir),
             decisions,
         )
         if not images.is_dir():
             raise UserError(
                 f"{images} is not a folder; name the folder of images with --data.pictures"
             )
-        others = [
-            path
-            for path in visible(data_dir)
-            if path.suffix.lower() in cls.CAPTION_ENDINGS
-            and path.name not in cls.MORE_FILES
-            and path.is_file()
-        ]
         captions = find_one(
             data_dir,
             cls.CAPTION_FILES,
             "captions",
             "data.captions",
             options.captions,
-            others,
+            lambda: cls.other_captions(data_dir),
             decisions,
         )
         return innermost(images), captions
+
+    @classmethod
+    def other_captions(cls, data_dir: AnyPath) -> list[AnyPath]:
+        """Returns the files that may be captions, judging by their endings."""
+        return [
+            path
+            for path in visible(data_dir)
+            if path.suffix.lower() in cls.CAPTION_ENDINGS
+            and path.name not in cls.MORE_FILES
+            and path.is_file()
+        ]
 
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig) -> list[AnyPath]:

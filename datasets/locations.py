@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from visem_tf.errors import UserError
 from visem_tf.images.find import ENDINGS, images_below, is_ignored
@@ -62,7 +62,7 @@ def find_one(
     what: str,
     option: str,
     given: str = "",
-    others: Sequence[AnyPath] = (),
+    others: Callable[[], Sequence[AnyPath]] = tuple,
     decisions: list[str] | None = None,
 ) -> AnyPath:
     """Returns the one file or folder that exists of several usual names.
@@ -73,7 +73,8 @@ def find_one(
         what: Name of the file in messages, such as "captions".
         option: Option that names another file, without dashes, as in "data.captions".
         given: Value of the option; empty if it was not given.
-        others: What is taken instead if none of the names exists, and if it is only one.
+        others: Returns what may be taken instead if none of the names exists; it is taken if it is
+            only one.
         decisions: List that receives a line if another was taken.
 
     Raises:
@@ -85,15 +86,15 @@ def find_one(
             raise UserError(f"{path} does not exist; correct --{option}")
         return path
     found = named(data_dir, names)
-    if not found and len(others) == 1:
-        if decisions is not None:
-            place = others[0].name if others[0] != data_dir else "the folder itself"
-            decisions.append(f"{place} is read as the {what}; --{option} names another")
-        return others[0]
     if not found:
-        raise UserError(
-            f"{data_dir} has no {what} ({' or '.join(names)}); name another with --{option}"
-        )
+        found = list(others())
+        if len(found) != 1:
+            raise UserError(
+                f"{data_dir} has no {what} ({' or '.join(names)}); name another with --{option}"
+            )
+        if decisions is not None:
+            place = found[0].name if found[0] != data_dir else "the folder itself"
+            decisions.append(f"{place} is read as the {what}; --{option} names another")
     if len(found) > 1:
         raise UserError(
             f"{data_dir} has {' and '.join(path.name for path in found)}, each of which may be the "

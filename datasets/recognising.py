@@ -74,11 +74,14 @@ def recognise(root: AnyPath) -> tuple[str, str]:
         if there := named(root, signs):
             return name, there[0].name
     found = {name: path for name, each in own.items() for path in named(root, each.CAPTION_FILES)}
+    if metadata := _builder("image_folder").metadata_files(root):
+        found = {name: path for name, path in found.items() if path not in metadata}
+        found["image_folder"] = metadata[0]
     if not found:
         found = _by_ending(root, own)
     if len(found) == 1:
         [(name, path)] = found.items()
-        return name, path.name
+        return name, path.relative_to(root).as_posix()
     if found:
         choices = " or ".join(f"{name} ({path.name})" for name, path in found.items())
         raise UserError(f"{root} may be {choices}; choose with --dataset")
@@ -94,13 +97,8 @@ def recognise(root: AnyPath) -> tuple[str, str]:
 
 def _by_ending(root: AnyPath, own: dict[str, Any]) -> dict[str, AnyPath]:
     """Returns the files that may be captions of each dataset, judging by endings and content."""
-    files = [path for path in visible(root) if path.is_file()]
-    found = {
-        name: path
-        for name, builder in own.items()
-        for path in files
-        if path.suffix.lower() in builder.CAPTION_ENDINGS and path.name not in builder.MORE_FILES
-    }
+    candidates = {name: builder.other_captions(root) for name, builder in own.items()}
+    found = {name: paths[0] for name, paths in candidates.items() if len(paths) == 1}
     if {"coco_json", "karpathy_json"} <= found.keys():
         with found["coco_json"].open("rb") as file:
             is_karpathys = _KARPATHYS_FIELD in file.read(_SAMPLE_BYTES)

@@ -14,11 +14,13 @@ PICTURES = dummy_data.draw_images(train=4, val=2, test=2)
 NAMES = ["flickr8k", "flickr30k", "coco", "visual_genome", "coco_json", "karpathy_json"]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "captions_txt", "json_lines", "sidecar_txt"])
+@pytest.mark.parametrize(
+    "name", [*NAMES, "captions_txt", "json_lines", "image_folder", "sidecar_txt"]
+)
 def test_every_format_is_recognised(folder, write, name):
     write(name, folder)
     assert recognise(folder)[0] == name
-    assert recognise(folder.parent)[0] == name or name in ("coco", "sidecar_txt")
+    assert recognise(folder.parent)[0] == name or name in ("coco", "image_folder", "sidecar_txt")
 
 
 def test_other_names_of_files_are_recognised_by_ending_and_content(folder, write):

@@ -1,0 +1,1 @@
+"""Images with a file metadata.csv or metadata.jsonl beside them."""
