@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import itertools
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from visem_tf.runtime.files import write_atomically
 
 _DIGESTS_FILE = "content.json"
 _TEXTS = ("image_id", "file_name", "sentences", "phrases")
+_OF_PHRASES = ("sentence", "first", "last", "object", "text", "type", "bbox")
 _EXAMPLES_AT_A_TIME = 512
 
 
@@ -63,8 +66,7 @@ def load_dataset(
         builder_class, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options
     )
     try:
-        splits = {split: _read_split(builder, split) for split in schema.SPLITS}
-        splits = _with_digests(name, splits, folder)
+        splits = _with_digests(builder, _read_splits(builder), folder)
         problems = Problems.load(builder.data_dir)
     except (OSError, ValueError, TypeError, KeyError, tf.errors.OpError) as error:
         raise UserError(
@@ -89,11 +91,23 @@ def load_configured(config: Config) -> CaptionDataset:
     )
 
 
-def _read_split(builder: Any, name: str) -> Split:
-    """Reads the texts of a split, without its images."""
-    examples = _read(builder, name, dict.fromkeys(_TEXTS, True))
+def _read_splits(builder: Any) -> dict[str, Split]:
+    """Reads the texts of all splits, without their images.
+
+    All splits are read as one, because TensorFlow needs a second to trace how examples are read.
+    """
+    examples = _read(builder, schema.SPLITS, dict.fromkeys(_TEXTS, True))
     parts = [_flat_texts(batch) for batch in examples.ragged_batch(_EXAMPLES_AT_A_TIME)]
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    sizes = [builder.info.splits[name].num_examples for name in schema.SPLITS]
+    return {
+        name: _make_split(builder, name, part)
+        for name, part in zip(schema.SPLITS, _cut(columns, sizes), strict=True)
+    }
+
+
+def _make_split(builder: Any, name: str, columns: dict[str, np.ndarray]) -> Split:
+    """Makes a split of the flat columns of its texts."""
     image_ids = _strings(columns["image_id"])
     counts = columns["sentence_count"]
     phrases = None
@@ -110,8 +124,7 @@ def _read_split(builder: Any, name: str) -> Split:
         )
 
     def open_pictures() -> tf.data.Dataset:
-        encoded = {"image": tfds.decode.SkipDecoding()}
-        pictures = _read(builder, name, {"image": True}, encoded).map(lambda x: x["image"])
+        pictures = _read_images(builder, [name])
         return pictures.apply(tf.data.experimental.assert_cardinality(len(image_ids)))
 
     return Split(
@@ -125,13 +138,22 @@ def _read_split(builder: Any, name: str) -> Split:
     )
 
 
+def _read_images(builder: Any, splits: Sequence[str]) -> tf.data.Dataset:
+    """Returns the encoded images of splits, one split after the other."""
+    encoded = {"image": tfds.decode.SkipDecoding()}
+    return _read(builder, splits, {"image": True}, encoded).map(lambda example: example["image"])
+
+
 def _read(
-    builder: Any, split: str, wanted: dict[str, bool], decoders: dict[str, Any] | None = None
+    builder: Any,
+    splits: Sequence[str],
+    wanted: dict[str, bool],
+    decoders: dict[str, Any] | None = None,
 ) -> tf.data.Dataset:
-    """Returns some features of a split, always in the order in which they were written."""
+    """Returns some features of splits, always in the order in which they were written."""
     with quiet():
         return builder.as_dataset(
-            split=split,
+            split="+".join(splits),
             shuffle_files=False,
             decoders=tfds.decode.PartialDecoding(wanted, decoders=decoders),
             read_config=tfds.ReadConfig(
@@ -147,17 +169,31 @@ def _flat_texts(batch: dict[str, Any]) -> dict[str, np.ndarray]:
     columns["sentences"] = batch["sentences"].flat_values.numpy()
     columns["sentence_count"] = batch["sentences"].row_lengths().numpy()
     columns["phrase_count"] = phrases["first"].row_lengths().numpy()
-    for key in ("sentence", "first", "last", "object", "text", "type", "bbox"):
+    for key in _OF_PHRASES:
         columns[key] = phrases[key].flat_values.numpy()
     columns["bbox"] = columns["bbox"].reshape(-1, 4)
     return columns
+
+
+def _cut(columns: dict[str, np.ndarray], sizes: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:
+    """Cuts flat columns of all examples into those of splits with these numbers of examples."""
+    rows = np.cumsum([0, *sizes])
+    sentence_rows, phrase_rows = (
+        np.cumsum(np.append(0, columns[key]))[rows] for key in ("sentence_count", "phrase_count")
+    )
+    starts = {"sentences": sentence_rows, **dict.fromkeys(_OF_PHRASES, phrase_rows)}
+    for split in range(len(sizes)):
+        yield {
+            key: values[slice(*starts.get(key, rows)[split : split + 2])]
+            for key, values in columns.items()
+        }
 
 
 def _strings(values: np.ndarray) -> list[str]:
     return [value.decode("utf-8") for value in values]
 
 
-def _with_digests(name: str, splits: dict[str, Split], folder: Path) -> dict[str, Split]:
+def _with_digests(builder: Any, splits: dict[str, Split], folder: Path) -> dict[str, Split]:
     """Sets the digests of the images of splits; reads all images the first time.
 
     Region features and models that are derived from a dataset are named after its content and not
@@ -166,10 +202,7 @@ def _with_digests(name: str, splits: dict[str, Split], folder: Path) -> dict[str
     path = folder / _DIGESTS_FILE
     digests = json.loads(path.read_bytes()) if path.is_file() else {}
     if digests.keys() != splits.keys():
-        digests = {
-            split.name: _picture_digest(split, f"reading {name} {split.name}")
-            for split in splits.values()
-        }
+        digests = _picture_digests(builder, splits)
         write_atomically(path, json.dumps(digests, indent=1) + "\n")
     return {
         split.name: dataclasses.replace(split, picture_digest=digests[split.name])
@@ -177,10 +210,15 @@ def _with_digests(name: str, splits: dict[str, Split], folder: Path) -> dict[str
     }
 
 
-def _picture_digest(split: Split, title: str) -> str:
-    """Returns 64 hexadecimal digits of the encoded images of a split in their order."""
-    digest = hashlib.sha256()
-    pictures = split.pictures().as_numpy_iterator()
-    for encoded in show_progress(pictures, len(split.image_ids), title):
-        digest.update(hashlib.sha256(encoded).digest())
-    return digest.hexdigest()
+def _picture_digests(builder: Any, splits: dict[str, Split]) -> dict[str, str]:
+    """Returns 64 hexadecimal digits of the encoded images of each split in their order."""
+    count = sum(len(split.image_ids) for split in splits.values())
+    images = _read_images(builder, list(splits)).as_numpy_iterator()
+    images = show_progress(images, count, f"reading {builder.name}")
+    digests = {}
+    for split in splits.values():
+        digest = hashlib.sha256()
+        for encoded in itertools.islice(images, len(split.image_ids)):
+            digest.update(hashlib.sha256(encoded).digest())
+        digests[split.name] = digest.hexdigest()
+    return digests

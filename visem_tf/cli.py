@@ -99,21 +99,20 @@ def make_parser(command: str, description: str, *, arguments: str = "") -> Parse
     return parser
 
 
-def _add_fields(group: Any, cls: type[Settings]) -> None:
+def _add_fields(group: Any, cls: Any) -> None:
     """Adds an option for each field of a settings class, explained by the field's docstring."""
-    documented = docstring_parser.parse_from_object(cls).params
-    help_texts = {p.arg_name: " ".join((p.description or "").split()) for p in documented}
+    help_texts, defaults = _help_texts(cls), cls()
     for name, kind in field_types(cls).items():
         if _is_section(kind):
             continue
         option = f"--{dotted_name(cls, name) if cls.section else name.replace('_', '-')}"
-        help_text = help_texts[name].rstrip(".").replace("%", "%%")
+        help_text = help_texts[name]
         if cls is Config and kind is bool:
             group.add_argument(
                 option, action="store_true", default=argparse.SUPPRESS, help=help_text
             )
             continue
-        value = getattr(cls(), name)
+        value = getattr(defaults, name)
         default = ",".join(value) if isinstance(value, tuple) else str(value).lower()
         accepted = expectation(cls, name)
         shown = "" if accepted in ("a string", "a list of names") else f"{accepted}; "
@@ -125,6 +124,14 @@ def _add_fields(group: Any, cls: type[Settings]) -> None:
             metavar=name.upper(),
             help=f"{help_text} ({shown}default: {default or 'empty'})",
         )
+
+
+@functools.cache
+def _help_texts(cls: Any) -> dict[str, str]:
+    """Returns the docstring of each field of a settings class, as argparse takes it."""
+    documented = docstring_parser.parse_from_object(cls).params
+    texts = {p.arg_name: " ".join((p.description or "").split()) for p in documented}
+    return {name: text.rstrip(".").replace("%", "%%") for name, text in texts.items()}
 
 
 def add_short_option(parser: argparse.ArgumentParser, option: str, field: str) -> None:
@@ -185,7 +192,8 @@ def parse_arguments(
         UserError: An option, a field or a value is invalid, or a file is missing.
     """
     options = parser.parse(sys.argv[1:] if argv is None else argv)
-    given = {name: value for name, value in vars(options).items() if name in dict(Config().flat())}
+    known = dict(Config().flat())
+    given = {name: value for name, value in vars(options).items() if name in known}
     overlay = fields_of_file(as_path(options.config)) if options.config else {}
     run_dir = given.get("run_dir") or overlay.get("run_dir")
     if finished_run and (run_dir or not any(getattr(options, name) for name in unless)):

@@ -153,7 +153,7 @@ def _limits(cls: type[Settings], name: str) -> tuple[Collection[str], Mapping[st
     hint = field_types(cls)[name]
     if typing.get_origin(hint) is Literal:
         return typing.get_args(hint), {}
-    metadata = next(field.metadata for field in dataclasses.fields(cls) if field.name == name)
+    metadata = cls.__dataclass_fields__[name].metadata
     return metadata.get("choices", ()), metadata.get("bounds", {})
 
 

@@ -1,6 +1,7 @@
 """Images of the dataset `scenes` as dummy data."""
 
 import dataclasses
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,19 +60,22 @@ class DummyImage:
 
 def draw_images(train: int, val: int, test: int) -> list[DummyImage]:
     """Draws images of the dataset `scenes`, as many for each split as the arguments say."""
+    counts = {"train": train, "val": val, "test": test}
+    places = [(split, index) for split, count in counts.items() for index in range(count)]
+    return [
+        dataclasses.replace(_draw(*place), number=1000 + number)
+        for number, place in enumerate(places)
+    ]
+
+
+@functools.cache
+def _draw(split: str, index: int) -> DummyImage:
     config = next(each for each in Builder.BUILDER_CONFIGS if each.name == "smoke")
-    images: list[DummyImage] = []
-    for split, count in (("train", train), ("val", val), ("test", test)):
-        for index in range(count):
-            example = make_example(config, split, index)
-            with Image.open(io.BytesIO(example["image"])) as opened:
-                size = opened.size
-            phrases = [_phrase(row, *size) for row in example["phrases"]]
-            number = 1000 + len(images)
-            images.append(
-                DummyImage(number, split, example["image"], size, example["sentences"], phrases)
-            )
-    return images
+    example = make_example(config, split, index)
+    with Image.open(io.BytesIO(example["image"])) as opened:
+        size = opened.size
+    phrases = [_phrase(row, *size) for row in example["phrases"]]
+    return DummyImage(0, split, example["image"], size, example["sentences"], phrases)
 
 
 def write_images(folder: Path, images: Sequence[DummyImage]) -> None:
