@@ -42,6 +42,7 @@ def run(context: Context) -> dict[str, Any]:
     require_snippets(snippets)
     sentence, first, last, region, scores = snippets
     tokens = tokenize(tf.constant(split.sentences))[:, : config.text.max_words].to_list()
+    sentence_ids = split.sentence_ids
     bounds = np.searchsorted(sentence, np.arange(len(tokens) + 1))
     has_boxes = split.regions is None or split.regions.has_boxes
     with (
@@ -58,7 +59,7 @@ def run(context: Context) -> dict[str, Any]:
                 )
             line = {
                 "image_id": split.image_ids[split.image_index[row]],
-                "sentence_id": split.sentence_ids[row],
+                "sentence_id": sentence_ids[row],
                 "tokens": words,
                 "regions": found.regions[row, : len(words)].tolist(),
                 "segments": segments,
