@@ -19,7 +19,6 @@ from visem_tf.runtime.version import __version__
 from visem_tf.runtime.working_copy import working_copy
 
 _PACKAGES = (
-    "visem_tf",
     "tensorflow",
     "tensorflow-text",
     "tensorflow-datasets",
@@ -232,12 +231,10 @@ class RunDirectory(ModelFiles):
 
 def versions() -> dict[str, str | None]:
     """Returns the versions of Python and of the packages on which results depend."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    found: dict[str, str | None] = {"python": platform.python_version(), "visem_tf": __version__}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = None
-    if found["visem_tf"] is None:  # a checkout that is not installed
-        found["visem_tf"] = __version__
     return found
