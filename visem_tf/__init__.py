@@ -1,6 +1,8 @@
 """Deep visual-semantic alignments for generating image descriptions, in TensorFlow and Keras 3.
 
 Importing this package is fast: TensorFlow is imported when one of the names below is first used.
+After `import keras` it also registers its classes, so that
+`keras.models.load_model` reads the `.keras` files of a run.
 
 Example:
     >>> import visem_tf
@@ -11,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from visem_tf.runtime import checkout as _checkout
@@ -41,9 +44,25 @@ _MODULES = {
     "smooth_alignment": "alignment.mrf",
 }
 
+_REGISTERING = (
+    "models.alignment_model",
+    "models.attention_generator",
+    "models.caption_generator",
+    "training.optimizers",
+)
+"""Modules that, with those they import, register all classes that are in files."""
+
 __all__ = list(_MODULES)
 
 _checkout.install()
+
+
+def _register_classes() -> None:
+    """Registers all classes with Keras, if it is imported and runs on TensorFlow."""
+    keras = sys.modules.get("keras")
+    if keras is not None and keras.config.backend() == "tensorflow":
+        for name in _REGISTERING:
+            importlib.import_module(f"{__name__}.{name}")
 
 
 def __getattr__(name: str) -> Any:
@@ -57,3 +76,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
+
+
+_register_classes()

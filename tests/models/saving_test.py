@@ -183,3 +183,43 @@ def test_a_failure_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPat
     assert file.read_bytes() == before
     assert [entry.name for entry in file.parent.iterdir()] == ["model.keras"]
     shutil.rmtree(file.parent)
+
+
+def test_optimizers_stay_out_of_files(tmp_path):
+    model = alignment()
+    model({"region_features": REGIONS, "token_ids": TOKEN_IDS})
+    save_model(model, tmp_path / "untrained.keras")
+    optimizer = keras.optimizers.Adam(0.1)
+    model.compile(optimizer=optimizer)
+    optimizer.build(model.trainable_variables)
+    save_model(model, tmp_path / "trained.keras")
+    assert model.optimizer is optimizer and model.compiled
+    untrained, trained = (
+        (tmp_path / f"{name}.keras").stat().st_size for name in ("untrained", "trained")
+    )
+    assert trained == pytest.approx(untrained, rel=0.02)
+    read = keras.models.load_model(tmp_path / "trained.keras")
+    assert not read.compiled
+    for a, b in zip(model.weights, read.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_keras_reads_files_after_the_import_of_the_package(tmp_path, run_python):
+    for name, (make, inputs) in MODELS.items():
+        model = make()
+        model(inputs)
+        save_model(model, tmp_path / f"{name}.keras")
+    source = f"""
+import pathlib
+import keras
+import visem_tf
+for path in sorted(pathlib.Path({str(tmp_path)!r}).glob("*.keras")):
+    print(type(keras.models.load_model(path)).__name__)
+"""
+    assert run_python(source).split() == [
+        "AlignmentModel",
+        "AttentionGenerator",
+        "CaptionGenerator",
+        "CaptionGenerator",
+    ]

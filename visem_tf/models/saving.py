@@ -6,6 +6,7 @@ this part can be read too. An option that a file does not name has its default, 
 behaviour before the option existed.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -13,6 +14,7 @@ import re
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
@@ -39,15 +41,30 @@ class _About(TypedDict, total=False):
     versions: dict[str, Any]
 
 
+@contextlib.contextmanager
+def _without_optimizer(model: keras.Model) -> Iterator[None]:
+    """Lets Keras save a model as if it were not compiled, without the state of its optimizer."""
+    if not model.compiled:
+        yield
+        return
+    optimizer = model.optimizer
+    model.optimizer, model.compiled = None, False
+    try:
+        yield
+    finally:
+        model.optimizer, model.compiled = optimizer, True
+
+
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Saves a model atomically, with the versions of the packages.
+    """Saves a model atomically, with the versions of the packages and without its optimizer.
 
     Args:
         model: Built model of this package.
         path: File name that ends in `.keras`.
     """
     with atomic_path(path) as temporary:
-        model.save(temporary)
+        with _without_optimizer(model):
+            model.save(temporary)
         versions = {name: importlib.metadata.version(name) for name in ("keras", "tensorflow")}
         about = {"format": FORMAT, "versions": {"visem_tf": __version__, **versions}}
         with zipfile.ZipFile(temporary, "a") as archive:

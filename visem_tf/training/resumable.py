@@ -244,7 +244,7 @@ class ResumableTraining(keras.callbacks.Callback):
             return
         # Reading some variables takes all workers.
         with tempfile.TemporaryDirectory() as folder:
-            self.model.save(Path(folder) / "unused.keras")
+            save_model(self.model, Path(folder) / "unused.keras")
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
