@@ -12,6 +12,8 @@ from untrained import WORDS, make_run
 from visem_tf import describe
 from visem_tf.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

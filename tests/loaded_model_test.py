@@ -14,11 +14,14 @@ from visem_tf.errors import UserError
 from visem_tf.images import load as image_loading
 from visem_tf.images.sources import as_sources
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    return make_run(folder, "align", "generate/full_frame", "generate/regions")
+    models = ("align", "generate/full_frame", "generate/regions")
+    return make_run(folder, *models, **{"regions.batch_size": 3})
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +183,12 @@ def test_only_a_few_images_are_read_ahead(model, arrays, monkeypatch):
     read, described = [], []
     place = image_loading.place_images
     monkeypatch.setattr(image_loading, "place_images", lambda *a: read.append(1) or place(*a))
-    batches = model.batches(as_sources([arrays[0]] * 64)[0])
+    batches = model.batches(as_sources([arrays[0]] * 15)[0])
     ahead = []
     for sources, _ in batches:
         described += sources
         ahead.append(len(read) - len(described))
-    assert len(described) == 64
+    assert len(described) == 15
     assert max(ahead) <= 3 * model.config.regions.batch_size
 
 

@@ -13,6 +13,8 @@ from visem_tf import describe, search
 from visem_tf.errors import UserError
 from visem_tf.runtime import model_places
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture
 def photo(tmp_path: Path) -> str:

@@ -18,6 +18,8 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime import model_places, published
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 FILES = {
     *("alignment.npz", "full_frame.npz", "regions.npz", "vocabulary.txt", "config.json"),
     *("card.json", "card.md", "SHA256SUMS"),

@@ -9,6 +9,8 @@ from untrained import WORDS, make_run
 from visem_tf import search
 from visem_tf.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -43,7 +43,7 @@ def turned() -> bytes:
 def test_features_equal_those_of_python(run, serve, pictures, tmp_path):
     assert run.run.tuned_cnn is not None
     pictures = [*pictures, turned()]
-    served = serve(export_saved_model(run, tmp_path / "served").path)
+    served = serve(export_saved_model(run, tmp_path / "served", names=["embed_image"]).path)
     found = served("embed_image", image_bytes=pictures)
     read = [read_image(picture) for picture in pictures]
     regions = run.extractor.extract(read)

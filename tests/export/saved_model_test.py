@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -65,34 +66,43 @@ def test_the_table(exported: Export):
     assert any("saved_model.pb" in line and line.endswith(" MB") for line in lines)
 
 
+@pytest.mark.parametrize(
+    "signature", ["beam_from_features", pytest.param("beam", marks=pytest.mark.slow)]
+)
 def test_the_command_writes_the_next_version(
+    signature: str,
     small: TrainedRun,
     pictures: list[bytes],
     serve: Callable[[Path], Any],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ):
+    takes_images = signature == "beam"
     (tmp_path / "7").mkdir()
     arguments = ["--run-dir", str(small.run.path), "--to", str(tmp_path)]
     main(
         [
             *arguments,
-            *("--generate.beam_size", "2", "--generate.max_length", "3", "--check", "1"),
-            *("--unreadable", "fail", "--signatures", "greedy,beam,score"),
+            *("--generate.beam_size", "2", "--generate.max_length", "3"),
+            *("--check", str(int(takes_images))),
+            *("--unreadable", "fail", "--signatures", f"{signature},score"),
         ]
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "serving"]
     printed = capsys.readouterr().out
     assert "captions string [?, 2]" in printed
     assert "score: left out, the run has no model align" in printed
-    found = serve(tmp_path / "8")("beam", image_bytes=pictures[:1])["captions"]
+    features = np.random.default_rng(0).normal(size=[1, 1, 1280]).astype(np.float32)
+    inputs = {"image_bytes": pictures[:1]} if takes_images else {"region_features": features}
+    found = serve(tmp_path / "8")(signature, **inputs)["captions"]
     assert found.shape == (1, 2)
     assert all(len(text.split()) <= 3 for text in found[0])
     described = json.loads((tmp_path / "8" / "export.json").read_text(encoding="utf-8"))
-    assert set(described["signatures"]) == {"greedy", "beam"}
+    assert set(described["signatures"]) == {signature}
     assert described["options"]["beam_size"] == 2
     assert described["options"]["unreadable"] == "fail"
-    assert described["parity"]["greedy"] == {"identical": 1, "texts": 1}
+    if takes_images:
+        assert described["parity"]["beam"] == {"identical": 1, "texts": 1}
     assert set(described["left_out"]) == {"score"}
 
 

@@ -158,7 +158,10 @@ def test_hostile_metadata_take_no_time():
 
 
 def test_a_call_can_be_failed():
-    decode = tf.function(lambda rows: check_readable(prepare_images(rows, SIZE)[1]))
+    decode = tf.function(
+        lambda rows: check_readable(prepare_images(rows, SIZE)[1]),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+    )
     decode(tf.constant([PLAIN, PLAIN_PNG]))
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"JPEG or PNG in rows 0, 2"):
         decode(tf.constant([b"", PLAIN, PLAIN[:-30]]))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from untrained import make_run
 
+from tests.conftest import quick_stages
 from visem_tf import fit
 from visem_tf.errors import UserError
 from visem_tf.models.word_vectors import WordVectors, fill_in, read_word_vectors
@@ -144,18 +145,20 @@ def test_an_alignment_model_gets_them_and_their_coverage_is_reported(tmp_path, c
 
 
 @pytest.mark.slow
-def test_a_run_starts_from_them_reports_coverage_and_keeps_them(tmp_path, capsys):
+def test_a_run_starts_from_them_reports_coverage_and_keeps_them(untrained_run, tmp_path, capsys):
     words = "a the circle heart red blue on of and".split()  # noqa: SIM905
     vectors = np.random.default_rng(2).normal(size=(len(words), 5))
     lines = [" ".join([w, *map(str, v)]) for w, v in zip(words, vectors, strict=True)]
     (tmp_path / "glove.txt").write_text("\n".join(lines) + "\n")
-    command = ["--preset", "smoke", "--stages", "features,align", "--align.epochs", "1"]
-    command += ["--cache-dir", str(tmp_path / "cache"), "--align.train_words", "false"]
+    command = ["--config", str(untrained_run.path / "config.json"), "--align.epochs", "1"]
+    command += ["--stages", "features,align", "--align.train_words", "false"]
+    command += ["--cache-dir", str(untrained_run.cache_dir)]
     command += ["--align.word_vectors", str(tmp_path / "glove.txt")]
     with pytest.raises(UserError, match=r"have 5 numbers .* give --align\.word_dim 5"):
         fit.main([*command, "--run-dir", str(tmp_path / "wrong")])
     run = tmp_path / "run"
-    fit.main([*command, "--run-dir", str(run), "--align.word_dim", "5"])
+    with quick_stages():
+        fit.main([*command, "--run-dir", str(run), "--align.word_dim", "5"])
     vocabulary = (run / "vocabulary.txt").read_text().split("\n")
     present = [word for word in words if word in vocabulary]
     shown = re.search(r"word vectors: ([\d.]+) % of (\d+) words", capsys.readouterr().out)

@@ -10,6 +10,8 @@ from visem_tf.errors import UserError
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.given_boxes import BoxExtractor, GivenBoxes, read_boxes
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 DOG = Path("photos/dog.jpg")
 WANTED = [[0.25, 0.1, 0.75, 0.3]]  # of an image of 200 x 100 pixels
 

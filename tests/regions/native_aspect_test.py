@@ -15,6 +15,8 @@ from visem_tf.regions.extractor import FRAME, RegionExtractor
 from visem_tf.regions.native_aspect import extract_at_native_aspect, nearest_shape, shapes
 from visem_tf.regions.resample import crop_and_resize
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SETTINGS = {"picture_size": 128, "frame_size": 64, "crop_size": 48, "num_regions": 4}
 
 

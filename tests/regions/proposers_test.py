@@ -19,6 +19,8 @@ from visem_tf.regions.proposers.grid import fixed_boxes
 from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.regions.proposers.windows import contrast_weights, window_grid
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SIZE = 256
 WITHOUT_DOWNLOAD = [
     "windows",

@@ -13,6 +13,8 @@ from visem_tf.errors import UserError
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

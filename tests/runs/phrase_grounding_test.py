@@ -17,6 +17,8 @@ from visem_tf.runs.phrase_grounding import (
     ground_sentences,
 )
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SENTENCES = ["a red dog runs", "the ball", "a dog and a red ball"]
 
 

@@ -14,6 +14,8 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.snippets import SnippetCutter, require_snippets
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SENTENCES = ["a dog", "red ball a dog runs", "a", "the", "naïve a red a"]
 WHOLE = {
     "infer.beta": 1e3,

@@ -10,6 +10,8 @@ from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture(scope="module")
 def members(tmp_path_factory):

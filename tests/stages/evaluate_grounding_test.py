@@ -14,6 +14,8 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.runs.phrase_grounding import ground_sentences
 from visem_tf.stages.evaluate_grounding import evaluate_grounding, taught_by
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 SENTENCES = ["a red dog runs", "a dog and a red ball", "the ball"]
 IMAGES = np.array([0, 1, 1])
 

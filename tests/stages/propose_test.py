@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import quick_stages
 from visem_tf import fit
 from visem_tf.cli import make_parser, parse_arguments
 from visem_tf.errors import UserError
+from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.export.tflite.writer import export_tflite
 from visem_tf.regions.proposers.trained import TrainedProposer
 from visem_tf.runs.opening import open_run
@@ -18,27 +20,27 @@ from visem_tf.stages import propose
 from visem_tf.stages.propose import boxes_of_images
 
 TINY = (
-    "--preset smoke --regions.picture_size 64 --regions.num_regions 4 --regions.features one_pass "
-    "--regions.position true --regions.proposer trained --propose.channels 8 --align.epochs 1 "
-    "--generate.epochs 1 --generate.beam_size 2 --evaluate.beam_size 2"
+    "--regions.features one_pass --regions.position true --regions.proposer trained "
+    "--propose.channels 8 --align.epochs 1 --generate.epochs 1 --generate.beam_size 2"
 )
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """Makes the options of `fit` for a folder; all runs have one cache."""
-    cache = tmp_path_factory.mktemp("cache")
+def command(untrained_run, tmp_path_factory):
+    """Makes the options of `fit` for a folder, on the images of the untrained run."""
+    cache = tmp_path_factory.mktemp("cache")  # all runs have one
 
     def command(folder, options):
-        folders = ["--run-dir", str(folder / "run"), "--cache-dir", str(cache)]
-        return [*TINY.split(), *folders, *options.split()]
+        places = ["--run-dir", folder / "run", "--cache-dir", cache]
+        made = ["--config", untrained_run.path / "config.json", *places]
+        return [*map(str, made), *TINY.split(), *options.split()]
 
     return command
 
 
 @pytest.fixture(scope="module")
 def context(command, tmp_path_factory):
-    """A run on the scenes of the preset, of which nothing has been done."""
+    """A run of which nothing has been done."""
     options = command(tmp_path_factory.mktemp("context"), "--propose.epochs 1")
     return open_run(parse_arguments(make_parser("fit", ""), options)[0])
 
@@ -100,8 +102,9 @@ def test_a_damaged_file_is_named(command, tmp_path):
 @pytest.fixture(scope="module")
 def run_dir(command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("propose")
-    stages = "propose,features,align,infer,generate,evaluate,export"
-    fit.main(command(folder, f"--propose.epochs 2 --stages {stages}"))
+    stages = "propose,features,align,infer,generate,evaluate"
+    with quick_stages():
+        fit.main(command(folder, f"--propose.epochs 2 --stages {stages}"))
     return folder / "run"
 
 
@@ -113,7 +116,7 @@ def test_later_stages_use_the_trained_proposer(run_dir):
     assert isinstance(run.extractor.proposer, TrainedProposer)
     with np.load(path, allow_pickle=False) as arrays:
         about = json.loads(str(arrays["metadata"]))
-    assert (about["dataset"], about["picture_size"]) == ("scenes", 64)
+    assert (about["dataset"], about["picture_size"]) == ("coco_json", 64)
     summary = json.loads((run_dir / "state.json").read_text())["stages"]["propose"]["summary"]
     assert summary["epochs"] == 2
     assert summary["recall"] == pytest.approx((summary["recall_50"] + summary["recall_70"]) / 2)
@@ -124,7 +127,8 @@ def test_later_stages_use_the_trained_proposer(run_dir):
 @pytest.mark.slow
 def test_another_run_takes_the_proposer_from_its_file(run_dir, command, tmp_path):
     file = run_dir / "checkpoints" / "propose" / "proposer.npz"
-    fit.main(command(tmp_path, f"--regions.proposer_file {file} --stages features"))
+    with quick_stages():
+        fit.main(command(tmp_path, f"--regions.proposer_file {file} --stages features"))
     pixels = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2], 0, 255)
     own, other = (TrainedRun(path).extractor(pixels) for path in (run_dir, tmp_path / "run"))
     np.testing.assert_allclose(own.boxes, other.boxes, atol=1e-6)
@@ -141,13 +145,14 @@ def test_exports_have_the_regions_of_python(run_dir, tmp_path):
     regions = run.extractor.extract(images)
     embeddings = run.alignment_model.encode_regions(regions.region_features).numpy()
 
-    served = tf.saved_model.load(str(run_dir / "saved_model" / "1")).signatures["embed_image"]
+    export = export_saved_model(run, tmp_path / "served", names=["embed_image"])
+    served = tf.saved_model.load(str(export.path)).signatures["embed_image"]
     found = served(image_bytes=tf.constant(images))
     np.testing.assert_allclose(found["boxes"], regions.boxes, atol=1e-4)
     np.testing.assert_allclose(found["embeddings"], embeddings, atol=1e-3)
 
     export = export_tflite(
-        run, tmp_path, variants=["float32"], images=images, calibration=lambda count: images
+        run, tmp_path / "lite", variants=["float32"], images=images, calibration=lambda count: []
     )
     about = export.description["files"]["captions-float32.tflite"]
     assert not any('"' in operator for operator in about["operators"])  # all are builtin

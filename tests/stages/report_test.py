@@ -26,6 +26,8 @@ from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.stages import report, run_stages
 from visem_tf.text import Vocabulary
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 EVIL = "<script>alert(1)</script>"
 NUM_IMAGES, NUM_REGIONS, FEATURE_DIM = 5, 3, 8
 
