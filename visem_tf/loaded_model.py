@@ -14,16 +14,19 @@ from visem_tf.images.decode import ImageError
 from visem_tf.images.sources import ImageSource, as_sources
 from visem_tf.regions.extractor import Regions
 from visem_tf.regions.given_boxes import GivenBoxes
+from visem_tf.regions.search_index import SearchIndex
 from visem_tf.report.results import (
-    FoundImage,
     Grounding,
     ImageDescription,
     ImageEmbedding,
     SearchResult,
     SentenceEmbedding,
 )
+from visem_tf.report.search_results import search_results
+from visem_tf.runs.indexing import add_to_index, index_of
 from visem_tf.runs.phrase_grounding import ground_sentences
 from visem_tf.runs.query import Query
+from visem_tf.runs.ranking import CANDIDATES, rank_batches, rank_index
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runs.user_images import Batches, BoxesOf, cached_regions, extract_regions
 from visem_tf.runtime.storage import PathLike, as_path
@@ -132,35 +135,74 @@ class LoadedModel:
         return found if is_list else found[0]
 
     def search(
-        self, sentence: Any, images: Any, top: int = 10, *, cache_dir: PathLike | None = None
+        self,
+        sentence: Any,
+        images: Any = None,
+        top: int = 10,
+        *,
+        cache_dir: PathLike | None = None,
+        index: PathLike | None = None,
+        candidates: int = CANDIDATES,
     ) -> Any:
         """Ranks images by a sentence.
 
         Args:
             sentence: What to search for, or a list of sentences.
-            images: A list of images, or a folder.
+            images: A list of images, or a folder; None for all images of `index`.
             top: Number of images to return.
             cache_dir: Folder in which the regions of image files are kept, so that the next search
                 takes seconds; None keeps none.
+            index: Folder of an index, see `add_to_index`, in place of `images`.
+            candidates: Number of images of the index that are scored exactly, at least `top`.
 
         Returns:
             A `SearchResult`, or a list of them.
 
         Raises:
-            ValueError: An argument has another type or shape, or `top` is less than 1.
-            UserError: An image cannot be read, or a sentence has no known word.
+            ValueError: An argument has another type or shape, `top` is less than 1, `candidates` is
+                less than `top`, or both or neither of `images` and `index` are given.
+            UserError: An image cannot be read, a sentence has no known word, or the index is
+                missing, damaged or of another model.
         """
-        sources, _ = as_sources(images)
+        if (images is None) == (index is None):
+            raise ValueError("give images or index, and not both")
+        sources = [] if images is None else as_sources(images)[0]
         if top < 1:
             raise ValueError(f"top must be at least 1, not {top}")
+        if candidates < top:
+            raise ValueError(f"candidates must be at least top ({top}), not {candidates}")
         is_one = isinstance(sentence, str)
         queries = [self.run.grounder.read(text) for text in ([sentence] if is_one else sentence)]
-        if cache_dir is None or any(source.path is None for source in sources):
-            batches = self.batches(sources)
+        if index is not None:
+            found = self.rank_index(queries, index_of(self.run, index), top, candidates)
+        elif cache_dir is None or any(source.path is None for source in sources):
+            found = self.rank(queries, self.batches(sources), top)
         else:
-            batches = cached_regions(self.run, sources, None, cache_dir)
-        found = self.rank(queries, batches, top)
+            found = self.rank(queries, cached_regions(self.run, sources, None, cache_dir), top)
         return found[0] if is_one else found
+
+    def add_to_index(self, index: PathLike, images: Any) -> int:
+        """Adds image files to an index, for searches over more images than fit into memory.
+
+        Images that the index has already are not read again; a changed file replaces its earlier
+        version. An interrupted call is continued by the next one.
+
+        Args:
+            index: Folder of the index on any storage, which need not exist.
+            images: Path of an image or folder, or a list of paths of images.
+
+        Returns:
+            Number of images that were added.
+
+        Raises:
+            ValueError: An image is not a file.
+            UserError: An image cannot be read, or the folder has other files or is the index of
+                another model.
+        """
+        sources, _ = as_sources(images)
+        if any(source.path is None for source in sources):
+            raise ValueError("images of an index must be paths of files")
+        return add_to_index(self.run, index, sources)[1]
 
     def embed_images(self, images: Any) -> Any:
         """Computes the vectors of the regions of images.
@@ -240,44 +282,15 @@ class LoadedModel:
             batches: Batches of images, see `batches`. Only the regions of the best are kept.
             top: Number of images to return for each sentence.
         """
-        grounder = self.run.grounder
-        sources: list[ImageSource] = []
-        scores = np.zeros([0, len(queries)], np.float32)
-        best: dict[int, Regions] = {}
-        with contextlib.closing(batches):
-            for batch, regions in batches:
-                embeddings = grounder.embed(regions.region_features)
-                new = grounder.scores(embeddings, regions.region_mask, queries)
-                first = len(sources)
-                sources += batch
-                scores = np.concatenate([scores, new])
-                order = np.argsort(-scores, axis=0, kind="stable")[:top]
-                best = {
-                    # Copies: a view would keep the whole batch in memory.
-                    image: best[image] if image < first else _row(regions, image - first)
-                    for image in np.unique(order).tolist()
-                }
-        results = []
-        for column, query in enumerate(queries):
-            order = np.argsort(-scores[:, column], kind="stable")[:top]
-            images: list[FoundImage] = []
-            if len(order):
-                regions = Regions(*map(np.concatenate, zip(*(best[i] for i in order), strict=True)))
-                found = ground_sentences(
-                    self.run.phrase_grounder, [query] * len(order), range(len(order)), regions
-                )
-                images = [
-                    FoundImage(
-                        sources[image],
-                        {"sentence": query.text, "score": _rounded(scores[image, column]), **each},
-                        rank,
-                    )
-                    for rank, (image, each) in enumerate(zip(order, found, strict=True), 1)
-                ]
-            results.append(
-                SearchResult(query.text, tuple(query.unknown), len(sources), tuple(images))
-            )
-        return results
+        ranked, searched = rank_batches(self.run.grounder, queries, batches, top)
+        return search_results(self.run.phrase_grounder, queries, ranked, searched)
+
+    def rank_index(
+        self, queries: Sequence[Query], index: SearchIndex, top: int, candidates: int
+    ) -> list[SearchResult]:
+        """Ranks the images of an index by sentences; see `visem_tf.runs.ranking.rank_index`."""
+        ranked = rank_index(self.run.grounder, queries, index, top, candidates)
+        return search_results(self.run.phrase_grounder, queries, ranked, len(index))
 
     def _ground_asked(
         self, sources: Sequence[ImageSource], regions: Regions, asked: Sequence[_Asked]
@@ -340,11 +353,6 @@ def _boxes_of(sources: Sequence[ImageSource], boxes: Any) -> BoxesOf:
             raise ValueError(f"boxes must be arrays [N, 4], not of shape {list(array.shape)}")
         given[source] = GivenBoxes({"": array.tolist()}, "rel_yxyx", "boxes")
     return lambda source, size: given[source].of(as_path(source.name), size)
-
-
-def _row(regions: Regions, row: int) -> Regions:
-    """A copy of the regions of one image of a batch."""
-    return Regions(*(part[row : row + 1].copy() for part in regions))
 
 
 def _rounded(score: Any) -> float:

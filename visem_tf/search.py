@@ -3,8 +3,14 @@
     python -m visem_tf.search --run-dir runs/f8k --images photos/ "a dog in the snow"
 
 The regions of images are kept in the cache directory, so that the next search takes seconds.
+
+    python -m visem_tf.search --run-dir runs/f8k --index index --images photos/
+    python -m visem_tf.search --run-dir runs/f8k --index index "a dog in the snow"
+
+searches an index instead, which may have more images than fit into memory.
 """
 
+import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +23,10 @@ from visem_tf.runtime.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
     from visem_tf.images.decode import ImageError
+    from visem_tf.images.sources import ImageSource
+    from visem_tf.regions.search_index import SearchIndex
     from visem_tf.report.results import SearchResult
+    from visem_tf.runs.trained_run import TrainedRun
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,19 +37,34 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Raises:
         UserError: A mistake of the user, or unreadable images, after the others are ranked.
+        OSError: The disk of the index is full, or cannot be written.
     """
     parser = make_parser(
         "search",
         "Ranks images by sentences, and shows the region of every word.",
         arguments="--images DIR SENTENCE…",
     )
-    parser.add_argument("sentences", nargs="+", metavar="SENTENCE", help="what to search for")
+    parser.add_argument("sentences", nargs="*", metavar="SENTENCE", help="what to search for")
     parser.add_argument(
         "--images",
         action="append",
         default=[],
         metavar="DIR",
         help="a folder of images, or an image; may be given several times",
+    )
+    parser.add_argument(
+        "--index",
+        default="",
+        metavar="PLACE",
+        help="a folder of the vectors of many images, on any storage; --images are added to it, "
+        "and sentences are searched for in all its images",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        metavar="N",
+        help="images of the index that are scored by their regions, after a first choice by one "
+        "vector for each image (default: 1000)",
     )
     parser.add_argument(
         "--top", type=int, default=10, metavar="N", help="images to show (default: 10)"
@@ -57,10 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="write each image that is shown, with its snippets on their regions, to this folder",
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
-    if options.top < 1:
-        raise UserError(f"--top must be at least 1, not {options.top}")
-    if not options.images:
-        raise UserError("--images is missing; give the folder with the images to search")
+    _check(options)
     paths = find_images(options.images)
     start_tensorflow()
     run_first_operation()
@@ -69,23 +90,61 @@ def main(argv: Sequence[str] | None = None) -> None:
     from visem_tf.loaded_model import LoadedModel
     from visem_tf.report.descriptions import write_json
     from visem_tf.runs.query import print_remarks
+    from visem_tf.runs.ranking import CANDIDATES
     from visem_tf.runs.trained_run import TrainedRun
     from visem_tf.runs.user_images import cached_regions
 
     run = TrainedRun(config.run_dir, config)
+    model, sources = LoadedModel(run), path_sources(paths)
     queries = [run.grounder.read(sentence) for sentence in options.sentences]
     print_remarks(queries)
     failures: list[ImageError] = []
-    batches = cached_regions(run, path_sources(paths), failures, config.cache_dir)
-    results = LoadedModel(run).rank(queries, batches, options.top)
-    if not results[0].searched:
-        report_unreadable(failures)
+    if options.index:
+        index = _open_index(run, options.index, sources, failures)
+        candidates = options.candidates or max(CANDIDATES, options.top)
+        results = model.rank_index(queries, index, options.top, candidates) if queries else []
+    else:
+        batches = cached_regions(run, sources, failures, config.cache_dir)
+        results = model.rank(queries, batches, options.top)
+        if not results[0].searched:
+            report_unreadable(failures)
     _print(results)
     if options.picture:
         _draw(as_path(options.picture), results)
     if options.json:
         write_json(as_path(options.json), [result.to_dict() for result in results])
     report_unreadable(failures)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Checks options that depend on each other."""
+    if options.top < 1:
+        raise UserError(f"--top must be at least 1, not {options.top}")
+    if not options.sentences and not (options.index and options.images):
+        raise UserError("there is no sentence to search for; give at least one")
+    if not options.images and not options.index:
+        raise UserError("--images is missing; give the folder with the images to search")
+    if options.candidates is not None:
+        if not options.index:
+            raise UserError("--candidates is for an index; give --index, or leave it out")
+        if options.candidates < options.top:
+            raise UserError(
+                f"--candidates must be at least --top ({options.top}), not {options.candidates}"
+            )
+
+
+def _open_index(
+    run: "TrainedRun", place: str, sources: "list[ImageSource]", failures: "list[ImageError]"
+) -> "SearchIndex":
+    """Opens an index, and adds images to it if there are any."""
+    from visem_tf.runs.indexing import add_to_index, index_of
+    from visem_tf.runtime.terminal import print_line
+
+    if not sources:
+        return index_of(run, place)
+    index, added = add_to_index(run, place, sources, failures)
+    print_line(f"{place}: {added:,} images added, {len(index):,} in all")
+    return index
 
 
 def _print(results: "Sequence[SearchResult]") -> None:

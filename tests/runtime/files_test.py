@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from visem_tf.runtime.files import atomic_path, unfinished_name, write_atomically
+from visem_tf.runtime.files import atomic_folder, atomic_path, unfinished_name, write_atomically
 
 
 def test_replaces_the_old_file_and_makes_folders(tmp_path: Path):
@@ -66,6 +66,20 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path):
     with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "a.npy"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.npy")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
+    target = tmp_path / "new" / "shard"
+    with pytest.raises(OSError, match="No space") as caught, atomic_folder(target) as temporary:
+        write_atomically(temporary / "a.txt", "a")
+        assert not target.exists()
+        raise OSError(28, "No space left on device", str(temporary / "b.txt"))
+    assert caught.value.filename == str(target)
+    assert list(target.parent.iterdir()) == []
+    with atomic_folder(target) as temporary:
+        write_atomically(temporary / "a.txt", "a")
+    assert [path.name for path in target.parent.iterdir()] == ["shard"]
+    assert (target / "a.txt").read_text() == "a"
 
 
 def test_what_killed_processes_were_writing_is_removed(tmp_path: Path):

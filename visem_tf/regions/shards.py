@@ -38,9 +38,8 @@ def open_records(path: Path, feature_dim: int | None = None) -> np.ndarray | Non
         Records [B] with the fields of `Regions`, and others; None if the file is missing, is not
         whole, or contains NaN, infinity, another size, or an image without a region.
     """
-    try:
-        records = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # missing, or not a whole file
+    records = open_array(path)
+    if records is None:
         return None
     names = records.dtype.names or ()
     if records.ndim != 1 or names[-len(Regions._fields) :] != Regions._fields:
@@ -54,11 +53,24 @@ def open_records(path: Path, feature_dim: int | None = None) -> np.ndarray | Non
     return records if _is_sound(records) else None
 
 
+def open_array(path: Path) -> np.ndarray | None:
+    """Opens an `.npy` file, mapped into memory; returns None if it is missing or not whole."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def is_finite(halves: np.ndarray) -> bool:
+    """Returns whether an array of 16-bit floats has neither NaN nor infinity."""
+    bits = halves.view(np.uint16)  # a fifth of the time of `isfinite`
+    return not ((bits & _EXPONENT) == _EXPONENT).any()
+
+
 def _is_sound(records: np.ndarray) -> bool:
-    bits = records["region_features"].view(np.uint16)  # a fifth of the time of `isfinite`
     return bool(
         records["region_mask"].any(axis=1).all()
         and np.isfinite(records["boxes"]).all()
         and np.isfinite(records["scores"]).all()
-        and not ((bits & _EXPONENT) == _EXPONENT).any()
+        and is_finite(records["region_features"])
     )

@@ -216,6 +216,7 @@ def ground_sentences(
     image: Sequence[int] | np.ndarray,
     regions: Regions,
     phrases: Sequence[Sequence[str]] | None = None,
+    embeddings: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Grounds sentences in images, in JSON's types.
 
@@ -225,6 +226,8 @@ def ground_sentences(
         image: Position of the image of every sentence.
         regions: Regions of B images, as NumPy arrays.
         phrases: Parts of every sentence, as text; None if only segments are wanted.
+        embeddings: Region embeddings of the images, float [B, R, D], if they are known already; the
+            features of the regions are not used then.
 
     Returns:
         For each sentence:
@@ -239,7 +242,8 @@ def ground_sentences(
         UserError: If a phrase is not a part of its sentence.
     """
     image, grounder = np.asarray(image, np.int64), phrase_grounder.grounder
-    embeddings = grounder.embed(regions.region_features)
+    if embeddings is None:
+        embeddings = grounder.embed(regions.region_features)
     found = grounder.ground(
         embeddings[image], regions.region_mask[image], regions.boxes[image], queries
     )

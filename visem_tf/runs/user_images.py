@@ -79,6 +79,34 @@ def cached_regions(
     """
     folder = image_cache_folder(as_path(cache_dir), run.config.regions, run.run.region_weights)
     cache = ImageCache(working_copy(folder), feature_dim(run.config.regions))
+    keys = image_keys(sources, failures)
+    missing = [source for source, key in keys.items() if key not in cache]
+
+    def store(images: list[ImageSource], *regions: np.ndarray) -> None:
+        cache.add([keys[source] for source in images], Regions(*regions))
+
+    with Blocks(store, _SHARD) as blocks:
+        for images, regions in extract_regions(run, missing, failures):
+            blocks.add(images, *regions)
+    readable = [source for source, key in keys.items() if key in cache]
+    for start in range(0, len(readable), _SHARD):
+        block = readable[start : start + _SHARD]
+        yield block, cache.gather([keys[source] for source in block])
+
+
+def image_keys(
+    sources: Sequence[ImageSource], failures: list[ImageError] | None
+) -> dict[ImageSource, bytes]:
+    """Returns the keys of image files, see `visem_tf.regions.image_cache.image_key`.
+
+    Args:
+        sources: Image files.
+        failures: List to which the errors of missing files are appended; if it is None, the first
+            error is raised.
+
+    Raises:
+        ImageError: A file is missing, and there is no list of failures.
+    """
     keys: dict[ImageSource, bytes] = {}
     for source in sources:
         try:
@@ -89,26 +117,40 @@ def cached_regions(
             if failures is None:
                 raise failure from error
             failures.append(failure)
-    missing = [source for source, key in keys.items() if key not in cache]
-    new_keys: list[bytes] = []
-    new_regions: list[Regions] = []
+    return keys
 
-    def store() -> None:
-        if new_keys:
-            parts = zip(*new_regions, strict=True)
-            cache.add(new_keys, Regions(*(np.concatenate(part) for part in parts)))
-            new_keys.clear()
-            new_regions.clear()
 
-    try:
-        for images, regions in extract_regions(run, missing, failures):
-            new_keys += [keys[source] for source in images]
-            new_regions.append(regions)
-            if len(new_keys) >= _SHARD:
-                store()
-    finally:  # keep the regions that were extracted before an interruption
-        store()
-    readable = [source for source, key in keys.items() if key in cache]
-    for start in range(0, len(readable), _SHARD):
-        block = readable[start : start + _SHARD]
-        yield block, cache.gather([keys[source] for source in block])
+class Blocks:
+    """Collects batches of images, and stores them in blocks.
+
+    Used in `with`, it also stores the rest, after an interruption too.
+
+    Args:
+        store: Function of a list of images and arrays with a row for each.
+        size: Number of images from which on a block is stored.
+    """
+
+    def __init__(self, store: Callable[..., None], size: int) -> None:
+        self._store = store
+        self._size = size
+        self._images: list[ImageSource] = []
+        self._batches: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, images: Sequence[ImageSource], *arrays: np.ndarray) -> None:
+        """Adds a batch of images, and stores a block if there are enough."""
+        self._images += images
+        self._batches.append(arrays)
+        if len(self._images) >= self._size:
+            self._store_block()
+
+    def __enter__(self) -> "Blocks":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._images:
+            self._store_block()
+
+    def _store_block(self) -> None:
+        images, batches = self._images, self._batches
+        self._images, self._batches = [], []  # a block that cannot be stored is not tried again
+        self._store(images, *map(np.concatenate, zip(*batches, strict=True)))

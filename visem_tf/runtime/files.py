@@ -1,4 +1,4 @@
-"""Writes files whole or not at all: under a temporary name, which is then changed."""
+"""Writes files and folders whole or not at all: under a temporary name, which is then changed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SWEPT: set[Path] = set()
 
 
 def after_writing(folder: Path, call: Callable[[], None]) -> None:
-    """Registers a function to call whenever a file below a folder has been written.
+    """Registers a function to call whenever a file or folder below a folder has been written.
 
     Args:
         folder: Absolute path without links.
-        call: Function without arguments; its exceptions are raised to the writer of the file.
+        call: Function without arguments; its exceptions are raised to the writer.
     """
     _WATCHED[folder] = call
 
@@ -132,15 +132,63 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
-        for folder, call in _WATCHED.items():
-            if folder in target.parents:
-                call()
+        _report_written(target)
     except OSError as error:
         if error.filename is None:  # the error of a full disk names no file
             error.filename = str(target)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`, which is renamed to `path` on success.
+
+    If the block raises an exception, the temporary folder is removed. What a killed process leaves
+    is removed by the next one that writes there.
+
+    Args:
+        path: Path of the folder, on the disk; it must not exist, or be empty.
+
+    Yields:
+        Folder to write to.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "new" / "folder"
+        >>> with atomic_folder(target) as temporary:
+        ...     _ = (temporary / "one.txt").write_text("1")
+        ...     target.exists()
+        False
+        >>> [path.name for path in target.iterdir()]
+        ['one.txt']
+    """
+    target = path.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(target.parent)
+    temporary = target.parent / unfinished_name()
+    try:
+        temporary.mkdir()
+        yield temporary
+        temporary.replace(target)
+        _report_written(target)
+    except OSError as error:
+        if error.filename is None or str(temporary) in str(error.filename):
+            error.filename = str(target)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _report_written(target: Path) -> None:
+    """Calls the functions of `after_writing` whose folder has the file or folder."""
+    for folder, call in _WATCHED.items():
+        if folder in target.parents:
+            call()
 
 
 def write_atomically(path: PathLike, content: bytes | memoryview | str) -> None:
