@@ -27,7 +27,8 @@ from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
-from visem_tf.images.decode import ImageError, read_image
+from visem_tf.images.decode import read_image
+from visem_tf.images.read import ImageError
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import AnyPath, as_path
 

@@ -28,8 +28,9 @@ from visem_tf.datasets.preparing import check_folder, check_options, find_source
 from visem_tf.datasets.problems import Problems, add_listed, everything_listed, listed
 from visem_tf.datasets.records import Record, tokenized
 from visem_tf.errors import UserError
-from visem_tf.images.decode import ImageError, read_file, read_image
+from visem_tf.images.decode import read_image
 from visem_tf.images.find import ENDINGS
+from visem_tf.images.read import ImageError, read_file
 from visem_tf.runtime.storage import as_path
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 

@@ -16,8 +16,9 @@ from visem_tf.datasets.scenes.sampling import sample_scene
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.errors import UserError
 from visem_tf.export.description import REQUIRED_MODELS
-from visem_tf.images.decode import ImageError, read_image
+from visem_tf.images.decode import read_image
 from visem_tf.images.find import find_images
+from visem_tf.images.read import ImageError
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.phrase_grounding import Spans
 from visem_tf.runs.trained_run import TrainedRun

@@ -11,8 +11,8 @@ from untrained import make_run
 import visem_tf
 from visem_tf import describe, search
 from visem_tf.errors import UserError
-from visem_tf.images import load as image_loading
 from visem_tf.images.sources import as_sources
+from visem_tf.runs import user_images
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -181,8 +181,8 @@ def test_embeddings_give_the_scores(model, arrays):
 def test_only_a_few_images_are_read_ahead(model, arrays, monkeypatch):
     """However many images there are, only some batches of pixels are in memory at a time."""
     read, described = [], []
-    place = image_loading.place_images
-    monkeypatch.setattr(image_loading, "place_images", lambda *a: read.append(1) or place(*a))
+    place = user_images.place_images
+    monkeypatch.setattr(user_images, "place_images", lambda *a: read.append(1) or place(*a))
     batches = model.batches(as_sources([arrays[0]] * 15)[0])
     ahead = []
     for sources, _ in batches:

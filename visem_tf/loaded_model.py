@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.images.decode import ImageError
+from visem_tf.images.read import ImageError
 from visem_tf.images.sources import ImageSource, as_sources
 from visem_tf.regions.extractor import Regions
 from visem_tf.regions.given_boxes import GivenBoxes

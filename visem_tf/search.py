@@ -22,7 +22,7 @@ from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
-    from visem_tf.images.decode import ImageError
+    from visem_tf.images.read import ImageError
     from visem_tf.images.sources import ImageSource
     from visem_tf.regions.search_index import SearchIndex
     from visem_tf.report.results import SearchResult
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     paths = find_images(options.images)
     start_tensorflow()
     run_first_operation()
-    from visem_tf.images.load import report_unreadable
+    from visem_tf.images.read import report_unreadable
     from visem_tf.images.sources import path_sources
     from visem_tf.loaded_model import LoadedModel
     from visem_tf.report.descriptions import write_json

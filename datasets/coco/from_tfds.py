@@ -14,7 +14,8 @@ from visem_tf.datasets.folder_builder import make_example
 from visem_tf.datasets.phrases import phrases_of_objects
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, tokens_of_records
-from visem_tf.images.decode import ImageError, read_image
+from visem_tf.images.decode import read_image
+from visem_tf.images.read import ImageError
 from visem_tf.runtime.storage import as_path
 
 SPLITS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}

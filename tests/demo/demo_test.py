@@ -142,7 +142,7 @@ class StubModels:
 
     def open(self, data: bytes, name: str):
         from visem_tf.demo.models import DescribedRegion, OpenImage
-        from visem_tf.runs.trained_run import Description
+        from visem_tf.runs.description import Description
 
         if data == b"no image":
             raise UserError(f"{name} is no image")

@@ -17,13 +17,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from visem_tf.errors import UserError
-from visem_tf.images.decode import (
-    MAX_PIXELS,
-    ImageError,
-    decode_any_image,
-    decode_image,
-    read_image,
-)
+from visem_tf.images.decode import decode_any_image, decode_image, read_image
+from visem_tf.images.read import MAX_PIXELS, ImageError, read_pixels
 
 
 def smooth_image(width=37, height=23):
@@ -75,6 +70,19 @@ def test_noise_at_full_quality_decodes_as_in_pillow():
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     data = encode(Image.fromarray(noise), "JPEG", quality=100)
     assert_close(decode(read_image(data)), Image.open(io.BytesIO(data)).convert("RGB"), levels=2)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF", "WEBP", "GIF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "RGBA", "P"])
+def test_python_reads_the_pixels_that_are_decoded_in_graph(image_format, mode):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    for turned in ({}, {"exif": exif}):
+        try:
+            data = encode(smooth_image().convert(mode), image_format, **turned)
+        except (OSError, ValueError):  # the format has no such pixels
+            continue
+        assert_close(read_pixels(data, "any"), decode(read_image(data)), levels=0)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +244,8 @@ def test_truncated_images_are_refused_without_a_word_of_tensorflow(image_format,
     data = encode(Image.fromarray(noise), image_format)
     with pytest.raises(ImageError, match=r"^cut\.jpg: "):
         read_image(data[: int(len(data) * share)], "cut.jpg")
+    with pytest.raises(ImageError, match=r"^cut\.jpg: "):
+        read_pixels(data[: int(len(data) * share)], "cut.jpg")
     assert capfd.readouterr().err == ""
 
 
@@ -266,8 +276,9 @@ def test_whatever_is_accepted_can_be_decoded(image_format):
 def test_what_is_no_image_is_refused(tmp_path, data, reason):
     path = tmp_path / "fake.jpg"
     path.write_bytes(data)
-    with pytest.raises(ImageError, match=rf"^fake\.jpg: .*{reason}"):
-        read_image(path)
+    for read in (read_image, lambda path: read_pixels(path, path.name)):
+        with pytest.raises(ImageError, match=rf"^fake\.jpg: .*{reason}"):
+            read(path)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
@@ -364,5 +375,7 @@ def test_a_png_that_the_export_refuses_is_refused_here(mode):
     data[end - 1] ^= 0xFF
     with pytest.raises(ImageError, match="damaged image"):
         read_image(bytes(data), "mine.png")
+    with pytest.raises(ImageError, match="damaged image"):
+        read_pixels(bytes(data), "mine.png")
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_any_image(tf.constant(bytes(data)))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import jinja2
 import numpy as np
 
-from visem_tf.report.drawing import COLOURS
-from visem_tf.report.gallery import Edges, as_edges
+from visem_tf.report.drawing import COLOURS, Edges, as_edges
 from visem_tf.report.page import make_environment
 
 

@@ -18,10 +18,10 @@ from visem_tf.images.decode import read_image
 from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.extractor import Regions
 from visem_tf.report.descriptions import chosen_regions, word_probabilities
-from visem_tf.report.drawing import as_jpeg
-from visem_tf.report.gallery import Edges, as_edges
+from visem_tf.report.drawing import Edges, as_edges, as_jpeg
+from visem_tf.runs.description import Description
 from visem_tf.runs.phrase_grounding import ground_sentences
-from visem_tf.runs.trained_run import Description, TrainedRun
+from visem_tf.runs.trained_run import TrainedRun
 
 _LONGEST_SIDE = 1024
 

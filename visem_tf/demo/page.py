@@ -14,8 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from visem_tf.demo.marks import Mark, attention_marks, colour_of, draw_marks
 from visem_tf.demo.models import DemoModels, DescribedRegion, OpenImage
 from visem_tf.errors import UserError
-from visem_tf.report.drawing import place_in_words
-from visem_tf.report.gallery import Edges, as_edges, attended_caption
+from visem_tf.report.drawing import Edges, as_edges, place_in_words
+from visem_tf.report.gallery import attended_caption
 
 MAX_UPLOAD = 60 * 1024**2
 """Largest size of an image file in bytes."""

@@ -1,57 +1,30 @@
-"""Image files to pixels: in Python for files of users, in graph for training and export.
+"""Image files to pixels in graph, for training and export.
 
-`read_image` runs once for each image, when a data set is prepared or when a user's own image is
-described; it turns any file into a JPEG or PNG. `decode_image` decodes these in graph and is the
-only decoder of training and evaluation. `decode_any_image` does in graph what both do together, for
-the exported model, which has no Python. Colour profiles are not applied.
+`read_image` runs once for each image, when a data set is prepared; it turns any file into a JPEG or
+PNG. `decode_image` decodes these in graph and is the only decoder of training and evaluation.
+`decode_any_image` does in graph what both do together, for the exported model, which has no Python.
+Images that users ask about are decoded in Python, to the same pixels, by `visem_tf.images.read`.
 """
 
 from __future__ import annotations
 
 import io
-import re
-import threading
-import warnings
 
-import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.errors import UserError
-from visem_tf.images.orient import (
-    jpeg_orientation,
+from visem_tf.images.orient import jpeg_orientation, png_orientation
+from visem_tf.images.read import (
+    MAX_PIXELS,
+    ImageError,
+    open_image,
     orientation_of,
-    png_orientation,
-    turn_image_upright,
+    read_file,
+    upright_rgb,
 )
-from visem_tf.runtime.storage import AnyPath, PathLike, as_path, read_regular, reason_of
-
-MAX_PIXELS = 12_000 * 9_000
-MAX_BYTES = 4 * MAX_PIXELS
-"""Bytes of the largest image without compression, with 8 bits for each of four channels. Larger
-files are refused before they are read."""
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF", "HEIF")
+from visem_tf.runtime.storage import PathLike, as_path
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEIC = re.compile(rb".{4}ftyp(hei|hev|mif1|msf1)", re.DOTALL)
-_OPEN_LOCK = threading.Lock()
-
-
-class ImageError(UserError):
-    """An image that cannot be used.
-
-    Args:
-        name: Name of the image, for the message.
-        reason: Why the image cannot be used; kept as the attribute `reason`.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name = name
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
-        return ImageError, (self.name, self.reason)
 
 
 def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
@@ -83,80 +56,19 @@ def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
     if name is None:
         name = "image" if isinstance(source, bytes) else as_path(source).name
     data = source if isinstance(source, bytes) else read_file(as_path(source), name)
-    if not data:
-        raise ImageError(name, "the file is empty")
-    try:
-        with _open(data, name) as image:
-            unchanged, is_png = _may_stay(image, data), image.format == "PNG"
-            if unchanged:
-                # An eighth of the size each way: every byte is read, few pixels are computed.
-                image.draft("L", (1, 1))
-                image.load()
-        if unchanged and _tensorflow_reads(data):
-            return data
-        with _open(data, name) as image:
-            encoded = _as_png(image, name)
-        if is_png and not _tensorflow_reads(data):  # as in the exported model
-            raise ImageError(name, "damaged image (TensorFlow cannot decode this PNG)")
-        return encoded
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow raises nearly any exception for a damaged file
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ImageError(name, f"damaged image ({reason})") from error
-
-
-def read_file(path: AnyPath, name: str) -> bytes:
-    """Returns the bytes of a file of at most `MAX_BYTES`.
-
-    Args:
-        path: Path of the file.
-        name: Name of the file in errors.
-
-    Raises:
-        ImageError: The file cannot be read, or is larger.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageError(name, f"the file is larger than {MAX_BYTES:,} bytes")
-        return read_regular(path)
-    except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise ImageError(name, f"cannot be read ({reason})") from error
-
-
-def _open(data: bytes, name: str) -> Image.Image:
-    """Opens an image without decoding it; refuses unknown formats and too many pixels."""
-    Image.init()
-    if _HEIC.match(data) and b"avif" not in data[:64] and "HEIF" not in Image.OPEN:
-        _register_heic(name)
-    formats = [each for each in FORMATS if each in Image.OPEN]
-    try:
-        # Pillow warns from 89 million pixels on, which are allowed here. Warning filters belong to
-        # the whole process, hence the lock.
-        with _OPEN_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=formats)
-    except Image.DecompressionBombError as error:
-        raise ImageError(name, f"more than {MAX_PIXELS:,} pixels") from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(name, f"not an image in a known format ({', '.join(formats)})") from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        image.close()
-        raise ImageError(name, f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
-    return image
-
-
-def _register_heic(name: str) -> None:
-    """Adds HEIC, which phones write, to the formats of Pillow."""
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError as error:
-        raise ImageError(
-            name, 'HEIC needs the package pillow-heif: pip install "visem_tf[heic]"'
-        ) from error
-    register_heif_opener()
+    with open_image(data, name) as image:
+        unchanged, is_png = _may_stay(image, data), image.format == "PNG"
+        if unchanged:
+            # An eighth of the size each way: every byte is read, few pixels are computed.
+            image.draft("L", (1, 1))
+            image.load()
+    if unchanged and _tensorflow_reads(data):
+        return data
+    with open_image(data, name) as image:
+        encoded = _as_png(image, name)
+    if is_png and not _tensorflow_reads(data):  # as in the exported model
+        raise ImageError(name, "damaged image (TensorFlow cannot decode this PNG)")
+    return encoded
 
 
 def _may_stay(image: Image.Image, data: bytes) -> bool:
@@ -177,42 +89,6 @@ def _tensorflow_reads(data: bytes) -> bool:
     except tf.errors.InvalidArgumentError:
         return False
     return True
-
-
-def upright_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Returns the first frame of an image as an upright, opaque 8-bit RGB image.
-
-    Args:
-        image: Any image of Pillow.
-        name: Name of the image in errors.
-
-    Raises:
-        ImageError: The image has 32-bit or floating-point pixels.
-    """
-    image.load()
-    orientation = orientation_of(image)  # after loading: Pillow itself turns a TIFF
-    if image.mode.startswith("I;16"):
-        rgb = Image.fromarray(_upper_8_bits(np.asarray(image))).convert("RGB")
-    elif image.mode in ("I", "F"):
-        raise ImageError(name, "32-bit or floating-point pixels; save it with 8 or 16 bits")
-    elif image.has_transparency_data:
-        transparent = image.convert("RGBA")
-        rgb = Image.new("RGB", image.size, "white")
-        rgb.paste(transparent, mask=transparent.getchannel("A"))
-    else:
-        rgb = image.convert("RGB")
-    return turn_image_upright(rgb, orientation)
-
-
-def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Returns the upper 8 of the bits that are in use: X-rays have 10, 12 or 14 of the 16 bits.
-
-    Args:
-        grey: Unsigned 16-bit array [H, W].
-    """
-    largest = int(grey.max())
-    bits = next(bits for bits in (8, 10, 12, 14, 16) if largest < 1 << bits)
-    return (grey >> (bits - 8)).astype(np.uint8)
 
 
 def _as_png(image: Image.Image, name: str) -> bytes:

@@ -1,16 +1,12 @@
 """Loads a user's own images in batches, the next one while the caller uses the last one."""
 
 import concurrent.futures
-import sys
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
-import tensorflow as tf
+import numpy as np
 
-from visem_tf.config import RegionsConfig
-from visem_tf.errors import UserError
-from visem_tf.images.decode import ImageError
-from visem_tf.images.prepare import place_images
+from visem_tf.images.read import ImageError
 from visem_tf.images.sources import ImageSource
 
 _THREADS = 2
@@ -22,17 +18,17 @@ class LoadedImages(NamedTuple):
     Attributes:
         sources: The B images.
         sizes: Widths and heights of the upright images in pixels.
-        pixels: float tensor [B, P, P, 3] in 0..255, as `place_images` returns them.
+        prepared: What `prepare` of `load_images` has returned for each.
     """
 
     sources: list[ImageSource]
     sizes: list[tuple[int, int]]
-    pixels: tf.Tensor
+    prepared: list[Any]
 
 
 def load_images(
     sources: Sequence[ImageSource],
-    settings: RegionsConfig,
+    prepare: Callable[[np.ndarray], Any],
     batch_size: int,
     failures: list[ImageError] | None = None,
 ) -> Generator[LoadedImages, None, None]:
@@ -40,7 +36,7 @@ def load_images(
 
     Args:
         sources: The images.
-        settings: Section `regions` of the configuration: size and resolution of the images.
+        prepare: Function of the pixels of an image, uint8 [H, W, 3], that is called in threads.
         batch_size: Largest number B of images in a batch.
         failures: List to which the errors of images that cannot be read are appended; if it is
             None, the first error is raised.
@@ -52,14 +48,13 @@ def load_images(
         ImageError: An image cannot be read, and there is no list of failures.
     """
 
-    def load(source: ImageSource) -> tuple[tuple[int, int], tf.Tensor] | ImageError:
+    def load(source: ImageSource) -> tuple[tuple[int, int], Any] | ImageError:
         try:
             pixels = source.pixels()
         except ImageError as error:
             return error
         height, width, _ = pixels.shape
-        placed = place_images(tf.constant(pixels), settings.picture_size, settings.resolution)
-        return (width, height), placed
+        return (width, height), prepare(pixels)
 
     batches = [sources[start : start + batch_size] for start in range(0, len(sources), batch_size)]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
@@ -78,20 +73,4 @@ def load_images(
                 failures += failed
             read = [(source, *result) for source, result in loaded if isinstance(result, tuple)]
             if read:
-                files, sizes, pixels = map(list, zip(*read, strict=True))
-                yield LoadedImages(files, sizes, tf.stack(pixels))
-
-
-def report_unreadable(failures: Sequence[ImageError]) -> None:
-    """Warns of all images that could not be read but the last, which it raises as an error.
-
-    Args:
-        failures: Errors as `load_images` collects them.
-
-    Raises:
-        UserError: There is a failure.
-    """
-    for failure in failures[:-1]:
-        print(f"visem_tf: warning: cannot read {failure}", file=sys.stderr)
-    if failures:
-        raise UserError(f"cannot read {failures[-1]}") from failures[-1]
+                yield LoadedImages(*map(list, zip(*read, strict=True)))

@@ -1,46 +1,23 @@
-"""The orientation of an image by its metadata, in Python and in graph.
+"""The orientation of an image by its metadata, in graph.
 
-Cameras do not turn pixels: they write into the file how a viewer has to turn them. `orientation_of`
-reads this with Pillow; an exported model has to find it in the bytes itself. Both use the EXIF
-block of a JPEG (segment APP1) or PNG (chunk eXIf) and, if that has no orientation, the field
+Cameras do not turn pixels: they write into the file how a viewer has to turn them. Pillow reads
+this in `visem_tf.images.read`; an exported model has to find it in the bytes itself. Both use the
+EXIF block of a JPEG (segment APP1) or PNG (chunk eXIf) and, if that has no orientation, the field
 `tiff:Orientation` of an XMP packet.
 """
 
 from typing import Any
 
 import tensorflow as tf
-from PIL import Image
 
-_ORIENTATION_TAG = 0x0112
-_TRANSPOSES = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+from visem_tf.images.read import ORIENTATION_TAG
+
 _EXIF = b"Exif\x00\x00"
 _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 _PNG_XMP = b"XML:com.adobe.xmp"
 _MOST_BLOCKS = 1000  # examined in a file; cameras write a dozen, a hostile file millions
 # RE2 takes \C for any byte, also where the text is not UTF-8.
 _XMP_ORIENTATION = r'\C*?tiff:Orientation(?:="|>)([0-9])\C*'
-
-
-def orientation_of(image: Image.Image) -> int:
-    """Returns the EXIF orientation of an image, 1..8; 1 (upright) if it is missing or invalid."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # EXIF blocks are damaged in many ways, and the pixels are still good
-        return 1
-    return orientation if orientation in _TRANSPOSES else 1
-
-
-def turn_image_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Turns or mirrors an image as its EXIF orientation says."""
-    return image.transpose(_TRANSPOSES[orientation]) if orientation != 1 else image
 
 
 def jpeg_orientation(encoded: tf.Tensor) -> tf.Tensor:
@@ -161,7 +138,7 @@ def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
     count = tf.where(is_tiff, tf.minimum(count, (size - start - 2) // 12), 0)
     entries = tf.reshape(tiff[start + 2 : start + 2 + 12 * count], [-1, 12])
     tags = _number(entries[:, :2], little)
-    found = tf.boolean_mask(entries, tf.equal(tags, _ORIENTATION_TAG))
+    found = tf.boolean_mask(entries, tf.equal(tags, ORIENTATION_TAG))
     # Without an entry XMP decides; an entry of another type or length is invalid.
     entry = tf.concat([found, tf.zeros([1, 12], tf.uint8)], axis=0)[0]
     kind, values = _number(entry[2:4], little), _number(entry[4:8], little)

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 from upath import UPath
 
-from visem_tf.images.decode import ImageError, decode_image, read_image, upright_rgb
 from visem_tf.images.find import find_images
+from visem_tf.images.read import ImageError, read_pixels, upright_rgb
 from visem_tf.runtime.storage import AnyPath, PathLike, as_path
 
 _ACCEPTED = "a path, bytes, a PIL image, an array [H, W, 3], or a list of these"
@@ -48,7 +48,7 @@ class ImageSource:
             return _as_bytes(self.content, self.name)
         if isinstance(self.content, Image.Image):
             return np.asarray(upright_rgb(self.content, self.name))
-        return decode_image(read_image(self.content, self.name)).numpy()
+        return read_pixels(self.content, self.name)
 
     def image(self) -> Image.Image:
         """Reads the image as an upright PIL image in RGB; see `pixels`."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from visem_tf.alignment.segments import attended_regions, box_as_json
 from visem_tf.report.drawing import draw_regions
+from visem_tf.runs.description import Description
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.storage import AnyPath
-
-if TYPE_CHECKING:
-    from visem_tf.runs.trained_run import Description
 
 _FUNCTION_WORDS = {
     *("a", "an", "the", "its", "his", "her", "their", "and", "or", "is", "are", "of", "in", "on"),

@@ -13,8 +13,17 @@ COLOURS = (
 )  # fmt: skip
 """Colours of boxes, in order; white text on each has a contrast of 4.5 or more."""
 
+Edges = tuple[float, float, float, float]
+"""A box (ymin, xmin, ymax, xmax), relative to the image."""
+
 _PANEL = 240
 _PANELS_A_ROW = 4
+
+
+def as_edges(box: Sequence[float] | np.ndarray) -> Edges:
+    """Returns a box as four Python numbers."""
+    top, left, bottom, right = (float(edge) for edge in box)
+    return top, left, bottom, right
 
 
 def place_in_words(box: Sequence[float]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from visem_tf.alignment.segments import find_segments
 from visem_tf.report.descriptions import best_regions
-from visem_tf.report.drawing import COLOURS, place_in_words
+from visem_tf.report.drawing import COLOURS, Edges, as_edges, place_in_words
 from visem_tf.report.marked_phrases import MarkedPhrase
 
 GROUPS = ("best", "random", "worst")
@@ -16,8 +16,6 @@ GROUPS = ("best", "random", "worst")
 _DESCRIBED_BOXES = 4
 _NAMED_REGIONS = 3
 _CORNERS = ("top-left", "top-right", "bottom-right", "bottom-left")
-
-Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -258,12 +256,6 @@ def attended_caption(caption: str, attention: np.ndarray, boxes: np.ndarray) -> 
         words.append(AttendedWord(text, percent, spoken))
     edges = [tuple(round(100 * edge, 1) for edge in as_edges(box)) for box in boxes]
     return AttendedCaption(edges, words)
-
-
-def as_edges(box: Sequence[float] | np.ndarray) -> Edges:
-    """Returns a box as four Python numbers."""
-    top, left, bottom, right = (float(edge) for edge in box)
-    return top, left, bottom, right
 
 
 def _free_corner(edges: Edges, others: Sequence[Box]) -> str:

@@ -7,18 +7,15 @@ import html
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from visem_tf.images.sources import ImageSource
 from visem_tf.report.descriptions import as_json, chosen_regions, draw_segments
-from visem_tf.report.drawing import draw_regions
-from visem_tf.report.gallery import Edges, as_edges
-
-if TYPE_CHECKING:
-    from visem_tf.runs.trained_run import Description
+from visem_tf.report.drawing import Edges, as_edges, draw_regions
+from visem_tf.runs.description import Description
 
 _NOTEBOOK_SIDE = 800
 _THUMBNAIL_SIDE = 240

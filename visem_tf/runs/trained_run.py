@@ -2,7 +2,6 @@
 
 import functools
 import os
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model
 from visem_tf.regions.extractor import RegionExtractor, Regions
 from visem_tf.regions.given_boxes import BoxExtractor
+from visem_tf.runs.description import Description
 from visem_tf.runs.generators import (
     find_and_read_generator,
     read_full_frame_generators,
@@ -23,33 +23,6 @@ from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import open_model_files
 from visem_tf.runs.phrase_grounding import PhraseGrounder
 from visem_tf.text import Vocabulary
-
-
-@dataclass(frozen=True)
-class Description:
-    """Descriptions of an image and of its R regions.
-
-    Attributes:
-        caption: Caption of the whole image.
-        log_prob: Log-probability of the caption.
-        boxes: Boxes of the regions, float32 [R, 4], `rel_yxyx`; row 0 is the whole frame.
-        region_captions: Descriptions of the regions; empty texts without a region generator.
-        region_log_probs: Log-probabilities of these, float32 [R].
-        region_scores: Scores of the proposer, float32 [R].
-        attention: Weights of the regions for every word of the caption, float32 [words, R]; None
-            if the generator does not attend to regions.
-        region_fits: v_i . s_t, summed over the words of each region's description, float32 [R];
-            None without an alignment model or a region generator.
-    """
-
-    caption: str
-    log_prob: float
-    boxes: np.ndarray
-    region_captions: list[str]
-    region_log_probs: np.ndarray
-    region_scores: np.ndarray
-    attention: np.ndarray | None = None
-    region_fits: np.ndarray | None = None
 
 
 class TrainedRun:

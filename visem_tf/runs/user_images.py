@@ -4,9 +4,11 @@ import contextlib
 from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
+import tensorflow as tf
 
-from visem_tf.images.decode import ImageError
 from visem_tf.images.load import load_images
+from visem_tf.images.prepare import place_images
+from visem_tf.images.read import ImageError
 from visem_tf.images.sources import ImageSource
 from visem_tf.regions.extractor import Regions, feature_dim
 from visem_tf.regions.image_cache import ImageCache, image_cache_folder, image_key
@@ -44,16 +46,21 @@ def extract_regions(
     """
     settings = run.config.regions
     batch_size = settings.batch_size if boxes_of is None else 1
+
+    def place(pixels: np.ndarray) -> tf.Tensor:
+        return place_images(tf.constant(pixels), settings.picture_size, settings.resolution)
+
     with (
-        contextlib.closing(load_images(sources, settings, batch_size, failures)) as batches,
+        contextlib.closing(load_images(sources, place, batch_size, failures)) as batches,
         progress_bar(len(sources), "regions", "images") as bar,
     ):
         for images in batches:
+            pixels = tf.stack(images.prepared)
             if boxes_of is None:
-                regions = run.extractor.extract_pixels(images.pixels)
+                regions = run.extractor.extract_pixels(pixels)
             else:
                 [source], [size] = images.sources, images.sizes
-                regions = run.box_extractor(images.pixels, [boxes_of(source, size)])
+                regions = run.box_extractor(pixels, [boxes_of(source, size)])
             bar.clear()
             yield images.sources, regions
             bar.update(len(images.sources))
