@@ -34,6 +34,8 @@ REQUIRED_MODELS = {
     "align": "align",
     "ground": "align",
     "encode_frame": "generate/full_frame",
+    "attention": "generate/full_frame",
+    "fit_texts": "align",
 }
 """The model that each signature needs."""
 

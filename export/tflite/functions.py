@@ -5,8 +5,10 @@
     encode_image: a square -> all regions: boxes, vectors, embeddings
     greedy, beam: vectors of frames, or of all regions for a generator that attends -> token ids
     describe_regions, describe_regions_beam: vectors of regions -> token ids
+    attention: vectors of all regions and the token ids of captions -> weights of the regions
     embed_text: token ids -> word embeddings
     score: embeddings of regions and words -> scores of images with sentences
+    fit_texts: embeddings of regions and the token ids of a text for each -> how well they fit
 
 TFLite has hardly any operators on strings: the file `vocabulary.txt` maps token ids to words.
 """
@@ -16,18 +18,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from visem_tf.decoding.captioner import search_sentences
+from visem_tf.alignment.scores import word_region_similarities
+from visem_tf.decoding.captioner import attending_member, search_sentences
 from visem_tf.export.description import REQUIRED_MODELS, read_models
-from visem_tf.models.cells import gru_step
-from visem_tf.models.sentence_encoder import (
-    BaseSentenceEncoder,
-    GruSentenceEncoder,
-    SentenceEncoder,
-)
+from visem_tf.export.tflite.recurrence import attend_padded, embed_padded
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.resample import crop_and_resize
 from visem_tf.runs.trained_run import TrainedRun
-from visem_tf.text import PAD_ID
+from visem_tf.text import END_ID, PAD_ID
 
 Outputs = dict[str, tf.Tensor]
 Function = tuple[Callable[..., Outputs], list[tf.TensorSpec]]
@@ -40,8 +38,10 @@ FUNCTIONS = (
     "beam",
     "describe_regions",
     "describe_regions_beam",
+    "attention",
     "embed_text",
     "score",
+    "fit_texts",
 )
 _PARTS = 8192  # of a pixel
 
@@ -101,6 +101,8 @@ class TfliteFunctions:
         }
         if "encode_frame" not in self.left_out and run.full_frame_generator.reads_regions:
             self.left_out["encode_frame"] = "the generator attends to regions: use encode_image"
+        if "attention" not in self.left_out and attending_member(run.full_frame_generator) is None:
+            self.left_out["attention"] = "the generator does not attend to regions"
 
     def trace(self, names: Collection[str] | None = None) -> dict[str, Any]:
         """Returns the functions with the given names, or all, as concrete functions by name."""
@@ -116,11 +118,12 @@ class TfliteFunctions:
         image = [tf.TensorSpec([None, None, None, 3], name="image")]
         square = [tf.TensorSpec([None, size, size, 3], name="image")]
         frames = [tf.TensorSpec([None, self.extractor.feature_dim], name="image_features")]
+        all_regions = [
+            tf.TensorSpec([None, None, self.extractor.feature_dim], name="region_features"),
+            tf.TensorSpec([None, None], tf.bool, name="region_mask"),
+        ]
         if "encode_frame" in self.left_out:
-            frames = [
-                tf.TensorSpec([None, None, self.extractor.feature_dim], name="region_features"),
-                tf.TensorSpec([None, None], tf.bool, name="region_mask"),
-            ]
+            frames = all_regions
         regions = [tf.TensorSpec([None, self.extractor.feature_dim], name="region_features")]
         token_ids = [tf.TensorSpec([None, None], tf.int32, name="token_ids")]
         functions: dict[str, Function] = {
@@ -131,9 +134,14 @@ class TfliteFunctions:
             "beam": (self._search("full_frame_generator", beam=True), frames),
             "describe_regions": (self._search("region_generator", beam=False), regions),
             "describe_regions_beam": (self._search("region_generator", beam=True), regions),
+            "attention": (self._attention, all_regions + token_ids),
             "embed_text": (self._embed_text, token_ids),
-            "score": (self._score, self._embeddings() if self.run.has("align") else []),
         }
+        if self.run.has("align"):
+            dim = self.run.alignment_model.region_encoder.embedding_dim
+            embeddings = [tf.TensorSpec([None, dim], name="region_embeddings")]
+            functions["score"] = self._score, _embeddings(dim)
+            functions["fit_texts"] = self._fit_texts, embeddings + token_ids
         return {name: each for name, each in functions.items() if name not in self.left_out}
 
     def _prepare(self, image: tf.Tensor) -> Outputs:
@@ -175,6 +183,15 @@ class TfliteFunctions:
 
         return search
 
+    def _attention(
+        self, region_features: tf.Tensor, region_mask: tf.Tensor, token_ids: tf.Tensor
+    ) -> Outputs:
+        """Returns the weights [B, L, R] of every token, for captions of `greedy` or `beam`."""
+        generator = attending_member(self.run.full_frame_generator)
+        assert generator is not None
+        inputs = generator.inputs_of_pictures(region_features, region_mask)
+        return {"attention": attend_padded(generator, inputs, token_ids)}
+
     def _embed_text(self, token_ids: tf.Tensor) -> Outputs:
         encoder = self.run.alignment_model.sentence_encoder
         return {
@@ -192,88 +209,24 @@ class TfliteFunctions:
         score = self.run.alignment_model.score_embeddings
         return {"scores": score(region_embeddings, word_embeddings, region_mask, word_mask)}
 
-    def _embeddings(self) -> list[tf.TensorSpec]:
-        embedding_dim = self.run.alignment_model.region_encoder.embedding_dim
-        return [
-            spec
-            for kind in ("region", "word")
-            for spec in (
-                tf.TensorSpec([None, None, embedding_dim], name=f"{kind}_embeddings"),
-                tf.TensorSpec([None, None], tf.bool, name=f"{kind}_mask"),
-            )
-        ]
+    def _fit_texts(self, region_embeddings: tf.Tensor, token_ids: tf.Tensor) -> Outputs:
+        """Returns what `visem_tf.runs.grounding.Grounder.fits` returns, for token ids [N, L]."""
+        model = self.run.alignment_model
+        words = tf.where(tf.equal(token_ids, END_ID), PAD_ID, token_ids)
+        similarities = word_region_similarities(
+            tf.expand_dims(region_embeddings, 1),
+            embed_padded(model.sentence_encoder, words),  # 0 in the padding
+            score=model.score,
+        )
+        return {"fits": tf.reduce_sum(similarities, [1, 2])}
 
 
-def embed_padded(encoder: BaseSentenceEncoder, token_ids: tf.Tensor) -> tf.Tensor:
-    """Encodes sentences as their encoder does, with recurrences that run over the padding too.
-
-    The encoder itself skips padding by operations that TFLite does not have. Here the state stays
-    zero after the end of a sentence, and in the backward direction before its last word.
-
-    Args:
-        encoder: The BRNN, or gated recurrent units.
-        token_ids: Token ids int32 [N, T].
-
-    Returns:
-        Word embeddings float [N, T, D], zeros in the padding.
-    """
-    # Without `tf.newaxis`, which becomes an operation that TFLite has for few ranks only.
-    mask = tf.expand_dims(tf.cast(tf.not_equal(token_ids, PAD_ID), tf.float32), 2)  # [N, T, 1]
-    words = encoder.word_vectors(token_ids)  # x_t
-    if isinstance(encoder, GruSentenceEncoder):
-        step, share = _gru, 0.5
-        inputs = encoder.forward_projection(words), encoder.backward_projection(words)
-    elif isinstance(encoder, SentenceEncoder):
-        step, share = _relu, 1.0
-        inputs = (encoder.word_projection(words),) * 2  # e_t [N, T, H]
-    else:
-        raise TypeError(f"TFLite has no form of {type(encoder).__name__}")
-    forward = _recurrence(
-        step, inputs[0], mask, encoder.forward_kernel, encoder.forward_bias, reverse=False
-    )
-    backward = _recurrence(
-        step, inputs[1], mask, encoder.backward_kernel, encoder.backward_bias, reverse=True
-    )
-    return encoder.output_projection(share * (forward + backward)) * mask
-
-
-def _relu(word: tf.Tensor, recurrent: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
-    return tf.nn.relu(word + recurrent)
-
-
-def _gru(word: tf.Tensor, recurrent: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
-    return gru_step(word, recurrent, (hidden,))[0]
-
-
-def _recurrence(
-    step_of: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
-    words: tf.Tensor,
-    mask: tf.Tensor,
-    kernel: Any,
-    bias: Any,
-    *,
-    reverse: bool,
-) -> tf.Tensor:
-    """Returns the states h_t of all steps, float [N, T, H]."""
-    kernel, bias = tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)
-    steps, hidden_dim = tf.shape(words)[1], kernel.shape[0]
-    column = tf.expand_dims(tf.range(steps), 1)  # [T, 1]
-
-    def step(t: tf.Tensor, hidden: tf.Tensor, all_hidden: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        now = steps - 1 - t if reverse else t
-        word, real = tf.gather(words, now, axis=1), tf.gather(mask, now, axis=1)
-        hidden = step_of(word, tf.matmul(hidden, kernel) + bias, hidden) * real
-        here = tf.cast(tf.equal(column, now), tf.float32)  # [T, 1]
-        return t + 1, hidden, all_hidden + here * tf.expand_dims(hidden, 1)
-
-    first = tf.zeros([tf.shape(words)[0], hidden_dim])
-    return tf.while_loop(
-        lambda t, *_: t < steps,
-        step,
-        (tf.constant(0), first, tf.zeros_like(words[:, :, :hidden_dim])),
-        shape_invariants=(
-            tf.TensorShape([]),
-            tf.TensorShape([None, hidden_dim]),
-            tf.TensorShape([None, None, hidden_dim]),
-        ),
-    )[2]
+def _embeddings(embedding_dim: int) -> list[tf.TensorSpec]:
+    return [
+        spec
+        for kind in ("region", "word")
+        for spec in (
+            tf.TensorSpec([None, None, embedding_dim], name=f"{kind}_embeddings"),
+            tf.TensorSpec([None, None], tf.bool, name=f"{kind}_mask"),
+        )
+    ]

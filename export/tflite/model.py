@@ -10,7 +10,6 @@ import numpy as np
 from visem_tf.errors import UserError
 from visem_tf.export.tflite.files import unpack
 from visem_tf.runtime.startup import without_noise
-from visem_tf.text import END_ID
 
 
 class TfliteModel:
@@ -34,20 +33,23 @@ class TfliteModel:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise UserError(
-                "running a TFLite file needs its interpreter: pip install 'visem_tf[tflite]'"
+                "running a TFLite file needs its interpreter: pip install ai-edge-litert"
             ) from error
         with without_noise():
             self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=threads)
         self._runners: dict[str, Any] = {}
         self.words = unpack(path, "vocabulary.txt").removesuffix("\n").split("\n")
+        self._end_id = self.words.index("<end>")  # the ids before it are no words either
         self.metadata = json.loads(unpack(path, "export.json"))
         self.signatures = set(self._interpreter.get_signature_list())
 
     def __call__(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Runs a signature on arrays and returns arrays."""
-        if signature not in self._runners:
+        if signature in self._runners:
+            return self._runners[signature](**inputs)
+        with without_noise():  # the interpreter reports how it prepares a first call
             self._runners[signature] = self._interpreter.get_signature_runner(signature)
-        return self._runners[signature](**inputs)
+            return self._runners[signature](**inputs)
 
     def squares(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Resizes images, uint8 [H, W, 3] of any size, to squares float32 [B, P, P, 3]."""
@@ -60,7 +62,12 @@ class TfliteModel:
         """Returns the inputs of `captions` for squares: whole frames, or all regions."""
         if "encode_frame" in self.signatures:
             return self("encode_frame", image=squares)
-        regions = self("encode_image", image=squares)
+        return self.frames_of(self("encode_image", image=squares))
+
+    def frames_of(self, regions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the inputs of `captions` out of the outputs of `encode_image`."""
+        if "image_features" in self.metadata["signatures"]["beam"]["inputs"]:
+            return {"image_features": regions["region_features"][:, 0]}
         return {name: regions[name] for name in ("region_features", "region_mask")}
 
     def captions(self, frames: dict[str, np.ndarray], *, beam: bool) -> list[str]:
@@ -83,6 +90,7 @@ class TfliteModel:
         """Returns the words of token ids [N, L] before the first END."""
         texts = []
         for row in token_ids.tolist():
-            length = row.index(END_ID) if END_ID in row else len(row)
-            texts.append(" ".join(self.words[token] for token in row[:length] if token > END_ID))
+            length = row.index(self._end_id) if self._end_id in row else len(row)
+            words = (self.words[token] for token in row[:length] if token > self._end_id)
+            texts.append(" ".join(words))
         return texts

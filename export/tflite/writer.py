@@ -18,6 +18,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,9 @@ from visem_tf.export.description import (
     write_description,
 )
 from visem_tf.export.parity import Texts, count_identical, extract_one_by_one, texts_in_python
-from visem_tf.export.tflite.files import join_models, operators, pack
+from visem_tf.export.tflite.files import pack
 from visem_tf.export.tflite.functions import TfliteFunctions
+from visem_tf.export.tflite.graphs import join_models, operators
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.versions import new_version
 from visem_tf.images.prepare import prepare_image
@@ -50,6 +52,14 @@ CALIBRATION_REGIONS = 16
 CNN = ("encode_frame", "encode_image")
 """Functions that run wholly in 8 bits in the variant int8."""
 
+_TO_DESCRIBE = (
+    "prepare",
+    "encode_image",
+    "beam",
+    "attention",
+    "describe_regions_beam",
+    "fit_texts",
+)
 # The suppression of retinanet has no builtin operator.
 _PROPOSERS = ("windows", "trained", "grid", "none")
 
@@ -68,9 +78,66 @@ def export_tflite(
         run: A finished run; its configuration sets the searches.
         to: Folder of all versions; this one gets the number after the highest.
         variants: Names out of `VARIANTS`.
-        images: Encoded images on which the texts of every file are compared with those of Python,
-            which needs the extra `tflite`.
+        images: Encoded images on which the texts of every file are compared with those of Python.
         calibration: Returns the given number of encoded images to measure the ranges of int8 on.
+
+    Raises:
+        UserError: The run cannot be exported, or TFLite has no builtin operators for it.
+    """
+    check_convertible(run)
+    settings = run.config.regions
+    functions = TfliteFunctions(run)
+    traced = functions.trace()
+    description = {
+        **describe_export(run, "tflite", traced, functions.left_out, {}),
+        "picture_size": settings.picture_size,
+        "max_words": run.config.text.max_words,
+    }
+    vocabulary = _vocabulary(run)
+    expected = texts_in_python(run, extract_one_by_one(run, images)) if images else {}
+    files: dict[str, Any] = {}
+    with new_version(to) as paths:
+        write_atomically(paths[0] / "vocabulary.txt", vocabulary)
+        for variant in variants:
+            samples, parts = [], traced
+            if variant == "int8":
+                samples = [
+                    prepare_image(tf.constant(image), settings.picture_size).numpy()
+                    for image in calibration(CALIBRATION_IMAGES)
+                ]
+                parts = traced | TfliteFunctions(run, whole_number_crops=True).trace(CNN)
+            model = convert(parts, variant, samples)
+            path = paths[0] / f"captions-{variant}.tflite"
+            _write_model(path, model, vocabulary, {**description, "variant": variant})
+            files[path.name] = {"bytes": path.stat().st_size, "operators": sorted(operators(model))}
+            if images:
+                found = texts_of_file(TfliteModel(path), images)
+                files[path.name]["parity"] = count_identical(expected, found)
+        description["files"] = files
+        write_description(paths[0], description)
+    return Export(paths[-1], description)
+
+
+def write_prepared(run: TrainedRun, path: Path) -> None:
+    """Writes the functions that describe images, in float32, as one file.
+
+    Args:
+        run: A finished run, or a published model.
+        path: File to write, for `visem_tf.prepared_model.PreparedModel`.
+
+    Raises:
+        UserError: The run cannot be exported, or TFLite has no builtin operators for it.
+        OSError: The file cannot be written.
+    """
+    check_convertible(run)
+    functions = TfliteFunctions(run)
+    traced = functions.trace(_TO_DESCRIBE)
+    description = describe_export(run, "tflite", traced, functions.left_out, {})
+    _write_model(path, convert(traced, "float32"), _vocabulary(run), description)
+
+
+def check_convertible(run: TrainedRun) -> None:
+    """Checks that a run can be written as TFLite, before any model is read.
 
     Raises:
         UserError: The run cannot be exported, or TFLite has no builtin operators for it.
@@ -87,39 +154,6 @@ def export_tflite(
             "regions.resolution own cannot be written as TFLite, whose builtin operators have no "
             "crops of several shapes; train a run with regions.resolution square"
         )
-    functions = TfliteFunctions(run)
-    traced = functions.trace()
-    description = {
-        **describe_export(run, "tflite", traced, functions.left_out, {}),
-        "picture_size": settings.picture_size,
-        "max_words": run.config.text.max_words,
-    }
-    vocabulary = (run.run / "vocabulary.txt").read_text(encoding="utf-8")
-    expected = texts_in_python(run, extract_one_by_one(run, images)) if images else {}
-    files: dict[str, Any] = {}
-    with new_version(to) as paths:
-        write_atomically(paths[0] / "vocabulary.txt", vocabulary)
-        for variant in variants:
-            samples, parts = [], traced
-            if variant == "int8":
-                samples = [
-                    prepare_image(tf.constant(image), settings.picture_size).numpy()
-                    for image in calibration(CALIBRATION_IMAGES)
-                ]
-                parts = traced | TfliteFunctions(run, whole_number_crops=True).trace(CNN)
-            model = convert(parts, variant, samples)
-            path = paths[0] / f"captions-{variant}.tflite"
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(model)
-                content = json.dumps({**description, "variant": variant})
-                pack(temporary, {"vocabulary.txt": vocabulary, "export.json": content})
-            files[path.name] = {"bytes": path.stat().st_size, "operators": sorted(operators(model))}
-            if images:
-                found = texts_of_file(TfliteModel(path), images)
-                files[path.name]["parity"] = count_identical(expected, found)
-        description["files"] = files
-        write_description(paths[0], description)
-    return Export(paths[-1], description)
 
 
 def convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarray] = ()) -> bytes:
@@ -168,6 +202,17 @@ def texts_of_file(
                 (captions,) = model.region_captions(regions, beam=signature.endswith("beam"))
                 texts.setdefault(signature, []).append(captions)
     return texts
+
+
+def _vocabulary(run: TrainedRun) -> str:
+    return (run.run / "vocabulary.txt").read_text(encoding="utf-8")
+
+
+def _write_model(path: Path, model: bytes, vocabulary: str, description: dict[str, Any]) -> None:
+    """Writes a file whole, with the texts that are packed in it."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model)
+        pack(temporary, {"vocabulary.txt": vocabulary, "export.json": json.dumps(description)})
 
 
 def _convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarray]) -> bytes:

@@ -16,6 +16,7 @@ from untrained import make_run
 from visem_tf.export.description import Export
 from visem_tf.export.parity import SessionModel
 from visem_tf.export.saved_model.writer import export_saved_model
+from visem_tf.export.tflite.writer import export_tflite
 from visem_tf.runs.trained_run import TrainedRun
 
 
@@ -56,6 +57,23 @@ def exported(trained: TrainedRun, shared_folder: Path) -> Export:
             export_saved_model(TrainedRun(trained.run.path), folder / "new" / "served")
             (folder / "finished").touch()
     path = folder / "new" / "served" / "1"
+    return Export(path, json.loads((path / "export.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def written(trained: TrainedRun, pictures: list[bytes], shared_folder: Path) -> Export:
+    """The run as TFLite files, in all variants."""
+    folder = shared_folder / "written"
+    with FileLock(shared_folder / "written.lock"):
+        if not (folder / "finished").exists():
+            export_tflite(
+                TrainedRun(trained.run.path),
+                folder / "new",
+                images=pictures,
+                calibration=lambda count: pictures[:count],
+            )
+            (folder / "finished").touch()
+    path = folder / "new" / "1"
     return Export(path, json.loads((path / "export.json").read_text(encoding="utf-8")))
 
 

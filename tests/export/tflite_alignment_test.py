@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from visem_tf.config.registry import SCORES
-from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded
+from visem_tf.export.tflite.functions import TfliteFunctions
+from visem_tf.export.tflite.recurrence import embed_padded
 from visem_tf.export.tflite.writer import convert
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder

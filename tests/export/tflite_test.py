@@ -19,9 +19,10 @@ from PIL import Image
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
 from visem_tf.export.description import Export
-from visem_tf.export.tflite.files import join_models, operators
-from visem_tf.export.tflite.functions import TfliteFunctions, embed_padded, whole_number_weights
+from visem_tf.export.tflite.functions import TfliteFunctions, whole_number_weights
+from visem_tf.export.tflite.graphs import join_models, operators
 from visem_tf.export.tflite.model import TfliteModel
+from visem_tf.export.tflite.recurrence import embed_padded
 from visem_tf.export.tflite.writer import convert, export_tflite
 from visem_tf.images.prepare import prepare_image
 from visem_tf.regions.resample import triangle_weights
@@ -29,18 +30,6 @@ from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "describe_with_litert.py"
-
-
-@pytest.fixture(scope="module")
-def written(
-    trained: TrainedRun, pictures: list[bytes], tmp_path_factory: pytest.TempPathFactory
-) -> Export:
-    return export_tflite(
-        TrainedRun(trained.run.path),
-        tmp_path_factory.mktemp("tflite"),
-        images=pictures,
-        calibration=lambda count: pictures[:count],
-    )
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,15 @@ def search_sentences(
     )
 
 
+def attending_member(generator: CaptioningModel) -> AttentionGenerator | None:
+    """Returns the generator if it attends to regions, or the first member of an ensemble that does.
+
+    None if there is none.
+    """
+    members = generator.members if isinstance(generator, EnsembleModel) else [generator]
+    return next((member for member in members if isinstance(member, AttentionGenerator)), None)
+
+
 def word_attention(
     generator: CaptioningModel,
     vocabulary: Vocabulary,
@@ -134,8 +143,7 @@ def word_attention(
     """Computes the attention weights of every word of captions that a generator wrote.
 
     Args:
-        generator: Generator that wrote the captions. Of an ensemble the first member that attends
-            to regions is used.
+        generator: Generator that wrote the captions; see `attending_member`.
         vocabulary: Vocabulary of the generator.
         texts: N captions.
         region_features: Float array [N, R, F] of the images.
@@ -145,16 +153,15 @@ def word_attention(
         N float arrays [words, R], in which the weights of a word sum to 1; None if the generator
         does not attend to regions.
     """
-    members = generator.members if isinstance(generator, EnsembleModel) else [generator]
-    attending = [member for member in members if isinstance(member, AttentionGenerator)]
-    if not attending:
+    attending = attending_member(generator)
+    if attending is None:
         return None
     words = vocabulary.lookup(tf.strings.split(tf.constant(texts, tf.string)))
     starts = tf.fill([len(texts), 1], START_ID)
     inputs = {
-        **attending[0].inputs_of_pictures(tf.constant(region_features), tf.constant(region_mask)),
+        **attending.inputs_of_pictures(tf.constant(region_features), tf.constant(region_mask)),
         "token_ids": tf.concat([starts, words.to_tensor(PAD_ID)], axis=1),
     }
-    weights = attending[0].attention(inputs).numpy()
+    weights = attending.attention(inputs).numpy()
     lengths = words.row_lengths().numpy()
     return [of_text[:length] for of_text, length in zip(weights, lengths, strict=True)]

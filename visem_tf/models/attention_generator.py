@@ -189,6 +189,20 @@ class AttentionGenerator(SentenceGenerator):
         logits = self._logits(self._output(vectors, hidden, context, training=False))
         return tf.nn.log_softmax(logits), PictureState(rows, state.pictures)
 
+    def attend(self, token_ids: tf.Tensor, state: PictureState) -> tuple[tf.Tensor, PictureState]:
+        """Computes the attention weights of one step of decoding.
+
+        Args:
+            token_ids: Int32 tensor [B K], START or the words chosen last.
+            state: State of `initial_state` or of the previous step.
+
+        Returns:
+            Weights α_t, float tensor [B K, R], and the next state.
+        """
+        word_inputs = self.word_projection(self.word_vectors(token_ids))
+        rows, (_, _, weights) = self._advance(word_inputs, *state)
+        return weights, PictureState(rows, state.pictures)
+
     def hidden_of_targets(
         self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
