@@ -26,7 +26,7 @@ def photo(tmp_path: Path) -> str:
 def test_describe_and_search_use_the_packaged_model(packaged_model, photo, tmp_path):
     model = visem_tf.load()
     assert (model.name, model.run.run.path) == ("flickr8k", packaged_model)
-    describe.main([photo, "--json", str(tmp_path / "a.json")])
+    describe.main([photo, "--json", str(tmp_path / "a.json"), "--engine", "tensorflow"])
     [written] = json.loads((tmp_path / "a.json").read_text())
     assert written == model.describe(photo).to_dict()
     word = model.run.vocabulary.words[-1]

@@ -3,23 +3,32 @@
 python -m visem_tf.describe --run-dir runs/f8k photo.jpg holidays/ --picture described/
 """
 
+import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
+from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_images
+from visem_tf.images.read import ImageError, report_unreadable
+from visem_tf.images.sources import ImageSource, path_sources
+from visem_tf.preparing import obstacle, open_prepared, prepare, prepare_for_next_time
+from visem_tf.report.description_writer import Writer
+from visem_tf.report.descriptions import write_json
+from visem_tf.report.results import Grounding, ImageDescription
 from visem_tf.runtime.outputs import output_file, output_folder
 from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import as_path
 
 if TYPE_CHECKING:
-    from visem_tf.images.read import ImageError
-    from visem_tf.report.results import Grounding
+    from visem_tf.runs.trained_run import TrainedRun
+
+Described = Generator[tuple[ImageDescription, Grounding | None], None, None]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,36 +80,92 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="N",
         help="regions to show of each image; given boxes are all shown (default: 6)",
     )
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=("auto", "tensorflow", "litert"),
+        help="litert starts without TensorFlow, from a file that is made of a published model once "
+        "and kept in --cache-dir; it takes no --sentence, --boxes and other changes of how the "
+        "model answers. auto makes this file after its first answer and uses it where it can "
+        "(default: auto)",
+    )
     add_short_option(parser, "--beam", "generate.beam_size")
     add_short_option(parser, "--beta", "infer.beta")
     config, options = parse_arguments(parser, argv, finished_run=True)
     if options.top < 0:
         raise UserError(f"--top must be at least 0, not {options.top}")
-    paths = find_images(options.images)
+    sources = path_sources(find_images(options.images))
+    reason = _reason_for_tensorflow(config, options)
+    if reason and options.engine == "litert":
+        raise UserError(f"--engine litert {reason}; use --engine auto")
+    model = None if reason or options.engine == "tensorflow" else open_prepared(config)
+    failures: list[ImageError] = []
+    run = None
+    if model is None:
+        run = _open_run(config)
+        if options.engine == "litert":
+            model = prepare(run)
+    if model:
+        if not model.describes_regions:
+            _warn_of_captions_only()
+        described: Described = ((each, None) for each in model.describe(sources, failures))
+    else:
+        assert run is not None
+        described = _describe_by_tensorflow(run, options, sources, failures)
+    writer = Writer(
+        as_path(options.picture) if options.picture else None,
+        None if options.boxes else options.top,
+    )
+    try:
+        with contextlib.closing(described):
+            for description, grounding in described:
+                writer.take(description, grounding)
+    finally:  # write the descriptions that were finished before an error or Ctrl-C
+        if options.json:
+            write_json(as_path(options.json), writer.results)
+    report_unreadable(failures)
+    if run and options.engine == "auto" and not reason:
+        sys.stdout.flush()
+        prepare_for_next_time(run)
+
+
+def _reason_for_tensorflow(config: Config, options: argparse.Namespace) -> str | None:
+    """Why LiteRT cannot answer, as the end of a sentence; None if it can."""
+    for name in ("sentence", "boxes"):
+        if getattr(options, name):
+            return f"has no --{name}"
+    return obstacle(config)
+
+
+def _open_run(config: Config) -> "TrainedRun":
     start_tensorflow()
     run_first_operation()
-    from visem_tf.images.read import report_unreadable
-    from visem_tf.images.sources import ImageSource, path_sources
-    from visem_tf.loaded_model import LoadedModel
-    from visem_tf.regions.given_boxes import read_boxes
-    from visem_tf.report.description_writer import Writer
-    from visem_tf.report.descriptions import write_json
-    from visem_tf.runs.query import print_remarks
     from visem_tf.runs.trained_run import TrainedRun
 
-    run = TrainedRun(config.run_dir, config)
+    return TrainedRun(config.run_dir, config)
+
+
+def _describe_by_tensorflow(
+    run: "TrainedRun",
+    options: argparse.Namespace,
+    sources: Sequence[ImageSource],
+    failures: list[ImageError],
+) -> Described:
+    """Returns a generator of descriptions, with the groundings of `--sentence`."""
+    from visem_tf.loaded_model import LoadedModel
+    from visem_tf.regions.given_boxes import read_boxes
+    from visem_tf.runs.query import print_remarks
+
     model = LoadedModel(run)
     boxes = read_boxes(as_path(options.boxes), options.box_format) if options.boxes else None
-    if boxes and not any(boxes.has(path) for path in paths):
-        raise UserError(f"{options.boxes} has no boxes for {paths[0]}; it names images by file")
+    if boxes and not any(boxes.has(as_path(source.name)) for source in sources):
+        raise UserError(
+            f"{options.boxes} has no boxes for {sources[0].name}; it names images by file"
+        )
     if boxes:
         _ = run.region_generator  # raises an error if the run cannot describe boxes
     elif not run.has("generate/regions"):
-        print(
-            "visem_tf: warning: this run has no generator of region descriptions; only captions of "
-            "whole images are written",
-            file=sys.stderr,
-        )
+        _warn_of_captions_only()
     query = run.grounder.read(options.sentence) if options.sentence else None
     if query:
         print_remarks([query])
@@ -113,24 +178,26 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(warning, file=sys.stderr)
         return boxes.of(path, size)
 
-    failures: list[ImageError] = []
-    writer = Writer(
-        as_path(options.picture) if options.picture else None, None if boxes else options.top
-    )
-    batches = model.batches(path_sources(paths), failures, boxes_of if boxes else None)
-    try:
-        with contextlib.closing(batches):
+    def describe() -> Described:
+        with contextlib.closing(
+            model.batches(sources, failures, boxes_of if boxes else None)
+        ) as batches:
             for batch in batches:
                 described = model.describe_batch(*batch)
                 grounded: Sequence[Grounding | None] = [None] * len(described)
                 if query:
                     grounded = model.ground_batch(*batch, query)
-                for each in zip(described, grounded, strict=True):
-                    writer.take(*each)
-    finally:  # write the descriptions that were finished before an error or Ctrl-C
-        if options.json:
-            write_json(as_path(options.json), writer.results)
-    report_unreadable(failures)
+                yield from zip(described, grounded, strict=True)
+
+    return describe()
+
+
+def _warn_of_captions_only() -> None:
+    print(
+        "visem_tf: warning: this run has no generator of region descriptions; only captions of "
+        "whole images are written",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":
