@@ -138,8 +138,13 @@ def test_heic_names_the_package_that_reads_it(monkeypatch):
 def test_heic_is_read_where_the_package_is_installed(monkeypatch):
     plain = encode(smooth_image(), "PNG")
 
+    def open_heic(file, name):
+        image = Image.open(io.BytesIO(plain))
+        image.format = "HEIF"
+        return image
+
     def register():
-        Image.register_open("HEIF", lambda file, name: Image.open(io.BytesIO(plain)))
+        Image.register_open("HEIF", open_heic)
 
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
     monkeypatch.setattr(Image, "ID", list(Image.ID))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from visem_tf.errors import UserError
-from visem_tf.images.decode import ImageError
+from visem_tf.images.read import ImageError
 from visem_tf.images.sources import ImageSource
 from visem_tf.regions.dataset_cache import cache_key, file_digest
 from visem_tf.regions.index_shards import EmbeddedRegions
