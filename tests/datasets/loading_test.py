@@ -308,7 +308,7 @@ def test_a_name_like_nothing_gets_the_list(tmp_path):
     with pytest.raises(UserError) as caught:
         load_dataset("xyz", cache_dir=tmp_path)
     assert "did you mean" not in str(caught.value)
-    assert "flickr8k, json_lines" in str(caught.value)
+    assert "flickr8k, image_folder, json_lines" in str(caught.value)
 
 
 def test_every_folder_with_a_builder_is_available_and_importable():
