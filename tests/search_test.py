@@ -83,13 +83,13 @@ def test_the_next_search_describes_only_what_is_new(
     from visem_tf.images import sources
 
     asked: list[str] = []
-    read = sources.read_image
+    read = sources.read_pixels
 
-    def record(path: Path, name: str) -> bytes:
+    def record(path: Path, name: str) -> np.ndarray:
         asked.append(path.name)
         return read(path, name)
 
-    monkeypatch.setattr(sources, "read_image", record)
+    monkeypatch.setattr(sources, "read_pixels", record)
     command = (words[0], "--cache-dir", tmp_path / "cache", "--top", 9, "--json")
     for name in ("first.json", "second.json"):
         with pytest.raises(UserError, match=r"broken\.jpg"):
