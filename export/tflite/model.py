@@ -39,7 +39,7 @@ class TfliteModel:
             self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=threads)
         self._runners: dict[str, Any] = {}
         self.words = unpack(path, "vocabulary.txt").removesuffix("\n").split("\n")
-        self._end_id = self.words.index("<end>")  # the ids before it are no words either
+        self._end_id = self.words.index("<end>")  # smaller ids are special words
         self.metadata = json.loads(unpack(path, "export.json"))
         self.signatures = set(self._interpreter.get_signature_list())
 

@@ -174,7 +174,7 @@ def orientation_of(image: Image.Image) -> int:
     """Returns the EXIF orientation of an image, 1..8; 1 (upright) if it is missing or invalid."""
     try:
         orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # EXIF blocks are damaged in many ways, and the pixels are still good
+    except Exception:  # Pillow raises many kinds for damaged EXIF data; the pixels are still good
         return 1
     return orientation if orientation in _TRANSPOSES else 1
 

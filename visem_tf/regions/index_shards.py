@@ -91,8 +91,8 @@ def make_shard(keys: Sequence[bytes], names: Sequence[str], regions: EmbeddedReg
 
     Args:
         keys: Keys of the n images.
-        names: Their paths.
-        regions: Their regions; embeddings are kept in 16 bits.
+        names: Paths of the n images.
+        regions: Regions of the n images; their embeddings are stored in 16 bits.
     """
     encoded = np.array([os.fsencode(name) for name in names])
     images = np.empty(len(names), [("key", "S32"), ("name", encoded.dtype)])

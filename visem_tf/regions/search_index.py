@@ -100,8 +100,8 @@ class SearchIndex:
 
         Args:
             keys: Keys of the B images.
-            names: Their paths.
-            regions: Their regions; embeddings are kept in 16 bits.
+            names: Paths of the B images.
+            regions: Regions of the B images; their embeddings are stored in 16 bits.
 
         Raises:
             UserError: A number is NaN, infinite, or too large for 16 bits.

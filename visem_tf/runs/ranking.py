@@ -33,7 +33,7 @@ class Ranked(NamedTuple):
     Attributes:
         sources: The K images.
         scores: S_kl of section 3.1.3, float32 [K].
-        regions: Their regions.
+        regions: Regions of the K images.
     """
 
     sources: list[ImageSource]

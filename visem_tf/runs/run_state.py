@@ -19,7 +19,7 @@ class Stage(TypedDict, total=False):
 
     Attributes:
         done: Whether it is finished.
-        seconds: Its duration.
+        seconds: Duration of the stage.
         summary: Results to keep.
     """
 
@@ -75,7 +75,7 @@ def deciding_fields(config: Config) -> dict[str, Any]:
 
 
 def check_unchanged(folder: Path, config: Config) -> None:
-    """Checks that nobody has changed the configuration of a run after its start.
+    """Checks that the configuration of a run has not changed since the run was started.
 
     Args:
         folder: Run directory.
