@@ -203,7 +203,8 @@ class Signatures:
                 image, "ground: image must be a position in image_bytes"
             ),
         ]
-        with tf.control_dependencies(checks):  # every input waits, or another error comes first
+        # An operation on an unchecked input could fail first, with a message of its own.
+        with tf.control_dependencies(checks):
             checked = [tf.identity(each) for each in (images, sentences, image, first, last)]
         regions = self._regions("", _never_empty(checked[0]), frame_only=False)
         return self.functions.ground(regions, *checked[1:])
