@@ -26,7 +26,7 @@ from visem_tf.report.search_results import search_results
 from visem_tf.runs.indexing import add_to_index, index_of
 from visem_tf.runs.phrase_grounding import ground_sentences
 from visem_tf.runs.query import Query
-from visem_tf.runs.ranking import CANDIDATES, rank_batches, rank_index
+from visem_tf.runs.ranking import rank_batches, rank_index
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runs.user_images import Batches, BoxesOf, cached_regions, extract_regions
 from visem_tf.runtime.storage import PathLike, as_path
@@ -142,7 +142,7 @@ class LoadedModel:
         *,
         cache_dir: PathLike | None = None,
         index: PathLike | None = None,
-        candidates: int = CANDIDATES,
+        candidates: int | None = None,
     ) -> Any:
         """Ranks images by a sentence.
 
@@ -153,7 +153,8 @@ class LoadedModel:
             cache_dir: Folder in which the regions of image files are kept, so that the next search
                 takes seconds; None keeps none.
             index: Folder of an index, see `add_to_index`, in place of `images`.
-            candidates: Number of images of the index that are scored exactly, at least `top`.
+            candidates: Number of images of the index that are scored exactly, at least `top`; None
+                is 1,000, or `top` if that is more.
 
         Returns:
             A `SearchResult`, or a list of them.
@@ -169,7 +170,7 @@ class LoadedModel:
         sources = [] if images is None else as_sources(images)[0]
         if top < 1:
             raise ValueError(f"top must be at least 1, not {top}")
-        if candidates < top:
+        if candidates is not None and candidates < top:
             raise ValueError(f"candidates must be at least top ({top}), not {candidates}")
         is_one = isinstance(sentence, str)
         queries = [self.run.grounder.read(text) for text in ([sentence] if is_one else sentence)]
@@ -286,7 +287,7 @@ class LoadedModel:
         return search_results(self.run.phrase_grounder, queries, ranked, searched)
 
     def rank_index(
-        self, queries: Sequence[Query], index: SearchIndex, top: int, candidates: int
+        self, queries: Sequence[Query], index: SearchIndex, top: int, candidates: int | None
     ) -> list[SearchResult]:
         """Ranks the images of an index by sentences; see `visem_tf.runs.ranking.rank_index`."""
         ranked = rank_index(self.run.grounder, queries, index, top, candidates)

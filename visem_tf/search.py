@@ -90,7 +90,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from visem_tf.loaded_model import LoadedModel
     from visem_tf.report.descriptions import write_json
     from visem_tf.runs.query import print_remarks
-    from visem_tf.runs.ranking import CANDIDATES
     from visem_tf.runs.trained_run import TrainedRun
     from visem_tf.runs.user_images import cached_regions
 
@@ -101,8 +100,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     failures: list[ImageError] = []
     if options.index:
         index = _open_index(run, options.index, sources, failures)
-        candidates = options.candidates or max(CANDIDATES, options.top)
-        results = model.rank_index(queries, index, options.top, candidates) if queries else []
+        results = []
+        if queries:
+            results = model.rank_index(queries, index, options.top, options.candidates)
     else:
         batches = cached_regions(run, sources, failures, config.cache_dir)
         results = model.rank(queries, batches, options.top)

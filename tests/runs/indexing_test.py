@@ -69,6 +69,9 @@ def test_a_search_of_all_candidates_is_exact(model, folder, tmp_path):
     for sentence in ("a red dog", "ball"):
         found = model.search(sentence, index=tmp_path / "index", top=6, candidates=10)
         expected = model.search(sentence, folder, top=6)
+        # More images than candidates may be asked for where their number is not given.
+        for place in ({"images": folder}, {"index": tmp_path / "index"}):
+            assert len(model.search(sentence, **place, top=2000).images) == 10
         assert found.searched == expected.searched == 10
         assert [each.image for each in found.images] == [each.image for each in expected.images]
         for one, other in zip(found.images, expected.images, strict=True):

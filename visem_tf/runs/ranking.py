@@ -24,7 +24,7 @@ from visem_tf.text import PAD_ID
 _IMAGES_AT_A_TIME = 256
 
 CANDIDATES = 1000
-"""Number of images of an index that are scored exactly."""
+"""Number of images of an index that are scored exactly, if no other is given."""
 
 
 class Ranked(NamedTuple):
@@ -82,7 +82,11 @@ def rank_batches(
 
 
 def rank_index(
-    grounder: Grounder, queries: Sequence[Query], index: SearchIndex, top: int, candidates: int
+    grounder: Grounder,
+    queries: Sequence[Query],
+    index: SearchIndex,
+    top: int,
+    candidates: int | None = None,
 ) -> list[Ranked]:
     """Ranks the images of an index.
 
@@ -92,7 +96,7 @@ def rank_index(
         index: The index.
         top: Number of images to return for each sentence.
         candidates: Number of images to score exactly: those whose vectors have the largest products
-            with the sum of the words.
+            with the sum of the words; None is `CANDIDATES`, or `top` if that is more.
 
     Returns:
         The best images for each sentence; nothing if the index has no image.
@@ -102,9 +106,10 @@ def rank_index(
     """
     if not len(index):
         return []
-    vectors = _encode(grounder, queries)
+    count = max(CANDIDATES, top) if candidates is None else candidates
+    found = index.candidates(_encode(grounder, queries), count)
     ranked = []
-    for query, positions in zip(queries, index.candidates(vectors, candidates), strict=True):
+    for query, positions in zip(queries, found, strict=True):
         scores = np.empty(len(positions), np.float32)
         for start in range(0, len(positions), _IMAGES_AT_A_TIME):
             block = slice(start, start + _IMAGES_AT_A_TIME)
