@@ -50,7 +50,7 @@ def collect(
     files = ImageFiles(record.path for record in records)
     for record in records:
         reason = _reason_to_skip(record, described)
-        if not reason and described is None:
+        if not reason and described is None and record.part is None:
             try:
                 path = files.find(record)
             except LookupError as error:

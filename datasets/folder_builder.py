@@ -198,7 +198,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """
         is_empty = True
         for record, future in show_progress(
-            read_ahead(records, lambda record: read_image(record.path)),
+            read_ahead(records, lambda record: read_image(record.read(), record.label)),
             len(records),
             f"preparing {self.name} {split}",
         ):

@@ -77,6 +77,8 @@ def recognise(root: AnyPath) -> tuple[str, str]:
     if metadata := _builder("image_folder").metadata_files(root):
         found = {name: path for name, path in found.items() if path not in metadata}
         found["image_folder"] = metadata[0]
+    if not found and (shards := _builder("webdataset").shards(root)):
+        found = {} if any(images_below(root)) else {"webdataset": shards[0]}
     if not found:
         found = _by_ending(root, own)
     if len(found) == 1:

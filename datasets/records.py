@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from visem_tf import text
-from visem_tf.runtime.storage import AnyPath
+from visem_tf.images.read import read_file
+from visem_tf.runtime.storage import AnyPath, FilePart
 
 Box = tuple[float, float, float, float]
 """(ymin, xmin, ymax, xmax)."""
@@ -76,6 +77,7 @@ class Record:
         may_be_squashed: Whether a square image may be the whole of one of another aspect ratio, so
             that its boxes are relative to `size` all the same.
         sentence_ids: Ids of the sentences in a file of COCO's format; empty in other formats.
+        part: Part of the file `path`, an archive, that is the image; None if the file is the image.
     """
 
     image_id: str
@@ -87,11 +89,25 @@ class Record:
     split: str | None = None
     may_be_squashed: bool = False
     sentence_ids: Sequence[str] = ()
+    part: FilePart | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_id", as_text(safe_image_id(self.image_id)))
         object.__setattr__(self, "file_name", as_text(self.file_name or self.path.name))
         object.__setattr__(self, "sentences", [as_text(text) for text in self.sentences])
+
+    @property
+    def label(self) -> str:
+        """Name of the image's file in messages: that on the disk, or that in an archive."""
+        return self.path.name if self.part is None else self.file_name
+
+    def read(self) -> bytes:
+        """Returns the bytes of the image's file.
+
+        Raises:
+            ImageError: The file cannot be read, or is too large.
+        """
+        return read_file(self.path, self.label, self.part)
 
 
 class RegionBlock(NamedTuple):

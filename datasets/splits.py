@@ -34,6 +34,20 @@ def split_of(spelling: str | None) -> str | None:
     return _SPLIT_OF.get((spelling or "").strip().lower())
 
 
+def without_only_split(records: Sequence[Record], problems: Problems) -> list[Record]:
+    """Returns the records without splits if all are in one, so that three are made of it.
+
+    Args:
+        records: Images, with splits or without.
+        problems: Receives a line if they were in one split.
+    """
+    splits = {split_of(record.split) for record in records}
+    if len(splits) == 1 and splits != {None}:
+        problems.decisions.append(f"all images are in one split, {splits.pop()}")
+        return [dataclasses.replace(record, split=None) for record in records]
+    return list(records)
+
+
 def find_lists(folder: AnyPath) -> dict[str, AnyPath]:
     """Returns the files `train.txt`, `val.txt` and `test.txt` of a folder: all of them, or none.
 

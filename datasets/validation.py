@@ -30,7 +30,7 @@ from visem_tf.datasets.records import Record, tokenized
 from visem_tf.errors import UserError
 from visem_tf.images.decode import read_image
 from visem_tf.images.find import ENDINGS
-from visem_tf.images.read import ImageError, read_file
+from visem_tf.images.read import ImageError
 from visem_tf.runtime.storage import as_path
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
@@ -163,7 +163,7 @@ def check_image(record: Record) -> CheckedImage:
     Raises:
         ImageError: If it cannot be used.
     """
-    return _check(read_file(record.path, record.path.name), record.path.name)
+    return _check(record.read(), record.label)
 
 
 def _check(data: bytes, name: str) -> CheckedImage:

@@ -15,7 +15,8 @@ from visem_tf.datasets.records import Phrase, Record
 from visem_tf.runtime.storage import AnyPath
 
 _NAMES = ("image", "file_name")
-_TEXTS = ("sentences", "captions", "sentence", "caption", "text")
+TEXTS = ("sentences", "captions", "sentence", "caption", "text")
+"""The fields that may be the sentences of an image."""
 
 
 def read_json_lines(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Record]:
@@ -32,7 +33,7 @@ def read_json_lines(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Re
         if not line.strip():
             continue
         try:
-            record = _parse(json.loads(line), images)
+            record = record_of(json.loads(line), images)
         except (json.JSONDecodeError, RecursionError):
             bad["that are not JSON"].append(str(number))
         except ValueError as error:
@@ -45,16 +46,24 @@ def read_json_lines(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Re
     return list(found.values())
 
 
-def _parse(item: Any, images: AnyPath) -> Record:
-    """Returns the record of a line; raises ValueError with the reason if it cannot be used."""
+def record_of(item: Any, images: AnyPath) -> Record:
+    """Returns the record of an object of JSON.
+
+    Args:
+        item: Content of a line.
+        images: Folder that the file names are relative to.
+
+    Raises:
+        ValueError: It cannot be used; the message says why, in words that follow "lines".
+    """
     if not isinstance(item, dict):
         raise ValueError("that are not objects")
     names = [item[key] for key in _NAMES if key in item]
     if len(names) != 1 or not isinstance(names[0], str) or not names[0]:
         raise ValueError(f"without exactly one of {', '.join(_NAMES)} with a file name")
-    texts = [item[key] for key in _TEXTS if key in item]
+    texts = [item[key] for key in TEXTS if key in item]
     if len(texts) != 1:
-        raise ValueError(f"without exactly one of {', '.join(_TEXTS)}")
+        raise ValueError(f"without exactly one of {', '.join(TEXTS)}")
     sentences = texts[0] if isinstance(texts[0], list) else texts
     if not all(isinstance(sentence, str) for sentence in sentences):
         raise ValueError("with sentences that are not text")

@@ -12,7 +12,7 @@ from visem_tf.datasets.formats.json_lines import read_json_lines
 from visem_tf.datasets.locations import images_in, named, visible
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, safe_image_id
-from visem_tf.datasets.splits import split_of
+from visem_tf.datasets.splits import split_of, without_only_split
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
@@ -42,11 +42,7 @@ class Builder(FolderBuilder):
                 "a split in it; correct --data-dir"
             )
         records = [record for file in files for record in _read(file, data_dir, problems)]
-        splits = {split_of(record.split) for record in records}
-        if len(splits) == 1 and splits != {None}:
-            problems.decisions.append(f"all images are in one split, {splits.pop()}")
-            return [dataclasses.replace(record, split=None) for record in records]
-        return records
+        return without_only_split(records, problems)
 
     @classmethod
     def metadata_files(cls, data_dir: AnyPath) -> list[AnyPath]:

@@ -20,7 +20,7 @@ FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]
 PICTURES = dummy_data.draw_images(train=4, val=2, test=2)
 
 
-@pytest.mark.parametrize("name", [*FORMATS, "image_folder", "sidecar_txt"])
+@pytest.mark.parametrize("name", [*FORMATS, "image_folder", "sidecar_txt", "webdataset"])
 def test_every_format_gives_the_same_pictures_and_sentences(name, folder, tmp_path, write):
     write(name, folder)
     dataset = load_dataset(name, cache_dir=tmp_path / "cache", data_dir=folder)

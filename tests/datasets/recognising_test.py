@@ -15,7 +15,7 @@ NAMES = ["flickr8k", "flickr30k", "coco", "visual_genome", "coco_json", "karpath
 
 
 @pytest.mark.parametrize(
-    "name", [*NAMES, "captions_txt", "json_lines", "image_folder", "sidecar_txt"]
+    "name", [*NAMES, "captions_txt", "json_lines", "image_folder", "sidecar_txt", "webdataset"]
 )
 def test_every_format_is_recognised(folder, write, name):
     write(name, folder)

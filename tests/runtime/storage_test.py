@@ -25,6 +25,7 @@ SLOW = [
     "karpathy_json",
     "captions_txt",
     "json_lines",
+    "webdataset",
 ]
 FORMATS = [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 

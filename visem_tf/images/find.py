@@ -95,6 +95,19 @@ def _in_folder(folder: AnyPath) -> list[AnyPath]:
 
 def images_below(folder: AnyPath) -> Iterator[AnyPath]:
     """Yields the files of a folder, and of the folders in it, that are named like images."""
+    return files_below(folder, ENDINGS)
+
+
+def files_below(folder: AnyPath, endings: Sequence[str]) -> Iterator[AnyPath]:
+    """Yields the files of a folder, and of the folders in it, that have one of some endings.
+
+    Args:
+        folder: Folder on any storage.
+        endings: Endings in lower case; those of the files may be in any.
+
+    Raises:
+        UserError: A folder cannot be read.
+    """
     try:
         paths: list[AnyPath] = list(folder.iterdir())
     except OSError as error:
@@ -102,7 +115,7 @@ def images_below(folder: AnyPath) -> Iterator[AnyPath]:
     for path in paths:
         if is_ignored(path.name):
             continue
-        if path.suffix.lower() in ENDINGS:
+        if path.suffix.lower() in endings:
             yield path
         elif path.is_dir() and not path.is_symlink():  # links may lead in circles
-            yield from images_below(path)
+            yield from files_below(path, endings)

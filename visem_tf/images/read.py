@@ -17,7 +17,14 @@ import numpy as np
 from PIL import Image
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, PathLike, as_path, read_regular, reason_of
+from visem_tf.runtime.storage import (
+    AnyPath,
+    FilePart,
+    PathLike,
+    as_path,
+    read_regular,
+    reason_of,
+)
 
 MAX_PIXELS = 12_000 * 9_000
 MAX_BYTES = 4 * MAX_PIXELS
@@ -57,20 +64,21 @@ class ImageError(UserError):
         return ImageError, (self.name, self.reason)
 
 
-def read_file(path: AnyPath, name: str) -> bytes:
+def read_file(path: AnyPath, name: str, part: FilePart | None = None) -> bytes:
     """Returns the bytes of a file of at most `MAX_BYTES`.
 
     Args:
         path: Path of the file.
         name: Name of the file in errors.
+        part: Part of the file to read, an image in an archive; None reads the whole file.
 
     Raises:
         ImageError: The file cannot be read, or is larger.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if (path.stat().st_size if part is None else part.size) > MAX_BYTES:
             raise ImageError(name, f"the file is larger than {MAX_BYTES:,} bytes")
-        return read_regular(path)
+        return read_regular(path, part)
     except (OSError, ValueError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise ImageError(name, f"cannot be read ({reason})") from error

@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import fsspec
 from upath import UPath
@@ -100,17 +100,40 @@ def file_version(path: AnyPath) -> tuple[int | str, ...]:
     return (path.fs.ukey(path.path),)
 
 
-def read_regular(path: AnyPath) -> bytes:
+class FilePart(NamedTuple):
+    """A part of a file, such as a member of an archive.
+
+    Attributes:
+        start: Position of its first byte.
+        size: Number of its bytes.
+    """
+
+    start: int
+    size: int
+
+
+def read_regular(path: AnyPath, part: FilePart | None = None) -> bytes:
     """Returns the content of a file; a device or a pipe, whose content may never end, is refused.
 
+    Args:
+        path: Path of the file.
+        part: Part to read; None reads the whole file.
+
     Raises:
-        OSError: The file is missing, or cannot be read.
+        OSError: The file is missing, cannot be read, or ends within the part.
     """
     if isinstance(path, Path):
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return path.read_bytes()
+    if part is None:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        file.seek(part.start)
+        content: bytes = file.read(part.size)
+    if len(content) < part.size:
+        raise OSError(errno.EIO, "the file ends early", str(path))
+    return content
 
 
 def exists(path: AnyPath) -> bool:
