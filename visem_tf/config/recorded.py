@@ -52,12 +52,23 @@ UNRELATED_FIELDS = frozenset(
 )
 """Fields that change no result."""
 
-GROWING_FIELDS = tuple(
-    f"{section}.{name}"
-    for section in ("propose", "align", "generate")
-    for name in ("epochs", "patience")
+GROWING_FIELDS = (
+    *(
+        f"{section}.{name}"
+        for section in ("propose", "align", "generate")
+        for name in ("epochs", "patience")
+    ),
+    "generate.cider_epochs",
 )
 """Fields that may be raised: a finished training then goes on to its new end."""
+
+_CIDER_FIELDS = (
+    "generate.cider_epochs",
+    "generate.cider_samples",
+    "generate.cider_batch_size",
+    "generate.cider_learning_rate",
+)
+"""Fields that change nothing in a run without training on CIDEr."""
 
 LOCAL_FIELDS: dict[str, Any] = {
     "run_dir": "",
@@ -151,14 +162,25 @@ def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def raised_fields(recorded: Settings, config: Settings) -> list[str]:
-    """Returns the fields of `GROWING_FIELDS` that are larger than recorded, and not recorded as 0.
+    """Returns the fields of trainings that are to go on further than they were recorded.
+
+    These are the fields of `GROWING_FIELDS` that are larger than recorded, and not recorded as 0. A
+    run without training on CIDEr may begin one, with any settings.
 
     Args:
         recorded: Configuration that a run was started with.
         config: Configuration to go on with.
+
+    Example:
+        >>> from visem_tf.config.sections import Config
+        >>> raised_fields(Config(), Config().updated({"generate.cider_epochs": 2}))
+        ['generate.cider_epochs']
     """
     before, now = dict(recorded.flat()), dict(config.flat())
-    return [name for name in GROWING_FIELDS if 0 < before[name] < now[name]]
+    raised = [name for name in GROWING_FIELDS if 0 < before[name] < now[name]]
+    if not before["generate.cider_epochs"]:
+        raised += [name for name in _CIDER_FIELDS if now[name] != before[name]]
+    return raised
 
 
 def changes_of_trained(recorded: Settings, config: Settings) -> list[str]:

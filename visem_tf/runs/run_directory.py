@@ -127,8 +127,8 @@ class RunDirectory(ModelFiles):
                 "give another --run-dir, or the same values"
             )
         if raised:
-            self._reopen(raised, config)
             grown = recorded.updated({name: dict(config.flat())[name] for name in raised})
+            self._reopen(raised, grown)
             text = grown.to_json(versions=self.recorded_versions())
             write_atomically(self.path / "config.json", text)
 
@@ -165,7 +165,7 @@ class RunDirectory(ModelFiles):
                 entry["done"] = False
             elif name in dependent:
                 entry.update(done=False, seconds=0.0)
-        self._write({**state, "stages": entries})
+        self._write({**state, "config": deciding_fields(config), "stages": entries})
 
     def claim_data(self, fingerprint: str) -> None:
         """Records the data of a new run, or compares them with the recorded ones.
