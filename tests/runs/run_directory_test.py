@@ -10,6 +10,7 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.model_files import open_model_files
 from visem_tf.runs.opening import open_run
 from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runs.run_state import check_unchanged
 from visem_tf.stages import check_stages, run_stages
 
 
@@ -66,6 +67,20 @@ def test_a_finished_training_may_be_longer(tmp_path: Path):
     run.mark_done("infer", 2.0, {})
     run.claim(longer.updated({"generate.epochs": 30, "generate.patience": 30}))
     assert run.is_done("infer") and not run.is_done("generate")
+
+
+def test_training_on_cider_may_begin_later_and_go_on(tmp_path: Path):
+    run = finished_run(tmp_path, Config(), "align", "generate", "evaluate")
+    longer = Config().updated({"generate.cider_epochs": 2, "generate.cider_learning_rate": 1e-4})
+    run.claim(longer)
+    assert [stage for stage in ("align", "generate", "evaluate") if run.is_done(stage)] == ["align"]
+    assert run.config() == longer
+    check_unchanged(tmp_path, longer)
+    with pytest.raises(UserError, match="cider_learning_rate"):
+        run.claim(longer.updated({"generate.cider_learning_rate": 2e-4}))
+    run.mark_done("generate", 1.0, {})
+    run.claim(longer.updated({"generate.cider_epochs": 3}))
+    assert not run.is_done("generate")
 
 
 @pytest.mark.parametrize(
