@@ -1,7 +1,7 @@
 """Finds the files of images whose names in the data differ from those on the disk.
 
-Names may differ in letter case, in the form of Unicode (NFC, NFD), in the ending, and in the
-folders before the name. A file is taken if it is the only one that may be meant.
+Names may differ in letter case, in the form of Unicode (NFC, NFD), in the kind of slashes, in the
+ending, and in the folders before the name. A file is taken if it is the only one that may be meant.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from visem_tf.runtime.storage import AnyPath, file_names
 
 
 def plain_name(name: str) -> str:
-    """Returns a name without regard to letter case and the form of Unicode.
+    r"""Returns a name without regard to letter case, the form of Unicode and the kind of slashes.
 
     Example:
         >>> plain_name("Cafe\u0301.JPG") == plain_name("caf\u00e9.jpg")
         True
+        >>> plain_name("train\\1.jpg") == plain_name("train/1.jpg")
+        True
     """
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", name).casefold().replace("\\", "/")
 
 
 def without_ending(name: str) -> str:

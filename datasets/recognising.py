@@ -71,7 +71,7 @@ def recognise(root: AnyPath) -> tuple[str, str]:
     usual = [*itertools.chain(*_SIGNS.values(), *(each.CAPTION_FILES for each in own.values()))]
     root = inner_folder(root, usual)
     for name, signs in _SIGNS.items():
-        if there := named(root, signs):
+        if there := named(root, signs) or named(root / "images", signs):
             return name, there[0].name
     found = {name: path for name, each in own.items() for path in named(root, each.CAPTION_FILES)}
     if metadata := _builder("image_folder").metadata_files(root):

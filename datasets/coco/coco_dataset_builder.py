@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
@@ -14,7 +15,7 @@ from visem_tf.datasets.coco.from_tfds import generate_examples
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.coco import read_captions, with_instances
 from visem_tf.datasets.formats.karpathy import read_karpathy
-from visem_tf.datasets.locations import images_in
+from visem_tf.datasets.locations import images_in, named
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
@@ -23,6 +24,7 @@ from visem_tf.runtime.storage import AnyPath
 KARPATHY_FILE = "dataset_coco.json"
 YEARS = ("2014", "2017")
 PARTS = ("train", "val")
+FOLDERS = tuple(f"{part}{year}" for year in YEARS for part in PARTS)
 
 
 # Not registered: TensorFlow Datasets has a dataset of that name, which coco_captions is based on.
@@ -59,68 +61,73 @@ class Builder(FolderBuilder, skip_registration=True):
     @classmethod
     def source_files(cls, data_dir: AnyPath, options: DataConfig) -> list[AnyPath]:
         """Returns annotation files and images."""
-        year = find_year(data_dir)
-        files = [data_dir / KARPATHY_FILE]
-        for part in PARTS:
-            for kind in ("captions", "instances"):
-                files.append(data_dir / "annotations" / f"{kind}_{part}{year}.json")
-        images = [image for part in PARTS for image in images_in(data_dir / f"{part}{year}")]
-        return [*(path for path in files if path.is_file()), *images]
+        images = [image for folder in find_folders(data_dir) for image in images_in(folder)]
+        files = [*_annotations(data_dir, "captions"), *_annotations(data_dir, "instances")]
+        return [*named(data_dir, [KARPATHY_FILE]), *files, *images]
 
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images with captions."""
-        year = find_year(data_dir)
+        folders = find_folders(data_dir)
         if options.splits == "random":
-            records = _read_official(data_dir, year, problems.notes)
+            records = _read_official(data_dir, folders, problems.notes)
         else:
-            records = _read_karpathy(data_dir, year, problems.notes)
-        for part in PARTS:
-            path = data_dir / "annotations" / f"instances_{part}{year}.json"
-            if path.is_file():
-                records = with_instances(records, path, problems.notes)
+            records = _read_karpathy(data_dir, problems.notes)
+        records = _with_files(records, folders, problems)
+        for path in _annotations(data_dir, "instances"):
+            added = with_instances(records, path, problems.notes)
+            # The files of another year have the same objects.
+            records = [old if old.phrases else new for old, new in zip(records, added, strict=True)]
         return records
 
 
-def find_year(data_dir: AnyPath) -> str:
-    """Returns the year whose folders of images exist.
+def find_folders(data_dir: AnyPath) -> list[AnyPath]:
+    """Returns the folders of images, in the data's or in `images/`; those of 2014 come first.
 
     Raises:
-        UserError: If there is none, or one is incomplete, or there are both.
+        UserError: If there is none.
     """
-    found = [year for year in YEARS if any((data_dir / f"{part}{year}").is_dir() for part in PARTS)]
+    found = [path for base in (data_dir, data_dir / "images") for path in named(base, FOLDERS)]
     if not found:
         raise UserError(
             f"{data_dir} has no train2014/ and val2014/, and none of 2017; coco needs "
             f"{Builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         )
-    if len(found) > 1:
+    return found
+
+
+def _annotations(data_dir: AnyPath, kind: str) -> list[AnyPath]:
+    """Returns the files of "captions" or "instances" that exist."""
+    names = [f"{kind}_{folder}.json" for folder in FOLDERS]
+    return [path for base in (data_dir / "annotations", data_dir) for path in named(base, names)]
+
+
+def _read_official(data_dir: AnyPath, folders: Sequence[AnyPath], notes: list[str]) -> list[Record]:
+    """Reads all images with captions, without splits: the official ones have no test split.
+
+    The captions of one year are also those of the images of the other.
+    """
+    paths = _annotations(data_dir, "captions")
+    names = {path.name for path in paths}
+    needed = [f"captions_{folder.name.lower()}.json" for folder in folders]
+    missing = [name for name in needed if name not in names]
+    whole = any({f"captions_{part}{year}.json" for part in PARTS} <= names for year in YEARS)
+    if missing and not whole:
         raise UserError(
-            f"{data_dir} has images of 2014 and of 2017, which are the same in other splits; make "
-            "a folder for each, with links, and give one with --data-dir"
+            f"{data_dir / 'annotations' / missing[0]} is missing; unpack "
+            f"annotations_trainval{missing[0][-9:-5]}.zip there"
         )
-    year = found[0]
-    for part in PARTS:
-        if not (data_dir / f"{part}{year}").is_dir():
-            raise UserError(f"{data_dir} has no {part}{year}/; unpack {part}{year}.zip there")
-    return year
+    records: dict[str, Record] = {}
+    for path in paths:
+        folder = path.stem.removeprefix("captions_")
+        for record in read_captions(path, data_dir / folder, notes):
+            file_name = f"{folder}/{PurePosixPath(record.file_name).name}"
+            records.setdefault(record.image_id, dataclasses.replace(record, file_name=file_name))
+    return list(records.values())
 
 
-def _read_official(data_dir: AnyPath, year: str, notes: list[str]) -> list[Record]:
-    """Reads all images with captions, without splits: the official ones have no test split."""
-    records = []
-    for part in PARTS:
-        path = data_dir / "annotations" / f"captions_{part}{year}.json"
-        if not path.is_file():
-            raise UserError(f"{path} is missing; unpack annotations_trainval{year}.zip there")
-        for record in read_captions(path, data_dir / f"{part}{year}", notes):
-            file_name = f"{part}{year}/{record.file_name}"
-            records.append(dataclasses.replace(record, file_name=file_name))
-    return records
-
-
-def _read_karpathy(data_dir: AnyPath, year: str, notes: list[str]) -> list[Record]:
-    """Reads Karpathy's images and splits; the images of 2017 are found by their ids."""
+def _read_karpathy(data_dir: AnyPath, notes: list[str]) -> list[Record]:
+    """Reads Karpathy's images and splits."""
     path = data_dir / KARPATHY_FILE
     if not path.is_file():
         raise UserError(
@@ -129,13 +136,37 @@ def _read_karpathy(data_dir: AnyPath, year: str, notes: list[str]) -> list[Recor
             "or make splits with --data.splits random (whose metrics are not comparable with "
             "published ones)"
         )
-    records = read_karpathy(path, data_dir, notes)
-    if year == "2014":
-        return records
-    moved = []
+    return read_karpathy(path, data_dir, notes)
+
+
+def _with_files(
+    records: Sequence[Record], folders: Sequence[AnyPath], problems: Problems
+) -> list[Record]:
+    """Finds the files of images by COCO's ids, which are the same in every year and part.
+
+    Images without a file stay as they are if both parts of a year are there, so that they are
+    listed as missing; otherwise they are left out.
+    """
+    files: dict[str, tuple[AnyPath, str]] = {}
+    for folder in folders:
+        for image in images_in(folder):
+            number = image.stem.rpartition("_")[2].lstrip("0")
+            name = f"{folder.name}/{image.relative_to(folder).as_posix()}"
+            files.setdefault(number, (image, name))
+    names = {folder.name.lower() for folder in folders}
+    complete = any({f"{part}{year}" for part in PARTS} <= names for year in YEARS)
+    found, absent = [], 0
     for record in records:
-        name = f"{record.image_id:0>12}.jpg"
-        part = "val" if (data_dir / "val2017" / name).is_file() else "train"
-        file_name = f"{part}2017/{name}"
-        moved.append(dataclasses.replace(record, path=data_dir / file_name, file_name=file_name))
-    return moved
+        if record.image_id in files:
+            path, name = files[record.image_id]
+            found.append(dataclasses.replace(record, path=path, file_name=name))
+        elif complete:
+            found.append(record)
+        else:
+            absent += 1
+    if absent:
+        parts = ", ".join(folder.name for folder in folders)
+        problems.decisions.append(
+            f"only {parts} has images; {absent} images of other parts are not used"
+        )
+    return found

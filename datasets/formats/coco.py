@@ -3,6 +3,7 @@
     {"images": [{"id", "file_name", "width", "height"}],
      "annotations": [{"id", "image_id", "caption"}]}
 
+An image without `file_name` is named after its `coco_url`.
 An entry that cannot be used is left out and listed; a file of another form is an error.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from visem_tf.datasets.formats.text import read_json
@@ -44,7 +46,7 @@ def read_captions(path: AnyPath, folder: AnyPath, notes: list[str]) -> list[Reco
     known: dict[str, dict[str, Any]] = {}
     bad_images = []
     for number, image in enumerate(images):
-        if _has(image, id=(int, str), file_name=str) and image["file_name"]:
+        if _has(image, id=(int, str)) and _file_name(image):
             known.setdefault(_key(image["id"]), image)
         else:
             bad_images.append(str(number))
@@ -58,7 +60,7 @@ def read_captions(path: AnyPath, folder: AnyPath, notes: list[str]) -> list[Reco
         else:
             caption = (annotation.get("id", number), annotation["caption"].strip())
             captions[_key(annotation["image_id"])].append(caption)
-    _note(notes, path, "images without id or file_name", bad_images)
+    _note(notes, path, "images without id and file_name or coco_url", bad_images)
     _note(notes, path, "annotations without a caption", bad)
     _note(notes, path, "captions of images that it does not list", orphans)
     records = []
@@ -68,9 +70,9 @@ def read_captions(path: AnyPath, folder: AnyPath, notes: list[str]) -> list[Reco
         records.append(
             Record(
                 image_id=key,
-                path=folder / image["file_name"],
+                path=folder / _file_name(image),
                 sentences=[caption for _, caption in ordered],
-                file_name=image["file_name"],
+                file_name=_file_name(image),
                 size=_size(image),
                 split=split if isinstance(split, str) and split else None,
                 sentence_ids=[_key(caption_id) for caption_id, _ in ordered],
@@ -212,6 +214,14 @@ def _has(entry: Any, **types: type | tuple[type, ...]) -> bool:
 def _key(identifier: Any) -> str:
     """Returns an id as text, since files mix 17 and "17"."""
     return safe_image_id(str(identifier))
+
+
+def _file_name(image: dict[str, Any]) -> str:
+    """Returns the name of an image's file, or that in its address at COCO, or ""."""
+    name = image.get("file_name")
+    if name is None and isinstance(image.get("coco_url"), str):
+        return PurePosixPath(image["coco_url"]).name
+    return name if isinstance(name, str) else ""
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """COCO from local folders of 2014 and 2017, and on top of TensorFlow Datasets' coco_captions."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from visem_tf.datasets.coco.coco_dataset_builder import Builder
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrases_of_objects
 from visem_tf.datasets.problems import Problems
+from visem_tf.datasets.recognising import recognise
 from visem_tf.errors import UserError
 
 PICTURES = dummy_data.draw_images(train=6, val=2, test=2)
@@ -87,29 +89,107 @@ def test_random_splits_take_the_captions_of_both_parts(folder):
 
 
 def test_karpathys_file_fits_the_pictures_of_2017(folder):
-    for path in sorted(folder.rglob("*.jpg")):
-        number = path.stem.split("_")[-1]
-        part = "val2017" if int(number) % 3 == 0 else "train2017"
-        (folder / part).mkdir(exist_ok=True)
-        path.rename(folder / part / f"{number}.jpg")
-    for name in ("train2014", "val2014"):
-        (folder / name).rmdir()
+    as_2017(folder)
     records, problems = read(folder)
     assert ids(records) == EXPECTED
     assert problems == Problems()
 
 
 def test_what_is_missing_or_open_is_said(folder, tmp_path):
-    (folder / "val2014").rename(tmp_path / "val2014")
-    with pytest.raises(UserError, match=r"no val2014/; unpack val2014\.zip"):
-        read(folder)
-    (folder / "train2014").rename(tmp_path / "train2014")
+    for name in ("train2014", "val2014"):
+        (folder / name).rename(tmp_path / name)
     with pytest.raises(UserError, match=r"has no train2014/.*captions_train2014\.json.*coco/tfds"):
         read(folder)
-    for name in ("train2014", "val2014", "train2017"):
-        (folder / name).mkdir()
-    with pytest.raises(UserError, match="images of 2014 and of 2017"):
-        read(folder)
+
+
+def as_2017(folder, names=("train2014", "val2014")):
+    """Renames images of 2014 as those of 2017, with every third of them in val."""
+    for path in [path for name in names for path in sorted((folder / name).iterdir())]:
+        number = path.stem.split("_")[-1]
+        part = "val2017" if int(number) % 3 == 0 else "train2017"
+        (folder / part).mkdir(exist_ok=True)
+        path.rename(folder / part / f"{number}.jpg")
+    for name in names:
+        (folder / name).rmdir()
+
+
+def check_files(records):
+    """Checks that every record has the file and the sentences of its picture."""
+    by_id = {str(picture.number): picture for picture in PICTURES}
+    found = [record for part in records.values() for record in part]
+    for record in found:
+        assert record.read() == by_id[record.image_id].jpeg
+        assert list(record.sentences) == by_id[record.image_id].sentences
+    return found
+
+
+def test_captions_of_one_year_fit_the_images_of_the_other(folder):
+    expected = {r.image_id: r.phrases for part in read(folder)[0].values() for r in part}
+    as_2017(folder)
+    (folder / "dataset_coco.json").unlink()
+    records, problems = read(folder, splits="random")
+    found = check_files(records)
+    assert {record.image_id: record.phrases for record in found} == expected
+    assert problems.skipped == [] and len(problems.decisions) == 1
+
+
+def test_images_of_two_years_are_used_once(folder):
+    expected = read(folder)
+    (folder / "kept").mkdir()
+    for name in ("train2014", "val2014"):
+        shutil.copytree(folder / name, folder / "kept" / name)
+    as_2017(folder)
+    mixed, problems = read(folder)
+    for name in ("train2014", "val2014"):
+        (folder / "kept" / name).rename(folder / name)
+    (folder / "kept").rmdir()
+    for part in ("train", "val"):
+        for kind in ("captions", "instances"):
+            path = folder / "annotations" / f"{kind}_{part}2014.json"
+            shutil.copyfile(path, path.with_name(f"{kind}_{part}2017.json"))
+    assert read(folder) == expected
+    assert len(check_files(read(folder, splits="random")[0])) == len(PICTURES)
+    as_2017(folder, ["val2014"])  # train2014 with all of 2017: the rest is found there
+    assert len(check_files(read(folder)[0])) == len(PICTURES)
+    assert ids(mixed) == EXPECTED and problems == Problems()
+
+
+def test_one_part_alone_is_used_with_a_line_that_says_so(folder):
+    shutil.rmtree(folder / "train2014")
+    inner = folder / "images"
+    inner.mkdir()
+    (folder / "val2014").rename(inner / "Val2014")
+    assert recognise(folder) == ("coco", "Val2014")
+    records, problems = read(folder, splits="random")
+    assert len(check_files(records)) == 5
+    assert problems.skipped == []
+    assert problems.decisions[0] == (
+        "only Val2014 has images; 5 images of other parts are not used"
+    )
+    records, problems = read(folder)  # Karpathy's: of train only restval
+    assert ids(records) == EXPECTED | {"train": EXPECTED["train"][-1:]}
+    (folder / "annotations" / "captions_train2014.json").unlink()
+    assert len(check_files(read(folder, splits="random")[0])) == 5
+    (folder / "annotations" / "captions_val2014.json").unlink()
+    with pytest.raises(UserError, match=r"captions_val2014\.json is missing"):
+        read(folder, splits="random")
+
+
+def test_file_names_with_folders_and_addresses_are_found(folder, edit):
+    (folder / "dataset_coco.json").unlink()
+
+    def change(data):
+        for number, image in enumerate(data["images"]):
+            name = image.pop("file_name")
+            if number % 2:
+                image["file_name"] = f"train2014/{name}"
+            else:
+                image["coco_url"] = f"http://images.cocodataset.org/train2014/{name}"
+
+    edit(folder / "annotations" / "captions_train2014.json", change)
+    records, problems = read(folder, splits="random")
+    assert len(check_files(records)) == len(PICTURES)
+    assert problems.notes == []
 
 
 @pytest.fixture

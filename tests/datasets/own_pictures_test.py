@@ -156,11 +156,26 @@ def test_bad_entries_of_coco_files_are_left_out_and_listed(folder, write, read, 
     found, problems = read(CocoJson, folder)
     assert found["train"][PICTURES[0].name] == [*PICTURES[0].sentences, "An id as text."]
     assert problems.notes == [
-        "captions.json: left out 2 images without id or file_name: 8, 9",
+        "captions.json: left out 2 images without id and file_name or coco_url: 8, 9",
         "captions.json: left out 2 annotations without a caption: 41, 42",
         "captions.json: left out 1 captions of images that it does not list: 77",
         f"dropped sentences without words: '?!' of {PICTURES[0].name}",
     ]
+
+
+@pytest.mark.parametrize("prefix", ["images/", "train\\", "C:\\mine\\"])
+def test_files_named_with_folders_are_found_without(folder, write, read, edit, prefix):
+    write("coco_json", folder)
+    expected = read(CocoJson, folder)[0]["test"]
+
+    def rename(data):
+        for image in data["images"]:
+            image["file_name"] = prefix + image["file_name"]
+
+    edit(folder / "captions.json", rename)
+    found, problems = read(CocoJson, folder)
+    assert found["test"] == {prefix + name: texts for name, texts in expected.items()}
+    assert problems.skipped == []
 
 
 def test_sentences_come_in_the_order_of_their_ids(folder, write, read, edit):
