@@ -59,6 +59,12 @@ def test_map_shapes(lite0, size):
     assert lite0.map_shapes(size) == [tuple(cells.shape[1:3]) for cells in maps]
 
 
+def test_shapes_are_known_in_graph(lite0):
+    maps = tf.function(lite0.maps).get_concrete_function(tf.TensorSpec([None, 96, 64, 3]))
+    shapes = [each.shape.as_list() for each in maps.structured_outputs]
+    assert shapes == [[None, 12, 8, 40], [None, 6, 4, 112], [None, 3, 2, 1280]]
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match="backbone must be one of efficientnet_lite0"):
         load_backbone("resnet")

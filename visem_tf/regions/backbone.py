@@ -13,8 +13,9 @@ change, and its file holds only those.
 import functools
 import hashlib
 import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -103,21 +104,22 @@ class Backbone(CNN):
         self.classifier_bias = tf.constant(classifier_bias)
         self._levels, self._tail = _parts(cnn)
         self._levels.trainable = False
-        # As constants, the weights can be folded: batch norms into convolutions, a third faster.
-        self._weights = [tf.constant(v.numpy()) for v in self._levels.variables]
-        self._tail_weights = [tf.constant(v.numpy()) for v in self._tail.variables]
 
     def maps(self, pixels: tf.Tensor) -> Maps:
         """Returns the maps of pixels float [B, H, W, 3] in 0..255."""
-        maps, _ = self._levels.stateless_call(
-            [], self._weights, _preprocessed(pixels), training=False
-        )
-        return Maps(*maps)
+        return Maps(*self._compute_maps(pixels))
 
     def tail(self, middle: tf.Tensor) -> tf.Tensor:
         """Returns the last map [B, h/2, w/2, F] of a middle map, or a part of it, [B, h, w, C]."""
-        last, _ = self._tail.stateless_call([], self._tail_weights, middle, training=False)
-        return last
+        return self._compute_tail(middle)
+
+    @functools.cached_property
+    def _compute_maps(self) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+        return _frozen(self._levels, _preprocessed)
+
+    @functools.cached_property
+    def _compute_tail(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        return _frozen(self._tail)
 
     @property
     def map_channels(self) -> tuple[int, int, int]:
@@ -176,6 +178,32 @@ class TrainableCNN(CNN, keras.layers.Layer):
         weights = {variable.path: np.asarray(variable) for variable in self.trainable_variables}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **weights)
+
+
+def _frozen(
+    model: keras.Model, preprocess: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+) -> Callable[[tf.Tensor], Any]:
+    """Returns a model as one graph, which graphs of any size share: tracing it takes a second."""
+    any_size = tf.TensorSpec([None, None, None, model.inputs[0].shape[3]])
+    with tf.init_scope():  # not within the graph that happens to call it first
+        # As constants, the weights can be folded: batch norms into convolutions, a third faster.
+        weights = [tf.constant(variable.numpy()) for variable in model.variables]
+
+        def compute(inputs: tf.Tensor) -> Any:
+            return model.stateless_call([], weights, preprocess(inputs), training=False)[0]
+
+        graph = tf.function(compute).get_concrete_function(any_size)
+
+    def call(inputs: tf.Tensor) -> Any:
+        outputs = graph(inputs)
+        if not tf.executing_eagerly():
+            shapes = keras.tree.map_shape_structure(
+                tf.TensorShape, model.compute_output_shape(tuple(inputs.shape))
+            )
+            tf.nest.map_structure(tf.Tensor.set_shape, outputs, shapes)
+        return outputs
+
+    return call
 
 
 def _parts(cnn: keras.Model) -> tuple[keras.Model, keras.Model]:

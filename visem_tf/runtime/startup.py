@@ -65,8 +65,21 @@ def start_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+    _trace_as_written()
     if not show_all:
         logging.getLogger("tensorflow").addFilter(_is_no_retracing_warning)
+
+
+def _trace_as_written() -> None:
+    """Excludes this package from AutoGraph, which rewrites Python control flow over tensors.
+
+    The package has none, and the rewriting takes most of the time of tracing a function.
+    """
+    from tensorflow.python.autograph.core import config
+
+    ours = config.DoNotConvert(__name__.partition(".")[0])
+    if str(ours) not in map(str, config.CONVERSION_RULES):
+        config.CONVERSION_RULES = (ours, *config.CONVERSION_RULES)
 
 
 def run_first_operation() -> None:
