@@ -12,12 +12,17 @@ PAD, START, END, UNK = 0, 1, 2, 3
 PICTURES = np.array([[0.0], [1.0], [2.0]], np.float32)
 
 
-def test_frequencies_are_the_probabilities(table_model):
+@pytest.mark.parametrize("temperature", [1.0, 0.4])
+def test_frequencies_are_the_probabilities(table_model, temperature):
     model = table_model(spread=1.0)
     model.table[:, :, [PAD, START, UNK]] = -np.inf
     model.table -= np.log(np.exp(model.table).sum(-1, keepdims=True))
     samples = 20_000
-    token_ids = sample_sentences(model, PICTURES, samples, 3, seed=[3, 0]).numpy()
+    token_ids = sample_sentences(
+        model, PICTURES, samples, 3, seed=[3, 0], temperature=temperature
+    ).numpy()
+    model.table /= temperature
+    model.table -= np.log(np.exp(model.table).sum(-1, keepdims=True))
     for picture in range(3):
         counts = collections.Counter(
             tuple(word for word in row if word) for row in token_ids[picture].tolist()
@@ -52,3 +57,5 @@ def test_a_seed_decides_and_forbidden_words_are_not_drawn(table_model):
 def test_arguments_are_checked(table_model):
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         sample_sentences(table_model(), PICTURES, 0, seed=[0, 0])
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        sample_sentences(table_model(), PICTURES, 1, seed=[0, 0], temperature=0.0)

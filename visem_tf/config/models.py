@@ -328,10 +328,13 @@ class GenerateConfig(Settings):
     cider_samples: int = setting(5, at_least=1, at_most=1000)
     """Sentences sampled for an image in self-critical training; the baseline of each is the mean
     reward of the others. With 1, it is the reward of the greedy sentence."""
-    cider_batch_size: int = setting(25, at_least=1, at_most=1_000_000)
+    cider_batch_size: int = setting(100, at_least=1, at_most=1_000_000)
     """Images in a batch of self-critical training."""
     cider_learning_rate: float = setting(5e-5, above=0, at_most=1000)
     """The learning rate of self-critical training, for Adam."""
+    cider_temperature: float = setting(0.5, at_least=0.01, at_most=100)
+    """The logarithms of the probabilities are divided by this in self-critical training. Below 1
+    the samples resemble the sentences that a search finds."""
     beam_size: int = setting(7, at_least=1, at_most=1000)
     """Beams of the search that describes images."""
     max_length: int = setting(20, at_least=1, at_most=1000)

@@ -5,8 +5,8 @@
 - `default`: the defaults, chosen for good results in minutes on two cores.
 - `best`: the best on Flickr8K by validation data: regions of a trained proposer, with features from
   one pass of the CNN and their positions; the alignment model of `paper` at half its width, trained
-  by cross-entropy with Adam on the images and their mirror images; and an ensemble of two LSTMs for
-  whole-image sentences that attend to the regions before every word and are trained on likelihood
+  by cross-entropy with Adam on the images and their mirror images; and a gated recurrent unit for
+  whole-image sentences that attends to the regions before every word and is trained on likelihood
   and then on CIDEr.
 - `paper`: the paper's models and training: regions of a trained detector, each cut out and read by
   the CNN; embeddings and BRNN of 1,000 units, SGD with momentum 0.9 on 100 pairs, generators of 512
@@ -110,17 +110,17 @@ PRESETS["best"] = {
     "generate": {
         **PRESETS["paper"]["generate"],
         "model": "attention",
-        "cell": "lstm",
+        "cell": "gru",
+        "hidden_dim": 384,
+        "word_dim": 300,
         "doubly_stochastic": 1.0,
         "image_dropout": 0.3,
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "warmup_steps": 300,
-        "epochs": 12,
+        "epochs": 7,
         "bucket_batches": 20,
-        "members": 2,
         "cider_epochs": 2,
-        "cider_learning_rate": 2e-5,
         "length_normalisation": 1.25,
         "block_ngrams": 3,
     },

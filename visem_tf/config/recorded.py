@@ -22,6 +22,7 @@ ADDED_FIELDS: dict[str, Any] = {
     **{f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()},
     "infer.readout": "mrf",
     "propose.head_blocks": 2,
+    "generate.cider_temperature": 1.0,
 }
 """Fields that earlier versions did not have and whose defaults change results, with the values that
 mean what those versions did. A recorded configuration without them has these values."""
@@ -67,6 +68,7 @@ _CIDER_FIELDS = (
     "generate.cider_samples",
     "generate.cider_batch_size",
     "generate.cider_learning_rate",
+    "generate.cider_temperature",
 )
 """Fields that change nothing in a run without training on CIDEr."""
 

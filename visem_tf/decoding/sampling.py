@@ -14,6 +14,7 @@ def sample_sentences(
     max_length: int = 20,
     *,
     seed: tf.Tensor,
+    temperature: float = 1.0,
     allow_unknown: bool = False,
 ) -> tf.Tensor:
     """Samples sentences for every image.
@@ -27,6 +28,8 @@ def sample_sentences(
         samples: K, the number of sentences per image.
         max_length: L, the largest number of tokens, END counted.
         seed: Int32 tensor [2]; the same seed gives the same sentences.
+        temperature: The logarithms of the probabilities are divided by this, so that below 1
+            probable words are drawn more often.
         allow_unknown: Whether UNK may be drawn.
 
     Returns:
@@ -34,7 +37,7 @@ def sample_sentences(
         enough.
 
     Raises:
-        ValueError: If `samples` or `max_length` is below 1.
+        ValueError: If `samples` or `max_length` is below 1, or `temperature` is not above 0.
 
     Example:
         >>> from visem_tf.models.caption_generator import CaptionGenerator
@@ -43,11 +46,14 @@ def sample_sentences(
         (2, 3, 7)
     """
     check_limits(samples=samples, max_length=max_length)
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
     seed = tf.cast(seed, tf.int32)
 
     def draw(log_probs: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
         step_seed = seed + tf.stack([0, t])
-        words = tf.random.stateless_categorical(log_probs, 1, seed=step_seed, dtype=tf.int32)
+        logits = log_probs / temperature
+        words = tf.random.stateless_categorical(logits, 1, seed=step_seed, dtype=tf.int32)
         return words[:, 0]
 
     token_ids, _ = write_sentences(

@@ -61,6 +61,7 @@ def fine_tune(
             _reward(pairs["train"], vocabulary, end=True),
             settings.cider_samples,
             settings.max_length,
+            settings.cider_temperature,
         )
         model.compile(optimizer=make_optimizer(tuning, steps_per_epoch))
         return model

@@ -7,6 +7,9 @@ model conditions on its own words, and sentences that score above the baseline b
 With one sample for each image, b is the score of the greedy sentence, as in that paper; with
 several, it is the mean score of the other samples of the image (Luo, 2020), which needs no greedy
 search and has less variance.
+
+The model p may be sharpened by a temperature below 1, by which its logits are divided. Its samples
+then resemble the sentences that a search finds, so that their scores say more about these.
 """
 
 from collections.abc import Callable
@@ -54,6 +57,7 @@ class SelfCriticalModel(GlobalBatchModel):
         reward: Scores sentences.
         samples: K, number of sampled sentences for each image.
         max_length: L, largest number of tokens, including END.
+        temperature: The logits of the distribution that is sampled and trained are divided by this.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class SelfCriticalModel(GlobalBatchModel):
         reward: Reward,
         samples: int,
         max_length: int,
+        temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,6 +74,7 @@ class SelfCriticalModel(GlobalBatchModel):
         self.reward = reward
         self.samples = samples
         self.max_length = max_length
+        self.temperature = temperature
         self.seeds = _Seeds()
         self.supports_jit = False
         self._loss_mean = keras.metrics.Mean(name="loss")
@@ -87,7 +93,7 @@ class SelfCriticalModel(GlobalBatchModel):
         with tf.GradientTape() as tape:
             logits, targets, _ = self.generator.logits_of_targets(batch, training=False)
             cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=targets.ids, logits=logits
+                labels=targets.ids, logits=logits / self.temperature
             )
             count = all_reduce_sum(tf.cast(tf.size(cross_entropy), cross_entropy.dtype))
             weights = tf.gather(tf.cast(advantages, cross_entropy.dtype), targets.places[:, 1])
@@ -113,7 +119,12 @@ class SelfCriticalModel(GlobalBatchModel):
             baseline, and their rewards float [B K].
         """
         token_ids = sample_sentences(
-            self.generator, inputs, self.samples, self.max_length, seed=self.seeds.next()
+            self.generator,
+            inputs,
+            self.samples,
+            self.max_length,
+            seed=self.seeds.next(),
+            temperature=self.temperature,
         )
         token_ids = tf.reshape(token_ids, [-1, self.max_length])
         rewards = self._score(token_ids, tf.repeat(image_ids, self.samples))
