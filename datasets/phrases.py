@@ -17,6 +17,7 @@ from visem_tf.datasets.problems import add_listed
 from visem_tf.datasets.records import Box, Phrase, Record, tokenized, tokens_of_records
 
 _ASPECT_TOLERANCE = 0.02
+_MAX_SIDE = 1 << 31
 
 
 def locate(tokens: Sequence[bytes], phrase: Sequence[bytes]) -> list[int]:
@@ -96,7 +97,8 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
             actual = opened.size
         size = record.size or actual
         is_squashed = record.may_be_squashed and actual[0] == actual[1]
-        if min(size) <= 0 or (_aspects_differ(size, actual) and not is_squashed):
+        is_size = min(size) > 0 and max(size) <= _MAX_SIDE
+        if not is_size or (_aspects_differ(size, actual) and not is_squashed):
             notes.append(
                 f"{record.file_name}: the data give {size[0]} x {size[1]} pixels and the image "
                 f"has {actual[0]} x {actual[1]}: its {len(record.phrases)} boxes are not used"

@@ -17,6 +17,7 @@ from visem_tf.runtime.storage import AnyPath
 _NAMES = ("image", "file_name")
 TEXTS = ("sentences", "captions", "sentence", "caption", "text")
 """The fields that may be the sentences of an image."""
+_MAX_OBJECT = 1 << 24
 
 
 def read_json_lines(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Record]:
@@ -96,6 +97,7 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
             isinstance(text, str)
             and type(sentence) is int
             and type(number) is int
+            and number <= _MAX_OBJECT
             and 0 <= sentence < num_sentences
             and box
             and in_pixels != ("box" in item)

@@ -84,7 +84,8 @@ def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
         paths = [path for path in [below(root, options.features)] if path.is_file()]
     else:
         # Large files come in parts: name.tsv.0, name.tsv.1.
-        paths = [path for path in visible(root) if ".tsv" in path.name.lower()]
+        named = [path for path in visible(root) if ".tsv" in path.name.lower()]
+        paths = [path for path in named if path.is_file()]
     paths = sorted(paths, key=lambda path: path.name)
     return [*paths, captions_file(root, options)] if paths else []
 

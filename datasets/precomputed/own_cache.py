@@ -9,6 +9,7 @@ val/ test/              the same
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ from visem_tf.runtime.storage import AnyPath
 
 SENTENCES = "sentences.jsonl"
 KEY = "key.json"
+_SHARD = re.compile(r"regions-\d{5}-of-\d{5}\.npy")
 _FIELDS = ("region_features", "boxes", "scores", "region_mask")
 
 
@@ -97,8 +99,8 @@ def read(
 
 def _shards(folder: AnyPath) -> list[AnyPath]:
     """Returns the files of features in order."""
-    names = [path.name for path in folder.iterdir() if path.suffix == ".npy"]
-    names = sorted(name for name in names if name.startswith("regions-"))
+    paths = [path for path in folder.iterdir() if _SHARD.fullmatch(path.name)]
+    names = sorted(path.name for path in paths if path.is_file())
     total = int(names[-1][-9:-4]) if names else 1
     shards = [f"regions-{number:05d}-of-{total:05d}.npy" for number in range(total)]
     for name in shards:

@@ -28,7 +28,8 @@ def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
     if options.features.lower().endswith(".mat"):
         found = [path for path in [below(root, options.features)] if path.is_file()]
     else:
-        found = [path for path in visible(root) if path.suffix.lower() == ".mat"]
+        mats = [path for path in visible(root) if path.suffix.lower() == ".mat"]
+        found = [path for path in mats if path.is_file()]
         if len(found) > 1 and not options.features:
             names = " and ".join(sorted(path.name for path in found))
             raise UserError(f"{root} has {names}; choose one with --data.features")

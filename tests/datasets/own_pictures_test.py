@@ -14,6 +14,7 @@ from visem_tf.datasets.karpathy_json.karpathy_json_dataset_builder import Builde
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.sidecar_txt.sidecar_txt_dataset_builder import Builder as SidecarTxt
+from visem_tf.datasets.validation import check_dataset
 from visem_tf.errors import UserError
 
 FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]
@@ -178,6 +179,13 @@ def test_files_named_with_folders_are_found_without(folder, write, read, edit, p
     assert problems.skipped == []
 
 
+def test_boxes_of_an_image_without_a_sensible_size_are_dropped(folder, write, edit, tmp_path):
+    write("coco_json", folder)
+    edit(folder / "captions.json", lambda data: data["images"][0].update(width=10**400))
+    report = check_dataset("coco_json", cache_dir=tmp_path, data_dir=folder)
+    assert [problem for problem in report.problems if "boxes are not used" in problem]
+
+
 def test_sentences_come_in_the_order_of_their_ids(folder, write, read, edit):
     write("coco_json", folder)
     expected = read(CocoJson, folder)
@@ -290,6 +298,7 @@ def test_bad_json_lines_are_skipped_and_listed(folder, write, read):
         json.dumps(
             {**good, "phrases": [{"text": "dog", "bbox": [0, 0, 1, 1], "box": [0, 0, 1, 1]}]}
         ),
+        json.dumps({**good, "phrases": [{"text": "dog", "bbox": [0, 0, 1, 1], "object": 2**31}]}),
     ]
     path.write_text(path.read_text() + "\n".join(["", *bad]) + "\n")
     found, problems = read(JsonLines, folder)
@@ -300,7 +309,7 @@ def test_bad_json_lines_are_skipped_and_listed(folder, write, read):
         "2 lines without exactly one of sentences, captions, sentence, caption, text: 12, 14",
         "1 lines without exactly one of image, file_name with a file name: 13",
         "1 lines with sentences that are not text: 15",
-        "2 lines with phrases that are not of the documented form: 16, 17",
+        "3 lines with phrases that are not of the documented form: 16, 17, 18",
     ]
 
 

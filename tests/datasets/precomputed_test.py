@@ -1,6 +1,7 @@
 """Precomputed features: matching them to images, problems of the files, and conversion."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -58,6 +59,22 @@ def test_a_column_of_vgg_feats_is_a_picture(folder):
         assert features.shape[1] == 1 and mask.all()
         np.testing.assert_array_equal(boxes, np.broadcast_to([0, 0, 1, 1], boxes.shape))
         check_sentences(split, rows(split))
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop"])
+@pytest.mark.parametrize("form", ["write_vgg_feats", "write_bottom_up"])
+def test_what_is_not_a_file_is_not_read(folder, form, kind):
+    getattr(features_of, form)(folder, PICTURES)
+    [path] = [path for path in folder.iterdir() if path.suffix in (".mat", ".tsv")]
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path.name)
+    with pytest.raises(UserError, match="has no features in a known format"):
+        load(folder)
 
 
 def test_the_imgid_is_the_column_where_pictures_stand_in_another_order(folder):

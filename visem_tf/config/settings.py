@@ -24,6 +24,7 @@ _BOUNDS = {
     "above": operator.gt,
     "below": operator.lt,
 }
+_SHOWN = 200
 _NOUNS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 
 
@@ -110,7 +111,7 @@ class Settings:
             elif isinstance(value, Mapping):
                 sections.setdefault(name, {}).update(value)
             else:
-                raise UserError(f"{name} must be an object of fields, not {value!r}")
+                raise UserError(f"{name} must be an object of fields, not {_shown(value)}")
         # All fields of a section at once, because they are checked against each other.
         for name, inner in sections.items():
             fields[name] = fields[name].updated(inner)
@@ -173,6 +174,12 @@ def expectation(cls: type[Settings], name: str) -> str:
     return ", ".join([noun, " and ".join(limits)]) if limits else noun
 
 
+def _shown(value: Any) -> str:
+    """Returns a value as it is written in messages; a long one is cut."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def checked(cls: type[Settings], name: str, value: Any) -> Any:
     """Returns a field's value in the field's own type.
 
@@ -193,13 +200,14 @@ def checked(cls: type[Settings], name: str, value: Any) -> Any:
         fits = value in choices
     elif hint in (int, float):
         kinds = (int,) if hint is int else (int, float)
-        fits = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+        fits = isinstance(value, kinds) and not isinstance(value, bool)
+        fits = fits and abs(value) < math.inf  # also of an integer that no float can be
         fits = fits and all(_BOUNDS[word](value, bound) for word, bound in bounds.items())
     else:
         fits = isinstance(value, hint)
     if not fits:
         raise UserError(
-            f"{dotted_name(cls, name)} must be {expectation(cls, name)}, not {value!r}"
+            f"{dotted_name(cls, name)} must be {expectation(cls, name)}, not {_shown(value)}"
             f"{nearest(str(value), choices)}"
         )
     if hint is float:
