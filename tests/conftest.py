@@ -121,6 +121,16 @@ def untrained_run(shared_folder: Path) -> TinyRun:
 
     The first process that asks for it makes it; the others wait.
     """
+    folder = shared_folder / "untrained_run"
+    with FileLock(shared_folder / "untrained_run.lock"):
+        if not (folder / "finished").exists():
+            run_untrained(folder)
+            (folder / "finished").touch()
+    return TinyRun(folder / "run", folder / "cache")
+
+
+def run_untrained(folder: Path) -> None:
+    """Writes `data/`, `cache/` and `run/`, the run of `untrained_run`, into a folder."""
     from untrained import make_run
 
     import dummy_data
@@ -129,34 +139,28 @@ def untrained_run(shared_folder: Path) -> TinyRun:
     from visem_tf.stages import run_stages
     from visem_tf.text import END_ID
 
-    folder = shared_folder / "untrained_run"
-    run = TinyRun(folder / "run", folder / "cache")
-    with FileLock(shared_folder / "untrained_run.lock"):
-        if not (folder / "finished").exists():
-            images = dummy_data.draw_images(train=6, val=6, test=10)
-            dummy_data.write("coco_json", folder / "data", images)
-            changes = {
-                "dataset": "coco_json",
-                "data_dir": str(folder / "data"),
-                "cache_dir": str(run.cache_dir),
-                "text.min_count": 1,
-                "align": {"embedding_dim": 8, "hidden_dim": 7, "word_dim": 6, "batch_size": 10},
-                "generate.batch_size": 10,
-                "evaluate": {"beam_size": 2},
-                "stages": ("features", "align", "infer", "generate", "evaluate"),
-            }
-            made = make_run(run.path, "align", "generate/full_frame", "generate/regions", **changes)
-            generator = made.full_frame_generator
-            bias = generator.output_projection.bias.numpy()
-            bias[END_ID] -= 20.0  # so that no caption is empty
-            generator.output_projection.bias.assign(bias)
-            generator.save(run.path / "checkpoints" / "generate" / "full_frame" / "best.keras")
-            for stage in ("align", "generate"):
-                RunDirectory(run.path).mark_done(stage, 0.0, {})
-            with quick_stages():
-                run_stages(open_run(made.config), progress=lambda line: None)
-            (folder / "finished").touch()
-    return run
+    images = dummy_data.draw_images(train=6, val=6, test=10)
+    dummy_data.write("coco_json", folder / "data", images)
+    changes = {
+        "dataset": "coco_json",
+        "data_dir": str(folder / "data"),
+        "cache_dir": str(folder / "cache"),
+        "text.min_count": 1,
+        "align": {"embedding_dim": 8, "hidden_dim": 7, "word_dim": 6, "batch_size": 10},
+        "generate.batch_size": 10,
+        "evaluate": {"beam_size": 2},
+        "stages": ("features", "align", "infer", "generate", "evaluate"),
+    }
+    made = make_run(folder / "run", "align", "generate/full_frame", "generate/regions", **changes)
+    generator = made.full_frame_generator
+    bias = generator.output_projection.bias.numpy()
+    bias[END_ID] -= 20.0  # so that no caption is empty
+    generator.output_projection.bias.assign(bias)
+    generator.save(folder / "run" / "checkpoints" / "generate" / "full_frame" / "best.keras")
+    for stage in ("align", "generate"):
+        RunDirectory(folder / "run").mark_done(stage, 0.0, {})
+    with quick_stages():
+        run_stages(open_run(made.config), progress=lambda line: None)
 
 
 @pytest.fixture(scope="session")
