@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from visem_tf.export.saved_model.serving_files import (
     docker_command,
     write_configuration,
 )
+from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.export.versions import new_version
+from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("tensorflow_serving")
 from served_model import ServedModel
@@ -249,6 +251,74 @@ def test_saved_model_cli(
     )
     assert done.returncode == 0, done.stderr
     assert repr(session("greedy", image_bytes=pictures[:1])["captions"][0]) in done.stdout
+
+
+WITHOUT_TEXT = """
+import json, sys
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
+
+model = saved_model_pb2.SavedModel()
+with open(complete + "/saved_model.pb", "rb") as file:
+    model.ParseFromString(file.read())
+[graph] = model.meta_graphs
+nodes = {node.name: node for node in graph.graph_def.node}
+functions = {each.signature.name: each.node_def for each in graph.graph_def.library.function}
+
+
+def unknown(operations, seen):
+    found = set()
+    for node in operations:
+        if node.op not in functions and op_def_registry.get(node.op) is None:
+            found.add(node.op)
+        called = {attribute.func.name for attribute in node.attr.values()}
+        for name in ({node.op} | called) & set(functions) - seen:
+            seen.add(name)
+            found |= unknown(functions[name], seen)
+    return found
+
+
+needs = {
+    name: sorted(unknown([nodes[each.outputs[key].name.split(":")[0]]], set()))
+    for name, each in graph.signature_def.items()
+    for key in list(each.outputs)[:1]
+}
+images = tf.stack([tf.io.read_file(picture) for picture in pictures])
+served = tf.saved_model.load(of_images)
+captions = served.signatures["greedy"](image_bytes=images)["captions"].numpy()
+try:
+    tf.saved_model.load(complete)
+    error = ""
+except Exception as raised:
+    error = str(raised)
+assert "tensorflow_text" not in sys.modules
+print(json.dumps([needs, [text.decode() for text in captions], error]))
+"""
+
+
+@pytest.mark.slow
+def test_only_signatures_of_sentences_need_tensorflow_text(
+    exported: Export,
+    trained: TrainedRun,
+    session: SessionModel,
+    pictures: list[bytes],
+    tmp_path: Path,
+    run_python: Callable[..., str],
+):
+    of_images = export_saved_model(trained, tmp_path / "served", names=["greedy"])
+    paths = [tmp_path / f"{number}.jpg" for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        path.write_bytes(picture)
+    places = f"complete, of_images = {str(exported.path)!r}, {str(of_images.path)!r}\n"
+    places += f"pictures = {[str(path) for path in paths]!r}\n"
+    printed = run_python(places + WITHOUT_TEXT)
+    needs, captions, error = json.loads(printed.splitlines()[-1])
+    for name, signature in session.signatures.items():
+        assert bool(needs[name]) == ("sentences" in signature.inputs), name
+    expected = session("greedy", image_bytes=pictures)["captions"]
+    assert captions == [text.decode() for text in expected]
+    assert "not registered" in error
 
 
 @pytest.mark.slow
