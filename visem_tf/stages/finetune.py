@@ -22,6 +22,7 @@ from visem_tf.regions.backbone import TrainableCNN, load_backbone
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
+from visem_tf.runtime.workers import barrier
 from visem_tf.stages import features
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
@@ -65,7 +66,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         return model
 
     def save_best(model: FinetuningModel, path: Path) -> None:
-        model.cnn.write(best_cnn)
+        model.cnn.write(path.with_name(best_cnn.name))
         save_model(model.alignment, path)  # last, because its file marks both as complete
 
     tuning = settings.updated(
@@ -91,13 +92,16 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         measure_before=True,
         save_best=save_best,
     )
-    if summary["recall_sum"] > summary["recall_sum_before"]:
-        if best_cnn.exists():  # False if a resumed run was interrupted after the renaming.
+    better = summary["recall_sum"] > summary["recall_sum_before"]
+    if context.is_chief:
+        if not better:
+            best_cnn.unlink(missing_ok=True)
+            print("alignment with the CNN: no epoch was better; the CNN remains unchanged")
+        elif best_cnn.exists():  # False if a resumed run was interrupted after the renaming.
             best_cnn.replace(folder / "cnn.npz")
+    barrier(context.strategy)
+    if better:
         features.run(context)
-    else:
-        best_cnn.unlink(missing_ok=True)
-        print("alignment with the CNN: no epoch was better; the CNN remains unchanged")
     return summary
 
 

@@ -72,8 +72,7 @@ def run(context: Context) -> dict[str, Any]:
 
     def save_best(model: JointModel, path: Path) -> None:
         for name, generator in model.generators.items():
-            folder = context.run / "checkpoints" / "generate" / name
-            save_model(generator, folder / "best.keras")
+            save_model(generator, path.parents[1] / "generate" / name / "best.keras")
         save_model(model.alignment, path)  # last, because its file marks all parts as complete
 
     return summary | train_model(

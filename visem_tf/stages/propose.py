@@ -47,7 +47,6 @@ def run(context: Context) -> dict[str, Any]:
     val = _Views(context, data.splits["val"], 1)
     for views in (train, val):
         views.fill()
-    folder = context.run / "checkpoints" / "propose"
 
     def build(steps_per_epoch: int) -> ProposalTraining:
         backbone = load_backbone(config.regions.backbone)
@@ -59,7 +58,7 @@ def run(context: Context) -> dict[str, Any]:
     def save_best(model: ProposalTraining, path: Path) -> None:
         write_network(
             model.network,
-            folder / "proposer.npz",
+            path.with_name("proposer.npz"),
             config.regions.backbone,
             dataset=data.name,
             picture_size=config.regions.picture_size,

@@ -67,10 +67,15 @@ def fine_tune(
         return model
 
     def make_dataset(part: Part) -> tf.data.Dataset:
-        positions = epoch_batches(
-            len(images), tuning.batch_size, seed=seed, epochs=tuning.epochs, part=part
+        batches = epoch_batches(
+            len(images),
+            tuning.batch_size,
+            seed=seed,
+            epochs=tuning.epochs,
+            part=part,
+            draws=settings.cider_samples * settings.max_length,
         )
-        return image_examples(positions, pairs["train"].cache, images)
+        return image_examples(batches, pairs["train"].cache, images)
 
     title, checkpoints = f"{title_of(name)} on CIDEr", f"generate/{cider_folder(name)}"
     summary = train_model(
@@ -87,7 +92,7 @@ def fine_tune(
         monitor="val_cider",
         measure_before=True,
     )
-    if summary["val_cider"] <= summary["val_cider_before"]:
+    if summary["val_cider"] <= summary["val_cider_before"] and context.is_chief:
         (context.run / "checkpoints" / checkpoints / "best.keras").unlink(missing_ok=True)
         print(f"{title}: no epoch was better; the generator remains unchanged")
     return summary

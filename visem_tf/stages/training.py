@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import TrainingConfig
@@ -13,6 +14,7 @@ from visem_tf.models.saving import save_model
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.runtime.devices import set_seed
+from visem_tf.runtime.workers import barrier, broadcast_from_chief
 from visem_tf.stages.features import open_cache
 from visem_tf.text import Vocabulary
 from visem_tf.training.pipeline import Pairs, Part
@@ -79,7 +81,7 @@ def train_model(
         precision: Keras dtype policy under which the model is built.
         measure_before: Whether the model is also validated before the training.
         callbacks: Further callbacks, which must not change the training.
-        save_best: Writes the model of the best epoch to a path.
+        save_best: Writes the model of the best epoch to a path, see `ResumableTraining`.
         before_epoch: Called with the model and the index of every epoch before its first step.
         rate_option: Field of the section with the learning rate, for messages.
 
@@ -95,8 +97,10 @@ def train_model(
     validate = make_validation(model)
     before = {}
     if measure_before:
-        before[f"{monitor}_before"] = validate()[monitor]
-        print(f"{title}: {monitor} {before[f'{monitor}_before']:.2f} before the training")
+        (value,) = broadcast_from_chief(strategy, np.array([validate()[monitor]])).tolist()
+        before[f"{monitor}_before"] = value
+        if context.is_chief:
+            print(f"{title}: {monitor} {value:.2f} before the training")
     training = ResumableTraining(
         context.run / "checkpoints" / folder,
         settings,
@@ -120,6 +124,7 @@ def train_model(
         writes=context.is_chief,
     )
     training.run(model, lambda part: recorder.timed(make_dataset(part)), [recorder, *callbacks])
+    barrier(strategy)  # The other workers may now read what the chief has written last.
     return {
         "epochs": len(training.history),
         "best_epoch": training.best_epoch + 1,

@@ -296,15 +296,16 @@ def image_examples(
     """Makes images without sentences, for `SelfCriticalModel.train_step`.
 
     Args:
-        batches: Positions in `images`, int32 [B].
+        batches: Dictionaries of `epoch_batches` with positions in `images` and random numbers.
         cache: Region features of the images.
         images: Positions of images in the cache, int [I].
     """
     images = tf.constant(images, tf.int32)
 
-    def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        chosen = tf.gather(images, positions)
-        return {**read_regions(cache, chosen, _FIELDS), "image_ids": chosen}
+    def example(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        chosen = tf.gather(images, batch["positions"])
+        regions = read_regions(cache, chosen, _FIELDS)
+        return {**regions, "image_ids": chosen, "random": batch["random"]}
 
     return _prefetched(batches, example)
 

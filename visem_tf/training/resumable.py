@@ -50,7 +50,8 @@ class ResumableTraining(keras.callbacks.Callback):
         name: Name of the training in printed lines and before the progress bar.
         save_seconds: Seconds after which a checkpoint is saved within an epoch; 0 saves after
             whole epochs only.
-        save_best: Writes the model of the best epoch to a path.
+        save_best: Writes the model of the best epoch to a path, and its other files to places that
+            depend on this path: in workers other than the chief, it is a temporary one.
         before_epoch: Called with the model and the index of every epoch before its first step.
         rate_option: Field of the section with the learning rate, for messages.
     """
@@ -244,7 +245,7 @@ class ResumableTraining(keras.callbacks.Callback):
             return
         # Reading some variables takes all workers.
         with tempfile.TemporaryDirectory() as folder:
-            save_model(self.model, Path(folder) / "unused.keras")
+            self.save_best(self.model, Path(folder) / "unused" / "best.keras")
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()

@@ -29,28 +29,17 @@ Reward = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Scores sentences: token ids int [N, L] (words, END, PAD) and image ids int [N] to float [N]."""
 
 
-class _Seeds(keras.layers.Layer):
-    """Seeds for sampling; they are reset together with those of dropout, and resume exactly."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.seed_generator = keras.random.SeedGenerator()
-        self.built = True
-
-    def next(self) -> tf.Tensor:
-        """Returns a new seed, int32 [2]."""
-        return tf.bitcast(tf.cast(self.seed_generator.next(), tf.uint32), tf.int32)
-
-
 class SelfCriticalModel(GlobalBatchModel):
     """Fine-tunes a generator on a score of its own sentences.
 
-    `fit` takes dictionaries with `region_features` float [B, R, F], `region_mask` bool [B, R] and
-    `image_ids` int32 [B], which are passed to the reward. Saving the model saves the generator.
+    `fit` takes dictionaries with `region_features` float [B, R, F], `region_mask` bool [B, R],
+    `image_ids` int32 [B], which are passed to the reward, and `random` float32 [B, K L], uniform in
+    [0, 1), from which the sentences of each image are drawn. Saving the model saves the generator.
 
     Dropout is off, so that the samples come from the distribution that is trained. The loss is a
     mean over the sampled words of the global batch; gradients are summed over the replicas and
-    then clipped.
+    then clipped. The random numbers come with the images, so that one replica or several draw the
+    same sentences.
 
     Args:
         generator: Trained generator.
@@ -75,7 +64,6 @@ class SelfCriticalModel(GlobalBatchModel):
         self.samples = samples
         self.max_length = max_length
         self.temperature = temperature
-        self.seeds = _Seeds()
         self.supports_jit = False
         self._loss_mean = keras.metrics.Mean(name="loss")
         self._reward_mean = keras.metrics.Mean(name="reward")
@@ -84,7 +72,7 @@ class SelfCriticalModel(GlobalBatchModel):
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Takes one optimizer step; see the class for `data`."""
         inputs = self.generator.inputs_of_pictures(data["region_features"], data["region_mask"])
-        token_ids, advantages, rewards = self.sample(inputs, data["image_ids"])
+        token_ids, advantages, rewards = self.sample(inputs, data["image_ids"], data["random"])
         repeated = tf.nest.map_structure(
             lambda tensor: tf.repeat(tensor, self.samples, axis=0), inputs
         )
@@ -106,25 +94,22 @@ class SelfCriticalModel(GlobalBatchModel):
         return {metric.name: metric.result() for metric in self.metrics}
 
     def sample(
-        self, inputs: dict[str, tf.Tensor], image_ids: tf.Tensor
+        self, inputs: dict[str, tf.Tensor], image_ids: tf.Tensor, random: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Samples sentences.
 
         Args:
             inputs: Inputs of the generator for B images.
             image_ids: Ids of the images for the reward, int32 [B].
+            random: Float32 [B, K L], uniform in [0, 1).
 
         Returns:
             Token ids int32 [B K, L], their advantages float [B K], which are the rewards minus the
             baseline, and their rewards float [B K].
         """
+        random = tf.reshape(random, [-1, self.samples, self.max_length])
         token_ids = sample_sentences(
-            self.generator,
-            inputs,
-            self.samples,
-            self.max_length,
-            seed=self.seeds.next(),
-            temperature=self.temperature,
+            self.generator, inputs, random, temperature=self.temperature
         )
         token_ids = tf.reshape(token_ids, [-1, self.max_length])
         rewards = self._score(token_ids, tf.repeat(image_ids, self.samples))
