@@ -10,7 +10,6 @@ from visem_tf.config.recorded import affects_training
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.recognising import recognised
-from visem_tf.errors import UserError
 from visem_tf.runs.context import Context
 from visem_tf.runs.run_directory import RunDirectory, versions
 from visem_tf.runs.starting import copy_parts, parts_to_copy
@@ -21,7 +20,6 @@ from visem_tf.runtime.workers import (
     barrier,
     check_workers_agree,
     num_workers,
-    read_cluster,
     report_training_errors,
     worker_index,
 )
@@ -42,31 +40,14 @@ def open_run(config: Config) -> Context:
         The context of the stages.
 
     Raises:
-        UserError: The run directory, the data or the devices cannot be used; an option does not
-            support several machines; or workers differ in configuration, versions or data.
+        UserError: The run directory, the data or the devices cannot be used, or workers differ in
+            configuration, versions or data.
     """
     config = recognised(config)
     use_threads(config.compute.threads)
-    _check_machines(config)
     strategy = make_strategy(config.distribute)
     with report_training_errors(strategy):
         return _open(config, strategy)
-
-
-def _check_machines(config: Config) -> None:
-    """Refuses options without support for several workers, before the workers connect."""
-    if config.distribute.strategy not in ("auto", "multi_worker") or not read_cluster():
-        return
-    for stage, option, asked in (
-        ("align", "joint.train", config.joint.train),
-        ("align", "align.finetune_epochs", config.align.finetune_epochs),
-        ("generate", "generate.cider_epochs", config.generate.cider_epochs),
-    ):
-        if asked and stage in config.stages:
-            raise UserError(
-                f"{option} trains on the devices of one machine, not on the workers of TF_CONFIG; "
-                "leave one of them out"
-            )
 
 
 def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:

@@ -18,7 +18,7 @@ from visem_tf.images.prepare import prepare_image
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.finetuning import FinetuningModel
 from visem_tf.models.saving import load_model, save_model
-from visem_tf.regions.backbone import TrainableCNN, load_backbone
+from visem_tf.regions.backbone import Backbone, TrainableCNN, load_backbone
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
@@ -52,9 +52,12 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
     pairs = open_pairs(context, vocabulary, tuned=False)
     folder = context.run / "checkpoints" / "finetune"
     best_cnn = folder / "best-cnn.npz"
+    # Outside of the scope of the strategy, in which all workers must create the same variables:
+    # a worker that has extracted features has loaded it before.
+    backbone = load_backbone(config.regions.backbone)
 
     def build(steps_per_epoch: int) -> FinetuningModel:
-        model = _build(context)
+        model = _build(context, backbone)
         steps = settings.finetune_epochs * steps_per_epoch
         model.compile(
             optimizer=TwoRatesAdam(
@@ -105,14 +108,14 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
     return summary
 
 
-def _build(context: Context) -> FinetuningModel:
+def _build(context: Context, backbone: Backbone) -> FinetuningModel:
     """Puts the trained alignment model on a CNN whose last blocks are trainable."""
     settings = context.config.regions
     path = context.run / "checkpoints" / "align" / "best.keras"
     alignment = load_model(path, AlignmentModel)
     alignment.swap_weight = 0.0  # these batches have no false sentences
     extractor = RegionExtractor(settings.updated({"proposer": "none"}))
-    cnn = TrainableCNN(load_backbone(settings.backbone), context.config.align.finetune_from)
+    cnn = TrainableCNN(backbone, context.config.align.finetune_from)
     return FinetuningModel(alignment, cnn, extractor)
 
 
@@ -135,27 +138,30 @@ def _examples(context: Context, pairs: Pairs, part: Part) -> tf.data.Dataset:
         # Datasets shuffle by a seed that is fixed when they are made, hence one for each epoch.
         seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0] >> 1)
 
-        def prepare(image: tf.Tensor, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
+        def choose(image: tf.Tensor, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
             fraction = tf.random.stateless_uniform([], seed=tf.stack([seed, image]))
             chosen = tf.cast(fraction * tf.cast(sentences[image], tf.float32), tf.int32)
-            return {
-                "pixels": prepare_image(encoded, regions.picture_size, regions.resolution),
-                "image_ids": image,
-                "sentence": first[image] + tf.minimum(chosen, sentences[image] - 1),
-            }
+            sentence = first[image] + tf.minimum(chosen, sentences[image] - 1)
+            return {"encoded": encoded, "image_ids": image, "sentence": sentence}
 
         shuffled = images.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False)
-        examples = shuffled.map(prepare, num_parallel_calls=2, deterministic=True)
-        return examples.batch(config.align.finetune_batch_size)
+        return shuffled.map(choose).batch(config.align.finetune_batch_size)
 
-    def with_regions(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def prepare(encoded: tf.Tensor) -> tf.Tensor:
+        return prepare_image(encoded, regions.picture_size, regions.resolution)
+
+    def example(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        pixels = tf.map_fn(prepare, batch.pop("encoded"), fn_output_signature=tf.float32)
         words = tf.gather(token_ids, batch.pop("sentence"))
         boxes = read_regions(cache, batch["image_ids"], ("boxes", "region_mask"))
-        return {**batch, **boxes, "token_ids": words.to_tensor(PAD_ID)}
+        size = regions.picture_size
+        pixels = tf.ensure_shape(pixels, [None, size, size, 3])
+        return {**batch, **boxes, "pixels": pixels, "token_ids": words.to_tensor(PAD_ID)}
 
     epochs = [epoch(number) for number in range(part.epoch, config.align.finetune_epochs)]
     joined = functools.reduce(tf.data.Dataset.concatenate, epochs).skip(part.step)
-    return shares(joined, part).map(with_regions).prefetch(2)
+    # Every worker reads all images, and decodes only those of its replicas.
+    return shares(joined, part).map(example, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
 def _validation(context: Context, model: FinetuningModel, pairs: Pairs) -> Validation:

@@ -77,7 +77,7 @@ def run(context: Context) -> dict[str, Any]:
     pairs = open_pairs(context, vocabulary)
     summary: dict[str, Any] = {}
     before = context.run.summary("generate")
-    if config.joint.train:
+    if config.joint.train and context.is_chief:
         print("generate: the generators were trained with the alignment")
     if settings.full_frame:
         texts = {split: sentence_texts(context, pairs[split]) for split in pairs}

@@ -108,9 +108,7 @@ class SelfCriticalModel(GlobalBatchModel):
             baseline, and their rewards float [B K].
         """
         random = tf.reshape(random, [-1, self.samples, self.max_length])
-        token_ids = sample_sentences(
-            self.generator, inputs, random, temperature=self.temperature
-        )
+        token_ids = sample_sentences(self.generator, inputs, random, temperature=self.temperature)
         token_ids = tf.reshape(token_ids, [-1, self.max_length])
         rewards = self._score(token_ids, tf.repeat(image_ids, self.samples))
         if self.samples == 1:
