@@ -153,9 +153,9 @@ def edit_json(path: Path, rng: random.Random) -> None:
 
 def edit_arrays(path: Path, rng: random.Random) -> None:
     """Gives an array of an .npz or .npy file other values, another shape or another type."""
-    with np.load(path, allow_pickle=False) as loaded:
-        is_archive = isinstance(loaded, np.lib.npyio.NpzFile)
-        arrays = dict(loaded) if is_archive else {"array": np.asarray(loaded)}
+    loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    is_archive = isinstance(loaded, np.lib.npyio.NpzFile)
+    arrays = dict(loaded) if is_archive else {"array": np.asarray(loaded)}
     name = rng.choice(sorted(arrays))
     array = arrays[name]
     kind = rng.randrange(7)
