@@ -101,7 +101,7 @@ def make_parser(command: str, description: str, *, arguments: str = "") -> Parse
 
 def _add_fields(group: Any, cls: Any) -> None:
     """Adds an option for each field of a settings class, explained by the field's docstring."""
-    help_texts, defaults = _help_texts(cls), cls()
+    help_texts, defaults = _help_texts(cls), dict(preset("default").flat())
     for name, kind in field_types(cls).items():
         if _is_section(kind):
             continue
@@ -112,7 +112,7 @@ def _add_fields(group: Any, cls: Any) -> None:
                 option, action="store_true", default=argparse.SUPPRESS, help=help_text
             )
             continue
-        value = getattr(defaults, name)
+        value = defaults[dotted_name(cls, name)]
         default = ",".join(value) if isinstance(value, tuple) else str(value).lower()
         accepted = expectation(cls, name)
         shown = "" if accepted in ("a string", "a list of names") else f"{accepted}; "

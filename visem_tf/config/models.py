@@ -325,6 +325,9 @@ class GenerateConfig(Settings):
     cider_epochs: int = setting(0, at_least=0, at_most=100_000)
     """Passes over the training images in which the trained generator of whole-image sentences is
     trained further to maximise CIDEr (self-critical training); 0 leaves it out."""
+    cider_patience: int = setting(4, at_least=1, at_most=100_000)
+    """Self-critical training stops after this many epochs without a better CIDEr of the greedy
+    sentences of the validation images."""
     cider_samples: int = setting(5, at_least=1, at_most=1000)
     """Sentences sampled for an image in self-critical training; the baseline of each is the mean
     reward of the others. With 1, it is the reward of the greedy sentence."""
@@ -365,17 +368,11 @@ class GenerateConfig(Settings):
                         f"generate.{name} {value!r} applies to attention over regions, which "
                         "generate.model mrnn does not have; choose generate.model attention"
                     )
-        if not self.full_frame:
-            for name, needs_it in (
-                ("cider_epochs", self.cider_epochs > 0),
-                ("members", self.members > 1),
-                ("model", self.model == "attention"),
-            ):
-                if needs_it:
-                    yield (
-                        f"generate.{name} {getattr(self, name)} applies to the generator of "
-                        "whole-image sentences, which generate.full_frame false leaves out"
-                    )
+        if self.members > 1 and not self.full_frame:
+            yield (
+                f"generate.members {self.members} applies to the generator of whole-image "
+                "sentences, which generate.full_frame false leaves out"
+            )
 
 
 TrainingConfig = ProposeConfig | AlignConfig | GenerateConfig

@@ -22,6 +22,7 @@ ADDED_FIELDS: dict[str, Any] = {
     **{f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()},
     "infer.readout": "mrf",
     "propose.head_blocks": 2,
+    "generate.cider_patience": 100_000,
     "generate.cider_temperature": 1.0,
 }
 """Fields that earlier versions did not have and whose defaults change results, with the values that
@@ -60,11 +61,13 @@ GROWING_FIELDS = (
         for name in ("epochs", "patience")
     ),
     "generate.cider_epochs",
+    "generate.cider_patience",
 )
 """Fields that may be raised: a finished training then goes on to its new end."""
 
 _CIDER_FIELDS = (
     "generate.cider_epochs",
+    "generate.cider_patience",
     "generate.cider_samples",
     "generate.cider_batch_size",
     "generate.cider_learning_rate",

@@ -47,7 +47,7 @@ def fine_tune(
         {
             "batch_size": settings.cider_batch_size,
             "epochs": settings.cider_epochs,
-            "patience": settings.cider_epochs,
+            "patience": settings.cider_patience,
             "learning_rate": settings.cider_learning_rate,
             "optimizer": "adam",
             "schedule": "constant",
