@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -40,6 +41,7 @@ FORMATS = (
 )
 SENTENCES = ("a dog", "", "狗在跑", "A red ball .", "\0", "a " * 3000, "naïve", "🐕", "?!", "-x")
 WORK_SECONDS, WAITING_SECONDS = 60, 600
+MAX_BYTES = 12 << 30
 
 
 class Hang(BaseException):
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--commands", default=",".join(COMMANDS), help="commands to run")
     parser.add_argument("--work", default="", help="folder of the inputs (default: a new one)")
     options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
     start_tensorflow()
     work = Path(options.work or tempfile.mkdtemp(prefix="fuzz-")).absolute()
     report = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8", errors="backslashreplace")

@@ -1,6 +1,7 @@
 import re
 import string
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from visem_tf.cli import fields_of_file
 from visem_tf.errors import UserError
+from visem_tf.runtime.json_files import read_json
 from visem_tf.text import (
     END_ID,
     FUNCTION_WORDS,
@@ -93,6 +96,16 @@ def test_vocabulary_is_ordered_by_falling_count_then_alphabet():
 
 def test_vocabulary_of_no_sentences_has_the_special_words_only():
     assert Vocabulary.build([]).words == SPECIAL
+
+
+def test_a_vocabulary_is_a_regular_file(tmp_path):
+    (tmp_path / "vocabulary.txt").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="cannot read the vocabulary .*not a regular file"):
+        Vocabulary.load(tmp_path / "vocabulary.txt")
+    with pytest.raises(UserError, match=r"cannot read /dev/zero \(not a regular file\)"):
+        read_json(Path("/dev/zero"), dict, "fix it")
+    with pytest.raises(UserError, match="cannot read the configuration .*not a regular file"):
+        fields_of_file(Path("/dev/zero"))
 
 
 def test_encode(vocabulary):

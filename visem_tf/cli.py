@@ -33,7 +33,7 @@ from visem_tf.config.settings import Settings, dotted_name, expectation, field_t
 from visem_tf.errors import UserError
 from visem_tf.runtime.model_places import find_model, model_address
 from visem_tf.runtime.outputs import output_folder
-from visem_tf.runtime.storage import AnyPath, absolute, as_path, reason_of
+from visem_tf.runtime.storage import AnyPath, absolute, as_path, read_regular, reason_of
 from visem_tf.runtime.streams import discard_output, prepare_standard_streams
 
 DISK_PROBLEMS = (
@@ -272,7 +272,7 @@ def fields_of_file(path: AnyPath) -> dict[str, Any]:
         UserError: The file is missing or unreadable, or is not a JSON object.
     """
     try:
-        return read_fields(path.read_text(encoding="utf-8"))
+        return read_fields(read_regular(path).decode("utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the configuration {path}: {reason_of(error)}") from error
     except (UnicodeDecodeError, UserError) as error:

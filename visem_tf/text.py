@@ -15,6 +15,7 @@ import tensorflow_text as tf_text
 
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import read_regular
 
 PAD_ID, START_ID, END_ID, UNK_ID = 0, 1, 2, 3
 SPECIAL_WORDS = ("<pad>", "<start>", "<end>", "<unk>")
@@ -164,7 +165,7 @@ class Vocabulary(tf.Module):
             UserError: The file cannot be read or is not a vocabulary.
         """
         try:
-            text = Path(path).read_bytes().decode()
+            text = read_regular(Path(path)).decode()
             return cls(text.removesuffix("\n").split("\n"))
         except OSError as error:
             raise UserError(

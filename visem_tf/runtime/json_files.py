@@ -12,7 +12,7 @@ import typing
 from typing import Any
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, reason_of
+from visem_tf.runtime.storage import AnyPath, read_regular, reason_of
 
 
 def parse_json(text: str | bytes, kind: Any = Any) -> Any:
@@ -57,7 +57,7 @@ def read_json(path: AnyPath, kind: Any, advice: str) -> Any:
         UserError: The file cannot be read, or has another content.
     """
     try:
-        return parse_json(path.read_bytes(), kind)
+        return parse_json(read_regular(path), kind)
     except OSError as error:
         raise UserError(f"cannot read {path} ({reason_of(error)}); {advice}") from error
     except ValueError as error:
