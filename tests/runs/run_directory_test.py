@@ -162,6 +162,12 @@ def test_a_foreign_config_is_refused_and_kept(tmp_path: Path, text: str):
     assert (tmp_path / "config.json").read_bytes() == content
 
 
+def test_a_device_in_the_place_of_a_config_is_refused(tmp_path: Path):
+    (tmp_path / "config.json").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"config.json cannot be used .*; give another"):
+        RunDirectory(tmp_path).claim(Config())
+
+
 def write_old_config(folder: Path, **changes: object) -> None:
     """Writes the configuration that version 0.1.0 recorded."""
     config = json.loads((Path(__file__).parent / "config-0.1.0.json").read_text())

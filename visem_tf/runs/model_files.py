@@ -13,7 +13,7 @@ from visem_tf.runs.run_state import check_unchanged
 from visem_tf.runtime.json_files import read_json
 from visem_tf.runtime.model_places import find_model
 from visem_tf.runtime.published import check_files, is_published, read_card
-from visem_tf.runtime.storage import reason_of
+from visem_tf.runtime.storage import read_regular, reason_of
 from visem_tf.runtime.working_copy import working_copy
 
 EVALUATE_AGAIN = "delete it, and run python -m visem_tf.evaluate"
@@ -93,7 +93,7 @@ class ModelFiles:
         if not file.exists():
             return None
         try:
-            config = Config.from_json(file.read_text(encoding="utf-8"))
+            config = Config.from_json(read_regular(file).decode())
         except (OSError, UnicodeDecodeError, UserError) as error:
             raise UserError(f"{file} cannot be used ({error}); give another --run-dir") from error
         check_unchanged(self.path, config)
