@@ -151,8 +151,14 @@ def inputs_of(function: Any) -> list[tf.TensorSpec]:
 
 
 def variables_of(functions: dict[str, Any]) -> list[tf.Variable]:
-    """Returns the variables that concrete functions read, each once."""
-    found = {id(v): v for function in functions.values() for v in function.graph.variables}
+    """Returns the variables that concrete functions read, each once.
+
+    A graph also lists variables in whose place it reads constants, such as those of the CNN.
+    """
+    found: dict[int, tf.Variable] = {}
+    for function in functions.values():
+        read = {id(tensor) for tensor in function.captured_inputs}
+        found |= {id(v): v for v in function.graph.variables if id(v.handle) in read}
     return sorted(found.values(), key=lambda variable: variable.name)
 
 
