@@ -53,6 +53,15 @@ def quick() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def small_cnn() -> Iterator[None]:
+    """Extracts features with the small CNN of `tests/support/small_cnn.py`."""
+    from small_cnn import small_cnn
+
+    with small_cnn():
+        yield
+
+
 TWO_DEVICES = """
 import tensorflow as tf
 tf.config.set_logical_device_configuration(

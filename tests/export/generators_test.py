@@ -13,7 +13,7 @@ from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.export.tflite.writer import export_tflite
 from visem_tf.runs.trained_run import TrainedRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_cnn")]
 MakeRun = Callable[..., TrainedRun]
 EVERYTHING = {"identical": 3, "texts": 3}
 ATTENTION = {"generate.model": "attention", "generate.cell": "lstm", "generate.deep_output": True}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_cnn import small_cnn
 
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
@@ -80,14 +81,15 @@ def test_the_command_writes_the_next_version(
     takes_images = signature == "beam"
     (tmp_path / "7").mkdir()
     arguments = ["--run-dir", str(small.run.path), "--to", str(tmp_path)]
-    main(
-        [
-            *arguments,
-            *("--generate.beam_size", "2", "--generate.max_length", "3"),
-            *("--check", str(int(takes_images))),
-            *("--unreadable", "fail", "--signatures", f"{signature},score"),
-        ]
-    )
+    with small_cnn():
+        main(
+            [
+                *arguments,
+                *("--generate.beam_size", "2", "--generate.max_length", "3"),
+                *("--check", str(int(takes_images))),
+                *("--unreadable", "fail", "--signatures", f"{signature},score"),
+            ]
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["7", "8", "serving"]
     printed = capsys.readouterr().out
     assert "captions string [?, 2]" in printed
@@ -111,7 +113,8 @@ def test_the_stage_replaces_its_version(small: TrainedRun):
     stale = small.run / "saved_model" / "1" / "stale"
     stale.mkdir(parents=True)
     context: Any = SimpleNamespace(run=small.run, config=small.config)
-    summary = stage.run(context)
+    with small_cnn():
+        summary = stage.run(context)
     assert summary["path"] == "saved_model/1"
     assert summary["signatures"][:3] == ["serving_default", "greedy", "beam"]
     assert [path.name for path in (small.run / "saved_model").iterdir()] == ["1"]

@@ -27,7 +27,7 @@ from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.stages import run_stages
 from visem_tf.text import Vocabulary
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "small_cnn")
 
 SENTENCE = "a red dog runs"
 
