@@ -1,4 +1,7 @@
-"""A finished run of tiny models with random weights, and its export, made once for all tests."""
+"""A finished run of tiny models with random weights, and its exports, made once for all tests.
+
+They have the small CNN: `native_aspect_test` and `tflite_test` export the real one.
+"""
 
 import io
 import json
@@ -11,6 +14,7 @@ import pytest
 import tensorflow as tf
 from filelock import FileLock
 from PIL import Image
+from small_cnn import small_cnn
 from untrained import make_run
 
 from visem_tf.export.description import Export
@@ -53,8 +57,9 @@ def exported(trained: TrainedRun, shared_folder: Path) -> Export:
     folder = shared_folder / "exported"
     with FileLock(shared_folder / "exported.lock"):
         if not (folder / "finished").exists():
-            # Another reader of the same run: what is compared must have been read twice.
-            export_saved_model(TrainedRun(trained.run.path), folder / "new" / "served")
+            with small_cnn():
+                # Another reader of the same run: what is compared must have been read twice.
+                export_saved_model(TrainedRun(trained.run.path), folder / "new" / "served")
             (folder / "finished").touch()
     path = folder / "new" / "served" / "1"
     return Export(path, json.loads((path / "export.json").read_text(encoding="utf-8")))
@@ -66,12 +71,13 @@ def written(trained: TrainedRun, pictures: list[bytes], shared_folder: Path) -> 
     folder = shared_folder / "written"
     with FileLock(shared_folder / "written.lock"):
         if not (folder / "finished").exists():
-            export_tflite(
-                TrainedRun(trained.run.path),
-                folder / "new",
-                images=pictures,
-                calibration=lambda count: pictures[:count],
-            )
+            with small_cnn():
+                export_tflite(
+                    TrainedRun(trained.run.path),
+                    folder / "new",
+                    images=pictures,
+                    calibration=lambda count: pictures[:count],
+                )
             (folder / "finished").touch()
     path = folder / "new" / "1"
     return Export(path, json.loads((path / "export.json").read_text(encoding="utf-8")))

@@ -13,7 +13,7 @@ from signature_contract import CONTRACT, TEXTS, Ask, inputs_of
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.runs.trained_run import TrainedRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_cnn")]
 
 
 def test_odd_sentences(pictures: list[bytes], served: Ask):

@@ -23,6 +23,7 @@ from visem_tf.prepared_model import PreparedModel
 from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
+pytestmark = pytest.mark.usefixtures("small_cnn")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,8 @@ def assert_same(found: Any, expected: Any) -> None:
 def test_descriptions_are_those_of_tensorflow(
     prepared: PreparedModel, trained: TrainedRun, pictures: list[bytes]
 ):
-    sources, _ = as_sources([*pictures, np.zeros([3, 200, 3], np.uint8)])
+    narrow = np.random.default_rng(0).integers(0, 256, [3, 200, 3], np.uint8)
+    sources, _ = as_sources([*pictures, narrow])
     found = list(prepared.describe(sources))
     assert prepared.describes_regions
     expected = LoadedModel(trained).describe([source.content for source in sources])

@@ -20,7 +20,7 @@ from visem_tf.runs.phrase_grounding import ground_sentences
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import FUNCTION_WORDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_cnn")]
 
 
 @pytest.fixture(scope="module")

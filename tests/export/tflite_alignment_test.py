@@ -15,6 +15,7 @@ from visem_tf.models.sentence_encoder import GruSentenceEncoder
 from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
+pytestmark = pytest.mark.usefixtures("small_cnn")
 TOKEN_IDS = np.array([[4, 5, 6, 7], [8, 0, 0, 0], [9, 5, 4, 0]], np.int32)
 
 

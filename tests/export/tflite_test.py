@@ -25,10 +25,12 @@ from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.recurrence import embed_padded
 from visem_tf.export.tflite.writer import convert, export_tflite
 from visem_tf.images.prepare import prepare_image
+from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.resample import triangle_weights
 from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("ai_edge_litert")
+pytestmark = pytest.mark.usefixtures("small_cnn")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "describe_with_litert.py"
 
 
@@ -97,6 +99,27 @@ def test_int8_features_are_close_to_float32(
     for found in (frames, of_regions):
         lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(found, axis=1)
         assert ((exact * found).sum(axis=1) > 0.9 * lengths).all()
+
+
+@pytest.mark.slow
+def test_the_real_cnn_is_converted(
+    make_run: Callable[..., TrainedRun], pictures: list[bytes], tmp_path: Path
+):
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = make_run(tmp_path / "run", "generate/full_frame", **{"regions.proposer": "none"})
+    run.extractor.cnn = load_backbone("efficientnet_lite0")
+    functions = TfliteFunctions(run).trace(["encode_frame", "greedy"])
+    squares = [prepare_image(tf.constant(picture), 64).numpy() for picture in pictures]
+    expected = run.extractor.extract_frames(tf.constant(squares)).numpy()
+    for variant in ("float32", "int8"):
+        content = convert(functions, variant, squares)
+        encode = Interpreter(model_content=content).get_signature_runner("encode_frame")
+        found = encode(image=np.stack(squares))["image_features"]
+        if variant == "float32":
+            np.testing.assert_allclose(found, expected, atol=1e-3)
+        lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+        assert ((expected * found).sum(axis=1) > 0.9 * lengths).all()
 
 
 @given(st.floats(0, 0.9), st.floats(0.05, 1), st.integers(40, 500), st.integers(8, 200))
