@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -62,15 +63,6 @@ def small_cnn() -> Iterator[None]:
         yield
 
 
-TWO_DEVICES = """
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-"""
-
-
 @pytest.fixture
 def run_python(tmp_path: Path) -> Callable[..., str]:
     """Runs Python source in a new process without GPUs; returns what it prints.
@@ -96,13 +88,52 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture
-def run_on_two_devices(run_python: Callable[..., str]) -> Callable[..., str]:
-    """Like `run_python`, with two logical CPU devices: `tf` and `strategy` are defined.
+TWO_DEVICES = """
+import contextlib, io, json, sys, traceback
+import tensorflow as tf
 
-    Logical devices can only be made before TensorFlow has started, hence the process.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for line in sys.stdin:
+    printed, error = io.StringIO(), ""
+    try:
+        with contextlib.redirect_stdout(printed):
+            exec(json.loads(line), {"tf": tf, "strategy": strategy})
+    except BaseException:
+        error = traceback.format_exc()
+    print(json.dumps([printed.getvalue(), error]), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def run_on_two_devices() -> Iterator[Callable[[str], str]]:
+    """Runs Python source in a process with two logical CPU devices; returns what it prints.
+
+    `tf` and `strategy` are defined. Logical devices can only be made before TensorFlow has started,
+    hence the process; all tests share it.
     """
-    return lambda source, **options: run_python(TWO_DEVICES + source, **options)
+    root = Path(__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", TWO_DEVICES],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def run(source: str) -> str:
+        assert process.stdin and process.stdout
+        process.stdin.write(json.dumps(source) + "\n")
+        process.stdin.flush()
+        printed, error = json.loads(process.stdout.readline())
+        assert not error, error
+        return printed
+
+    with process:
+        yield run
+        process.kill()
 
 
 class TinyRun(NamedTuple):

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.conftest import quick_stages
 from visem_tf import fit
 from visem_tf.errors import UserError
 from visem_tf.publish import publish
@@ -73,12 +74,14 @@ def test_another_configuration_is_refused_with_the_fields(copy):
 def test_lost_features_are_made_again_when_a_stage_misses_them(copy, tmp_path, capsys):
     run_dir, command = copy
     command += ["--cache-dir", str(tmp_path / "empty")]
-    fit.main(command)
+    with quick_stages():
+        fit.main(command)
     assert "features: finished before, skipped" in capsys.readouterr().out
     state = json.loads((run_dir / "state.json").read_text())
     state["stages"]["infer"]["done"] = False
     (run_dir / "state.json").write_text(json.dumps(state))
-    fit.main([*command, "--stages", "features,infer"])
+    with quick_stages():
+        fit.main([*command, "--stages", "features,infer"])
     out = capsys.readouterr().out
     assert "features: finished in" in out and "infer: finished in" in out
 
@@ -95,7 +98,8 @@ def test_either_model_alone_is_evaluated_and_shown(copy, trained, stage):
     state = json.loads((run_dir / "state.json").read_text())
     state["stages"] = {name: state["stages"][name] for name in ("features", stage)}
     (run_dir / "state.json").write_text(json.dumps(state))
-    fit.main([*command, "--stages", "evaluate,report", "--evaluate.resamples", "0"])
+    with quick_stages():
+        fit.main([*command, "--stages", "evaluate,report", "--evaluate.resamples", "0"])
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert (metrics["ranking"] is None) == (stage == "generate")
     assert (metrics["captions"] is None) == (stage == "align")
@@ -144,7 +148,8 @@ def test_a_finished_training_goes_on(tiny_run, tmp_path, capsys):
     before = json.loads(history.read_text())["history"]
     command = ["--run-dir", str(longer), "--cache-dir", str(tiny_run.cache_dir)]
     stages = ["--stages", "features,align,infer,generate"]
-    fit.main([*command, *stages, "--align.epochs", str(len(before) + 1)])
+    with quick_stages():
+        fit.main([*command, *stages, "--align.epochs", str(len(before) + 1)])
     after = json.loads(history.read_text())["history"]
     assert after[:-1] == before and len(after) == len(before) + 1
     printed = capsys.readouterr().out
@@ -164,7 +169,8 @@ def test_a_run_starts_from_a_published_model(tiny_run, tmp_path, capsys):
     start = ["--init-from", str(tmp_path / "model"), "--freeze", "word_vectors,region_encoder"]
     epochs = ["--align.epochs", "1", "--generate.epochs", "1"]
     command = [*data, *places, *start, *epochs]
-    fit.main([*command, "--stages", "features,align,infer,generate"])
+    with quick_stages():
+        fit.main([*command, "--stages", "features,align,infer,generate"])
     printed = capsys.readouterr().out
     for title in ("alignment", "full-frame generator", "region generator"):
         assert f"{title}: starts from {tmp_path / 'model'}; 0 words are new" in printed

@@ -122,14 +122,12 @@ def write_prepared(run: TrainedRun, path: Path) -> None:
     """Writes the functions that describe images, in float32, as one file.
 
     Args:
-        run: A finished run, or a published model.
+        run: A finished run, or a published model, for which `check_convertible` has passed.
         path: File to write, for `visem_tf.prepared_model.PreparedModel`.
 
     Raises:
-        UserError: The run cannot be exported, or TFLite has no builtin operators for it.
         OSError: The file cannot be written.
     """
-    check_convertible(run)
     functions = TfliteFunctions(run)
     traced = functions.trace(_TO_DESCRIBE)
     description = describe_export(run, "tflite", traced, functions.left_out, {})

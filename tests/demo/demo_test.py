@@ -21,6 +21,8 @@ from visem_tf.errors import UserError
 
 nicegui = pytest.importorskip("nicegui", reason="the extra `demo` is not installed")
 
+pytestmark = pytest.mark.usefixtures("small_cnn")
+
 EVIL = '<img src=x onerror=alert(1)> & "quotes" <b>'
 
 

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from visem_tf.models.global_batch import (
@@ -91,5 +92,6 @@ assert gradient[1].numpy()[..., 0].tolist() == [[3, 4, 5], [6, 7, 8]]
 """
 
 
+@pytest.mark.slow
 def test_gather_keeps_the_order_and_sends_gradients_home(run_on_two_devices):
     run_on_two_devices(GATHER)

@@ -235,4 +235,4 @@ print("same")
 def test_two_replicas_train_as_one(run_on_two_devices, tmp_path):
     shutil.copy(__file__, tmp_path / "tests_joint.py")  # for its `make_model`
     source = f"ROOT = {str(tmp_path)!r}\n" + ONE_OR_TWO_REPLICAS
-    assert "same" in run_on_two_devices(source, timeout=300)
+    assert "same" in run_on_two_devices(source)

@@ -1,6 +1,5 @@
 """Assignment of cells to boxes, the losses, and training on two devices as on one."""
 
-import subprocess
 import sys
 
 import keras
@@ -180,10 +179,8 @@ def test_images_without_boxes_are_only_negatives():
 
 REPLICAS = """
 import sys
-import keras, numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-sys.path[:0] = sys.argv[1:]
+import keras, numpy as np
+sys.path[:0] = FOLDERS
 from proposal_training_test import batch, make_network
 from visem_tf.models.proposal_training import ProposalTraining
 
@@ -198,7 +195,7 @@ def train(strategy):
     return losses, [w.numpy() for w in model.trainable_variables]
 
 one_losses, one = train(tf.distribute.get_strategy())
-two_losses, two = train(tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]))
+two_losses, two = train(strategy)
 np.testing.assert_allclose(one_losses, two_losses, rtol=1e-4)
 for a, b in zip(one, two):
     np.testing.assert_allclose(a, b, atol=1e-5)
@@ -207,10 +204,7 @@ print("same")
 
 
 @pytest.mark.slow
-def test_two_replicas_train_as_one():
+def test_two_replicas_train_as_one(run_on_two_devices):
     folders = [path for path in sys.path if path.endswith(("tests/support", "tests/models"))]
     folders += [__file__.rpartition("/")[0]]
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, *folders], capture_output=True, text=True, check=False
-    )  # a process of its own: the devices must be split before TensorFlow starts
-    assert done.stdout.endswith("same\n"), done.stderr[-3000:]
+    assert "same" in run_on_two_devices(f"FOLDERS = {folders}\n{REPLICAS}")

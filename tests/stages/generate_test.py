@@ -15,7 +15,7 @@ from visem_tf.runs.opening import open_run
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import run_stages
 
-SMALL = {"generate.epochs": 2, "generate.regions": False}
+SMALL = {"generate.epochs": 1, "generate.regions": False}
 CIDER = {"generate.cider_epochs": 1, "generate.cider_samples": 2, "generate.cider_batch_size": 3}
 MEMBERS = {**SMALL, **CIDER, "generate.members": 2}
 BEYOND = {

@@ -12,7 +12,9 @@ from visem_tf import fit
 from visem_tf.cli import make_parser, parse_arguments
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.writer import export_saved_model
-from visem_tf.export.tflite.writer import export_tflite
+from visem_tf.export.tflite.functions import TfliteFunctions
+from visem_tf.export.tflite.graphs import operators
+from visem_tf.export.tflite.writer import convert
 from visem_tf.regions.proposers.trained import TrainedProposer
 from visem_tf.runs.opening import open_run
 from visem_tf.runs.trained_run import TrainedRun
@@ -137,7 +139,7 @@ def test_another_run_takes_the_proposer_from_its_file(run_dir, command, tmp_path
 @pytest.mark.slow
 def test_exports_have_the_regions_of_python(run_dir, tmp_path):
     pytest.importorskip("ai_edge_litert")
-    from visem_tf.export.tflite.model import TfliteModel
+    from ai_edge_litert.interpreter import Interpreter
 
     run = TrainedRun(run_dir)
     pixels = tf.random.stateless_uniform([3, 64, 64, 3], [1, 2], 0, 255)
@@ -151,14 +153,10 @@ def test_exports_have_the_regions_of_python(run_dir, tmp_path):
     np.testing.assert_allclose(found["boxes"], regions.boxes, atol=1e-4)
     np.testing.assert_allclose(found["embeddings"], embeddings, atol=1e-3)
 
-    export = export_tflite(
-        run, tmp_path / "lite", variants=["float32"], images=images, calibration=lambda count: []
-    )
-    about = export.description["files"]["captions-float32.tflite"]
-    assert not any('"' in operator for operator in about["operators"])  # all are builtin
-    assert all(count["identical"] == count["texts"] > 0 for count in about["parity"].values())
-    lite = TfliteModel(export.path / "captions-float32.tflite")
-    found = lite("encode_image", image=np.floor(pixels.numpy()))
+    lite = convert(TfliteFunctions(run).trace(["encode_image"]), "float32")
+    assert not any('"' in operator for operator in operators(lite))  # all are builtin
+    encode = Interpreter(model_content=lite).get_signature_runner("encode_image")
+    found = encode(image=np.floor(pixels.numpy()))
     np.testing.assert_allclose(found["boxes"], regions.boxes, atol=1e-4)
     np.testing.assert_allclose(found["region_scores"], regions.scores, atol=1e-4)
     np.testing.assert_allclose(found["region_features"], regions.region_features, atol=1e-2)
