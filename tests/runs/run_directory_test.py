@@ -71,6 +71,10 @@ def test_a_finished_training_may_be_longer(tmp_path: Path):
 
 def test_training_on_cider_may_begin_later_and_go_on(tmp_path: Path):
     run = finished_run(tmp_path, Config(), "align", "generate", "evaluate")
+    for name, value in (("cider_patience", 9), ("cider_samples", 7)):  # without such a training
+        with pytest.raises(UserError, match=name):
+            run.claim(Config().updated({f"generate.{name}": value}))
+    assert run.is_done("generate")
     longer = Config().updated({"generate.cider_epochs": 2, "generate.cider_learning_rate": 1e-4})
     run.claim(longer)
     assert [stage for stage in ("align", "generate", "evaluate") if run.is_done(stage)] == ["align"]

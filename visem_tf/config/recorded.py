@@ -183,7 +183,10 @@ def raised_fields(recorded: Settings, config: Settings) -> list[str]:
     """
     before, now = dict(recorded.flat()), dict(config.flat())
     raised = [name for name in GROWING_FIELDS if 0 < before[name] < now[name]]
-    if not before["generate.cider_epochs"]:
+    if before["generate.cider_epochs"]:
+        return raised
+    raised = [name for name in raised if name not in _CIDER_FIELDS]
+    if now["generate.cider_epochs"]:
         raised += [name for name in _CIDER_FIELDS if now[name] != before[name]]
     return raised
 
