@@ -21,7 +21,7 @@ import functools
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import docstring_parser
@@ -91,17 +91,18 @@ def make_parser(command: str, description: str, *, arguments: str = "") -> Parse
         "--config", metavar="FILE", default="", help="a JSON file that sets all or some fields"
     )
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    _add_fields(common, Config)
+    defaults = dict(preset("default").flat())
+    _add_fields(common, Config, defaults)
     for cls in field_types(Config).values():
         if _is_section(cls):
             title = (cls.__doc__ or "").split("\n")[0]
-            _add_fields(parser.add_argument_group(f"--{cls.section}.*", title), cls)
+            _add_fields(parser.add_argument_group(f"--{cls.section}.*", title), cls, defaults)
     return parser
 
 
-def _add_fields(group: Any, cls: Any) -> None:
+def _add_fields(group: Any, cls: Any, defaults: Mapping[str, Any]) -> None:
     """Adds an option for each field of a settings class, explained by the field's docstring."""
-    help_texts, defaults = _help_texts(cls), dict(preset("default").flat())
+    help_texts = _help_texts(cls)
     for name, kind in field_types(cls).items():
         if _is_section(kind):
             continue
