@@ -109,13 +109,13 @@ def _read_official(data_dir: AnyPath, folders: Sequence[AnyPath], notes: list[st
     """
     paths = _annotations(data_dir, "captions")
     names = {path.name for path in paths}
-    needed = [f"captions_{folder.name.lower()}.json" for folder in folders]
-    missing = [name for name in needed if name not in names]
+    parts = [folder.name.lower() for folder in folders]
+    missing = [part for part in parts if f"captions_{part}.json" not in names]
     whole = any({f"captions_{part}{year}.json" for part in PARTS} <= names for year in YEARS)
     if missing and not whole:
         raise UserError(
-            f"{data_dir / 'annotations' / missing[0]} is missing; unpack "
-            f"annotations_trainval{missing[0][-9:-5]}.zip there"
+            f"{data_dir / 'annotations' / f'captions_{missing[0]}.json'} is missing; unpack "
+            f"annotations_trainval{missing[0][-4:]}.zip there"
         )
     records: dict[str, Record] = {}
     for path in paths:
