@@ -53,8 +53,8 @@ class Input(NamedTuple):
 
     Attributes:
         command: Name of the command.
-        arguments: Its arguments.
-        changes: What was changed, for people.
+        arguments: Arguments of the command.
+        changes: Descriptions of what was changed.
     """
 
     command: str

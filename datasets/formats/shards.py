@@ -46,7 +46,7 @@ def read_shard(path: AnyPath, place: str, problems: Problems) -> list[Record]:
 
     Args:
         path: Path of the tar file, without compression.
-        place: Its path below the folder of the data, for file names.
+        place: Path of the tar file relative to the folder of the data, for the names of images.
         problems: Receives what cannot be used. What follows damage in a tar file is skipped.
     """
     samples: dict[str, _Sample] = collections.defaultdict(_Sample)
