@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
-from visem_tf.datasets.formats.shards import read_shard
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import without_only_split
+from visem_tf.datasets.webdataset.shards import read_shard
 from visem_tf.errors import UserError
 from visem_tf.images.find import files_below
 from visem_tf.runtime.storage import AnyPath
