@@ -25,6 +25,7 @@ from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import parse_json
 
 _DIGESTS_FILE = "content.json"
 _TEXTS = ("image_id", "file_name", "sentences", "phrases")
@@ -200,7 +201,7 @@ def _with_digests(builder: Any, splits: dict[str, Split], folder: Path) -> dict[
     after its files, so that they remain valid after a copy, or a backup that was restored.
     """
     path = folder / _DIGESTS_FILE
-    digests = json.loads(path.read_bytes()) if path.is_file() else {}
+    digests = parse_json(path.read_bytes(), dict[str, str]) if path.is_file() else {}
     if digests.keys() != splits.keys():
         digests = _picture_digests(builder, splits)
         write_atomically(path, json.dumps(digests, indent=1) + "\n")

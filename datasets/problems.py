@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.storage import as_path
 
 FILE_NAME = "problems.json"
@@ -61,7 +62,7 @@ class Problems:
     def load(cls, folder: str | os.PathLike[str]) -> Problems:
         """Reads the problems that `save` wrote; a folder without the file has none."""
         path = as_path(folder) / FILE_NAME
-        return cls(**json.loads(path.read_bytes())) if path.is_file() else cls()
+        return cls(**parse_json(path.read_bytes(), cls)) if path.is_file() else cls()
 
 
 def add_listed(messages: list[str], message: str, names: Sequence[str]) -> None:

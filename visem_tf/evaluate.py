@@ -176,7 +176,7 @@ def _evaluate_run(
         metrics = finished_metrics(context)
     if metrics is None:
         run_stages(context, again=["evaluate"])
-        metrics = json.loads((context.run / "metrics.json").read_text(encoding="utf-8"))
+        metrics = context.run.metrics()
     own = read_run_evidence(run.path, split.name)
     if other is not None:
         metrics["comparison"] = compare_runs(own, other, options.compare, config)

@@ -8,10 +8,9 @@ val/ test/              the same
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,14 +19,40 @@ from visem_tf.datasets import schema
 from visem_tf.datasets.formats.text import read_json, read_lines
 from visem_tf.datasets.precomputed.arrays import open_array
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Phrase, Record, RegionBlock, RegionSource
+from visem_tf.datasets.records import Box, Phrase, Record, RegionBlock, RegionSource
 from visem_tf.errors import UserError
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.storage import AnyPath
 
 SENTENCES = "sentences.jsonl"
 KEY = "key.json"
 _SHARD = re.compile(r"regions-\d{5}-of-\d{5}\.npy")
 _FIELDS = ("region_features", "boxes", "scores", "region_mask")
+
+
+class _RequiredOfPhrase(TypedDict):
+    sentence: int
+    text: str
+    box: Box
+    object: int
+    first: int
+    last: int
+
+
+class _Phrase(_RequiredOfPhrase, total=False):
+    type: str
+
+
+class _RequiredOfImage(TypedDict):
+    image_id: str
+    file_name: str
+    sentences: list[str]
+
+
+class _Image(_RequiredOfImage, total=False):
+    """A line of `sentences.jsonl`."""
+
+    phrases: list[_Phrase]
 
 
 class ShardRegions:
@@ -118,24 +143,23 @@ def _open(path: AnyPath) -> np.ndarray:
 
 def _record(folder: AnyPath, number: int, line: str) -> Record:
     try:
-        item: dict[str, Any] = json.loads(line)
-        phrases = [_phrase(phrase) for phrase in item.get("phrases", [])]
-        sentences = [str(sentence) for sentence in item["sentences"]]
-        image_id, file_name = str(item["image_id"]), str(item["file_name"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SENTENCES} line {number} is damaged; copy it again") from error
-    return Record(image_id, folder / "none", sentences, phrases, file_name)
-
-
-def _phrase(phrase: dict[str, Any]) -> Phrase:
-    ymin, xmin, ymax, xmax = map(float, phrase["box"])
-    return Phrase(
-        int(phrase["sentence"]),
-        str(phrase["text"]),
-        (ymin, xmin, ymax, xmax),
-        int(phrase["object"]),
-        int(phrase["first"]),
-        int(phrase["last"]),
-        in_pixels=False,
-        type=str(phrase.get("type", "")),
-    )
+        item: _Image = parse_json(line, _Image)
+    except ValueError as error:
+        raise UserError(
+            f"{folder / SENTENCES} line {number} is damaged ({error}); copy it again"
+        ) from error
+    phrases = [
+        Phrase(
+            phrase["sentence"],
+            phrase["text"],
+            (ymin, xmin, ymax, xmax),
+            phrase["object"],
+            phrase["first"],
+            phrase["last"],
+            in_pixels=False,
+            type=phrase.get("type", ""),
+        )
+        for phrase in item.get("phrases", [])
+        for ymin, xmin, ymax, xmax in [phrase["box"]]
+    ]
+    return Record(item["image_id"], folder / "none", item["sentences"], phrases, item["file_name"])

@@ -1,6 +1,5 @@
 """Runs a TFLite file in Python, as `examples/describe_with_litert.py` does without this package."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from visem_tf.errors import UserError
 from visem_tf.export.tflite.files import unpack
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.startup import without_noise
 
 
@@ -40,7 +40,7 @@ class TfliteModel:
         self._runners: dict[str, Any] = {}
         self.words = unpack(path, "vocabulary.txt").removesuffix("\n").split("\n")
         self._end_id = self.words.index("<end>")  # smaller ids are special words
-        self.metadata = json.loads(unpack(path, "export.json"))
+        self.metadata = parse_json(unpack(path, "export.json"), dict[str, Any])
         self.signatures = set(self._interpreter.get_signature_list())
 
     def __call__(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:

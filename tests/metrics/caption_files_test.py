@@ -62,14 +62,15 @@ def test_neuraltalk_s_results_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{not json", "results.json is not JSON"),
+        ("{not json", "results.json must be a list .*: it is not JSON"),
         ("[]", "holds no caption"),
         ({"imgblobs": []}, "holds no caption"),
-        ([{"image_id": 1}], "it lacks 'caption'"),
-        ({"results": []}, "it lacks 'imgblobs'"),
+        ([{"image_id": 1}], r"its entry \[0\] has no caption"),
+        ({"results": []}, "it has no imgblobs"),
         (["a dog"], "must be a list"),
+        ({"imgblobs": [3]}, r"its entry imgblobs\[0\] must be object, not int"),
         ("3", "must be a list"),
-        ([{"image_id": 1, "caption": None}], "the caption of image 1 is not text"),
+        ([{"image_id": 1, "caption": None}], r"its entry \[0\].caption must be str, not null"),
         (
             [{"image_id": 1, "caption": "a"}, {"image_id": "1", "caption": "b"}],
             "1 images have several captions, the first is 1",
@@ -121,7 +122,7 @@ def test_captions_that_do_not_fit_the_split(captions, message):
 def test_references(file):
     data = {"annotations": [{"image_id": 4, "caption": "A dog."}, {"image_id": 4, "caption": "B"}]}
     assert read_references(file(data)) == {"4": ["A dog.", "B"]}
-    with pytest.raises(UserError, match="it lacks"):
+    with pytest.raises(UserError, match="must be .*COCO captions.*: it must be object, not array"):
         read_references(file([1]))
     with pytest.raises(UserError, match="holds no sentence"):
         read_references(file({"annotations": []}))

@@ -33,19 +33,29 @@ def test_content_of_the_expected_kind_comes_back():
         (b'{"a": "\xff"}', Any, "it is not UTF-8"),
         ("[" * 100_000, Any, "it is nested too deeply"),
         ("9" * 5000, Any, "it is not JSON: Exceeds the limit"),
-        ("[]", Progress, "it must be an object, not []"),
-        ("{}", Progress, "its entry epochs is missing"),
-        ('{"epochs": true, "history": []}', Progress, "its entry epochs must be int, not True"),
-        ('{"epochs": 1.5, "history": []}', Progress, "its entry epochs must be int, not 1.5"),
-        ('{"epochs": 1, "history": {}}', Progress, "its entry history must be list, not {}"),
-        ('{"epochs": 1, "history": [1]}', Progress, "its entry history.0 must be dict, not 1"),
+        ("[]", Progress, "it must be object, not array"),
+        ("{}", Progress, "it has no epochs"),
+        ('{"epochs": true, "history": []}', Progress, "its entry epochs must be int, not bool"),
+        ('{"epochs": 1.5, "history": []}', Progress, "its entry epochs must be int, not float"),
+        ('{"epochs": 1, "history": {}}', Progress, "its entry history must be array, not object"),
+        ('{"epochs": 1, "history": [1]}', Progress, "its entry history[0] must be object, not int"),
         (
             '{"epochs": 1, "history": [{"loss": "a"}]}',
             Progress,
-            "its entry history.0.loss must be float, not 'a'",
+            "its entry history[0][...] must be float, not str",
         ),
-        ('{"epochs": 1, "history": [], "note": 3}', WithNote, "its entry note must be "),
-        ("true", float, "it must be float, not True"),
+        (
+            '{"epochs": 1, "history": [], "note": 3}',
+            WithNote,
+            "its entry note must be str | null, not int",
+        ),
+        ("true", float, "it must be float, not bool"),
+        (
+            "[1e999999, 1" + "0" * 400 + "]",
+            list[float],
+            "its entry [1] is wrong: Number out of range",
+        ),
+        (r'{"\ud800": 1}', Progress, "the name of an entry is not Unicode text"),
     ],
 )
 def test_other_content_is_named(text: str | bytes, kind: Any, message: str):
@@ -60,5 +70,7 @@ def test_a_file_is_named_with_the_advice(tmp_path: Path):
     ):
         read_json(path, dict, "x")
     path.write_text("[]")
-    with pytest.raises(UserError, match=r"state.json is damaged \(it must be dict, not \[\]\); x"):
+    with pytest.raises(
+        UserError, match=r"state.json is damaged \(it must be object, not array\); x"
+    ):
         read_json(path, dict, "x")

@@ -9,11 +9,38 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.storage import as_path, reason_of
+
+
+class _Caption(TypedDict):
+    image_id: int | str
+    caption: str
+
+
+class _Annotations(TypedDict):
+    annotations: list[_Caption]
+
+
+class _Candidate(TypedDict):
+    text: str
+
+
+class _RequiredOfBlob(TypedDict):
+    candidate: _Candidate
+
+
+class _Blob(_RequiredOfBlob, total=False):
+    img_path: str
+    imgid: int | str
+
+
+class _Neuraltalk(TypedDict):
+    imgblobs: list[_Blob]
 
 
 def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -30,22 +57,14 @@ def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
         >>> read_captions(path)
         {'7': 'a dog'}
     """
-    data = _read_json(path)
-    try:
-        if isinstance(data, dict):
-            pairs = [_neuraltalk(blob) for blob in data["imgblobs"]]
-        else:
-            pairs = [(str(entry["image_id"]), entry["caption"]) for entry in data]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f'{path} must be a list of {{"image_id", "caption"}} (COCO results) or an object with '
-            f'"imgblobs" (neuraltalk); it lacks {error}'
-        ) from error
+    form = 'a list of {"image_id", "caption"} (COCO results) or have "imgblobs" (neuraltalk)'
+    data = _read_json(path, list[_Caption] | _Neuraltalk, form)
+    if isinstance(data, dict):
+        pairs = [_neuraltalk(blob) for blob in data["imgblobs"]]
+    else:
+        pairs = [(str(entry["image_id"]), entry["caption"]) for entry in data]
     if not pairs:
         raise UserError(f"{path} holds no caption")
-    for key, text in pairs:
-        if not isinstance(text, str):
-            raise UserError(f"{path}: the caption of image {key} is not text")
     _refuse_duplicates(path, [key for key, _ in pairs])
     empty = [key for key, text in pairs if not text.strip()]
     if empty:
@@ -64,16 +83,10 @@ def read_references(path: str | os.PathLike[str]) -> dict[str, list[str]]:
     Raises:
         UserError: If the file is missing, is not JSON, or does not have this form.
     """
-    data = _read_json(path)
+    form = '{"annotations": [{"image_id", "caption"}]} (COCO captions)'
     found: dict[str, list[str]] = {}
-    try:
-        for entry in data["annotations"]:
-            found.setdefault(str(entry["image_id"]), []).append(str(entry["caption"]))
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f'{path} must be {{"annotations": [{{"image_id", "caption"}}]}} (COCO captions); '
-            f"it lacks {error}"
-        ) from error
+    for entry in _read_json(path, _Annotations, form)["annotations"]:
+        found.setdefault(str(entry["image_id"]), []).append(entry["caption"])
     if not found:
         raise UserError(f"{path} holds no sentence")
     return found
@@ -167,19 +180,19 @@ def write_result_struct(
     write_atomically(path, json.dumps(struct, ensure_ascii=False) + "\n")
 
 
-def _read_json(path: str | os.PathLike[str]) -> Any:
+def _read_json(path: str | os.PathLike[str], kind: Any, form: str) -> Any:
+    """The content of a file, which must be of a type; `form` describes it in messages."""
     try:
-        return json.loads(as_path(path).read_text(encoding="utf-8-sig"))
+        return parse_json(as_path(path).read_bytes(), kind)
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason_of(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{path} must be {form}: {error}") from error
 
 
-def _neuraltalk(blob: dict[str, Any]) -> tuple[str, Any]:
-    path = blob.get("img_path")
-    key = PurePosixPath(path).name if isinstance(path, str) and path else str(blob["imgid"])
-    return key, blob["candidate"]["text"]
+def _neuraltalk(blob: _Blob) -> tuple[str, str]:
+    name = PurePosixPath(blob.get("img_path", "")).name
+    return name or str(blob.get("imgid", "")), blob["candidate"]["text"]
 
 
 def _names(image_ids: Sequence[str], file_names: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import keras
 import numpy as np
@@ -18,12 +18,20 @@ import numpy as np
 from visem_tf.errors import UserError
 from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import parse_json
 
 FORMAT = 1
 """Version of the format, increased when former versions can no longer read the files."""
 
 _MODEL = "model"
 _UNUSED = ("compile_config",)  # of the training
+
+
+class _About(TypedDict):
+    """The entry "model"."""
+
+    format: int
+    keras: dict[str, Any]
 
 
 def write_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -62,18 +70,17 @@ def read_weights(path: str | os.PathLike[str]) -> keras.Model:
     path = Path(path)
     try:
         arrays = read_arrays(path)
-        about = json.loads(str(arrays.pop(_MODEL)))
-        version, serialized = about["format"], about["keras"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        about: _About = parse_json(str(arrays.pop(_MODEL)), _About)
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is not a published model ({_line(error)})") from error
-    if version != FORMAT:
+    if about["format"] != FORMAT:
         raise UserError(
-            f"{path} was written by another version of visem_tf, in format {version} (this version "
-            f"reads {FORMAT}); install that version"
+            f"{path} was written by another version of visem_tf, in format {about['format']} (this "
+            f"version reads {FORMAT}); install that version"
         )
     try:
-        _check_classes(serialized)
-        model = keras.saving.deserialize_keras_object(serialized)
+        _check_classes(about["keras"])
+        model = keras.saving.deserialize_keras_object(about["keras"])
         variables = _named(model)
         if variables.keys() != arrays.keys():
             raise ValueError("its weights do not fit its configuration")

@@ -9,7 +9,7 @@ al., ICCV 2019), and the IoU that this box will reach.
 import io
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import keras
 import numpy as np
@@ -20,15 +20,28 @@ from visem_tf.regions.backbone import Backbone, Maps, weights_digest
 from visem_tf.regions.coverage import select_covering
 from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.storage import AnyPath
 
 STRIDES = (8, 16, 32, 64)
 """Pixels of the image between neighbouring cells, for each map of the pyramid."""
 
 _FORMAT = 1
-_DAMAGE = (OSError, ValueError, KeyError, TypeError)
 _CANDIDATES = 300
 _TYPICAL_DISTANCE = 4.0  # between the centre of a box and its sides, in strides
+
+
+class _RequiredMetadata(TypedDict):
+    format: int
+    backbone: str
+    weights: str
+    channels: int
+
+
+class _Metadata(_RequiredMetadata, total=False):
+    """What the file of a network says about it."""
+
+    head_blocks: int
 
 
 class BoxPredictions(NamedTuple):
@@ -234,28 +247,27 @@ def read_network(path: AnyPath, backbone: Backbone) -> BoxNetwork:
     """
     try:
         arrays = read_arrays(path)
-        metadata = json.loads(str(arrays["metadata"]))
+        metadata: _Metadata = parse_json(str(arrays["metadata"]), _Metadata)
         weights = [arrays[name] for name in sorted(arrays) if name.isdigit()]
-        version, channels = metadata["format"], metadata["channels"]
-        head_blocks = metadata.get("head_blocks", 2)  # what files without the entry have
-        trained_on, digest = metadata["backbone"], metadata["weights"]
     except FileNotFoundError as error:
         raise UserError(f"there is no trained proposer {path}; give another file") from error
-    except _DAMAGE as error:
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is not a trained proposer ({error}); give another file") from error
-    if version != _FORMAT:
+    if metadata["format"] != _FORMAT:
         raise UserError(f"{path} was written by another version of visem_tf; train it again")
+    trained_on = metadata["backbone"]
     if trained_on != backbone.name:
         raise UserError(
             f"{path} was trained on the maps of {trained_on}, and regions.backbone is "
             f"{backbone.name}; choose regions.backbone {trained_on}, or train another proposer"
         )
-    if digest != weights_digest(backbone.name):
+    if metadata["weights"] != weights_digest(backbone.name):
         raise UserError(
             f"{path} was trained on other weights of {trained_on} than those installed here; train "
             "another proposer"
         )
-    network = build_network(backbone, channels, head_blocks)
+    head_blocks = metadata.get("head_blocks", 2)  # what files without the entry have
+    network = build_network(backbone, metadata["channels"], head_blocks)
     if [variable.shape for variable in network.variables] != [array.shape for array in weights]:
         raise UserError(f"{path} is not a trained proposer (its shapes differ); give another file")
     network.set_weights([array.astype(np.float32) for array in weights])

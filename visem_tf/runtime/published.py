@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from upath import UPath
 
@@ -33,6 +33,10 @@ CARD_FOR_PEOPLE = "card.md"
 SUMS = "SHA256SUMS"
 
 
+class _Card(TypedDict):
+    format: int
+
+
 def is_published(folder: AnyPath) -> bool:
     """Returns whether a folder is a published model, complete or not."""
     return (folder / CARD).is_file() or (folder / SUMS).is_file()
@@ -45,16 +49,16 @@ def read_card(folder: AnyPath) -> dict[str, Any]:
         UserError: If the card is missing or damaged, or the model is of a newer format.
     """
     try:
-        card = parse_json((folder / CARD).read_bytes(), dict[str, Any])
-        version, writer = card["format"], card.get("published_with")
+        card = parse_json((folder / CARD).read_bytes(), _Card)
     except OSError as error:
         raise _incomplete(folder, f"its {CARD} cannot be read: {reason_of(error)}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _incomplete(folder, f"its {CARD} is damaged") from error
-    if version != FORMAT:
+    except ValueError as error:
+        raise _incomplete(folder, f"its {CARD} is damaged: {error}") from error
+    if card["format"] != FORMAT:
         raise UserError(
-            f"the model {folder} was published with visem_tf {writer} in format {version}, and "
-            f"this version reads format {FORMAT}; install a newer version of visem_tf"
+            f"the model {folder} was published with visem_tf {card.get('published_with')} in "
+            f"format {card['format']}, and this version reads format {FORMAT}; install a newer "
+            "version of visem_tf"
         )
     return dict(card)
 

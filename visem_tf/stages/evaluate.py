@@ -23,6 +23,7 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import Scorer
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import parse_json
 from visem_tf.stages.evaluate_captions import evaluate_captions
 from visem_tf.stages.evaluate_ranking import evaluate_ranking, rank_both_ways
 from visem_tf.stages.evaluate_regions import evaluate_regions
@@ -114,12 +115,11 @@ def finished_metrics(context: Context) -> dict[str, Any] | None:
     if not context.run.is_done("evaluate") or not evidence.is_file():
         return None
     try:
-        metrics = json.loads((context.run / "metrics.json").read_text(encoding="utf-8"))
+        metrics = parse_json((context.run / "metrics.json").read_bytes(), dict[str, Any])
     except (OSError, ValueError):
         return None
     requested = json.loads(json.dumps(_requested(context.config)))  # tuples become lists
-    same = isinstance(metrics, dict) and requested.items() <= metrics.items()
-    return metrics if same else None
+    return metrics if requested.items() <= metrics.items() else None
 
 
 def figure_intervals(
