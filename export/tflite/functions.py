@@ -13,12 +13,14 @@
 TFLite has hardly any operators on strings: the file `vocabulary.txt` maps token ids to words.
 """
 
+import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
 import tensorflow as tf
 
 from visem_tf.alignment.scores import word_region_similarities
+from visem_tf.decoding import RerankedModel
 from visem_tf.decoding.captioner import attending_member, search_sentences
 from visem_tf.export.description import REQUIRED_MODELS, read_models
 from visem_tf.export.tflite.recurrence import attend_padded, embed_padded
@@ -171,6 +173,9 @@ class TfliteFunctions:
 
         def search(features: tf.Tensor, region_mask: tf.Tensor | None = None) -> Outputs:
             model = getattr(self.run, generator)
+            if isinstance(model, RerankedModel):
+                encode = functools.partial(embed_padded, model.alignment.sentence_encoder)
+                model = RerankedModel(model.members, model.alignment, model.weight, encode)
             inputs = features
             if region_mask is not None:
                 inputs = model.inputs_of_pictures(features, region_mask)

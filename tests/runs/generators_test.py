@@ -8,7 +8,7 @@ import pytest
 from untrained import make_run, replace_config
 
 from visem_tf import evaluate
-from visem_tf.decoding import EnsembleModel
+from visem_tf.decoding import EnsembleModel, RerankedModel
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
@@ -143,3 +143,14 @@ def test_a_finished_run_may_search_differently_and_in_an_ensemble(untrained_run,
     assert captions(run_dir) != alone
     evaluate.main(command)
     assert captions(run_dir) == alone
+
+
+def test_the_alignment_ranks_sentences_if_it_was_trained(tmp_path):
+    changes = {"generate.model": "attention", "generate.alignment_weight": 2.0}
+    both = make_run(tmp_path / "both", "align", "generate/full_frame", **changes)
+    model = both.full_frame_generator
+    assert isinstance(model, RerankedModel)
+    assert model.weight == 2.0
+    assert model.alignment is both.alignment_model  # in memory once
+    alone = make_run(tmp_path / "alone", "generate/full_frame", **changes)
+    assert not isinstance(alone.full_frame_generator, EnsembleModel)

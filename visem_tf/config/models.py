@@ -344,6 +344,10 @@ class GenerateConfig(Settings):
     """Maximum length of a description in words."""
     length_normalisation: float = setting(0.0, at_least=0, at_most=1e6)
     """Beams are ranked by log probability / length ** this; 0 ranks by log probability."""
+    alignment_weight: float = setting(0.0, at_least=0, at_most=1e6)
+    """After beam search, this times the mean similarity of the words with their best regions is
+    added to that value, so that sentences about what is seen come first. Needs generators that
+    attend to regions, and has no effect without a trained alignment; 0 leaves it out."""
     allow_unknown: bool = False
     """Whether a description may contain <unk>."""
     block_ngrams: int = setting(0, at_least=0, at_most=100)
@@ -361,6 +365,7 @@ class GenerateConfig(Settings):
                 ("attend_to", "features"),
                 ("doubly_stochastic", 0),
                 ("deep_output", False),
+                ("alignment_weight", 0),
             ):
                 value = getattr(self, name)
                 if value != off:

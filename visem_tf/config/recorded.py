@@ -94,6 +94,7 @@ SEARCH_FIELDS = (
     "generate.beam_size",
     "generate.max_length",
     "generate.length_normalisation",
+    "generate.alignment_weight",
     "generate.allow_unknown",
     "generate.block_ngrams",
     "generate.ensemble",

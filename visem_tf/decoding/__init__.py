@@ -8,5 +8,13 @@ from visem_tf.decoding.beam import beam_search
 from visem_tf.decoding.common import CaptioningModel, StepwiseModel
 from visem_tf.decoding.ensemble import EnsembleModel
 from visem_tf.decoding.greedy import greedy_search
+from visem_tf.decoding.reranking import RerankedModel
 
-__all__ = ["CaptioningModel", "EnsembleModel", "StepwiseModel", "beam_search", "greedy_search"]
+__all__ = [
+    "CaptioningModel",
+    "EnsembleModel",
+    "RerankedModel",
+    "StepwiseModel",
+    "beam_search",
+    "greedy_search",
+]

@@ -11,6 +11,7 @@ from visem_tf.decoding.beam import beam_search
 from visem_tf.decoding.common import CaptioningModel
 from visem_tf.decoding.ensemble import EnsembleModel
 from visem_tf.decoding.greedy import greedy_search
+from visem_tf.decoding.reranking import RerankedModel
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runtime.progress import progress_bar
@@ -114,7 +115,7 @@ def search_sentences(
             generator, image_features, settings.max_length, **options
         )
         return token_ids[:, tf.newaxis], log_probs[:, tf.newaxis]
-    return beam_search(
+    token_ids, log_probs = beam_search(
         generator,
         image_features,
         beam_size,
@@ -122,6 +123,9 @@ def search_sentences(
         length_normalisation=settings.length_normalisation,
         **options,
     )
+    if isinstance(generator, RerankedModel):
+        return generator.rank(image_features, token_ids, log_probs, settings.length_normalisation)
+    return token_ids, log_probs
 
 
 def attending_member(generator: CaptioningModel) -> AttentionGenerator | None:

@@ -1,6 +1,7 @@
 """Caption generators of a run: their names, and how they are built, read and combined."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import keras
 import numpy as np
 
 from visem_tf.config import Config, GenerateConfig
-from visem_tf.decoding import CaptioningModel, EnsembleModel
+from visem_tf.decoding import CaptioningModel, EnsembleModel, RerankedModel
 from visem_tf.errors import UserError
+from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.generator import SentenceGenerator
@@ -202,19 +204,30 @@ def find_full_frame_generators(
 
 
 def read_full_frame_generators(
-    run: ModelFiles, config: Config, vocabulary: Vocabulary
+    run: ModelFiles,
+    config: Config,
+    vocabulary: Vocabulary,
+    read_alignment: Callable[[], AlignmentModel] | None = None,
 ) -> CaptioningModel:
     """Reads the generator of whole images, or the ensemble of several.
+
+    With `generate.alignment_weight`, the alignment model of the run ranks their sentences, if it
+    was trained.
 
     Args:
         run: Files of the run.
         config: Configuration, which names the other runs of the ensemble.
         vocabulary: Vocabulary of the run.
+        read_alignment: Returns the alignment model of the run, if it is needed; None reads it.
 
     Raises:
         UserError: See `find_full_frame_generators`.
     """
     members = find_full_frame_generators(run, config, vocabulary)
+    weight = config.generate.alignment_weight
+    if weight and run.alignment_model.exists():
+        read = read_alignment or (lambda: load_model(run.alignment_model, AlignmentModel))
+        return RerankedModel(members, read(), weight)
     return EnsembleModel(members) if len(members) > 1 else members[0]
 
 

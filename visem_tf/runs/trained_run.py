@@ -84,7 +84,9 @@ class TrainedRun:
     @functools.cached_property
     def full_frame_generator(self) -> CaptioningModel:
         """Best generator of captions of whole images, or the ensemble of several."""
-        return read_full_frame_generators(self.run, self.config, self.vocabulary)
+        return read_full_frame_generators(
+            self.run, self.config, self.vocabulary, lambda: self.alignment_model
+        )
 
     @functools.cached_property
     def region_generator(self) -> CaptioningModel:
