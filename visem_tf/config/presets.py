@@ -64,6 +64,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "cider_batch_size": 50,
             "cider_learning_rate": 3e-4,
             "length_normalisation": 1.0,
+            "alignment_weight": 1.0,
         }
     },
     "paper": {
@@ -120,6 +121,7 @@ PRESETS["best"] = {
         "batch_size": 128,
         "epochs": 14,
         "mirror": True,
+        "members": 2,
     },
     "infer": {},
     "generate": {
@@ -137,6 +139,7 @@ PRESETS["best"] = {
         "bucket_batches": 20,
         "cider_epochs": 2,
         "length_normalisation": 1.25,
+        "alignment_weight": 0.3,
         "block_ngrams": 3,
     },
 }
