@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "Writes a finished run as a SavedModel that TensorFlow Serving loads (images in, texts "
         "out) or as TFLite files for devices, and compares the texts with those of Python. "
         "--generate.beam_size, --generate.max_length, --generate.length_normalisation, "
-        "--generate.allow_unknown, --infer.beta and --regions.num_regions set how it answers.",
+        "--generate.alignment_weight, --generate.allow_unknown, --infer.beta and "
+        "--regions.num_regions set how it answers.",
     )
     parser.add_argument(
         "--to",
