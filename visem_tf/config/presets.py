@@ -67,7 +67,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "cider_learning_rate": 3e-4,
             "length_normalisation": 1.0,
             "alignment_weight": 8.0,
-        }
+        },
     },
     "paper": {
         "regions": {"proposer": "trained", "picture_size": 320, "crop_size": 192},
