@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_cnn import small_cnn
 
 from visem_tf.config import Config
 from visem_tf.errors import UserError
@@ -30,7 +31,8 @@ def run_dir(train_again):
     finetune.recalls = lambda *arguments: {"recall_sum": next(growing)}
     growing = iter(range(100))
     try:
-        return train_again("align", "generate", "evaluate", **FINETUNE)
+        with small_cnn():
+            return train_again("align", "generate", "evaluate", **FINETUNE)
     finally:
         finetune.recalls = before
 
@@ -38,10 +40,11 @@ def run_dir(train_again):
 @pytest.mark.slow
 def test_later_stages_use_the_trained_cnn(run_dir):
     run = TrainedRun(run_dir)
+    with small_cnn():
+        tuned, started = run.extractor.cnn, run.extractor.backbone
     assert run.run.tuned_cnn == run_dir / "checkpoints" / "finetune" / "cnn.npz"
     assert run.run.alignment_model.parent.name == "finetune"
     pixels = tf.random.stateless_uniform([1, 64, 64, 3], [1, 2], 0, 255)
-    tuned, started = run.extractor.cnn, run.extractor.backbone
     assert np.abs(tuned.features(pixels) - started.features(pixels)).max() > 1e-2
     summary = json.loads((run_dir / "state.json").read_text())["stages"]["align"]["summary"]
     assert summary["finetune"]["recall_sum"] > summary["finetune"]["recall_sum_before"]

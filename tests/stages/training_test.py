@@ -20,7 +20,7 @@ from visem_tf.stages.training import open_pairs
 from visem_tf.training.pipeline import Part
 from visem_tf.training.resumable import ResumableTraining
 
-pytestmark = pytest.mark.usefixtures("quick")
+pytestmark = pytest.mark.usefixtures("quick", "small_cnn")
 
 
 def train_cnn(context: Context) -> Any:
@@ -121,9 +121,7 @@ def open_copy(untrained_run, tmp_path: Path) -> Callable[..., Context]:
     return open_copy
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "finetune")) for k in TRAININGS]
-)
+@pytest.mark.parametrize("kind", TRAININGS)
 def test_every_training_takes_a_step_and_saves_within_epochs(
     kind: str, open_copy: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ):

@@ -156,7 +156,7 @@ class TrainableCNN(CNN, keras.layers.Layer):
         super().__init__()
         if not 1 <= from_block <= LAST_BLOCK:
             raise ValueError(f"from_block must be from 1 to {LAST_BLOCK}, got {from_block}")
-        self.network = _build_network(backbone.name)
+        self.network = build_network(backbone.name)
         self.network.set_weights(backbone.cnn.get_weights())
         for layer in self.network.layers:
             layer.trainable = (
@@ -255,7 +255,7 @@ def load_backbone(name: str, tuned: Path | None = None) -> Backbone:
 
 def _load(name: str, path: Path, tuned: Path | None = None) -> Backbone:
     weights = read_torch_weights(path)
-    cnn = _build_network(name)
+    cnn = build_network(name)
     cnn.trainable = False
     _assign(cnn, weights)
     if tuned:
@@ -266,7 +266,8 @@ def _load(name: str, path: Path, tuned: Path | None = None) -> Backbone:
 _load_pretrained = functools.cache(_load)
 
 
-def _build_network(name: str) -> keras.Model:
+def build_network(name: str) -> keras.Model:
+    """Builds a network of `BACKBONES` with random weights, from preprocessed pixels to a map."""
     width, depth = _WIDTH_AND_DEPTH[name]
     return EfficientNetLiteBackbone(
         include_rescaling=False,
