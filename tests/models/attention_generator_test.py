@@ -206,6 +206,7 @@ def test_gradients(options, in_graph):
         return [tf.convert_to_tensor(g) for g in tape.gradient(value, values)]
 
     gradients = tf.function(slopes)() if in_graph else slopes()
+    loss = tf.function(loss)  # called twice for each weight
     rng = np.random.default_rng(0)
     for variable, gradient in zip(generator.trainable_variables, gradients, strict=True):
         direction = rng.normal(size=variable.shape)

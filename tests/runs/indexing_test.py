@@ -18,6 +18,8 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.runs import indexing
 from visem_tf.runtime.storage import as_path
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 def of_file(name: str, num_features: int) -> Regions:
     """Regions that depend on the name of a file only."""
