@@ -118,6 +118,13 @@ def test_a_finished_run_must_be_there(tmp_path: Path, no_packaged_model: None):
         parse("--run-dir", str(tmp_path), finished_run=True)
 
 
+@pytest.mark.parametrize("option", ["--run-dir", "--init-from"])
+def test_a_very_long_value_is_shortened_in_the_message(option: str):
+    with pytest.raises(UserError, match="x{100}…x{100}") as raised:
+        parse(option, "x" * 5000, finished_run=option == "--run-dir")
+    assert len(str(raised.value)) < 300
+
+
 def test_the_packaged_model_takes_the_place_of_a_run(packaged_model: Path):
     for arguments in ([], ["--run-dir", "flickr8k"]):
         config = parse(*arguments, "--generate.beam_size", "5", finished_run=True)

@@ -17,16 +17,16 @@ from visem_tf.errors import UserError
 from visem_tf.images.find import find_images
 from visem_tf.images.read import ImageError, report_unreadable
 from visem_tf.images.sources import ImageSource, path_sources
+from visem_tf.loading import load
 from visem_tf.preparing import obstacle, open_prepared, prepare, prepare_for_next_time
 from visem_tf.report.description_writer import Writer
 from visem_tf.report.descriptions import write_json
 from visem_tf.report.results import Grounding, ImageDescription
 from visem_tf.runtime.outputs import output_file, output_folder
-from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import as_path
 
 if TYPE_CHECKING:
-    from visem_tf.runs.trained_run import TrainedRun
+    from visem_tf.loaded_model import LoadedModel
 
 Described = Generator[tuple[ImageDescription, Grounding | None], None, None]
 
@@ -98,20 +98,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     reason = _reason_for_tensorflow(config, options)
     if reason and options.engine == "litert":
         raise UserError(f"--engine litert {reason}; use --engine auto")
-    model = None if reason or options.engine == "tensorflow" else open_prepared(config)
+    prepared = None if reason or options.engine == "tensorflow" else open_prepared(config)
     failures: list[ImageError] = []
-    run = None
-    if model is None:
-        run = _open_run(config)
-        if options.engine == "litert":
-            model = prepare(run)
-    if model:
-        if not model.describes_regions:
+    loaded = None if prepared else load(config.run_dir, config)
+    if loaded and options.engine == "litert":
+        prepared = prepare(loaded.run)
+    if prepared:
+        if not prepared.describes_regions:
             _warn_of_captions_only()
-        described: Described = ((each, None) for each in model.describe(sources, failures))
+        described: Described = ((each, None) for each in prepared.describe(sources, failures))
     else:
-        assert run is not None
-        described = _describe_by_tensorflow(run, options, sources, failures)
+        assert loaded is not None
+        described = _describe_by_tensorflow(loaded, options, sources, failures)
     writer = Writer(
         as_path(options.picture) if options.picture else None,
         None if options.boxes else options.top,
@@ -124,9 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if options.json:
             write_json(as_path(options.json), writer.results)
     report_unreadable(failures)
-    if run and options.engine == "auto" and not reason:
+    if loaded and options.engine == "auto" and not reason:
         sys.stdout.flush()
-        prepare_for_next_time(run)
+        prepare_for_next_time(loaded.run)
 
 
 def _reason_for_tensorflow(config: Config, options: argparse.Namespace) -> str | None:
@@ -137,26 +135,17 @@ def _reason_for_tensorflow(config: Config, options: argparse.Namespace) -> str |
     return obstacle(config)
 
 
-def _open_run(config: Config) -> "TrainedRun":
-    start_tensorflow()
-    run_first_operation()
-    from visem_tf.runs.trained_run import TrainedRun
-
-    return TrainedRun(config.run_dir, config)
-
-
 def _describe_by_tensorflow(
-    run: "TrainedRun",
+    model: "LoadedModel",
     options: argparse.Namespace,
     sources: Sequence[ImageSource],
     failures: list[ImageError],
 ) -> Described:
     """Returns a generator of descriptions, with the groundings of `--sentence`."""
-    from visem_tf.loaded_model import LoadedModel
     from visem_tf.regions.given_boxes import read_boxes
     from visem_tf.runs.query import print_remarks
 
-    model = LoadedModel(run)
+    run = model.run
     boxes = read_boxes(as_path(options.boxes), options.box_format) if options.boxes else None
     if boxes and not any(boxes.has(as_path(source.name)) for source in sources):
         raise UserError(
@@ -184,10 +173,11 @@ def _describe_by_tensorflow(
         ) as batches:
             for batch in batches:
                 described = model.describe_batch(*batch)
-                grounded: Sequence[Grounding | None] = [None] * len(described)
+                grounded: Sequence[Sequence[Grounding | None]] = [[None]] * len(described)
                 if query:
-                    grounded = model.ground_batch(*batch, query)
-                yield from zip(described, grounded, strict=True)
+                    grounded = model.ground_batch(*batch, [[query]] * len(described))
+                for description, [grounding] in zip(described, grounded, strict=True):
+                    yield description, grounding
 
     return describe()
 

@@ -125,13 +125,18 @@ class LoadedModel:
                 f"sentences and phrases must be lists with an entry for each of the {len(sources)} "
                 "images"
             )
-        asked = [_Asked(self, *each) for each in zip(sentences, phrases, strict=True)]
-        by_source = dict(zip(sources, asked, strict=True))
-        found: list[Any] = []
+        queries = {
+            source: self._read(*each)
+            for source, *each in zip(sources, sentences, phrases, strict=True)
+        }
+        grounded: list[list[Grounding]] = []
         with contextlib.closing(self.batches(sources)) as batches:
             for batch, regions in batches:
-                chosen = [by_source[source] for source in batch]
-                found += self._ground_asked(batch, regions, chosen)
+                grounded += self.ground_batch(batch, regions, [queries[each] for each in batch])
+        found = [
+            of_image[0] if isinstance(text, str) else of_image
+            for of_image, text in zip(grounded, sentences, strict=True)
+        ]
         return found if is_list else found[0]
 
     def search(
@@ -262,18 +267,48 @@ class LoadedModel:
         return extract_regions(self.run, sources, failures, boxes_of)
 
     def describe_batch(
-        self, sources: Sequence[ImageSource], regions: Regions, beam_size: int | None = None
+        self,
+        sources: Sequence[ImageSource],
+        regions: Regions,
+        beam_size: int | None = None,
+        captions: Sequence[str] | None = None,
     ) -> list[ImageDescription]:
-        """Describes a batch of images, see `batches`."""
-        described = self.run.describe(regions, beam_size)
+        """Describes a batch of images, see `batches` and `TrainedRun.describe`."""
+        described = self.run.describe(regions, beam_size, captions)
         return [ImageDescription(*each) for each in zip(sources, described, strict=True)]
 
     def ground_batch(
-        self, sources: Sequence[ImageSource], regions: Regions, query: Query
-    ) -> list[Grounding]:
-        """Finds the words of one sentence in each image of a batch, see `batches`."""
-        asked = _Asked(self, query.text, None)
-        return self._ground_asked(sources, regions, [asked] * len(sources))
+        self,
+        sources: Sequence[ImageSource],
+        regions: Regions,
+        queries: Sequence[Sequence[Query]],
+    ) -> list[list[Grounding]]:
+        """Finds the words of sentences in a batch of images, see `batches`.
+
+        Args:
+            sources: The B images.
+            regions: Their regions.
+            queries: Sentences for each image.
+
+        Returns:
+            A `Grounding` for each sentence, in lists like those of `queries`.
+        """
+        rows = [row for row, of_image in enumerate(queries) for _ in of_image]
+        flat = [query for of_image in queries for query in of_image]
+        grounder = self.run.grounder
+        embeddings = grounder.embed(regions.region_features)
+        scores = grounder.scores(embeddings, regions.region_mask, flat)
+        found = ground_sentences(
+            self.run.phrase_grounder, flat, rows, regions, embeddings=embeddings
+        )
+        groundings = (
+            Grounding(
+                sources[row],
+                {"sentence": query.text, "score": _rounded(scores[row, number]), **places},
+            )
+            for number, (row, query, places) in enumerate(zip(rows, flat, found, strict=True))
+        )
+        return [[next(groundings) for _ in of_image] for of_image in queries]
 
     def rank(self, queries: Sequence[Query], batches: Batches, top: int) -> list[SearchResult]:
         """Ranks images by sentences.
@@ -293,54 +328,16 @@ class LoadedModel:
         ranked = rank_index(self.run.grounder, queries, index, top, candidates)
         return search_results(self.run.phrase_grounder, queries, ranked, len(index))
 
-    def _ground_asked(
-        self, sources: Sequence[ImageSource], regions: Regions, asked: Sequence[_Asked]
-    ) -> list[Any]:
-        """Grounds sentences in a batch of images: for each image, what its `_Asked` returns."""
-        queries = [query for each in asked for query in each.queries]
-        image = [row for row, each in enumerate(asked) for _ in each.queries]
-        grounder = self.run.grounder
-        embeddings = grounder.embed(regions.region_features)
-        scores = grounder.scores(embeddings, regions.region_mask, queries)
-        phrases = [phrases for each in asked for phrases in each.phrases]
-        found = ground_sentences(
-            self.run.phrase_grounder,
-            queries,
-            image,
-            regions,
-            [each or () for each in phrases] if any(each is not None for each in phrases) else None,
-        )
-        groundings = [
-            Grounding(
-                sources[row],
-                {"sentence": query.text, "score": _rounded(scores[row, number]), **each},
-            )
-            for number, (row, query, each) in enumerate(zip(image, queries, found, strict=True))
-        ]
-        rest = iter(groundings)
-        return [each.as_given([next(rest) for _ in each.queries]) for each in asked]
-
-
-class _Asked:
-    """The sentences of an image, and the phrases of each that are asked for."""
-
-    def __init__(self, model: LoadedModel, sentences: Any, phrases: Any) -> None:
-        self.is_one = isinstance(sentences, str)
-        texts = [sentences] if self.is_one else list(sentences)
-        if not texts:
+    def _read(self, sentences: Any, phrases: Any) -> list[Query]:
+        """Reads the sentences of an image, and the phrases of each that are asked for."""
+        if isinstance(sentences, str):
+            sentences, phrases = [sentences], None if phrases is None else [phrases]
+        if not len(sentences):
             raise ValueError("sentences is empty; give at least one for each image")
-        if phrases is None:
-            phrases = [None] * len(texts)
-        elif self.is_one:
-            phrases = [phrases]
-        if len(phrases) != len(texts) or any(isinstance(each, str) for each in phrases):
+        phrases = [None] * len(sentences) if phrases is None else phrases
+        if len(phrases) != len(sentences) or any(isinstance(each, str) for each in phrases):
             raise ValueError("phrases must have a list of texts for each sentence")
-        self.queries = [model.run.grounder.read(text) for text in texts]
-        self.phrases = list(phrases)
-
-    def as_given(self, groundings: list[Grounding]) -> Any:
-        """Returns one grounding for one sentence, and a list for a list."""
-        return groundings[0] if self.is_one else groundings
+        return list(map(self.run.grounder.read, sentences, phrases))
 
 
 def _boxes_of(sources: Sequence[ImageSource], boxes: Any) -> BoxesOf:

@@ -8,15 +8,17 @@ from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import PathLike
 
 if TYPE_CHECKING:
+    from visem_tf.config import Config
     from visem_tf.loaded_model import LoadedModel
 
 
-def load(model: PathLike | None = None) -> LoadedModel:
+def load(model: PathLike | None = None, config: Config | None = None) -> LoadedModel:
     """Loads a trained model.
 
     Args:
         model: Run directory or published model on any storage, `hf://owner/name`, or the name of a
             packaged model; None is the packaged model `flickr8k`.
+        config: Configuration to use instead of the recorded one, e.g. with another beam size.
 
     Returns:
         The model, which describes, grounds, searches and embeds images.
@@ -38,4 +40,4 @@ def load(model: PathLike | None = None) -> LoadedModel:
     from visem_tf.runs.trained_run import TrainedRun
     from visem_tf.runtime.model_places import find_model
 
-    return LoadedModel(TrainedRun(find_model(model)))
+    return LoadedModel(TrainedRun(find_model(model), config))

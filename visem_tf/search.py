@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_images, unused_name
+from visem_tf.loading import load
 from visem_tf.runtime.outputs import output_file, output_folder
-from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 
 if TYPE_CHECKING:
@@ -83,18 +83,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     config, options = parse_arguments(parser, argv, finished_run=True)
     _check(options)
     paths = find_images(options.images)
-    start_tensorflow()
-    run_first_operation()
+    model = load(config.run_dir, config)
     from visem_tf.images.read import report_unreadable
     from visem_tf.images.sources import path_sources
-    from visem_tf.loaded_model import LoadedModel
     from visem_tf.report.descriptions import write_json
     from visem_tf.runs.query import print_remarks
-    from visem_tf.runs.trained_run import TrainedRun
     from visem_tf.runs.user_images import cached_regions
 
-    run = TrainedRun(config.run_dir, config)
-    model, sources = LoadedModel(run), path_sources(paths)
+    run, sources = model.run, path_sources(paths)
     queries = [run.grounder.read(sentence) for sentence in options.sentences]
     print_remarks(queries)
     failures: list[ImageError] = []

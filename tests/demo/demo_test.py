@@ -1,4 +1,4 @@
-"""The demo's models, and its page as a visitor has it: in a headless Chromium."""
+"""The demo's model, and its page as a visitor has it: in a headless Chromium."""
 
 import asyncio
 import io
@@ -18,6 +18,9 @@ from untrained import WORDS, make_run
 
 from visem_tf.demo import __main__ as demo
 from visem_tf.errors import UserError
+from visem_tf.images.sources import ImageSource
+from visem_tf.loaded_model import LoadedModel
+from visem_tf.report.results import Grounding, ImageDescription, RegionDescription
 
 nicegui = pytest.importorskip("nicegui", reason="the extra `demo` is not installed")
 
@@ -40,10 +43,10 @@ def untrained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def models(untrained):
-    from visem_tf.demo.models import DemoModels
+def model(untrained):
+    from visem_tf.demo.model import DemoModel
 
-    return DemoModels(untrained)
+    return DemoModel(LoadedModel(untrained))
 
 
 @pytest.fixture(scope="module")
@@ -52,49 +55,49 @@ def words() -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_whole_image_as_a_box_is_described_by_the_region_generator(models):
-    picture = models.open(encoded())
-    region = models.describe_box(picture, (0.0, 0.0, 1.0, 1.0))
+def test_the_whole_image_as_a_box_is_described_by_the_region_generator(model):
+    picture = model.open(encoded())
+    region = model.describe_box(picture, (0.0, 0.0, 1.0, 1.0))
     assert region.box == (0.0, 0.0, 1.0, 1.0)
     assert 0 < region.probability <= 1
-    assert models.describe_box(picture, (-1.0, 0.5, 0.5, 9.0)).box == (0.0, 0.5, 0.5, 1.0)
+    assert model.describe_box(picture, (-1.0, 0.5, 0.5, 9.0)).box == (0.0, 0.5, 0.5, 1.0)
     with pytest.raises(UserError, match="no area"):
-        models.describe_box(picture, (0.5, 1.5, 0.9, 2.0))
+        model.describe_box(picture, (0.5, 1.5, 0.9, 2.0))
 
 
 @pytest.mark.slow
-def test_pictures_of_any_size_open_and_others_are_refused(models):
-    assert models.open(encoded(size=(1, 1))).size == (1, 1)
-    assert models.open(encoded(size=(1500, 3000), form="JPEG")).size == (1024, 512)
+def test_pictures_of_any_size_open_and_others_are_refused(model):
+    assert model.open(encoded(size=(1, 1))).size == (1, 1)
+    assert model.open(encoded(size=(1500, 3000), form="JPEG")).size == (1024, 512)
     with pytest.raises(UserError, match=r"notes\.txt"):
-        models.open(b"no picture", "notes.txt")
+        model.open(b"no picture", "notes.txt")
     with pytest.raises(UserError, match="empty"):
-        models.open(b"")
+        model.open(b"")
 
 
 @pytest.mark.slow
-def test_every_word_has_a_region_of_the_image(models, words: list[str]):
-    image = models.open(encoded())
-    found, remarks = models.ground(image, f"{words[0]} {words[1]} {EVIL}")
-    assert [word["word"] for word in found["words"]][:3] == [words[0], words[1], "img"]
+def test_every_word_has_a_region_of_the_image(model, words: list[str]):
+    image = model.open(encoded())
+    found, remarks = model.ground(image, f"{words[0]} {words[1]} {EVIL}")
+    assert [word.text for word in found.words][:3] == [words[0], words[1], "img"]
     assert any("img" in remark for remark in remarks)
-    for word in found["words"]:
+    for word in found.to_dict()["words"]:
         box = image.description.boxes[word["region"]]
         assert word["box"] == pytest.approx(box.tolist(), abs=1e-4)
-    found, remarks = models.ground(image, f"{words[0]} " * 5000)
-    assert len(found["words"]) == 5 and remarks == ["only the first 5 words are read"]
+    found, remarks = model.ground(image, f"{words[0]} " * 5000)
+    assert len(found.words) == 5 and remarks == ["only the first 5 words are read"]
     with pytest.raises(UserError, match="no word"):
-        models.ground(image, " ")
+        model.ground(image, " ")
 
 
 @pytest.mark.slow
-def test_visitors_at_once_get_what_each_gets_alone(models):
+def test_visitors_at_once_get_what_each_gets_alone(model):
     data = [encoded(seed) for seed in range(4)]
-    alone = [models.open(each).description.boxes.tolist() for each in data]
+    alone = [model.open(each).description.boxes.tolist() for each in data]
     together: dict[int, list] = {}
     threads = [
         threading.Thread(
-            target=lambda n=n: together.update({n: models.open(data[n]).description.boxes.tolist()})
+            target=lambda n=n: together.update({n: model.open(data[n]).description.boxes.tolist()})
         )
         for n in range(4)
     ]
@@ -107,20 +110,20 @@ def test_visitors_at_once_get_what_each_gets_alone(models):
 
 @pytest.mark.slow
 def test_words_that_attend_to_regions_show_them_and_boxes_are_described_all_the_same(
-    tmp_path, models
+    tmp_path, model
 ):
     from visem_tf.demo.marks import attention_marks
-    from visem_tf.demo.models import DemoModels
+    from visem_tf.demo.model import DemoModel
 
     attention = {"model": "attention", "regions": False}
-    attending = DemoModels(make_run(tmp_path, "align", "generate/full_frame", generate=attention))
-    assert models.has_region_generator and not attending.has_region_generator
-    assert models.open(encoded()).description.attention is None
+    run = make_run(tmp_path, "align", "generate/full_frame", generate=attention)
+    attending = DemoModel(LoadedModel(run))
+    assert model.has_region_generator and not attending.has_region_generator
+    assert model.open(encoded()).description.found.attention is None
     image = attending.open(encoded())
-    assert image.description.attention is not None
-    for word, weights in zip(
-        image.description.caption.split(), image.description.attention, strict=True
-    ):
+    assert image.description.found.attention is not None
+    words = image.description.caption.split()
+    for word, weights in zip(words, image.description.found.attention, strict=True):
         marks = attention_marks(word, weights, image.description.boxes)
         assert len(marks) == np.sum(weights[1:] > 1 / len(weights))
     assert 0 < attending.describe_box(image, (0.1, 0.1, 0.9, 0.9)).probability <= 1
@@ -136,14 +139,14 @@ def test_marks_of_attention_grow_with_it():
     assert 0.15 < marks[0].opacity < marks[1].opacity == 1.0
 
 
-class StubModels:
-    """Models that answer at once, with texts that contain markup."""
+class StubModel:
+    """Answers at once, with texts that contain markup."""
 
     can_ground = True
     has_region_generator = False
 
     def open(self, data: bytes, name: str):
-        from visem_tf.demo.models import DescribedRegion, OpenImage
+        from visem_tf.demo.model import OpenImage
         from visem_tf.runs.description import Description
 
         if data == b"no image":
@@ -153,18 +156,17 @@ class StubModels:
         description = Description(
             "two words", -1.0, boxes, ["", EVIL], ones, ones, np.array([[0.3, 0.7], [0.5, 0.5]])
         )
-        region = DescribedRegion((0.0, 0.0, 0.5, 0.5), EVIL, 0.25)
-        return OpenImage(encoded(), (90, 60), None, None, description, [region])
+        described = ImageDescription(ImageSource(name, data), description)
+        return OpenImage(encoded(), (90, 60), None, described, [described.regions[1]])
 
     def describe_box(self, image, box):
-        from visem_tf.demo.models import DescribedRegion
-
-        return DescribedRegion(box, "my box", 0.5)
+        return RegionDescription(box, "my box", 3 * np.log(0.5), 1.0)
 
     def ground(self, image, sentence: str):
         word = {"word": "dog", "known": False, "region": 1, "box": [0, 0, 0.5, 0.5], "score": 2.0}
-        segment = {"text": "dog", "first": 0, "last": 0, "box": [0, 0, 0.5, 0.5]}
-        return {"words": [word], "segments": [segment]}, [f"read: {sentence}"]
+        segment = {"text": "dog", "first": 0, "last": 0, "box": [0, 0, 0.5, 0.5], "score": 2.0}
+        found = {"sentence": sentence, "score": 2.0, "words": [word], "segments": [segment]}
+        return Grounding(image.description.source, found), [f"read: {sentence}"]
 
 
 def test_the_page_without_a_browser():
@@ -175,7 +177,7 @@ def test_the_page_without_a_browser():
     from visem_tf.demo.page import Visit
 
     async def visit() -> None:
-        async with user_simulation(root=lambda: Visit(StubModels()).build()) as user:
+        async with user_simulation(root=lambda: Visit(StubModel()).build()) as user:
             await user.open("/")
             await upload(user, "notes.png", b"no image")
             await user.should_see("Cannot read notes.png is no image")

@@ -191,7 +191,8 @@ def test_all_callers_choose_the_same_regions(run):
     model = LoadedModel(run)
     sources = [ImageSource(str(row), np.zeros([1, 1, 3], np.uint8)) for row in range(2)]
     [searched] = model.rank([query], (each for each in [(sources, regions)]), top=2)
-    described = [each.to_dict() for each in model.ground_batch(sources, regions, query)]
+    grounded = model.ground_batch(sources, regions, [[query], [query]])
+    described = [grounding.to_dict() for [grounding] in grounded]
     for answer in searched.to_dict()["pictures"]:
         row = int(answer["image"])
         assert [word["region"] for word in answer["words"]] == inferred.regions[row].tolist()

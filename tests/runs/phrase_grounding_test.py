@@ -100,9 +100,9 @@ def test_no_phrases_give_empty_arrays(run, regions):
 def test_segments_and_phrases_of_sentences_in_json(run, regions, readout):
     settings = configured_readout(run.config)._replace(name=readout)
     grounder = PhraseGrounder(run.grounder, settings)
-    queries = [run.grounder.read(sentence) for sentence in SENTENCES]
     phrases = [["Red dog", "a"], [], ["a red ball!"]]
-    found = ground_sentences(grounder, queries, [0, 0, 2], regions, phrases)
+    queries = [run.grounder.read(*each) for each in zip(SENTENCES, phrases, strict=True)]
+    found = ground_sentences(grounder, queries, [0, 0, 2], regions)
     assert [[p["text"] for p in each["phrases"]] for each in found] == [
         ["red dog", "a"],
         [],
@@ -129,23 +129,22 @@ def test_segments_and_phrases_of_sentences_in_json(run, regions, readout):
             for segment in each["segments"]:
                 assert segment["region"] == chosen[segment["first"]]
     # One sentence alone gives the same.
-    [alone] = ground_sentences(grounder, queries[2:], [2], regions, phrases[2:])
+    [alone] = ground_sentences(grounder, queries[2:], [2], regions)
     assert alone == found[2]
     if readout == "phrase":  # as configured
-        assert ground_sentences(run.phrase_grounder, queries, [0, 0, 2], regions, phrases) == found
-    [plain] = ground_sentences(grounder, queries[2:], [2], regions)
+        assert ground_sentences(run.phrase_grounder, queries, [0, 0, 2], regions) == found
+    [plain] = ground_sentences(grounder, [run.grounder.read(SENTENCES[2])], [2], regions)
     assert "phrases" not in plain
 
 
-def test_a_phrase_that_its_sentence_lacks_is_an_error(run, regions):
-    query = run.grounder.read(SENTENCES[0])
+def test_a_phrase_that_its_sentence_lacks_is_an_error(run):
+    read = run.grounder.read
     with pytest.raises(UserError, match="the phrase 'blue dog' is not a part of the sentence"):
-        ground_sentences(run.phrase_grounder, [query], [0], regions, [["blue dog"]])
-    long = run.grounder.read("a red dog runs and runs and runs to a ball")
+        read(SENTENCES[0], ["blue dog"])
     with pytest.raises(UserError, match="only its first 7 words are read"):
-        ground_sentences(run.phrase_grounder, [long], [0], regions, [["a ball"]])
+        read("a red dog runs and runs and runs to a ball", ["a ball"])
     with pytest.raises(UserError, match="the phrase '!' is not a part"):
-        ground_sentences(run.phrase_grounder, [query], [0], regions, [["!"]])
+        read(SENTENCES[0], ["!"])
 
 
 def test_scores_of_a_proposer_are_used_only_where_they_are_probabilities():

@@ -70,3 +70,20 @@ def test_descriptions_leave_out_padded_regions(tmp_path):
         assert len(description.region_captions) == len(description.region_log_probs) == count
         alone = run.grounder.fits(features[row : row + 1, :count], description.region_captions)
         np.testing.assert_allclose(description.region_fits, alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_captions_that_were_written_before_stay_as_they_are(tmp_path):
+    attending = {"generate.model": "attention", "generate.regions": False}
+    run = make_run(tmp_path / "run", "generate/full_frame", **attending)
+    random = np.random.default_rng(0)
+    features = random.uniform(size=(2, 4, FEATURE_DIM)).astype(np.float32)
+    boxes, ones = random.uniform(size=(2, 4, 4)), np.ones([2, 4], np.float32)
+    regions = Regions(features, boxes, ones, np.ones([2, 4], bool))
+    captions = ["a dog runs", "red"]
+    found = run.describe(regions, captions=captions)
+    assert [each.caption for each in found] == captions
+    assert all(np.isnan(each.log_prob) for each in found)
+    assert [each.attention.shape for each in found] == [(3, 4), (1, 4)]
+    for each in found:
+        np.testing.assert_allclose(each.attention.sum(axis=1), 1, rtol=1e-5)
+    assert [each.attention for each in run.describe(regions, captions=["", ""])] == [None, None]

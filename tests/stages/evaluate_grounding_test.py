@@ -70,7 +70,8 @@ def test_the_figures_are_those_of_each_phrase(run, regions):
     assert figures["readout"] == "phrase"
     assert figures["taught_by"] == "images and sentences alone"
     asked = [["a red dog", "runs"], ["a dog", "red"], []]
-    places = ground_sentences(run.phrase_grounder, queries, IMAGES, regions, asked)
+    queries = [run.grounder.read(*each) for each in zip(SENTENCES, asked, strict=True)]
+    places = ground_sentences(run.phrase_grounder, queries, IMAGES, regions)
     places = [place for each in places for place in each["phrases"]]
     own = [boxes[:2], boxes[2:3], boxes[3:4], boxes[4:]]
     pointing, r1 = [], []

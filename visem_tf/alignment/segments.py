@@ -70,7 +70,7 @@ def snippet_as_json(
     }
 
 
-def box_as_json(box: np.ndarray) -> list[float]:
+def box_as_json(box: Sequence[float] | np.ndarray) -> list[float]:
     """Rounds a box or a point, float array [4] or [2], to four digits."""
     return [round(float(edge), 4) for edge in box]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
-from visem_tf.runtime.startup import run_first_operation, start_tensorflow
+from visem_tf.loading import load
 
 _HOST = "127.0.0.1"  # not reachable from other machines
 
@@ -45,14 +45,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             import uvicorn
         except ImportError as error:
             raise UserError(f"the demo needs {error.name}; pip install 'visem_tf[demo]'") from error
-        start_tensorflow()
-        run_first_operation()
-        from visem_tf.demo.models import DemoModels
-        from visem_tf.demo.page import make_app
-        from visem_tf.runs.trained_run import TrainedRun
-
         print("loading the models …", flush=True)
-        app = make_app(DemoModels(TrainedRun(config.run_dir, config)))
+        model = load(config.run_dir, config)
+        from visem_tf.demo.model import DemoModel
+        from visem_tf.demo.page import make_app
+
+        app = make_app(DemoModel(model))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         print(
             f"open http://{_HOST}:{listener.getsockname()[1]}/ in a browser; Ctrl-C ends the demo",

@@ -5,17 +5,17 @@ template of the boxes over the image escapes their labels.
 """
 
 import base64
-from typing import Any
 
 import fastapi
 from nicegui import events, run, ui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from visem_tf.demo.marks import Mark, attention_marks, colour_of, draw_marks
-from visem_tf.demo.models import DemoModels, DescribedRegion, OpenImage
+from visem_tf.demo.model import DemoModel, OpenImage
 from visem_tf.errors import UserError
 from visem_tf.report.drawing import Edges, as_edges, place_in_words
 from visem_tf.report.gallery import attended_caption
+from visem_tf.report.results import Grounding, RegionDescription
 
 MAX_UPLOAD = 60 * 1024**2
 """Largest size of an image file in bytes."""
@@ -28,18 +28,18 @@ _NO_REGION_GENERATOR = (
 )
 
 
-def make_app(models: DemoModels) -> fastapi.FastAPI:
+def make_app(model: DemoModel) -> fastapi.FastAPI:
     """Returns the demo as a web application that only answers requests to this machine.
 
     Args:
-        models: Models that all visitors share.
+        model: Model that all visitors share.
     """
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # Other sites whose name resolves to this machine must not read what is described here.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     ui.run_with(
         app,
-        root=lambda: Visit(models).build(),
+        root=lambda: Visit(model).build(),
         title="visem_tf: describe an image",
         favicon="🔎",
         dark=None,
@@ -53,14 +53,14 @@ class Visit:
     """The page of one visitor.
 
     Args:
-        models: Models that all visitors share.
+        model: Model that all visitors share.
     """
 
-    def __init__(self, models: DemoModels) -> None:
-        self.models = models
+    def __init__(self, model: DemoModel) -> None:
+        self.model = model
         self.image: OpenImage | None = None
-        self.regions: list[DescribedRegion] = []
-        self.grounding: dict[str, Any] = {}
+        self.regions: list[RegionDescription] = []
+        self.grounding: Grounding | None = None
         self.selected: int | None = None
         self.hovered: list[Mark] = []
         self.drag_start: tuple[float, float] | None = None
@@ -89,7 +89,7 @@ class Visit:
                         on_mouse=self._mouse, events=["mousedown", "mousemove", "mouseup"]
                     ).classes("w-full cursor-crosshair select-none")
                     hint = "Click a region to select it, or drag a new box to describe it."
-                    if not self.models.has_region_generator:
+                    if not self.model.has_region_generator:
                         hint += _NO_REGION_GENERATOR
                     ui.label(hint).classes("text-sm opacity-70")
                     self._box_by_numbers()
@@ -97,7 +97,7 @@ class Visit:
                     self._caption()
                     with ui.column().classes("w-full gap-1"):
                         self._region_list()
-                    if self.models.can_ground:
+                    if self.model.can_ground:
                         self._sentence_form()
             self.result.set_visibility(False)
 
@@ -132,13 +132,13 @@ class Visit:
         self.status.set_text("Describing the image …")
         try:
             data = await event.file.read()
-            image = await run.io_bound(self.models.open, data, event.file.name)
+            image = await run.io_bound(self.model.open, data, event.file.name)
         except UserError as error:
             self.status.set_text(f"Cannot read {error}")
             return
         finally:
             self.upload.reset()
-        self.image, self.regions, self.grounding = image, list(image.regions), {}
+        self.image, self.regions, self.grounding = image, list(image.regions), None
         self.selected, self.hovered = None, []
         encoded = base64.b64encode(image.shown).decode("ascii")
         self.view.set_source(f"data:image/jpeg;base64,{encoded}")
@@ -154,21 +154,21 @@ class Visit:
             return
         self.status.set_text("Describing the box …")
         try:
-            region = await run.io_bound(self.models.describe_box, image, box)
+            region = await run.io_bound(self.model.describe_box, image, box)
         except UserError as error:
             self.status.set_text(f"Cannot describe it: {error}")
             return
         if image is self.image:  # no other image was opened in the meantime
             self.regions.append(region)
             self._select(len(self.regions) - 1)
-            self.status.set_text(f"New box: {region.text or '(nothing)'}")
+            self.status.set_text(f"New box: {region.caption or '(nothing)'}")
 
     async def _ground(self) -> None:
         text, image = str(self.sentence.value or ""), self.image
         if image is None:
             return
         try:
-            grounding, remarks = await run.io_bound(self.models.ground, image, text)
+            grounding, remarks = await run.io_bound(self.model.ground, image, text)
         except UserError as error:
             self.status.set_text(f"Cannot ground it: {error}")
             return
@@ -214,7 +214,7 @@ class Visit:
         self.selected, self.hovered = number, []
         self._show()
         if number is not None:
-            text = self.regions[number].text or "(nothing)"
+            text = self.regions[number].caption or "(nothing)"
             self.status.set_text(f"Region {number + 1}: {text}")
 
     def _word_button(self, text: str, marks: list[Mark], status: str = "") -> None:
@@ -240,23 +240,22 @@ class Visit:
         description = self.image.description
         caption = ui.label(description.caption or "(nothing)").classes("text-xl")
         caption.props('role="heading" aria-level=2 data-testid=caption')
-        if description.attention is None:
+        attention, boxes = description.found.attention, description.boxes
+        if attention is None:
             return
         ui.label("Point at a word to see the regions that the generator attended to:").classes(
             "w-full text-sm opacity-70"
         )
-        words = attended_caption(
-            description.caption, description.attention, description.boxes
-        ).words
+        words = attended_caption(description.caption, attention, boxes).words
         with ui.row().classes("w-full gap-0").props('data-testid="caption-words"'):
-            for word, weights in zip(words, description.attention, strict=True):
-                marks = attention_marks(word.text, weights, description.boxes)
+            for word, weights in zip(words, attention, strict=True):
+                marks = attention_marks(word.text, weights, boxes)
                 self._word_button(word.text, marks, f"“{word.text}” attended to: {word.spoken}")
 
     @ui.refreshable_method
     def _region_list(self) -> None:
         for number, region in enumerate(self.regions):
-            text = f"{number + 1}  {region.text or '(nothing)'}"
+            text = f"{number + 1}  {region.caption or '(nothing)'}"
             button = ui.button(text, on_click=lambda number=number: self._select(number))
             pressed = "true" if number == self.selected else "false"
             button.props(f'no-caps align=left flat aria-pressed="{pressed}"')
@@ -270,10 +269,11 @@ class Visit:
     @ui.refreshable_method
     def _segments(self) -> None:
         """Shows the words of the sentence, underlined in the colour of their region."""
-        for number, segment in enumerate(self.grounding.get("segments", [])):
+        found = self.grounding.found if self.grounding else {"segments": []}
+        for number, segment in enumerate(found["segments"]):
             underline = f"border-bottom: 4px solid {colour_of(number)}"
             with ui.row().classes("gap-0").style(underline):
-                for word in self.grounding["words"][segment["first"] : segment["last"] + 1]:
+                for word in found["words"][segment["first"] : segment["last"] + 1]:
                     note = f"{word['score']:.2f}" + (", unknown" if not word["known"] else "")
                     mark = Mark(as_edges(word["box"]), "#d6133f", word["word"], filled=True)
                     self._word_button(f"{word['word']} ({note})", [mark])
@@ -291,8 +291,8 @@ class Visit:
         marks = self.hovered
         if not marks and self.grounding and self.selected is None:
             marks = [
-                Mark(as_edges(segment["box"]), colour_of(number), segment["text"])
-                for number, segment in enumerate(self.grounding["segments"])
+                Mark(segment.box, colour_of(number), segment.text)
+                for number, segment in enumerate(self.grounding.segments)
             ]
         elif not marks:
             marks = [self._region_mark(number) for number in range(len(self.regions))]
@@ -304,7 +304,7 @@ class Visit:
         return Mark(
             region.box,
             colour_of(number),
-            f"{number + 1} {region.text}" if is_selected else str(number + 1),
+            f"{number + 1} {region.caption}" if is_selected else str(number + 1),
             filled=is_selected,
             opacity=1.0 if is_selected or self.selected is None else 0.35,
         )

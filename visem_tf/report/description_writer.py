@@ -6,7 +6,6 @@ from typing import Any
 from PIL import Image
 
 from visem_tf.images.find import unused_name
-from visem_tf.report.descriptions import word_probabilities
 from visem_tf.report.drawing import as_jpeg, draw_attention, place_in_words
 from visem_tf.report.results import Grounding, ImageDescription, shown_regions
 from visem_tf.runtime.files import write_atomically
@@ -67,17 +66,16 @@ class Writer:
 
 
 def _print_regions(described: ImageDescription, shown: Sequence[int]) -> None:
-    description = described.found
-    probabilities = word_probabilities(description)
+    regions = described.regions
     rows = [
         [
             str(number),
-            f"{100 * probabilities[region]:.0f} %",
-            description.region_captions[region] or "(nothing)",
-            place_in_words(description.boxes[region]),
-            " ".join(f"{edge:.2f}" for edge in description.boxes[region]),
+            f"{100 * region.probability:.0f} %",
+            region.caption or "(nothing)",
+            place_in_words(region.box),
+            " ".join(f"{edge:.2f}" for edge in region.box),
         ]
-        for number, region in enumerate(shown, start=1)
+        for number, region in enumerate((regions[n] for n in shown), start=1)
     ]
     if rows:
         print_table(["#>", "sure>", "region", "where", "top left bottom right"], rows, indent=2)

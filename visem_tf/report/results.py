@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from visem_tf.alignment.segments import attended_regions, box_as_json
 from visem_tf.images.sources import ImageSource
-from visem_tf.report.descriptions import as_json, chosen_regions, draw_segments
+from visem_tf.report.descriptions import chosen_regions, word_probabilities
 from visem_tf.report.drawing import Edges, as_edges, draw_regions
 from visem_tf.runs.description import Description
 
@@ -50,6 +51,11 @@ class RegionDescription:
     log_prob: float
     score: float
     fit: float | None = None
+
+    @property
+    def probability(self) -> float:
+        """Geometric mean of the probabilities of the words, 0 to 1."""
+        return float(word_probabilities([self.caption], np.array([self.log_prob]))[0])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,8 +115,30 @@ class ImageDescription(_Drawn):
         return draw_regions(self.source.image(), found.boxes[shown], texts, self.caption)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what `describe --json` writes for the image."""
-        return as_json(self.image, self.found)
+        """Returns what `describe --json` writes for the image, in JSON's types.
+
+        If the generator attends to regions, "attention" tells to which, see
+        `visem_tf.alignment.segments.attended_regions`.
+        """
+        described: dict[str, Any] = {
+            "image": self.image,
+            "caption": self.caption,
+            "log_prob": round(self.log_prob, 4),
+            "regions": [
+                {
+                    "box": box_as_json(region.box),
+                    "caption": region.caption,
+                    "log_prob": round(region.log_prob, 4),
+                    "region_score": round(region.score, 4),
+                    "fit": None if region.fit is None else round(region.fit, 4),
+                }
+                for region in self.regions
+            ],
+        }
+        attention = self.found.attention
+        if attention is not None:
+            described["attention"] = attended_regions(self.caption, attention, self.boxes)
+        return described
 
     def __repr__(self) -> str:
         return f"ImageDescription({self.image!r}, {self.caption!r}, {len(self.boxes)} regions)"
@@ -195,8 +223,10 @@ class Grounding(_Drawn):
 
     def plot(self) -> Image.Image:
         """Draws the phrases, or else the segments, and the sentence below the image."""
-        drawn = self.found.get("phrases") or self.found["segments"]
-        return draw_segments(self.source.image(), drawn, self.sentence)
+        drawn = self.phrases or self.segments
+        boxes = np.array([place.box for place in drawn]).reshape(-1, 4)
+        texts = [place.text for place in drawn]
+        return draw_regions(self.source.image(), boxes, texts, self.sentence)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what `describe --sentence --json` writes for the sentence."""

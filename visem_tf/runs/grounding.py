@@ -110,9 +110,9 @@ class Grounder:
         )
         self._ground = tf.function(ground, reduce_retracing=True)
 
-    def read(self, text: str) -> Query:
+    def read(self, text: str, phrases: Sequence[str] | None = None) -> Query:
         """Reads a sentence with `read_query`; it is cut at the length of training sentences."""
-        return read_query(text, self.vocabulary, self.config.text.max_words)
+        return read_query(text, self.vocabulary, self.config.text.max_words, phrases)
 
     def embed(self, region_features: np.ndarray) -> np.ndarray:
         """Embeds regions: CNN features [B, R, F] to v, float [B, R, D]."""
@@ -185,6 +185,25 @@ class Grounder:
             return self.scorer.encode_regions(features), regions.region_mask, regions.boxes
 
         return self._in_blocks(read, image_index, token_ids, beta)
+
+    def similarities(
+        self, embeddings: np.ndarray, mask: np.ndarray, queries: Sequence[Query]
+    ) -> np.ndarray:
+        """Computes v_i . s_t of the words of B sentences, each with the regions of its own image.
+
+        Args:
+            embeddings: Region embeddings of B images, float [B, R, D].
+            mask: Boolean array [B, R], True for real regions.
+            queries: B sentences, one an image.
+
+        Returns:
+            float32 array [B, T, R], 0 in the padding of the words and minus infinity in that of the
+            regions.
+        """
+        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        encoded = self.scorer.encode_sentences(words.to_tensor(PAD_ID))
+        score = self.model.score
+        return word_region_similarities(embeddings, encoded, mask, score=score).numpy()
 
     def fits(self, region_features: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """Scores each region with its own text.

@@ -23,15 +23,13 @@ from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_j
 from visem_tf.config import Config, InferConfig
 from visem_tf.config.registry import PROBABILITY_PROPOSERS
 from visem_tf.datasets import PRECOMPUTED
-from visem_tf.datasets.phrases import locate
-from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder, ground_words, words_as_json
 from visem_tf.runs.query import Query
 from visem_tf.runtime.progress import progress_bar
-from visem_tf.text import FUNCTION_WORDS, PAD_ID, tokenize
+from visem_tf.text import FUNCTION_WORDS, PAD_ID
 
 _PHRASES_AT_A_TIME = 200
 
@@ -215,7 +213,6 @@ def ground_sentences(
     queries: Sequence[Query],
     image: Sequence[int] | np.ndarray,
     regions: Regions,
-    phrases: Sequence[Sequence[str]] | None = None,
     embeddings: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Grounds sentences in images, in JSON's types.
@@ -225,7 +222,6 @@ def ground_sentences(
         queries: S sentences.
         image: Position of the image of every sentence.
         regions: Regions of B images, as NumPy arrays.
-        phrases: Parts of every sentence, as text; None if only segments are wanted.
         embeddings: Region embeddings of the images, float [B, R, D], if they are known already; the
             features of the regions are not used then.
 
@@ -235,11 +231,8 @@ def ground_sentences(
         - "words": each with its region by the MRF, box, point and score, and with "known", whether
           it is in the vocabulary.
         - "segments": neighbouring words with one region, each as a phrase.
-        - "phrases": those that were given, each with "text", "first", "last", "region", "box",
-          "point" (y, x) and "score", the mean v_i · s_t of the words that count.
-
-    Raises:
-        UserError: If a phrase is not a part of its sentence.
+        - "phrases": those of the query, if it has any, each with "text", "first", "last", "region",
+          "box", "point" (y, x) and "score", the mean v_i · s_t of the words that count.
     """
     image, grounder = np.asarray(image, np.int64), phrase_grounder.grounder
     if embeddings is None:
@@ -249,34 +242,23 @@ def ground_sentences(
     )
     sentence, first, last, _ = find_segments(found.regions)
     asked = [
-        (number, *_locate(text, query))
-        for number, query in enumerate(queries)
-        for text in (phrases[number] if phrases else ())
+        (number, *phrase) for number, query in enumerate(queries) for phrase in query.phrases or ()
     ]
     rows = np.array([*zip(sentence, first, last, strict=True), *asked], np.int32).reshape(-1, 3)
     token_ids = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
     spans = Spans(rows[:, 0], image[rows[:, 0]], rows[:, 1], rows[:, 2])
     places = phrase_grounder(embeddings, regions, token_ids, spans)
     results: list[dict[str, Any]] = [
-        {"words": words_as_json(query, found, row), "segments": []}
+        {
+            "words": words_as_json(query, found, row),
+            "segments": [],
+            **({} if query.phrases is None else {"phrases": []}),
+        }
         for row, query in enumerate(queries)
     ]
-    if phrases is not None:
-        for result in results:
-            result["phrases"] = []
     for row, (number, a, b) in enumerate(rows.tolist()):
         box, point, score, region, _ = (part[row] for part in places)
         place = snippet_as_json(queries[number].words, a, b, region, box, score)
         place["point"] = box_as_json(point)
         results[number]["segments" if row < len(sentence) else "phrases"].append(place)
     return results
-
-
-def _locate(text: str, query: Query) -> tuple[int, int]:
-    """Returns the first and last word of a phrase in its sentence, where it occurs first."""
-    words = tokenize(tf.constant([text])).to_list()[0]
-    starts = locate([word.encode() for word in query.words], words)
-    if not starts:
-        cut = f"; only its first {len(query.words)} words are read" if query.dropped else ""
-        raise UserError(f"the phrase {text!r} is not a part of the sentence {query.text!r}{cut}")
-    return starts[0], starts[0] + len(words) - 1

@@ -1,5 +1,6 @@
-"""Sentences that a user types: their words, and what the vocabulary lacks."""
+"""Sentences as words: those that a user types, and what the vocabulary lacks of them."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.datasets.phrases import locate
 from visem_tf.errors import UserError
 from visem_tf.runtime.terminal import printable
 from visem_tf.text import UNK_ID, Vocabulary, tokenize
@@ -14,19 +16,22 @@ from visem_tf.text import UNK_ID, Vocabulary, tokenize
 
 @dataclass(frozen=True)
 class Query:
-    """A sentence that a user typed.
+    """A sentence to search for or to ground.
 
     Attributes:
-        text: The text as it was typed.
+        text: The text as it was given.
         words: The T words that are used.
         token_ids: Ids of the words, int32 [T].
         dropped: Number of words that were cut off at the end.
+        phrases: First and last word of every part of the sentence that is to be grounded too; None
+            if none was asked for.
     """
 
     text: str
     words: list[str]
     token_ids: np.ndarray
     dropped: int
+    phrases: Sequence[tuple[int, int]] | None = None
 
     @property
     def unknown(self) -> list[str]:
@@ -45,19 +50,45 @@ class Query:
         return found
 
 
-def read_query(text: str, vocabulary: Vocabulary, max_words: int) -> Query:
-    """Splits a sentence into words and looks up their ids.
+def split_sentences(texts: Sequence[str], vocabulary: Vocabulary, max_words: int) -> list[Query]:
+    """Splits sentences into words and looks up their ids.
+
+    Args:
+        texts: The sentences, which may have no word at all.
+        vocabulary: Vocabulary of the run.
+        max_words: Number of words after which a sentence is cut.
+    """
+    tokens = tokenize(tf.constant(list(texts), tf.string))
+    token_ids = vocabulary.lookup(tokens[:, :max_words]).to_list()
+    queries = []
+    for text, encoded, ids in zip(texts, tokens.to_list(), token_ids, strict=True):
+        words = [word.decode() for word in encoded]
+        dropped = len(words) - len(ids)
+        queries.append(Query(text, words[:max_words], np.array(ids, np.int32), dropped))
+    return queries
+
+
+def read_query(
+    text: str,
+    vocabulary: Vocabulary,
+    max_words: int,
+    phrases: Sequence[str] | None = None,
+) -> Query:
+    """Reads a sentence that a user typed.
 
     Args:
         text: The sentence.
         vocabulary: Vocabulary of the run.
         max_words: Number of words after which the sentence is cut.
+        phrases: Parts of the sentence to ground too; None if there are none. A part is found where
+            it occurs first.
 
     Returns:
         The words and their ids.
 
     Raises:
-        UserError: The sentence has no word, or no word of the vocabulary.
+        UserError: The sentence has no word, or no word of the vocabulary, or a phrase is not a part
+            of it.
 
     Example:
         >>> vocabulary = Vocabulary.build(["a dog", "a cat"], min_count=1)
@@ -65,18 +96,28 @@ def read_query(text: str, vocabulary: Vocabulary, max_words: int) -> Query:
         ['bird']
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    tokens = tokenize(tf.constant([text]))
-    words = [word.decode() for word in tokens.to_list()[0]]
-    token_ids = vocabulary.lookup(tokens[:, :max_words]).numpy()[0].astype(np.int32)
+    [query] = split_sentences([text], vocabulary, max_words)
     shown = text if len(text) < 60 else text[:57] + "…"
-    if not words:
+    if not query.words:
         raise UserError(f"there is no word in the sentence {shown!r}")
-    if set(token_ids.tolist()) == {UNK_ID}:
+    if set(query.token_ids.tolist()) == {UNK_ID}:
         raise UserError(
             f"no word of the sentence {shown!r} was among the training words; "
             "vocabulary.txt in the run directory lists them"
         )
-    return Query(text, words[:max_words], token_ids, max(0, len(words) - max_words))
+    if phrases is None:
+        return query
+    return dataclasses.replace(query, phrases=[_place_of(phrase, query) for phrase in phrases])
+
+
+def _place_of(phrase: str, query: Query) -> tuple[int, int]:
+    """The first and last word of a phrase in its sentence, where it occurs first."""
+    words = tokenize(tf.constant([phrase])).to_list()[0]
+    starts = locate([word.encode() for word in query.words], words)
+    if not starts:
+        cut = f"; only its first {len(query.words)} words are read" if query.dropped else ""
+        raise UserError(f"the phrase {phrase!r} is not a part of the sentence {query.text!r}{cut}")
+    return starts[0], starts[0] + len(words) - 1
 
 
 def print_remarks(queries: Sequence[Query]) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -103,12 +104,19 @@ class TrainedRun:
             return self.run.alignment_model.exists()
         return self.run.generator(name.removeprefix("generate/")).exists()
 
-    def describe(self, regions: Regions, beam_size: int | None = None) -> list[Description]:
+    def describe(
+        self,
+        regions: Regions,
+        beam_size: int | None = None,
+        captions: Sequence[str] | None = None,
+    ) -> list[Description]:
         """Describes images and their regions by beam search.
 
         Args:
             regions: Regions of B images.
             beam_size: Number of beams; None is as configured.
+            captions: Captions that the model has written before, whose log-probabilities are not
+                known; None writes them.
 
         Returns:
             B descriptions.
@@ -116,12 +124,15 @@ class TrainedRun:
         beam_size = beam_size or self.config.generate.beam_size
         regions = Regions(*map(np.asarray, regions))
         features, mask = regions.region_features, regions.region_mask
-        captions, log_probs = self._captioner("full_frame", beam_size).describe_images(
-            features, mask
-        )
-        attention = word_attention(
-            self.full_frame_generator, self.vocabulary, captions, features, mask
-        )
+        log_probs, attention = np.full(len(mask), np.nan), None
+        are_new = captions is None
+        if captions is None:
+            captioner = self._captioner("full_frame", beam_size)
+            captions, log_probs = captioner.describe_images(features, mask)
+        if are_new or any(captions):
+            attention = word_attention(
+                self.full_frame_generator, self.vocabulary, list(captions), features, mask
+            )
         texts, text_log_probs = [""] * mask.size, np.zeros(mask.size)
         fits = None
         if self.has("generate/regions"):

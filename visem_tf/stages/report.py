@@ -9,19 +9,19 @@ from typing import Any, TypedDict
 
 from visem_tf.config import ReportConfig
 from visem_tf.datasets.caption_dataset import Split
+from visem_tf.loaded_model import LoadedModel
 from visem_tf.report.comparison import comparison_tables
 from visem_tf.report.curves import Curves, training_curves
 from visem_tf.report.page import Page, headline, render
 from visem_tf.report.tables import metric_tables
-from visem_tf.runs.checkpoints import load_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import alignment_folders, member_names, title_of
-from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import EVALUATE_AGAIN, cider_folder
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.json_files import read_json
 from visem_tf.stages.features import open_cache
-from visem_tf.stages.report_gallery import make_caption_gallery, make_gallery
+from visem_tf.stages.report_gallery import make_gallery
 from visem_tf.stages.report_tensorboard import write_examples, write_results, write_space
 
 
@@ -41,17 +41,10 @@ def run(context: Context) -> dict[str, Any]:
     captions = _read_if_there(context, f"captions_{name}.json", list[_Caption], EVALUATE_AGAIN)
     absences = [] if captions is not None else [_why_without_captions(context)]
     by_image = {caption["image_id"]: caption["caption"] for caption in captions or []}
-    vocabulary, grounder = read_or_build_vocabulary(context), None
-    if context.run.alignment_model.exists():
-        grounder = Grounder(load_alignment_model(context), vocabulary, config)
+    model = LoadedModel(TrainedRun(context.run.path, config))
     gallery = None
     if split.regions is None:
-        cache = open_cache(context, name)
-        gallery = (
-            make_caption_gallery(context, vocabulary, split, cache, by_image)
-            if grounder is None
-            else make_gallery(context, grounder, split, cache, by_image)
-        )
+        gallery = make_gallery(context, model, split, open_cache(context, name), by_image)
         absences += gallery.absences
     else:
         absences.append("Images: the features were computed elsewhere, without pictures.")
@@ -77,8 +70,8 @@ def run(context: Context) -> dict[str, Any]:
     write_examples(context, images)
     if metrics:
         write_results(context, metrics)
-    if gallery and grounder:
-        write_space(context, grounder, gallery.regions, images)
+    if gallery and model.run.has("align"):
+        write_space(context, model.run.grounder, gallery.regions, images)
     asked = config.report.pictures
     return {"pictures": len(images), "asked": asked, "bytes": len(html.encode())}
 

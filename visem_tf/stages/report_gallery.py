@@ -9,30 +9,30 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from visem_tf.alignment.segments import find_segments
 from visem_tf.datasets.caption_dataset import Split
-from visem_tf.decoding.captioner import Captioner, word_attention
+from visem_tf.images.sources import ImageSource
+from visem_tf.loaded_model import LoadedModel
 from visem_tf.metrics.grounding import true_phrases
 from visem_tf.metrics.ranking import ranks
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.report.drawing import as_jpeg
 from visem_tf.report.gallery import (
+    AlignedSentence,
+    Box,
     GalleryImage,
     align_image,
     attended_caption,
     choose_images,
 )
 from visem_tf.report.marked_phrases import MarkedPhrase, mark_phrases
-from visem_tf.runs.checkpoints import load_generator
+from visem_tf.report.results import ImageDescription
 from visem_tf.runs.context import Context
-from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans
+from visem_tf.runs.query import split_sentences
 from visem_tf.runs.scoring import sentence_token_ids
-from visem_tf.text import PAD_ID, Vocabulary, tokenize
 
 _SENTENCES_PER_IMAGE = 2
-_PAIRS_PER_BATCH = 200
 _LONGEST_SIDE = 400
 
 
@@ -52,153 +52,116 @@ class Gallery(NamedTuple):
 
 def make_gallery(
     context: Context,
-    grounder: Grounder,
+    model: LoadedModel,
     split: Split,
     cache: FeatureCache,
     captions: dict[str, str],
 ) -> Gallery:
     """Chooses images, aligns their sentences, and describes their regions.
 
+    Without an alignment model, the images are chosen at random, and have their captions only.
+
     Args:
         context: Context of the run.
-        grounder: Aligns words and regions.
+        model: The run.
         split: Split to choose from; its images are read once.
         cache: Regions of the split.
         captions: Generated captions by image id.
     """
-    config = context.config
-    token_ids = sentence_token_ids(grounder.vocabulary, split.sentences, config.text.max_words)
-    annotation, search = ranks(grounder.scorer(cache, token_ids), split.image_index)
-    chosen = choose_images(annotation, config.report.pictures, config.seed)
-    positions = np.unique(split.image_index)[[position for position, _ in chosen]]
-    rows = [
-        np.flatnonzero(split.image_index == position)[:_SENTENCES_PER_IMAGE]
-        for position in positions
-    ]
+    config, run = context.config, model.run
+    with_sentences, count = np.unique(split.image_index), config.report.pictures
+    if run.has("align"):
+        token_ids = sentence_token_ids(run.vocabulary, split.sentences, config.text.max_words)
+        annotation, search = ranks(run.grounder.scorer(cache, token_ids), split.image_index)
+        chosen = choose_images(annotation, count, config.seed)
+    else:
+        shuffled = np.random.default_rng(config.seed).permutation(len(with_sentences))
+        chosen = [(row, "random") for row in sorted(shuffled[:count].tolist())]
+    places = [row for row, _ in chosen]
+    positions = with_sentences[places]
     regions = cache.gather(positions)
-    aligned = _align(grounder, cache, token_ids, split, rows)
-    descriptions = _describe_regions(context, grounder, regions)
-    marked = _mark_phrases(grounder, cache, token_ids, split, rows)
+    small, references = _small_images(split, positions), split.references()
     written = [captions.get(split.image_ids[position]) for position in positions]
-    attention = _attention(context, grounder.vocabulary, written, regions)
-    jpegs, references = _small_images(split, positions), split.references()
+    described = model.describe_batch(
+        [ImageSource(split.file_names[n], small[n][0]) for n in positions.tolist()],
+        regions,
+        config.evaluate.beam_size,
+        [caption or "" for caption in written],
+    )
+    own_ranks: list[int | None] = [None] * len(chosen)
+    aligned: list[tuple[list[Box], list[AlignedSentence]]] = [([], [])] * len(chosen)
+    marked: list[list[MarkedPhrase]] = [[]] * len(chosen)
+    absences = []
+    if run.has("align"):
+        rows = [np.flatnonzero(split.image_index == n)[:_SENTENCES_PER_IMAGE] for n in positions]
+        own_ranks = annotation[places].tolist()
+        aligned = _align(model, described, regions, split, rows, search)
+        marked = _mark_phrases(run.phrase_grounder, cache, token_ids, split, rows)
+        if not run.has("generate/regions"):
+            absences = ["Descriptions of regions: the region generator has not been trained."]
+    else:
+        absences = ["Sentences with their boxes: the alignment was not trained."]
     images = []
-    for n, (position, (queried, group)) in enumerate(zip(positions.tolist(), chosen, strict=True)):
-        boxes = regions.boxes[n]
-        words, word_regions, similarities = aligned[n]
-        texts, quality = (None, None) if descriptions is None else descriptions[n]
-        numbered, sentences = align_image(
-            words, word_regions, search[rows[n]].tolist(), boxes, texts, quality, similarities
-        )
-        attended = None
-        if attention is not None:
-            attended = attended_caption(written[n] or "", attention[n], boxes)
+    for n, (position, (_, group)) in enumerate(zip(positions.tolist(), chosen, strict=True)):
+        found, attended = described[n].found, None
+        if found.attention is not None:
+            attended = attended_caption(found.caption, found.attention, found.boxes)
         images.append(
             GalleryImage(
                 split.file_names[position],
                 group,
-                int(annotation[queried]),
-                *jpegs[position],
-                numbered,
-                sentences,
+                own_ranks[n],
+                *small[position],
+                *aligned[n],
                 written[n],
                 references[split.image_ids[position]],
                 attended,
                 marked[n],
             )
         )
-    absences = []
-    if descriptions is None:
-        absences.append("Descriptions of regions: the region generator has not been trained.")
     return Gallery(images, regions, absences)
 
 
-def make_caption_gallery(
-    context: Context,
-    vocabulary: Vocabulary,
-    split: Split,
-    cache: FeatureCache,
-    captions: dict[str, str],
-) -> Gallery:
-    """Chooses random images with their captions, for a run without an alignment.
-
-    Args:
-        context: Context of the run.
-        vocabulary: Words of the run.
-        split: Split to choose from; its images are read once.
-        cache: Regions of the split.
-        captions: Generated captions by image id.
-    """
-    described = np.random.default_rng(context.config.seed).permutation(np.unique(split.image_index))
-    positions = np.sort(described[: context.config.report.pictures])
-    regions = cache.gather(positions)
-    written = [captions.get(split.image_ids[position]) for position in positions]
-    attention = _attention(context, vocabulary, written, regions)
-    jpegs, references = _small_images(split, positions), split.references()
-    images = [
-        GalleryImage(
-            split.file_names[position],
-            "random",
-            None,
-            *jpegs[position],
-            [],
-            [],
-            caption,
-            references[split.image_ids[position]],
-            None
-            if attention is None
-            else attended_caption(caption or "", attention[n], regions.boxes[n]),
-        )
-        for n, (position, caption) in enumerate(zip(positions.tolist(), written, strict=True))
-    ]
-    return Gallery(images, regions, ["Sentences with their boxes: the alignment was not trained."])
-
-
 def _align(
-    grounder: Grounder,
-    cache: FeatureCache,
-    token_ids: tf.RaggedTensor,
+    model: LoadedModel,
+    described: Sequence[ImageDescription],
+    regions: Regions,
     split: Split,
     rows: Sequence[np.ndarray],
-) -> list[tuple[list[list[str]], np.ndarray, np.ndarray]]:
-    """Aligns some sentences of each image.
-
-    Returns:
-        For each image the words of its sentences, the regions of the segments of the words
-        [N, T], and the scores of the words with all regions [N, T, R].
-    """
-    flat = np.concatenate(rows)
-    token_ids, image_index = tf.gather(token_ids, flat), split.image_index[flat]
-    word_regions = grounder.ground_split(cache, token_ids, image_index).regions
-    sentence, first, last, _ = find_segments(word_regions)
-    spans = Spans(sentence, image_index[sentence], first, last)
-    chosen = PhraseGrounder(grounder).of_split(cache, token_ids, spans).regions
-    word_regions[word_regions >= 0] = np.repeat(chosen, last - first + 1)
-    padded, scores = token_ids.to_tensor(PAD_ID), []
-    for start in range(0, len(flat), _PAIRS_PER_BATCH):
-        batch = slice(start, start + _PAIRS_PER_BATCH)
-        regions = cache.gather(image_index[batch])
-        inputs = {
-            "region_features": tf.constant(regions.region_features),
-            "region_mask": tf.constant(regions.region_mask),
-            "token_ids": padded[batch],
-        }
-        scores.append(grounder.model.word_region_similarities(inputs).numpy())
-    similarities = np.concatenate(scores)
-    words = tokenize(tf.constant([split.sentences[row] for row in flat]))
-    texts = [
-        [word.decode() for word in sentence]
-        for sentence in words[:, : grounder.config.text.max_words].to_list()
-    ]
+    sentence_ranks: np.ndarray,
+) -> list[tuple[list[Box], list[AlignedSentence]]]:
+    """Aligns some sentences of each image with its regions, see `align_image`."""
+    run = model.run
+    texts = [split.sentences[row] for row in np.concatenate(rows)]
+    queries = split_sentences(texts, run.vocabulary, run.config.text.max_words)
     bounds = np.cumsum([0, *map(len, rows)])
+    by_image = [queries[start:stop] for start, stop in itertools.pairwise(bounds)]
+    grounded = model.ground_batch([each.source for each in described], regions, by_image)
+    embeddings = run.grounder.embed(regions.region_features)
+    image = np.repeat(np.arange(len(rows)), np.diff(bounds))
+    mask = regions.region_mask[image]
+    similarities = run.grounder.similarities(embeddings[image], mask, queries)
+    word_regions = np.full(similarities.shape[:2], -1, np.int32)
+    for row, grounding in enumerate(itertools.chain.from_iterable(grounded)):
+        for segment in grounding.found["segments"]:
+            word_regions[row, segment["first"] : segment["last"] + 1] = segment["region"]
+    has_texts = run.has("generate/regions")
     return [
-        (texts[start:stop], word_regions[start:stop], similarities[start:stop])
-        for start, stop in itertools.pairwise(bounds)
+        align_image(
+            [query.words for query in by_image[n]],
+            word_regions[bounds[n] : bounds[n + 1]],
+            sentence_ranks[rows[n]].tolist(),
+            regions.boxes[n],
+            each.found.region_captions if has_texts else None,
+            each.found.region_fits,
+            similarities[bounds[n] : bounds[n + 1]],
+        )
+        for n, each in enumerate(described)
     ]
 
 
 def _mark_phrases(
-    grounder: Grounder,
+    grounder: PhraseGrounder,
     cache: FeatureCache,
     token_ids: tf.RaggedTensor,
     split: Split,
@@ -212,44 +175,11 @@ def _mark_phrases(
     truth = true_phrases(phrases.rows(np.flatnonzero(shown)))
     image = split.image_index[truth.sentence_index]
     spans = Spans(truth.sentence_index, image, truth.first, truth.last)
-    found = mark_phrases(truth, PhraseGrounder(grounder).of_split(cache, token_ids, spans))
+    found = mark_phrases(truth, grounder.of_split(cache, token_ids, spans))
     return [
         [found[place] for place in np.flatnonzero(np.isin(truth.sentence_index, of_image))]
         for of_image in rows
     ]
-
-
-def _describe_regions(
-    context: Context, grounder: Grounder, regions: Regions
-) -> list[tuple[list[str], np.ndarray]] | None:
-    """Describes the regions of P images.
-
-    Returns:
-        For each image R texts, and how well each fits its region, float [R], minus infinity for
-        padded regions; None without a region-level generator.
-    """
-    generator = load_generator(context, "regions")
-    if generator is None:
-        return None
-    features = np.asarray(regions.region_features)
-    count = features.shape[1]
-    beam_size = context.config.evaluate.beam_size
-    captioner = Captioner(generator, grounder.vocabulary, context.config.generate, beam_size)
-    texts, _ = captioner(features.reshape(-1, features.shape[2]))
-    fits = np.where(regions.region_mask, grounder.fits(features, texts), -np.inf)
-    return [(texts[n * count : (n + 1) * count], fit) for n, fit in enumerate(fits)]
-
-
-def _attention(
-    context: Context, vocabulary: Vocabulary, captions: Sequence[str | None], regions: Regions
-) -> list[np.ndarray] | None:
-    """Computes the attention weights of the full-frame generator, see `word_attention`."""
-    generator = load_generator(context, "full_frame") if any(captions) else None
-    if generator is None:
-        return None
-    texts = [caption or "" for caption in captions]
-    features, mask = regions.region_features, regions.region_mask
-    return word_attention(generator, vocabulary, texts, features, mask)
 
 
 def _small_images(split: Split, positions: np.ndarray) -> dict[int, tuple[bytes, tuple[int, int]]]:
