@@ -15,6 +15,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_cnn import build_real_network
 
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
@@ -25,7 +26,7 @@ from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.recurrence import embed_padded
 from visem_tf.export.tflite.writer import convert, export_tflite
 from visem_tf.images.prepare import prepare_image
-from visem_tf.regions.backbone import load_backbone
+from visem_tf.regions import backbone
 from visem_tf.regions.resample import triangle_weights
 from visem_tf.runs.trained_run import TrainedRun
 
@@ -103,12 +104,16 @@ def test_int8_features_are_close_to_float32(
 
 @pytest.mark.slow
 def test_the_real_cnn_is_converted(
-    make_run: Callable[..., TrainedRun], pictures: list[bytes], tmp_path: Path
+    make_run: Callable[..., TrainedRun],
+    pictures: list[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     from ai_edge_litert.interpreter import Interpreter
 
+    monkeypatch.setattr(backbone, "build_network", build_real_network)
     run = make_run(tmp_path / "run", "generate/full_frame", **{"regions.proposer": "none"})
-    run.extractor.cnn = load_backbone("efficientnet_lite0")
+    run.extractor.cnn = backbone.load_backbone("efficientnet_lite0")
     functions = TfliteFunctions(run).trace(["encode_frame", "greedy"])
     squares = [prepare_image(tf.constant(picture), 64).numpy() for picture in pictures]
     expected = run.extractor.extract_frames(tf.constant(squares)).numpy()

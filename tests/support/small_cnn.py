@@ -17,6 +17,8 @@ from visem_tf.regions.backbone import FEATURE_DIM, Backbone
 from visem_tf.runtime.arrays import read_arrays
 from visem_tf.stages import finetune, propose
 
+build_real_network = backbone.build_network
+
 
 def _small_network(name: str) -> keras.Model:
     """Maps of the strides of the real network, which depend on every pixel."""
