@@ -3,6 +3,7 @@
     prepare: a decoded image of any size -> the square that the other functions take
     encode_frame: a square -> the CNN's vector of the whole frame (cheap)
     encode_image: a square -> all regions: boxes, vectors, embeddings
+    encode_frame_1, encode_image_1, greedy_1: the same for one image, without unknown sizes
     greedy, beam: vectors of frames, or of all regions for a generator that attends -> token ids
     describe_regions, describe_regions_beam: vectors of regions -> token ids
     attention: vectors of all regions and the token ids of captions -> weights of the regions
@@ -45,6 +46,12 @@ FUNCTIONS = (
     "score",
     "fit_texts",
 )
+ONE_IMAGE = ("encode_frame", "encode_image", "greedy")
+"""Functions that are offered for one image, too, so that the sizes of all their tensors are known.
+
+The beam search is not among them: only its unfinished sentences take part in a step.
+"""
+
 _PARTS = 8192  # of a pixel
 
 
@@ -144,7 +151,18 @@ class TfliteFunctions:
             embeddings = [tf.TensorSpec([None, dim], name="region_embeddings")]
             functions["score"] = self._score, _embeddings(dim)
             functions["fit_texts"] = self._fit_texts, embeddings + token_ids
-        return {name: each for name, each in functions.items() if name not in self.left_out}
+        offered = {name: each for name, each in functions.items() if name not in self.left_out}
+        for name in ONE_IMAGE:
+            if name in offered:
+                function, specs = offered[name]
+                offered[f"{name}_1"] = function, [self._of_one_image(spec) for spec in specs]
+        return offered
+
+    def _of_one_image(self, spec: tf.TensorSpec) -> tf.TensorSpec:
+        """The specification of an input [B, …] or [B, R, …] for one image."""
+        num_regions = self.run.config.regions.num_regions
+        shape = [1, *(num_regions if size is None else size for size in spec.shape[1:])]
+        return tf.TensorSpec(shape, spec.dtype, name=spec.name)
 
     def _prepare(self, image: tf.Tensor) -> Outputs:
         """Resizes images [B, H, W, 3] in 0..255 to squares, as `warp_images` does."""

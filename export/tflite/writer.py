@@ -49,7 +49,7 @@ CALIBRATION_IMAGES = 64
 """Images on which the ranges of int8 are measured."""
 CALIBRATION_REGIONS = 16
 """Of them, the images whose regions are measured too, which takes 20 times the work."""
-CNN = ("encode_frame", "encode_image")
+CNN = ("encode_frame", "encode_image", "encode_frame_1", "encode_image_1")
 """Functions that run wholly in 8 bits in the variant int8."""
 
 _TO_DESCRIBE = (
@@ -217,7 +217,7 @@ def _convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarr
     def representative() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         for number, sample in enumerate(samples):
             for name in functions:
-                if name != "encode_image" or number < CALIBRATION_REGIONS:
+                if name.startswith("encode_frame") or number < CALIBRATION_REGIONS:
                     yield name, {"image": sample[np.newaxis]}
 
     with tempfile.TemporaryDirectory() as folder, without_noise(), warnings.catch_warnings():

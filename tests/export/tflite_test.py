@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from small_cnn import build_real_network
+from tensorflow.lite.python.schema_py_generated import WhileOptionsT
+from tensorflow.lite.tools import flatbuffer_utils
 
 from visem_tf.errors import UserError
 from visem_tf.export.__main__ import main
 from visem_tf.export.description import Export
-from visem_tf.export.tflite.functions import TfliteFunctions, whole_number_weights
+from visem_tf.export.tflite.functions import ONE_IMAGE, TfliteFunctions, whole_number_weights
 from visem_tf.export.tflite.graphs import join_models, operators
 from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.tflite.recurrence import embed_padded
@@ -85,6 +87,64 @@ def test_one_by_one_and_together(model: TfliteModel, pictures: list[bytes]):
             rows = [squares[row : row + 1] for row in range(len(squares))]
             alone = [ask(encode(row), beam=beam)[0] for row in rows]
             assert ask(encode(squares), beam=beam) == alone
+
+
+@pytest.mark.slow
+def test_signatures_of_one_image_have_only_known_sizes(
+    written: Export, model: TfliteModel, pictures: list[bytes]
+):
+    for name in ("float32", "int8"):
+        path = written.path / f"captions-{name}.tflite"
+        shapes = shapes_of_signatures(path.read_bytes())
+        assert {f"{name}_1" for name in ONE_IMAGE} < shapes.keys()
+        for signature, found in shapes.items():
+            assert all(min(shape, default=0) >= 0 for shape in found) == signature.endswith("_1")
+    for picture in pictures:
+        square = model.squares([decoded(picture)])
+        regions = model("encode_image", image=square)
+        frame = model("encode_frame", image=square)
+        expected = [frame, regions, model("greedy", **frame)]
+        frame, found = (
+            model(f"{name}_1", image=square) for name in ("encode_frame", "encode_image")
+        )
+        for one, other in zip(expected, [frame, found, model("greedy_1", **frame)], strict=True):
+            assert one.keys() == other.keys()
+            for name in one:
+                np.testing.assert_allclose(other[name], one[name], atol=1e-4)
+
+
+def shapes_of_signatures(model: bytes) -> dict[str, list[list[int]]]:
+    """The shapes of all tensors of each signature and its loops; -1 where a size is unknown."""
+    parsed = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    shapes = {}
+    for signature in parsed.signatureDefs:
+        graphs = [signature.subgraphIndex]
+        for graph in graphs:
+            for operator in parsed.subgraphs[graph].operators:
+                options = operator.builtinOptions
+                if isinstance(options, WhileOptionsT):
+                    graphs += [options.condSubgraphIndex, options.bodySubgraphIndex]
+        tensors = [tensor for graph in graphs for tensor in parsed.subgraphs[graph].tensors]
+        shapes[signature.signatureKey.decode()] = [
+            list(tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature)
+            for tensor in tensors
+            if tensor.shape is not None
+        ]
+    return shapes
+
+
+@pytest.mark.slow
+def test_every_signature_runs_at_its_default_shapes(written: Export):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(written.path / "captions-float32.tflite"))
+    for name in written.description["signatures"]:
+        runner = interpreter.get_signature_runner(name)
+        inputs = {
+            key: np.zeros(each["shape"], each["dtype"])
+            for key, each in runner.get_input_details().items()
+        }
+        assert runner(**inputs), name
 
 
 @pytest.mark.slow

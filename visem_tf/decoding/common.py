@@ -108,7 +108,6 @@ def write_sentences(
         ),
         body,
         loop,
-        shape_invariants=loop_invariants(loop),
     )
     return token_ids, log_probs
 

@@ -65,13 +65,6 @@ def select_covering(
             tf.zeros([batch, num_boxes, 4]),
             tf.zeros([batch, num_boxes]),
         ),
-        shape_invariants=(
-            tf.TensorShape([]),
-            scores.shape,
-            scores.shape,
-            tf.TensorShape([None, num_boxes, 4]),
-            tf.TensorShape([None, num_boxes]),
-        ),
     )
     mask = tf.broadcast_to(column < count, [batch, num_boxes])
     return kept_boxes, kept_scores, mask

@@ -65,12 +65,6 @@ def suppress(
             tf.zeros([batch, num_boxes, 4]),
             tf.zeros([batch, num_boxes]),
         ),
-        shape_invariants=(
-            tf.TensorShape([]),
-            scores.shape,
-            tf.TensorShape([None, num_boxes, 4]),
-            tf.TensorShape([None, num_boxes]),
-        ),
     )
     mask = kept_scores > never
     return tf.where(mask[..., tf.newaxis], kept_boxes, 0.0), kept_scores, mask
