@@ -55,6 +55,11 @@ The beam search is not among them: only its unfinished sentences take part in a 
 _PARTS = 8192  # of a pixel
 
 
+def of_one_image(name: str) -> str:
+    """Returns the name of a function's form for one image."""
+    return f"{name}_1"
+
+
 class WholeNumberCrops(RegionExtractor):
     """Computes the samples of crops in whole numbers, which a full-integer conversion keeps.
 
@@ -155,7 +160,7 @@ class TfliteFunctions:
         for name in ONE_IMAGE:
             if name in offered:
                 function, specs = offered[name]
-                offered[f"{name}_1"] = function, [self._of_one_image(spec) for spec in specs]
+                offered[of_one_image(name)] = function, [self._of_one_image(spec) for spec in specs]
         return offered
 
     def _of_one_image(self, spec: tf.TensorSpec) -> tf.TensorSpec:
