@@ -125,11 +125,11 @@ class TrainedRun:
         regions = Regions(*map(np.asarray, regions))
         features, mask = regions.region_features, regions.region_mask
         log_probs, attention = np.full(len(mask), np.nan), None
-        are_new = captions is None
+        reads_captions = captions is None or (any(captions) and self.has("generate/full_frame"))
         if captions is None:
             captioner = self._captioner("full_frame", beam_size)
             captions, log_probs = captioner.describe_images(features, mask)
-        if are_new or any(captions):
+        if reads_captions:
             attention = word_attention(
                 self.full_frame_generator, self.vocabulary, list(captions), features, mask
             )
