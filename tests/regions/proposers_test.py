@@ -128,7 +128,7 @@ def test_which_file_of_weights_is_read(tmp_path):
     assert weights_file(given, own) == weights_file(given) == other
     assert weights_file(settings("trained"), own) == own
     packaged = weights_file(settings("trained"))
-    assert packaged == Path(visem_tf.__file__).parent / "pretrained" / "proposer.npz"
+    assert packaged == Path(visem_tf.__file__).parent / "pretrained" / "flickr8k" / "proposer.npz"
 
 
 @pytest.mark.skipif(not weights_file(settings("trained")).is_file(), reason="it is not installed")

@@ -16,7 +16,7 @@ from visem_tf.regions.box_network import BoxPredictions, read_network, select_bo
 from visem_tf.regions.proposers import Proposals
 from visem_tf.runtime.storage import AnyPath, as_path
 
-_PACKAGED = "pretrained/proposer.npz"
+_PACKAGED = "pretrained/flickr8k/proposer.npz"
 
 
 class TrainedProposer:
