@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import unicodedata
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def mutate(path: Path, rng: random.Random) -> str:
     mutation = rng.choice(mutations)
     try:
         mutation(path, rng)
-    except (OSError, ValueError, UnicodeError, SyntaxError):  # damaged by an earlier mutation
+    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile):  # damaged by an earlier mutation
         damage(path, rng)
     return mutation.__name__
 
