@@ -25,7 +25,7 @@ from visem_tf.datasets.formats.text import split_lines
 from visem_tf.datasets.problems import Problems, add_listed, listed
 from visem_tf.datasets.records import Box, Phrase, Record, tokenized, tokens_of_records
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, reason_of
+from visem_tf.runtime.storage import AnyPath, read_regular, reason_of
 
 FOLDERS = ("Flickr30kEntities", "flickr30k_entities", "Flickr30k_Entities")
 """Usual names of the folder of Flickr30k Entities."""
@@ -238,7 +238,7 @@ def _open(folder: AnyPath) -> dict[str, dict[str, AnyPath | zipfile.Path]]:
         path = folder / ARCHIVE
         try:
             # Thousands of small files: another storage is asked once.
-            root = zipfile.Path(zipfile.ZipFile(io.BytesIO(path.read_bytes())))
+            root = zipfile.Path(zipfile.ZipFile(io.BytesIO(read_regular(path))))
         except (OSError, zipfile.BadZipFile) as error:
             reason = reason_of(error) if isinstance(error, OSError) else error
             raise UserError(f"cannot read {path} ({reason}); fix or replace it") from error
@@ -257,7 +257,7 @@ def _open(folder: AnyPath) -> dict[str, dict[str, AnyPath | zipfile.Path]]:
 
 def _read(path: AnyPath | zipfile.Path) -> bytes:
     try:
-        return path.read_bytes()
+        return path.read_bytes() if isinstance(path, zipfile.Path) else read_regular(path)
     except (zipfile.BadZipFile, zlib.error) as error:
         raise OSError(f"damaged in {ARCHIVE}") from error
 

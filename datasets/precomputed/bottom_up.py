@@ -108,6 +108,8 @@ def read(
     *paths, _ = find(root, options)
     lines, feature_dim = find_lines(paths, problems.notes)
     records = read_sentences(root, options, problems.notes)
+    if not records:
+        raise UserError(f"{root} has features, but no captions of images; add them")
     line_of: dict[str, Line] = {}
     for record in records:
         image_id = next((key for key in _possible_ids(record) if key in lines), None)

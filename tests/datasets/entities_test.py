@@ -184,6 +184,18 @@ def test_a_damaged_file_in_the_archive_costs_one_image(flickr8k, entities):
     assert "300.xml: damaged in annotations.zip" in note
 
 
+def test_a_device_in_the_place_of_a_file_costs_one_image(flickr8k, entities):
+    unpack(flickr8k, entities)
+    path = flickr8k.root / "Flickr30kEntities" / "Annotations" / "300.xml"
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    records, problems = read(flickr8k)
+    assert not records["300_a.jpg"].phrases
+    assert records["301_b.jpg"].phrases
+    [note] = problems.notes
+    assert "300.xml" in note and "not a regular file" in note
+
+
 def test_without_the_folder_nothing_changes(flickr8k):
     records, problems = read(flickr8k)
     assert problems == Problems()

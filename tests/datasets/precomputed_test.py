@@ -197,6 +197,14 @@ def test_bottom_up_lines_belong_to_their_ids_and_have_their_boxes(folder):
         check_sentences(split, own)
 
 
+def test_bottom_up_features_without_captions_are_an_error(folder):
+    features_of.write_bottom_up(folder, PICTURES)
+    [path] = [path for path in folder.iterdir() if path.suffix == ".json"]
+    path.write_text('{"images": [3]}')
+    with pytest.raises(UserError, match="has features, but no captions of images; add them"):
+        load(folder)
+
+
 def test_reading_can_begin_anywhere(folder):
     features_of.write_bottom_up(folder, PICTURES)
     split = load(folder).splits["train"]
