@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
-from visem_tf.config.models import PAPER_SNIPPETS
+from visem_tf.config.inference import PAPER_SNIPPETS
 from visem_tf.errors import UserError
 from visem_tf.runtime.startup import start_tensorflow
 

@@ -287,7 +287,7 @@ class LoadedModel:
 
         Args:
             sources: The B images.
-            regions: Their regions.
+            regions: Regions of the images, as of `batches`.
             queries: Sentences for each image.
 
         Returns:

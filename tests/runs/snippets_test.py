@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from untrained import WORDS, make_run
 
-from visem_tf.config.models import PAPER_SNIPPETS
+from visem_tf.config.inference import PAPER_SNIPPETS
 from visem_tf.errors import UserError
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions

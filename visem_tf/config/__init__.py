@@ -1,8 +1,8 @@
 """The configuration of a run: its sections, its presets, and the registry of named choices."""
 
+from visem_tf.config.inference import InferConfig as InferConfig
 from visem_tf.config.models import AlignConfig as AlignConfig
 from visem_tf.config.models import GenerateConfig as GenerateConfig
-from visem_tf.config.models import InferConfig as InferConfig
 from visem_tf.config.models import JointConfig as JointConfig
 from visem_tf.config.models import ProposeConfig as ProposeConfig
 from visem_tf.config.models import TrainingConfig as TrainingConfig

@@ -2,10 +2,10 @@
 
 - `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in less than a
   minute on two cores, to check an installation. Its metrics have no meaning.
-- `default`: the defaults, chosen for good results in minutes on two cores, with an alignment by
-  cosines, trained by cross-entropy, which finds the regions of words best; and with a gated
-  recurrent unit for whole-image sentences that attends to the regions before every word, is trained
-  on likelihood and then on CIDEr, and whose beams the alignment ranks.
+- `default`: chosen for good results in minutes on two cores, with an alignment by cosines, trained
+  by cross-entropy, which finds the regions of words best; and with a gated recurrent unit for
+  whole-image sentences that attends to the regions before every word, is trained on likelihood and
+  then on CIDEr, and whose beams the alignment ranks.
 - `best`: the best on Flickr8K by validation data: regions of a trained proposer, with features from
   one pass of the CNN and their positions; two alignment models of `paper` at half its width,
   trained by cross-entropy with Adam on the images and their mirror images, and joined; and a
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from visem_tf.config.models import PAPER_SNIPPETS
+from visem_tf.config.inference import PAPER_SNIPPETS
 from visem_tf.config.sections import Config
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from visem_tf.config.models import PAPER_SNIPPETS, AlignConfig
+from visem_tf.config.inference import PAPER_SNIPPETS
+from visem_tf.config.models import AlignConfig
 from visem_tf.config.settings import Settings
 from visem_tf.errors import UserError
 

@@ -1,7 +1,7 @@
 """The whole configuration of a run: frozen dataclasses, a section for each part of the method.
 
-The defaults are the preset `default`; `visem_tf.config.presets` has the others. Every field has a
-docstring, which `--help` shows, and is set on the command line by its dotted name, as in
+`visem_tf.config.presets` has named configurations, which differ from the defaults. Every field has
+a docstring, which `--help` shows, and is set on the command line by its dotted name, as in
 `--align.batch_size 200`.
 """
 
@@ -12,13 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from visem_tf.config.models import (
-    AlignConfig,
-    GenerateConfig,
-    InferConfig,
-    JointConfig,
-    ProposeConfig,
-)
+from visem_tf.config.inference import InferConfig
+from visem_tf.config.models import AlignConfig, GenerateConfig, JointConfig, ProposeConfig
 from visem_tf.config.recorded import read_fields
 from visem_tf.config.registry import PROPOSERS
 from visem_tf.config.settings import Settings, nearest, setting

@@ -61,7 +61,7 @@ def word_probabilities(texts: Sequence[str], log_probs: np.ndarray) -> np.ndarra
 
     Args:
         texts: R texts.
-        log_probs: Their log-probabilities, float [R].
+        log_probs: Log-probabilities of the texts, float array [R].
 
     Returns:
         Float array [R], 0 to 1.

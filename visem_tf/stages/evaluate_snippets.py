@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from visem_tf.alignment.snippets import Snippets
-from visem_tf.config.models import PAPER_SNIPPETS
+from visem_tf.config.inference import PAPER_SNIPPETS
 from visem_tf.datasets.caption_dataset import Phrases
 from visem_tf.metrics.snippets import SnippetHits, Spans, snippet_hits
 from visem_tf.runs.grounding import Grounder
