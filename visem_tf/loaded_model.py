@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from visem_tf.config import Config
 from visem_tf.images.read import ImageError
@@ -25,7 +24,7 @@ from visem_tf.report.results import (
 from visem_tf.report.search_results import search_results
 from visem_tf.runs.indexing import add_to_index, index_of
 from visem_tf.runs.phrase_grounding import ground_sentences
-from visem_tf.runs.query import Query
+from visem_tf.runs.query import Query, ragged_ids
 from visem_tf.runs.ranking import rank_batches, rank_index
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runs.user_images import Batches, BoxesOf, cached_regions, extract_regions
@@ -249,7 +248,7 @@ class LoadedModel:
         is_one = isinstance(sentences, str)
         grounder = self.run.grounder
         queries = [grounder.read(text) for text in ([sentences] if is_one else sentences)]
-        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        words = ragged_ids(queries)
         embeddings = grounder.scorer.encode_sentences(words.to_tensor(PAD_ID)).numpy()
         found = [
             SentenceEmbedding(each[: len(query.words)], tuple(query.words))

@@ -67,8 +67,12 @@ def test_neuraltalk_s_results_come_back(tmp_path):
         ({"imgblobs": []}, "holds no caption"),
         ([{"image_id": 1}], r"its entry \[0\] has no caption"),
         ({"results": []}, "it has no imgblobs"),
+        (
+            {"imgblobs": [{"candidate": {"text": "a"}}]},
+            "without the name of their image",
+        ),
         (["a dog"], "must be a list"),
-        ({"imgblobs": [3]}, r"its entry imgblobs\[0\] must be object, not int"),
+        ({"imgblobs": [3]}, r"its entry imgblobs\[0\] must be an object, not int"),
         ("3", "must be a list"),
         ([{"image_id": 1, "caption": None}], r"its entry \[0\].caption must be str, not null"),
         (
@@ -122,7 +126,9 @@ def test_captions_that_do_not_fit_the_split(captions, message):
 def test_references(file):
     data = {"annotations": [{"image_id": 4, "caption": "A dog."}, {"image_id": 4, "caption": "B"}]}
     assert read_references(file(data)) == {"4": ["A dog.", "B"]}
-    with pytest.raises(UserError, match="must be .*COCO captions.*: it must be object, not array"):
+    with pytest.raises(
+        UserError, match="must be .*COCO captions.*: it must be an object, not an array"
+    ):
         read_references(file([1]))
     with pytest.raises(UserError, match="holds no sentence"):
         read_references(file({"annotations": []}))

@@ -156,7 +156,7 @@ def test_what_is_refused(file: Path, tmp_path: Path):
     def of_list(about: dict) -> list:
         return [about]
 
-    with pytest.raises(UserError, match=r"not a readable .keras file \(it must be object"):
+    with pytest.raises(UserError, match=r"not a readable .keras file \(it must be an object"):
         load_model(rewritten(file, "visem_tf.json", of_list), CaptionGenerator)
     with pytest.raises(UserError, match="contains a CaptionGenerator, not a AlignmentModel"):
         load_model(file, AlignmentModel)

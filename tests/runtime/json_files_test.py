@@ -33,12 +33,20 @@ def test_content_of_the_expected_kind_comes_back():
         (b'{"a": "\xff"}', Any, "it is not UTF-8"),
         ("[" * 100_000, Any, "it is nested too deeply"),
         ("9" * 5000, Any, "it is not JSON: Exceeds the limit"),
-        ("[]", Progress, "it must be object, not array"),
+        ("[]", Progress, "it must be an object, not an array"),
         ("{}", Progress, "it has no epochs"),
         ('{"epochs": true, "history": []}', Progress, "its entry epochs must be int, not bool"),
         ('{"epochs": 1.5, "history": []}', Progress, "its entry epochs must be int, not float"),
-        ('{"epochs": 1, "history": {}}', Progress, "its entry history must be array, not object"),
-        ('{"epochs": 1, "history": [1]}', Progress, "its entry history[0] must be object, not int"),
+        (
+            '{"epochs": 1, "history": {}}',
+            Progress,
+            "its entry history must be an array, not an object",
+        ),
+        (
+            '{"epochs": 1, "history": [1]}',
+            Progress,
+            "its entry history[0] must be an object, not int",
+        ),
         (
             '{"epochs": 1, "history": [{"loss": "a"}]}',
             Progress,
@@ -71,6 +79,6 @@ def test_a_file_is_named_with_the_advice(tmp_path: Path):
         read_json(path, dict, "x")
     path.write_text("[]")
     with pytest.raises(
-        UserError, match=r"state.json is damaged \(it must be object, not array\); x"
+        UserError, match=r"state.json is damaged \(it must be an object, not an array\); x"
     ):
         read_json(path, dict, "x")

@@ -65,6 +65,10 @@ def read_captions(path: str | os.PathLike[str]) -> dict[str, str]:
         pairs = [(str(entry["image_id"]), entry["caption"]) for entry in data]
     if not pairs:
         raise UserError(f"{path} holds no caption")
+    if any(not key for key, _ in pairs):
+        raise UserError(
+            f"{path} has captions without the name of their image; add img_path or imgid"
+        )
     _refuse_duplicates(path, [key for key, _ in pairs])
     empty = [key for key, text in pairs if not text.strip()]
     if empty:

@@ -207,7 +207,7 @@ def read_full_frame_generators(
     run: ModelFiles,
     config: Config,
     vocabulary: Vocabulary,
-    read_alignment: Callable[[], AlignmentModel] | None = None,
+    read_alignment: Callable[[], AlignmentModel],
 ) -> CaptioningModel:
     """Reads the generator of whole images, or the ensemble of several.
 
@@ -218,7 +218,7 @@ def read_full_frame_generators(
         run: Files of the run.
         config: Configuration, which names the other runs of the ensemble.
         vocabulary: Vocabulary of the run.
-        read_alignment: Returns the alignment model of the run, if it is needed; None reads it.
+        read_alignment: Returns the alignment model of the run; called if it is needed.
 
     Raises:
         UserError: See `find_full_frame_generators`.
@@ -226,8 +226,7 @@ def read_full_frame_generators(
     members = find_full_frame_generators(run, config, vocabulary)
     weight = config.generate.alignment_weight
     if weight and run.alignment_model.exists():
-        read = read_alignment or (lambda: load_model(run.alignment_model, AlignmentModel))
-        return RerankedModel(members, read(), weight)
+        return RerankedModel(members, read_alignment(), weight)
     return EnsembleModel(members) if len(members) > 1 else members[0]
 
 

@@ -19,7 +19,7 @@ from visem_tf.alignment.segments import box_as_json
 from visem_tf.config import Config, InferConfig
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
-from visem_tf.runs.query import Query, read_query
+from visem_tf.runs.query import Query, ragged_ids, read_query
 from visem_tf.runs.scoring import Scorer
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.text import FUNCTION_WORDS, PAD_ID, UNK_ID, Vocabulary
@@ -131,7 +131,7 @@ class Grounder:
         Returns:
             S_kl of section 3.1.3, float32 [B, N].
         """
-        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        words = ragged_ids(queries)
         return self.scorer.of_blocks([(tf.constant(embeddings), tf.constant(mask))], words)
 
     def ground(
@@ -154,7 +154,7 @@ class Grounder:
         Returns:
             The regions of the words, as NumPy arrays.
         """
-        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        words = ragged_ids(queries)
         images = np.arange(len(queries))
         return self._in_blocks(
             lambda rows: (embeddings[rows], mask[rows], boxes[rows]), images, words, beta
@@ -200,7 +200,7 @@ class Grounder:
             float32 array [B, T, R], 0 in the padding of the words and minus infinity in that of the
             regions.
         """
-        words = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+        words = ragged_ids(queries)
         encoded = self.scorer.encode_sentences(words.to_tensor(PAD_ID))
         score = self.model.score
         return word_region_similarities(embeddings, encoded, mask, score=score).numpy()

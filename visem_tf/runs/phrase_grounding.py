@@ -27,7 +27,7 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder, ground_words, words_as_json
-from visem_tf.runs.query import Query
+from visem_tf.runs.query import Query, ragged_ids
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.text import FUNCTION_WORDS, PAD_ID
 
@@ -245,7 +245,7 @@ def ground_sentences(
         (number, *phrase) for number, query in enumerate(queries) for phrase in query.phrases or ()
     ]
     rows = np.array([*zip(sentence, first, last, strict=True), *asked], np.int32).reshape(-1, 3)
-    token_ids = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+    token_ids = ragged_ids(queries)
     spans = Spans(rows[:, 0], image[rows[:, 0]], rows[:, 1], rows[:, 2])
     places = phrase_grounder(embeddings, regions, token_ids, spans)
     results: list[dict[str, Any]] = [

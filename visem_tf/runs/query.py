@@ -110,6 +110,11 @@ def read_query(
     return dataclasses.replace(query, phrases=[_place_of(phrase, query) for phrase in phrases])
 
 
+def ragged_ids(queries: Sequence[Query]) -> tf.RaggedTensor:
+    """Returns the token ids of S sentences, int32 [S, (T)]."""
+    return tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+
+
 def _place_of(phrase: str, query: Query) -> tuple[int, int]:
     """The first and last word of a phrase in its sentence, where it occurs first."""
     words = tokenize(tf.constant([phrase])).to_list()[0]

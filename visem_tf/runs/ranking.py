@@ -16,7 +16,7 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.regions.index_shards import EmbeddedRegions
 from visem_tf.regions.search_index import SearchIndex
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.query import Query
+from visem_tf.runs.query import Query, ragged_ids
 from visem_tf.runs.user_images import Batches
 from visem_tf.runtime.storage import as_path
 from visem_tf.text import PAD_ID
@@ -132,7 +132,7 @@ def embed_regions(grounder: Grounder, regions: Regions) -> EmbeddedRegions:
 
 def _encode(grounder: Grounder, queries: Sequence[Query]) -> np.ndarray:
     """The sum of the word embeddings of each sentence, float32 [N, D]."""
-    token_ids = tf.ragged.constant([query.token_ids.tolist() for query in queries], tf.int32)
+    token_ids = ragged_ids(queries)
     words = grounder.scorer.encode_sentences(token_ids.to_tensor(PAD_ID))  # 0 in the padding
     if get_score(grounder.model.score).unit:
         words = unit_vectors(words)

@@ -74,7 +74,8 @@ def _in_words(message: str) -> str:
     problem, _, place = message.replace("`", "").partition(" - at $")
     entry = f"its entry {place.lstrip('.')}" if place else "it"
     if match := re.fullmatch("Expected (.*), got (.*)", problem):
-        return f"{entry} must be {match[1]}, not {match[2]}"
+        expected, found = (re.sub("(object|array)", r"an \1", each) for each in match.groups())
+        return f"{entry} must be {expected}, not {found}"
     if match := re.fullmatch("Object missing required field (.*)", problem):
         return f"{entry} has no {match[1]}"
     return f"{entry} is wrong: {problem}"

@@ -7,6 +7,7 @@ from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.models.generator import SentenceGenerator
+from visem_tf.runs.checkpoints import load_alignment_model
 from visem_tf.runs.generators import read_full_frame_generators
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 from visem_tf.stages.nearest_neighbour import nearest_captions
@@ -29,7 +30,9 @@ def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment
     context, split, config = data.context, data.split, data.context.config
     if not context.run.generator("full_frame").exists():
         return Experiment(None, {"captions": "the full-frame generator was not trained"}, {})
-    model = read_full_frame_generators(context.run, config, data.vocabulary)
+    model = read_full_frame_generators(
+        context.run, config, data.vocabulary, lambda: load_alignment_model(context)
+    )
     beam_size = config.evaluate.beam_size
     systems: dict[str, dict[str, str]] = {}
     for search, beams, suffix in (("greedy", 1, "_greedy"), ("beam", beam_size, "")):
