@@ -95,10 +95,15 @@ def main() -> None:
                 changed = "; ".join(made.changes)
                 print(f"input {number}: {made.command} [{changed}]\n{fault}", file=report)
                 print(" ".join(each[:200] for each in made.arguments), end="\n\n", file=report)
-            if sum(tried.values()) % 50 == 0:
-                print(dict(tried), file=sys.stderr)
-    for command, count in tried.items():
-        print(f"{command}: {count} inputs, {wrong[command]} wrong", file=report)
+            if sum(tried.values()) % 50 == 0:  # what is known if the process is ended
+                print("so far:", summary(tried, wrong), file=report)
+    print(summary(tried, wrong), file=report)
+
+
+def summary(tried: collections.Counter[str], wrong: collections.Counter[str]) -> str:
+    """Returns the numbers of inputs in all and by command, on one line."""
+    counts = [f"{name} {wrong[name]} of {tried[name]}" for name in sorted(tried)]
+    return f"{wrong.total()} of {tried.total()} inputs wrong: {', '.join(counts)}"
 
 
 def make_base(work: Path) -> None:
