@@ -66,6 +66,19 @@ def exported(trained: TrainedRun, shared_folder: Path) -> Export:
 
 
 @pytest.fixture(scope="session")
+def exported_images(trained: TrainedRun, shared_folder: Path) -> Path:
+    """An export of signatures of images alone, which do not use TensorFlow Text."""
+    folder = shared_folder / "exported_images"
+    with FileLock(shared_folder / "exported_images.lock"):
+        if not (folder / "finished").exists():
+            with small_cnn():
+                run = TrainedRun(trained.run.path)
+                export_saved_model(run, folder / "served", names=["greedy", "beam"])
+            (folder / "finished").touch()
+    return folder / "served" / "1"
+
+
+@pytest.fixture(scope="session")
 def written(trained: TrainedRun, pictures: list[bytes], shared_folder: Path) -> Export:
     """The run as TFLite files, in all variants."""
     folder = shared_folder / "written"

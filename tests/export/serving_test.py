@@ -29,9 +29,7 @@ from visem_tf.export.saved_model.serving_files import (
     docker_command,
     write_configuration,
 )
-from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.export.versions import new_version
-from visem_tf.runs.trained_run import TrainedRun
 
 pytest.importorskip("tensorflow_serving")
 from served_model import ServedModel
@@ -300,17 +298,16 @@ print(json.dumps([needs, [text.decode() for text in captions], error]))
 @pytest.mark.slow
 def test_only_signatures_of_sentences_need_tensorflow_text(
     exported: Export,
-    trained: TrainedRun,
+    exported_images: Path,
     session: SessionModel,
     pictures: list[bytes],
     tmp_path: Path,
     run_python: Callable[..., str],
 ):
-    of_images = export_saved_model(trained, tmp_path / "served", names=["greedy"])
     paths = [tmp_path / f"{number}.jpg" for number in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
         path.write_bytes(picture)
-    places = f"complete, of_images = {str(exported.path)!r}, {str(of_images.path)!r}\n"
+    places = f"complete, of_images = {str(exported.path)!r}, {str(exported_images)!r}\n"
     places += f"pictures = {[str(path) for path in paths]!r}\n"
     printed = run_python(places + WITHOUT_TEXT)
     needs, captions, error = json.loads(printed.splitlines()[-1])
