@@ -52,7 +52,8 @@ def load_images(
         try:
             pixels = source.pixels()
         except ImageError as error:
-            return error
+            # Frames of the traceback hold the content of the file, and a list would keep them all.
+            return error if failures is None else ImageError(error.name, error.reason)
         height, width, _ = pixels.shape
         return (width, height), prepare(pixels)
 
