@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.config import Config
 from visem_tf.config.presets import preset
 from visem_tf.errors import UserError
+from visem_tf.runtime.startup import without_noise
 
 ROOT = Path(__file__).parents[1]
 
@@ -213,6 +215,8 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     assert capsys.readouterr().err == (
         "visem_tf: error: /r/f: No space left on device; free it or choose another\n"
     )
+    assert status(OSError(errno.ENOSPC, "No space left on device", "/from", None, "/to")) == 2
+    assert "error: /to: No space left" in capsys.readouterr().err
     assert status(PermissionError(errno.EACCES, "Permission denied", "/r/f")) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert status(KeyboardInterrupt()) == 130
@@ -220,6 +224,24 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as ended:
         run_command(lambda: None)
     assert ended.value.code == 0
+
+
+def test_a_full_disk_without_room_for_temporary_files(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def open_file(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(os, "open", open_file)
+    with without_noise():  # it holds messages back in a temporary file
+        pass
+    with pytest.raises(SystemExit) as ended:
+        run_command(tempfile.mkdtemp)
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert "No usable temporary directory found in" in message
+    assert message.count("\n") == 1
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):

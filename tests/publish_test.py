@@ -1,5 +1,6 @@
 """`python -m visem_tf.publish`: folders, buckets and hubs, and reading from them."""
 
+import errno
 import json
 import shutil
 import sys
@@ -166,14 +167,19 @@ def test_folders_with_files_are_kept(run, model, tmp_path):
 
 
 def test_nothing_is_left_of_an_interrupted_copy(model, tmp_path, monkeypatch):
-    def interrupt(source, target):
-        shutil.copyfile(Path(source) / "config.json", target.with_suffix(".partial"))
-        raise KeyboardInterrupt
+    copy = shutil.copyfile
 
-    monkeypatch.setattr(published.shutil, "copytree", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        published.deliver(model, str(tmp_path / "new"))
-    assert not (tmp_path / "new").exists()
+    def fill_disk(source, target):
+        if Path(source).name == "config.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", fill_disk)
+    place = tmp_path / "new" / "dogs"
+    with pytest.raises(OSError, match="No space left") as raised:
+        published.deliver(model, str(place))
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(place))
+    assert not list(place.parent.iterdir())
 
 
 def test_a_bucket_has_all_files_or_none(run, model, monkeypatch):

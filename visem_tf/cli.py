@@ -295,7 +295,7 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         main()
         sys.stdout.flush()
     except (UserError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in DISK_PROBLEMS:
+        if isinstance(error, OSError) and not _is_of_disk(error):
             if isinstance(error, BrokenPipeError):  # the program that reads the output has ended
                 sys.stderr.close()
                 raise SystemExit(1) from error
@@ -304,7 +304,8 @@ def run_command(main: Callable[[], object]) -> NoReturn:
             traceback.print_exc()
         if isinstance(error, OSError):
             discard_output()
-            place = error.filename or "the disk, or standard output"
+            # Where a file is copied, the second name is that of the copy.
+            place = error.filename2 or error.filename or "the disk, or standard output"
             message = f"{place}: {error.strerror}; free it or choose another"
         else:
             message = str(error)
@@ -314,3 +315,9 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         print("visem_tf: interrupted; run the same command again to resume", file=sys.stderr)
         raise SystemExit(130) from None
     raise SystemExit(0)
+
+
+def _is_of_disk(error: OSError) -> bool:
+    """Returns whether a disk is full or not writable; `tempfile` says so in a sentence alone."""
+    no_temporary_folder = str(error.strerror).startswith("No usable temporary directory")
+    return no_temporary_folder or error.errno in DISK_PROBLEMS

@@ -55,7 +55,7 @@ def export_saved_model(
             the signatures, or `to` is not a folder.
     """
     check_exportable(run)
-    with report_full_disk(), new_version(to, version) as paths:
+    with report_full_disk(to), new_version(to, version) as paths:
         signatures = Signatures(run, unreadable=unreadable, names=names)
         description = _save(signatures, paths[0])
         if images:

@@ -42,6 +42,7 @@ from visem_tf.export.versions import new_version
 from visem_tf.images.prepare import prepare_image
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.files import atomic_path, write_atomically
+from visem_tf.runtime.full_disk import report_full_disk
 from visem_tf.runtime.startup import without_noise
 
 VARIANTS = ("float32", "float16", "dynamic_range", "int8")
@@ -231,7 +232,8 @@ def _convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarr
         root = tf.Module()
         root.weights = variables_of(functions)
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(root, folder, signatures=functions, options=options)
+        with report_full_disk(folder):
+            tf.saved_model.save(root, folder, signatures=functions, options=options)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         builtins = tf.lite.OpsSet.TFLITE_BUILTINS
         converter.target_spec.supported_ops = [builtins]

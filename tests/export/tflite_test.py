@@ -1,5 +1,6 @@
 """TFLite files: builtin operators alone, the numbers of Python, and what is packed in them."""
 
+import errno
 import io
 import json
 import subprocess
@@ -206,6 +207,16 @@ def test_whole_number_weights(start: float, extent: float, length: int, size: in
 
 
 @pytest.mark.slow
+def test_a_full_disk_while_converting_is_told(monkeypatch: pytest.MonkeyPatch):
+    def save(*_: object, **__: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "/t/variables; No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", save)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        convert({}, "float32")
+    assert raised.value.errno == errno.ENOSPC
+
+
 def test_squares_are_those_of_python(model: TfliteModel, pictures: list[bytes]):
     for picture in pictures:
         expected = prepare_image(tf.constant(picture), 64)

@@ -76,6 +76,9 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
         raise OSError(28, "No space left on device", str(temporary / "b.txt"))
     assert caught.value.filename == str(target)
     assert list(target.parent.iterdir()) == []
+    with pytest.raises(OSError, match="No space") as caught, atomic_folder(target) as temporary:
+        raise OSError(28, "No space left on device", "/from", None, str(temporary / "copy"))
+    assert (caught.value.filename, caught.value.filename2) == (str(target), None)
     with atomic_folder(target) as temporary:
         write_atomically(temporary / "a.txt", "a")
     assert [path.name for path in target.parent.iterdir()] == ["shard"]

@@ -14,6 +14,9 @@ def test_a_full_disk_is_no_lack_of_memory():
         with pytest.raises(OSError, match="No space left on device") as raised, report:
             raise error
         assert raised.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="No space") as raised, report_full_disk("/r"):
+        raise error
+    assert raised.value.filename == "/r"
 
 
 def test_other_errors_stay():

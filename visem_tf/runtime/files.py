@@ -177,8 +177,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.replace(target)
         _report_written(target)
     except OSError as error:
-        if error.filename is None or str(temporary) in str(error.filename):
-            error.filename = str(target)
+        named = error.filename2 or error.filename  # the second is where a file is copied to
+        if named is None or str(temporary) in str(named):
+            error.filename, error.filename2 = str(target), None
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

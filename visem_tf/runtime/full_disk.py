@@ -11,8 +11,11 @@ import tensorflow as tf
 
 
 @contextlib.contextmanager
-def report_full_disk() -> Iterator[None]:
+def report_full_disk(place: str | os.PathLike[str] | None = None) -> Iterator[None]:
     """Turns an error of TensorFlow that a disk is full into the one that Python raises.
+
+    Args:
+        place: File or folder that is written in the block, for the message.
 
     Raises:
         OSError: The disk is full.
@@ -23,4 +26,4 @@ def report_full_disk() -> Iterator[None]:
         reason = os.strerror(errno.ENOSPC)
         if reason not in str(error):
             raise
-        raise OSError(errno.ENOSPC, reason) from error
+        raise OSError(errno.ENOSPC, reason, None if place is None else str(place)) from error

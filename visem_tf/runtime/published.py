@@ -21,7 +21,7 @@ from upath import UPath
 
 from visem_tf.errors import UserError
 from visem_tf.runtime import hub
-from visem_tf.runtime.files import remove_unfinished, unfinished_name, write_atomically
+from visem_tf.runtime.files import atomic_folder, write_atomically
 from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.storage import AnyPath, as_path, reason_of, upload
 
@@ -135,14 +135,9 @@ def deliver(folder: Path, place: str) -> None:
 
 def _copy(folder: Path, target: Path) -> None:
     """Copies a folder on the disk under another name, which is then changed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(target.parent)
-    temporary = target.parent / unfinished_name()
-    try:
-        shutil.copytree(folder, temporary)
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(target) as temporary:
+        for path in folder.iterdir():
+            shutil.copyfile(path, temporary / path.name)
 
 
 def _upload(folder: Path, target: UPath) -> None:

@@ -32,18 +32,20 @@ def without_noise() -> Iterator[None]:
     Output of Python and of native code is held back while the block runs. When it ends, also by an
     exception, all lines but the noise are written.
     """
-    try:
-        sys.stderr.flush()
-        original = os.dup(2)
-    except (AttributeError, OSError):  # there is no standard error
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
+    with contextlib.ExitStack() as files:
+        try:
+            sys.stderr.flush()
+            held = files.enter_context(tempfile.TemporaryFile())
+            original = os.dup(2)
+        except (AttributeError, OSError):  # there is no standard error, or the disk is full
+            yield
+            return
         os.dup2(held.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stderr.flush()
             os.dup2(original, 2)
             os.close(original)
             held.seek(0)
