@@ -43,7 +43,7 @@ def test_the_configuration_is_that_of_the_model(source, published_model, monkeyp
         "auto",
         str(Path("runs").absolute() / f"{tmp_path.name}-default"),
     )
-    assert parse("--init-from", str(source.run.path), "--preset", "default").align.epochs == 12
+    assert parse("--init-from", str(source.run.path), "--preset", "default").align.epochs == 8
     assert parse("--init-from", str(source.run.path), "--align.epochs", "3").align.epochs == 3
     monkeypatch.setattr(
         "visem_tf.runtime.model_places.packaged_models", lambda: {"flickr8k": published_model}

@@ -2,12 +2,13 @@
 
 - `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in less than a
   minute on two cores, to check an installation. Its metrics have no meaning.
-- `default`: chosen for good results in minutes on two cores, with an alignment by cosines, trained
-  by cross-entropy, which finds the regions of words best; and with a gated recurrent unit for
-  whole-image sentences that attends to the regions before every word, is trained on likelihood and
-  then on CIDEr, and whose beams the alignment ranks.
-- `best`: the best on Flickr8K by validation data: regions of a trained proposer, with features from
-  one pass of the CNN and their positions; two alignment models of `paper` at half its width,
+- `default`: chosen for good results in minutes on two cores: regions of the detector in the package,
+  with features from one pass of the CNN and their positions; an alignment by cosines, trained by
+  cross-entropy, which finds the regions of words best on drawn scenes; and a gated recurrent unit
+  for whole-image sentences that attends to the regions before every word, is trained on likelihood
+  and then on CIDEr, and whose beams the alignment ranks.
+- `best`: the best on Flickr8K by validation data: the regions of `default`; two alignment models of
+  `paper` at half its width,
   trained by cross-entropy with Adam on the images and their mirror images, and joined; and a
   generator of whole-image sentences as in `default`.
 - `paper`: the paper's models and training: regions of a trained detector, each cut out and read by
@@ -23,6 +24,14 @@ from typing import Any
 
 from visem_tf.config.inference import PAPER_SNIPPETS
 from visem_tf.config.sections import Config
+
+ONE_PASS = {
+    "proposer": "trained",
+    "picture_size": 320,
+    "features": "one_pass",
+    "position": True,
+}
+"""Regions of a trained detector, with features from one pass of the CNN and their positions."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
@@ -53,7 +62,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "evaluate": {"beam_size": 3},
     },
     "default": {
-        "align": {"score": "cosine", "loss": "infonce", "temperature": 0.05},
+        "regions": ONE_PASS,
+        "align": {"score": "cosine", "loss": "infonce", "temperature": 0.05, "epochs": 8},
         "infer": {"beta": 0.1, "box_scale": 8.0, "point_scale": 64.0},
         "generate": {
             "model": "attention",
@@ -61,7 +71,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "doubly_stochastic": 1.0,
             "optimizer": "adam",
             "bucket_batches": 20,
-            "epochs": 8,
+            "epochs": 6,
             "cider_epochs": 2,
             "cider_batch_size": 50,
             "cider_learning_rate": 3e-4,
@@ -106,12 +116,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 PRESETS["best"] = {
     **PRESETS["paper"],
-    "regions": {
-        "proposer": "trained",
-        "picture_size": 320,
-        "features": "one_pass",
-        "position": True,
-    },
+    "regions": ONE_PASS,
     "align": {
         **PRESETS["paper"]["align"],
         "embedding_dim": 512,
