@@ -44,11 +44,13 @@ def test_presets_survive_json(name: str):
     assert Config.from_json(config.to_json(versions={"keras": "3"})) == config
 
 
-def test_the_preset_default_changes_the_score_and_the_generators_only():
+def test_the_preset_default_has_the_regions_of_best_and_an_alignment_by_cosines():
     before, default = dict(Config().flat()), dict(preset("default").flat())
     changed = {name for name in before if default[name] != before[name]}
-    assert {name for name in changed if not name.startswith("generate.")} == {
-        *("align.score", "align.loss", "align.temperature"),
+    assert default["regions.features"] == "one_pass"
+    assert preset("default").regions == preset("best").regions
+    assert {name for name in changed if not name.startswith(("generate.", "regions."))} == {
+        *("align.score", "align.loss", "align.temperature", "align.epochs"),
         *("infer.beta", "infer.box_scale", "infer.point_scale"),  # of cosines
     }
     assert default["generate.model"] == "attention"
