@@ -2,11 +2,11 @@
 
 - `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in less than a
   minute on two cores, to check an installation. Its metrics have no meaning.
-- `default`: chosen for good results in minutes on two cores: regions of the detector in the package,
+- `default`: chosen for good results in minutes: regions of the detector in the package,
   with features from one pass of the CNN and their positions; an alignment by cosines, trained by
   cross-entropy, which finds the regions of words best on drawn scenes; and a gated recurrent unit
-  for whole-image sentences that attends to the regions before every word, is trained on likelihood
-  and then on CIDEr, and whose beams the alignment ranks.
+  for whole-image sentences that attends to the regions before every word, is trained on
+  likelihood and then on CIDEr, and whose beams the alignment ranks.
 - `best`: the best on Flickr8K by validation data: the regions of `default`; two alignment models of
   `paper` at half its width,
   trained by cross-entropy with Adam on the images and their mirror images, and joined; and a
