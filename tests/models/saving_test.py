@@ -1,7 +1,9 @@
 """Files of models: what wrote them, and that old and foreign ones are loaded or refused."""
 
+import errno
 import json
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +185,16 @@ def test_a_failure_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyPat
     assert file.read_bytes() == before
     assert [entry.name for entry in file.parent.iterdir()] == ["model.keras"]
     shutil.rmtree(file.parent)
+
+
+def test_a_full_disk_of_temporary_files_is_no_damage(file: Path, monkeypatch: pytest.MonkeyPatch):
+    def unpack(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.saving, "load_model", unpack)
+    with pytest.raises(OSError, match="No space") as raised:
+        load_model(file, CaptionGenerator)
+    assert raised.value.filename == tempfile.gettempdir()
 
 
 def test_optimizers_stay_out_of_files(tmp_path):

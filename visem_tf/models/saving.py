@@ -7,10 +7,12 @@ behaviour before the option existed.
 """
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import os
 import re
+import tempfile
 import warnings
 import zipfile
 import zlib
@@ -81,6 +83,7 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> Model:
     Raises:
         UserError: If the file is missing, is not such a file, is damaged, contains another kind
             of model, or was written by another version with options that this version lacks.
+        OSError: If the disk of temporary files is full.
     """
     path = Path(path)
     model = read_weights(path) if path.suffix == ".npz" else _load_keras_file(path)
@@ -105,6 +108,9 @@ def _load_keras_file(path: Path) -> keras.Model:
             warnings.filterwarnings("error", "(?s).*cannot be built automatically")
             return keras.saving.load_model(path, compile=False)
     except Exception as error:  # damage raises nearly any exception
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = error.filename or tempfile.gettempdir()  # where Keras unpacks files
+            raise
         raise UserError(
             f"{path}, written by visem_tf {writer}, cannot be loaded by {__version__}: "
             f"{_reason(error)}; install that version, or train again"
