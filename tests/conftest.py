@@ -217,7 +217,8 @@ def tiny_run(untrained_run: TinyRun, shared_folder: Path) -> TinyRun:
             config = ["--config", str(untrained_run.path / "config.json")]
             epochs = ["--align.epochs", "2", "--generate.epochs", "1"]
             stages = ["--stages", "features,align,infer,generate,evaluate,report"]
-            fit.main([*config, *run.options, *epochs, *stages])
+            with quick_stages():
+                fit.main([*config, *run.options, *epochs, *stages])
     return run
 
 

@@ -1,15 +1,14 @@
 """`python -m visem_tf.fit`: a whole tiny run, resumed, killed, and refused."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
+from fit_process import FitProcess, Work
 
 from tests.conftest import quick_stages
 from visem_tf import fit
@@ -108,30 +107,16 @@ def test_either_model_alone_is_evaluated_and_shown(copy, trained, stage):
     assert "not trained" in (run_dir / "report.html").read_text(encoding="utf-8")
 
 
-def run_process(command):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "visem_tf.fit", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-    )
-
-
 @pytest.mark.slow
 def test_a_kill_in_the_middle_of_training_changes_no_figure(tiny_run, tmp_path):
     killed = tmp_path / "killed"
     command = ["--config", str(tiny_run.path / "config.json"), "--run-dir", str(killed)]
     command += ["--cache-dir", str(tiny_run.cache_dir), "--stages", "features,align,infer,generate"]
-    process = run_process(command)
-    started = time.monotonic()
-    while not (killed / "checkpoints" / "align" / "progress.json").exists():
-        assert process.poll() is None, process.stdout.read().decode()
-        assert time.monotonic() - started < 300
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    fit.main(command)
+    work = Work([command], killed_in="align", eager=True)  # as the other run was trained
+    status, output = FitProcess(work, tmp_path / "output.txt").wait()
+    assert status == -signal.SIGKILL, output
+    with quick_stages():
+        fit.main(command)
     for stage in ("align", "generate/full_frame", "generate/regions"):
         whole, resumed = (
             json.loads((run / "checkpoints" / stage / "progress.json").read_text())["history"]
@@ -185,8 +170,13 @@ def test_a_run_starts_from_a_published_model(tiny_run, tmp_path, capsys):
 
 
 def test_mistakes_end_with_two_and_a_line():
-    process = run_process(["--align.batch_sise", "5"])
-    output, _ = process.communicate(timeout=120)
+    process = subprocess.run(
+        [sys.executable, "-m", "visem_tf.fit", "--align.batch_sise", "5"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+    )
     assert process.returncode == 2
-    assert output.decode().strip().count("\n") <= 1
-    assert "align.batch_size" in output.decode()
+    output = process.stdout.decode()
+    assert output.strip().count("\n") <= 1
+    assert "align.batch_size" in output

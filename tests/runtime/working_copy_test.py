@@ -94,9 +94,8 @@ def test_a_run_that_was_trained_there_is_whole(tmp_path, tiny_run, capsys):
         config = ["--config", str(tiny_run.path / "config.json")]
         return [*config, "--run-dir", f"{place}/run", "--cache-dir", f"{place}/cache"]
 
-    with quick_stages():  # as the features of the other run were computed
-        fit.main([*options(tmp_path.as_uri()), "--stages", "features"])
-    fit.main([*options(tmp_path.as_uri()), "--stages", "features,align"])
+    with quick_stages():  # as the other run was trained
+        fit.main([*options(tmp_path.as_uri()), "--stages", "features,align"])
     features = [
         path for path in (tmp_path / "cache" / "features").iterdir() if "train" in path.name
     ]
@@ -106,7 +105,8 @@ def test_a_run_that_was_trained_there_is_whole(tmp_path, tiny_run, capsys):
     ]
     before = (tmp_path / "run/checkpoints/align/best.keras").read_bytes()
     capsys.readouterr()
-    fit.main([*options(tmp_path), "--stages", "features,align,infer"])
+    with quick_stages():
+        fit.main([*options(tmp_path), "--stages", "features,align,infer"])
     assert "align: finished before, skipped" in capsys.readouterr().out
     lines = (tmp_path / "run/alignments.jsonl").read_text(encoding="utf-8")
     assert lines == (tiny_run.path / "alignments.jsonl").read_text(encoding="utf-8")
