@@ -66,6 +66,13 @@ def as_dataset(batch, size):
     return tf.data.Dataset.from_tensor_slices(batch).batch(size)
 
 
+def metrics_of(model, batch):
+    """The metrics of a batch, without tracing."""
+    model.reset_metrics()
+    logs = model.test_step({name: tf.constant(rows) for name, rows in batch.items()})
+    return {name: float(value) for name, value in logs.items()}
+
+
 def test_logged_loss_is_the_objective_a_pair():
     model, batch = make_model(), make_batch()
     model.compile(optimizer="sgd", run_eagerly=True)
@@ -104,12 +111,7 @@ def test_swapped_sentences_add_their_cross_entropy(score):
     alone(batch)
     alone.set_weights(model.get_weights())
 
-    def metrics(model, batch):
-        model.reset_metrics()
-        logs = model.test_step({name: tf.constant(rows) for name, rows in batch.items()})
-        return {name: float(value) for name, value in logs.items()}
-
-    without, logs = metrics(alone, batch), metrics(model, batch)
+    without, logs = metrics_of(alone, batch), metrics_of(model, batch)
     loss, wins = swap_objective(model, batch)
     assert loss > 0.01
     assert len(wins) == 5
@@ -118,7 +120,7 @@ def test_swapped_sentences_add_their_cross_entropy(score):
     assert "swap_accuracy" not in without
     # Batches without false sentences are those of a model without the weight.
     del batch["swapped_ids"]
-    np.testing.assert_allclose(metrics(model, batch)["loss"], without["loss"], rtol=1e-6)
+    np.testing.assert_allclose(metrics_of(model, batch)["loss"], without["loss"], rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -127,8 +129,7 @@ def test_swapped_sentences_are_learned_to_be_false():
     model = make_model(swap_weight=1.0)
     model.compile(optimizer=keras.optimizers.Adam(0.01))
     model.fit(as_dataset(batch, 8).repeat(60), verbose=0)
-    logs = model.evaluate(as_dataset(batch, 8), return_dict=True, verbose=0)
-    assert logs["swap_accuracy"] == 1
+    assert metrics_of(model, batch)["swap_accuracy"] == 1
     assert swap_objective(model, batch)[0] < 0.1
 
 
@@ -205,9 +206,9 @@ def test_scores_start_about_a_margin_apart():
 def test_one_batch_can_be_learned_by_heart():
     model, batch = make_model(), make_batch(size=8)
     model.compile(optimizer=keras.optimizers.Adam(0.01))
-    dataset = as_dataset(batch, 8)
-    history = model.fit(dataset.repeat(60), epochs=2, steps_per_epoch=60, verbose=0).history
-    assert model.evaluate(dataset, return_dict=True, verbose=0)["loss"] < 0.01
+    dataset = as_dataset(batch, 8).repeat(60)
+    history = model.fit(dataset, epochs=2, steps_per_epoch=60, verbose=0).history
+    assert metrics_of(model, batch)["loss"] < 0.01
     assert history["loss"][1] < history["loss"][0]
 
 
@@ -245,14 +246,13 @@ def test_other_scores_losses_and_encoders_learn_a_batch_by_heart(score, loss, en
     )
     batch = make_batch(size=8)
     model.compile(optimizer=keras.optimizers.Adam(0.01))
-    before = model.evaluate(as_dataset(batch, 8), return_dict=True, verbose=0)
+    before = metrics_of(model, batch)
     scores, ids = model(batch), tf.constant(batch["image_ids"])
     form = get_loss(loss)
     expected = form.function(scores, ids, {"margin": 0.2, "temperature": 0.1}[form.scale])
     np.testing.assert_allclose(before["loss"], expected / 8, rtol=1e-5)
     model.fit(as_dataset(batch, 8).repeat(80), verbose=0)
-    after = model.evaluate(as_dataset(batch, 8), return_dict=True, verbose=0)
-    assert after["loss"] < before["loss"] / 20
+    assert metrics_of(model, batch)["loss"] < before["loss"] / 20
 
 
 def test_the_hardest_negatives_count_after_the_warm_up_alone():
@@ -321,9 +321,9 @@ def test_mixed_precision_trains():
     exact(batch)
     exact.set_weights(model.get_weights())
     np.testing.assert_allclose(model(batch), exact(batch), atol=0.2, rtol=0.02)
-    first = model.evaluate(as_dataset(batch, 6), verbose=0, return_dict=True)["loss"]
+    first = metrics_of(model, batch)["loss"]
     model.fit(as_dataset(batch, 6).repeat(60), verbose=0)
-    assert model.evaluate(as_dataset(batch, 6), verbose=0, return_dict=True)["loss"] < first / 5
+    assert metrics_of(model, batch)["loss"] < first / 5
 
 
 ONE_OR_TWO_REPLICAS = """
@@ -352,9 +352,10 @@ def train(strategy, optimizer, **options):
         model = AlignmentModel(
             RegionEncoder(16), SentenceEncoder(20, 16, 12, 10), clip_value=0.5, **options
         )
-        model.compile(optimizer=optimizer())
+        model.compile(optimizer=optimizer(), run_eagerly=strategy.num_replicas_in_sync == 1)
     dataset = tf.data.Dataset.from_tensor_slices(data).batch(5)
     history = model.fit(dataset, epochs=2, verbose=0).history
+    model.run_eagerly = True
     logs = model.evaluate(dataset, verbose=0, return_dict=True)
     return [weight.numpy() for weight in model.weights], history, logs
 

@@ -366,7 +366,9 @@ def train(strategy):
         generator = AttentionGenerator(
             9, 8, 6, cell="lstm", clip_value=0.05, doubly_stochastic=0.5, label_smoothing=0.1
         )
-        generator.compile(optimizer=keras.optimizers.SGD(0.5))
+        generator.compile(
+            optimizer=keras.optimizers.SGD(0.5), run_eagerly=strategy.num_replicas_in_sync == 1
+        )
     dataset = tf.data.Dataset.from_tensor_slices(data).batch(4)
     history = generator.fit(dataset, epochs=2, verbose=0).history
     return history, [w.numpy() for w in generator.trainable_variables]

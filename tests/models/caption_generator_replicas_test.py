@@ -18,7 +18,9 @@ def train(strategy):
     with strategy.scope():
         keras.utils.set_random_seed(0)
         generator = CaptionGenerator(9, 8, 6, clip_value=0.05)
-        generator.compile(optimizer=keras.optimizers.RMSprop(0.01))
+        generator.compile(
+            optimizer=keras.optimizers.RMSprop(0.01), run_eagerly=strategy.num_replicas_in_sync == 1
+        )
     dataset = tf.data.Dataset.from_tensor_slices(
         {"image_features": features, "token_ids": token_ids}
     ).batch(batch_size)

@@ -217,7 +217,10 @@ regions = np.where(token_ids != 0, random.integers(0, 2, token_ids.shape), -1)
 def train(strategy):
     with strategy.scope():
         model = make_model(0.7, 0.3)
-        model.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
+        model.compile(
+            optimizer=keras.optimizers.SGD(0.05, momentum=0.9),
+            run_eagerly=strategy.num_replicas_in_sync == 1,
+        )
     model.set_regions(regions)
     history = model.fit(tf.data.Dataset.from_tensor_slices(data).batch(5), epochs=2, verbose=0)
     return [weight.numpy() for weight in model.weights], history.history

@@ -189,7 +189,9 @@ data = batch(np.random.default_rng(0), 7)  # the last batch leaves a replica wit
 def train(strategy):
     with strategy.scope():
         model = ProposalTraining(make_network(), clip_value=0.05)
-        model.compile(optimizer=keras.optimizers.SGD(0.1))
+        model.compile(
+            optimizer=keras.optimizers.SGD(0.1), run_eagerly=strategy.num_replicas_in_sync == 1
+        )
     dataset = tf.data.Dataset.from_tensor_slices(data).batch(3)
     losses = model.fit(dataset, epochs=2, verbose=0).history["loss"]
     return losses, [w.numpy() for w in model.trainable_variables]

@@ -166,7 +166,9 @@ def train(strategy):
             max_length=6,
         )
         model.generator.build({"image_features": (None, 5)})
-        model.compile(optimizer=keras.optimizers.Adam(0.02))
+        model.compile(
+            optimizer=keras.optimizers.Adam(0.02), run_eagerly=strategy.num_replicas_in_sync == 1
+        )
     dataset = tf.data.Dataset.from_tensor_slices(data).batch(5)  # 5, 5 and 1 images
     history = model.fit(dataset, epochs=3, verbose=0).history
     return [variable.numpy() for variable in model.trainable_variables], history
