@@ -53,13 +53,13 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
             "propose.batch_size": 8,
         },
     ),
-    "align": (align.run, "align", {"align.epochs": 2, "align.batch_size": 10}),
+    "align": (align.run, "align", {"align.epochs": 2, "align.batch_size": 15}),
     "swaps": (
         train_on_swapped_nouns,
         "align",
         {
             "align.epochs": 2,
-            "align.batch_size": 10,
+            "align.batch_size": 15,
             "align.swap_weight": 0.5,
             "align.region_context": "frame",
         },
@@ -67,7 +67,7 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
     "generate": (
         generate.run,
         "generate/full_frame",
-        {"generate.epochs": 2, "generate.batch_size": 10, "generate.regions": False},
+        {"generate.epochs": 2, "generate.batch_size": 15, "generate.regions": False},
     ),
     "joint": (
         joint.run,
@@ -76,7 +76,7 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
             "joint.train": True,
             "joint.reinfer_every": 1,
             "align.epochs": 2,
-            "align.batch_size": 10,
+            "align.batch_size": 15,
             "align.region_context": "frame",
             "generate.model": "attention",
             "align.word_dim": 8,
@@ -114,7 +114,7 @@ def open_copy(untrained_run, tmp_path: Path) -> Callable[..., Context]:
         if not copy.exists():
             shutil.copytree(untrained_run.path, copy)
         recorded = Config.from_json((copy / "config.json").read_text(encoding="utf-8"))
-        config = recorded.updated({"run_dir": str(copy), **changes})
+        config = recorded.updated({"run_dir": str(copy), "report.every": 0, **changes})
         replace_config(copy, config)
         return open_run(config)
 
