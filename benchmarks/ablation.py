@@ -1,6 +1,6 @@
 """Prints a table of runs: the changed options of each configuration, and its figures over seeds.
 
-    python benchmarks/ablation.py runs/f8k-best-* runs/f8k-gru-* --base runs/f8k-best-0
+    python -m benchmarks.ablation runs/f8k-best-* runs/f8k-gru-* --base runs/f8k-best-0
 
 Runs that differ only in the seed form one row, with the mean, the sample standard deviation and the
 number of runs. A row is named by the fields in which it differs from the first run, or from the run
@@ -97,52 +97,37 @@ def _shown(value: Any) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value).lower()
 
 
-def rows(runs: Sequence[tuple[Config, dict[str, float]]], base: Config) -> list[dict[str, Any]]:
-    """Groups the runs that differ only in the seed, in the order of the arguments.
+def as_markdown(
+    runs: Sequence[tuple[Config, dict[str, float]]], base: Config, wanted: Sequence[str]
+) -> str:
+    """Returns a row for the runs that differ only in the seed, in the order of the arguments.
 
     Raises:
-        UserError: If two runs of a group have the same seed.
+        UserError: If two runs of a row have the same seed.
     """
     groups: dict[str, list[tuple[Config, dict[str, float]]]] = {}
     for config, figures in runs:
         groups.setdefault(changes(base, config), []).append((config, figures))
-    table = []
+    columns = [name for name in wanted if any(name in figures for _, figures in runs)]
+    lines = [["change", "seeds", *columns], ["---"] * (len(columns) + 2)]
     for name, members in groups.items():
         seeds = [config.seed for config, _ in members]
         if len(set(seeds)) < len(seeds):
             raise UserError(f"two runs of {name} have the same seed: {sorted(seeds)}")
-        figures = {}
-        for figure in FIGURES:
-            values = [of_run[figure] for _, of_run in members if figure in of_run]
-            if values:
-                spread = statistics.stdev(values) if len(values) > 1 else None
-                figures[figure] = {
-                    "mean": statistics.fmean(values),
-                    "spread": spread,
-                    "seeds": len(values),
-                }
-        table.append({"change": name, "seeds": seeds, "figures": figures})
-    return table
+        cells = [
+            _mean([figures[column] for _, figures in members if column in figures])
+            for column in columns
+        ]
+        lines.append([name, str(len(seeds)), *cells])
+    return "\n".join(f"| {' | '.join(line)} |".replace("| --- ", "|---") for line in lines)
 
 
-def as_markdown(table: Sequence[Mapping[str, Any]], wanted: Sequence[str] = tuple(FIGURES)) -> str:
-    """Returns the table as Markdown, with ± the standard deviation for several seeds."""
-    columns = [name for name in wanted if any(name in row["figures"] for row in table)]
-    lines = [
-        "| change | seeds | " + " | ".join(columns) + " |",
-        "|---" * (len(columns) + 2) + "|",
-    ]
-    for row in table:
-        cells = [_cell(row["figures"].get(name)) for name in columns]
-        lines.append(f"| {row['change']} | {len(row['seeds'])} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(figure: Mapping[str, Any] | None) -> str:
-    if figure is None:
+def _mean(values: Sequence[float]) -> str:
+    """Returns the mean, with ± the sample standard deviation of several values."""
+    if not values:
         return ""
-    spread = "" if figure["spread"] is None else f" ± {figure['spread']:.1f}"
-    return f"{figure['mean']:.1f}{spread}"
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.1f}{spread}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -155,7 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=",".join(FIGURES),
         help=f"columns, separated by commas, of {', '.join(FIGURES)} (default: all)",
     )
-    parser.add_argument("--json", type=Path, help="file for the table as JSON")
     options = parser.parse_args(arguments)
     columns = options.columns.split(",")
     if unknown := [name for name in columns if name not in FIGURES]:
@@ -163,12 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         runs = [read_run(path) for path in options.runs]
         base = read_run(options.base)[0] if options.base else runs[0][0]
-        table = rows(runs, base)
+        print(as_markdown(runs, base, columns))
     except UserError as error:
         parser.error(str(error))
-    print(as_markdown(table, columns))
-    if options.json:
-        options.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,169 +1,142 @@
-"""Compares training and decoding with plain PyTorch on this machine (pip install -e '.[peers]').
+"""The alignment model and the generator in PyTorch, as plainly as one writes them from the paper.
 
-    python benchmarks/peers.py --rounds 9
-
-Every round runs ours and PyTorch's one after the other. A line has the units per second of both,
-and the median, the smallest and the largest ratio of a round: above 1, ours is faster.
+Batches are padded and loop over the words; nothing is sorted, packed or fused by hand. It needs the
+extra `peers`; without it, `python -m benchmarks` has no such column.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-from collections.abc import Iterator
-from statistics import median
-from typing import Any
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from visem_tf.runtime.startup import start_tensorflow
-
-PAIRS, FEATURES, DIM, WORD_DIM = 100, 1_280, 1_000, 300
-SENTENCES, IMAGES, STEPS = 100, 100, 20
-
-Pair = tuple[str, str, int, Any, Any]
-"""Name, unit, number of units, our work, and that of PyTorch."""
+from benchmarks.inputs import DIM, FEATURES, VOCABULARY, WORD_DIM
+from benchmarks.measuring import Work
+from visem_tf.text import END_ID, PAD_ID, START_ID
 
 
-def main() -> None:
-    """Prints a line for each comparison."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of each pair (default: 9)")
-    options = parser.parse_args()
-    start_tensorflow()
-    import tensorflow as tf
-    import torch
+class Alignment(nn.Module):
+    """Section 3.1: regions and words in one space, scored by the best region of every word."""
 
-    from benchmarks.measuring import seconds
+    def __init__(self, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.regions = nn.Linear(FEATURES, DIM)
+        self.words = nn.Embedding(VOCABULARY, WORD_DIM)
+        self.word_projection = nn.Linear(WORD_DIM, DIM)
+        self.forward_step, self.backward_step = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
+        self.output = nn.Linear(DIM, DIM)
+        self.dropout = nn.Dropout(dropout)
 
-    torch.manual_seed(0)
-    versions = f"TensorFlow {tf.__version__}, PyTorch {torch.__version__}"
-    print(f"{versions}, {torch.get_num_threads()} threads")
-    print(f"{'':36}{'ours':>12}{'PyTorch':>12}{'ratio':>8}{'from':>8}{'to':>8}")
-    for name, unit, amount, ours, theirs in pairs():
-        for work in (ours, theirs):
-            work()
-        rounds = [(seconds(ours), seconds(theirs)) for _ in range(options.rounds)]
-        ratios = sorted(their / our for our, their in rounds)
-        speeds = [amount / median(column) for column in zip(*rounds, strict=True)]
-        print(
-            f"{name:36}{speeds[0]:12,.0f}{speeds[1]:12,.0f}"
-            f"{median(ratios):8.2f}{ratios[0]:8.2f}{ratios[-1]:8.2f}  {unit} a second",
-            flush=True,
+    def encode_sentences(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Embeds sentences: token ids [N, T] to s [N, T, D]."""
+        mask = (token_ids != PAD_ID).unsqueeze(2)  # [N, T, 1]
+        words = self.dropout(self.words(token_ids))
+        inputs = functional.relu(self.word_projection(words))
+        steps = range(token_ids.shape[1])
+        sums = torch.zeros_like(inputs)
+        for recurrent, order in ((self.forward_step, steps), (self.backward_step, steps[::-1])):
+            hidden, states = torch.zeros_like(inputs[:, 0]), [inputs[:, 0]] * len(steps)
+            for t in order:
+                hidden = functional.relu(inputs[:, t] + recurrent(hidden)) * mask[:, t]
+                states[t] = hidden
+            sums = sums + torch.stack(states, 1)
+        return functional.relu(self.output(self.dropout(sums))) * mask
+
+    def forward(self, features: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
+        """Computes the loss of formula 9 of B images [B, R, F] and their sentences [B, T]."""
+        regions = self.regions(self.dropout(features))
+        words = self.encode_sentences(token_ids)
+        similarities = torch.einsum("ird,jtd->ijtr", regions, words)
+        scores = similarities.amax(3).sum(2)  # S_kl [images, sentences]
+        own = scores.diagonal()
+        others = 1 - torch.eye(len(scores))
+        by_image = (scores - own[:, None] + 1).clamp(min=0) * others
+        by_sentence = (scores - own[None, :] + 1).clamp(min=0) * others
+        return (by_image + by_sentence).sum() / len(scores)
+
+
+class Generator(nn.Module):
+    """Section 3.2: the multimodal RNN of H units, which reads the image at its first step."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(VOCABULARY, hidden)
+        self.image = nn.Linear(FEATURES, hidden, bias=False)
+        self.inputs = nn.Linear(hidden, hidden, bias=False)
+        self.recurrent = nn.Linear(hidden, hidden)
+        self.output = nn.Linear(hidden, VOCABULARY)
+
+    def step(self, words: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Returns h_t [N, H] after words [N]."""
+        return functional.relu(self.inputs(self.words(words)) + self.recurrent(hidden))
+
+    def first(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns h_1 [N, H], after the image and START."""
+        start = torch.full([len(features)], START_ID)
+        bias = self.inputs(self.words(start)) + self.recurrent.bias
+        return functional.relu(self.image(features) + bias)
+
+    def forward(self, features: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
+        """Computes the cross-entropy of sentences [N, T], from START to END, of images [N, F]."""
+        states = [self.first(features)]
+        for t in range(1, token_ids.shape[1] - 1):
+            states.append(self.step(token_ids[:, t], states[-1]))
+        logits = self.output(torch.stack(states, 1))
+        return functional.cross_entropy(
+            logits.flatten(0, 1), token_ids[:, 1:].flatten(), ignore_index=PAD_ID
         )
 
-
-def pairs() -> Iterator[Pair]:
-    """Yields the comparisons, at the sizes of the paper."""
-    yield from _alignments()
-    yield from _generators()
-
-
-def _alignments() -> Iterator[Pair]:
-    """A step of the alignment model: forward, backward, and SGD with momentum."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
-    import torch
-
-    from benchmarks.paths.sentences import VOCABULARY, features, padded, token_rows
-    from benchmarks.reference.pytorch import Alignment
-    from visem_tf.models.alignment_model import AlignmentModel
-    from visem_tf.models.region_encoder import RegionEncoder
-    from visem_tf.models.sentence_encoder import SentenceEncoder
-
-    random = np.random.default_rng(0)
-    token_ids = padded(token_rows(random, PAIRS))
-    for regions in (1, 20):
-        vectors = features(random, PAIRS, regions, FEATURES)
-        batch = {
-            "region_features": tf.constant(vectors),
-            "region_mask": tf.ones([PAIRS, regions], tf.bool),
-            "token_ids": tf.constant(token_ids),
-            "image_ids": tf.range(PAIRS),
-        }
-        encoder = SentenceEncoder(VOCABULARY, DIM, DIM, WORD_DIM, 0.2, 0.2)
-        model = AlignmentModel(RegionEncoder(DIM, dropout=0.2), encoder)
-        model.compile(optimizer=keras.optimizers.SGD(1e-5, momentum=0.9))
-        model(batch)
-        model.optimizer.build(model.trainable_variables)
-        step = tf.function(model.train_step, autograph=False)
-        peer = Alignment(VOCABULARY, FEATURES, DIM, WORD_DIM)
-        optimizer = torch.optim.SGD(peer.parameters(), 1e-5, momentum=0.9)
-        inputs = torch.from_numpy(vectors), torch.from_numpy(token_ids).long()
-        yield (
-            f"alignment step, {regions} region{'s' * (regions > 1)}",
-            "pairs",
-            PAIRS,
-            lambda step=step, batch=batch: step(batch)["loss"].numpy(),
-            lambda peer=peer, optimizer=optimizer, inputs=inputs: _train(peer, optimizer, inputs),
-        )
+    @torch.no_grad()
+    def search(self, features: torch.Tensor, beams: int, steps: int) -> torch.Tensor:
+        """Returns the sentences of a beam search of a fixed number of words, [N, K, L]."""
+        count = len(features)
+        hidden = self.first(features).repeat_interleave(beams, 0)
+        total = torch.full([count, beams], -torch.inf)
+        total[:, 0] = 0
+        sentences = torch.zeros([count, beams, 0], dtype=torch.long)
+        for _ in range(steps):
+            log_probs = self.output(hidden).log_softmax(1).view(count, beams, -1)
+            total, best = (total.unsqueeze(2) + log_probs).flatten(1).topk(beams)
+            parent, word = best // log_probs.shape[2], best % log_probs.shape[2]
+            chosen = parent.unsqueeze(2).expand(-1, -1, sentences.shape[2])
+            sentences = torch.cat([sentences.gather(1, chosen), word.unsqueeze(2)], 2)
+            rows = (torch.arange(count).unsqueeze(1) * beams + parent).flatten()
+            hidden = self.step(word.flatten(), hidden[rows])
+        return sentences
 
 
-def _generators() -> Iterator[Pair]:
-    """A training step of the generator with RMSProp, and sentences of 20 words."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
-    import torch
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, *arrays: np.ndarray) -> Work:
+    """Returns a training step on one batch, with gradients clipped at 5."""
+    inputs = [torch.from_numpy(array) for array in arrays]
 
-    from benchmarks.paths.sentences import VOCABULARY, features, padded, token_rows
-    from benchmarks.reference.pytorch import Generator
-    from visem_tf.decoding import beam_search, greedy_search
-    from visem_tf.models.caption_generator import CaptionGenerator
-    from visem_tf.text import END_ID
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = model(*inputs)
+        loss.backward()
+        nn.utils.clip_grad_value_(model.parameters(), 5)
+        optimizer.step()
+        return float(loss.detach())
 
-    random = np.random.default_rng(0)
-    rows = token_rows(random, SENTENCES)
-    vectors, token_ids = features(random, SENTENCES, FEATURES), padded(rows, ends=True)
-    images = features(random, IMAGES, FEATURES)
-    for hidden in (256, 512):
-        model = CaptionGenerator(VOCABULARY, hidden, hidden, dropout=0.3)
-        model.compile(optimizer=keras.optimizers.RMSprop(1e-6))
-        batch = {"image_features": tf.constant(vectors), "token_ids": tf.constant(token_ids)}
-        model(batch)
-        model.optimizer.build(model.trainable_variables)
-        step = tf.function(model.train_step, autograph=False)
-        peer = Generator(VOCABULARY, FEATURES, hidden)
-        optimizer = torch.optim.RMSprop(peer.parameters(), 1e-6)
-        inputs = torch.from_numpy(vectors), torch.from_numpy(token_ids).long()
-        yield (
-            f"generator step, rnn {hidden}",
-            "words",
-            sum(map(len, rows)),
-            lambda step=step, batch=batch: step(batch)["loss"].numpy(),
-            lambda peer=peer, optimizer=optimizer, inputs=inputs: _train(peer, optimizer, inputs),
-        )
-        no_end = np.where(np.arange(VOCABULARY) == END_ID, -50.0, 0.0).astype(np.float32)
-        model.output_projection.bias.assign(no_end)
-        peer.output.bias.data.copy_(torch.from_numpy(no_end))
-        peer.eval()
-        for beams in (1, 7):
-
-            @tf.function(autograph=False)
-            def search(pictures: tf.Tensor, model=model, beams=beams) -> tf.Tensor:
-                if beams == 1:
-                    return greedy_search(model, pictures, STEPS)[0]
-                return beam_search(model, pictures, beams, STEPS)[0]
-
-            yield (
-                f"{'greedy' if beams == 1 else f'beam {beams}'}, rnn {hidden}",
-                "words",
-                IMAGES * STEPS,
-                lambda search=search: search(tf.constant(images)).numpy(),
-                lambda peer=peer, beams=beams: peer.search(torch.from_numpy(images), beams, STEPS),
-            )
+    return step
 
 
-def _train(model: Any, optimizer: Any, inputs: Any) -> float:
-    optimizer.zero_grad()
-    loss = model(*inputs)
-    loss.backward()
-    for parameter in model.parameters():
-        parameter.grad.clamp_(-5, 5)
-    optimizer.step()
-    return float(loss.detach())
+def alignment(features: np.ndarray, token_ids: np.ndarray) -> Work:
+    """Returns a training step of the alignment: SGD with momentum, as ours."""
+    model = Alignment()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-5, momentum=0.9)
+    return train(model, optimizer, features, token_ids.astype(np.int64))
 
 
-if __name__ == "__main__":
-    main()
+def generator(hidden: int, features: np.ndarray, token_ids: np.ndarray) -> Work:
+    """Returns a training step of the generator with RMSProp."""
+    model = Generator(hidden)
+    optimizer = torch.optim.RMSprop(model.parameters(), 1e-6)
+    return train(model, optimizer, features, token_ids.astype(np.int64))
+
+
+def search(hidden: int, features: np.ndarray, beams: int, steps: int) -> Work:
+    """Returns a beam search whose sentences never end early."""
+    model, images = Generator(hidden).eval(), torch.from_numpy(features)
+    model.output.bias.data[END_ID] = -50
+    return lambda: model.search(images, beams, steps)

@@ -43,7 +43,7 @@ def evaluate_regions(data: EvaluatedSplit, grounder: Grounder, scorer: CaptionSc
     truth, regions = true_regions(data.split, phrases), all_regions(data.cache)
     return merge(
         [
-            _alignment(data, grounder, phrases, regions),
+            evaluate_alignment(data, grounder, phrases, regions),
             evaluate_grounding(data, grounder, phrases, regions),
             evaluate_snippets(data, grounder, phrases),
             _descriptions(data, truth, scorer),
@@ -61,7 +61,7 @@ def all_regions(cache: FeatureCache) -> Regions:
     return Regions(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def _alignment(
+def evaluate_alignment(
     data: EvaluatedSplit, grounder: Grounder, phrases: Phrases, regions: Regions
 ) -> Experiment:
     """Evaluates the alignment with and without the MRF, beside the whole frame for every word."""

@@ -7,6 +7,8 @@ import numpy as np
 from visem_tf.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 VOCABULARY, LONGEST = 2_538, 25
+REGIONS, FEATURES, DIM, WORD_DIM = 20, 1_280, 1_000, 300
+"""R, F, D and the size of the word vectors, as in the preset `paper`."""
 
 
 def lengths(random: np.random.Generator, count: int) -> np.ndarray:

@@ -1,0 +1,136 @@
+"""Images: their regions, and the CNN's features of these."""
+
+from __future__ import annotations
+
+import io
+from argparse import Namespace
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from benchmarks import floors
+from benchmarks.measuring import Case, Work
+from visem_tf.config.presets import preset
+from visem_tf.images.prepare import prepare_images
+from visem_tf.regions.extractor import RegionExtractor
+from visem_tf.regions.proposers.windows import window_grid
+from visem_tf.regions.suppression import suppress
+
+KINDS = {
+    "whole frame": {"proposer": "none"},
+    "pooled": {"features": "pooled"},
+    "one pass": {"features": "one_pass"},
+    "one pass, trained proposer": {"features": "one_pass", "proposer": "trained"},
+    "crops": {"features": "crops"},
+    "crops in own shapes": {"features": "crops", "resolution": "own"},
+}
+_CELLS = (8, 8)  # of the map that the last blocks of the CNN read for a region, in one pass
+
+
+def features(count: int, given: Namespace) -> Iterator[Case]:
+    """Yields the features of a batch of `count` noise images, with the preset `paper`.
+
+    The floor is the CNN's own convolutions by oneDNN for one image, without what is between them:
+    on the frame, and on all crops or the parts of the middle map where there are any.
+    """
+    settings = preset("paper").regions.updated({"batch_size": count})
+    side, others = settings.picture_size, settings.num_regions - 1
+    pixels = tf.random.uniform([count, side, side, 3], maxval=255.0, seed=0)
+    for name, changes in KINDS.items():
+        extractor = RegionExtractor(settings.updated(changes))
+        cnn = extractor.backbone.cnn
+        kind = changes.get("features", "")
+
+        def floor(cnn: keras.Model = cnn, kind: str = kind) -> Work:
+            parts = [floors.convolutions(cnn, 1, side, side)]
+            if kind == "crops":
+                size = settings.crop_size
+                parts.append(floors.convolutions(cnn, others, size, size))
+            if kind == "one_pass":
+                middle = cnn.get_layer(cnn.pyramid_level_inputs["P4"]).output
+                tail = keras.Model(middle, cnn.output)
+                parts.append(floors.convolutions(tail, others, *_CELLS))
+            return floors.together(*parts)
+
+        yield Case(
+            f"features, {name}",
+            f"{count} images of {side} x {side}, {settings.num_regions} regions",
+            "images",
+            count,
+            lambda extractor=extractor: extractor.compiled(pixels).region_features.numpy(),
+            floor=floor,
+            floor_share=1 / count,
+        )
+
+
+def proposals(count: int, given: Namespace) -> Iterator[Case]:
+    """Yields what precedes the features: decoding `count` noise images, and proposing boxes.
+
+    The floor of decoding is decoding without resizing, that of the proposers the maps of the CNN,
+    which one-pass features need in any case. The peer of the suppression is TensorFlow's.
+    """
+    settings = preset("paper").regions
+    side, boxes = settings.picture_size, settings.num_regions - 1
+    random = np.random.default_rng(0)
+    files = tf.constant([_jpeg(random.integers(0, 256, [375, 500, 3], np.uint8))] * count)
+    decode = tf.function(lambda files: prepare_images(files, side)[0])
+    setting = f"{count} images of 500 x 375"
+
+    @tf.function
+    def decode_alone(files: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(lambda file: tf.io.decode_jpeg(file)[0, 0, 0], files, tf.uint8)
+
+    yield Case(
+        "decoding images",
+        setting,
+        "images",
+        count,
+        lambda: decode(files).numpy(),
+        floor=lambda: lambda: decode_alone(files).numpy(),
+    )
+    pixels = decode(files)
+    for name in ("windows", "trained"):
+        extractor = RegionExtractor(settings.updated({"proposer": name}))
+        propose = tf.function(lambda pixels, own=extractor: own.proposer(pixels).boxes)
+        maps = tf.function(lambda pixels, own=extractor: own.backbone.maps(pixels).last)
+        yield Case(
+            f"proposals, {name}",
+            setting,
+            "images",
+            count,
+            lambda propose=propose: propose(pixels).numpy(),
+            floor=lambda maps=maps: lambda: maps(pixels).numpy(),
+        )
+    windows = tf.tile(tf.constant(window_grid())[tf.newaxis], [count, 1, 1])
+    scores = tf.random.uniform(windows.shape[:2], seed=0)
+    ours = tf.function(lambda: suppress(windows, scores, boxes, settings.nms_iou)[0])
+
+    @tf.function
+    def theirs() -> tf.Tensor:
+        found = tf.image.combined_non_max_suppression(
+            windows[:, :, tf.newaxis],
+            scores[..., tf.newaxis],
+            boxes,
+            boxes,
+            settings.nms_iou,
+            clip_boxes=False,
+        )
+        return found.nmsed_boxes
+
+    yield Case(
+        "suppression",
+        f"{count} images, {windows.shape[1]:,} windows",
+        "images",
+        count,
+        lambda: ours().numpy(),
+        peer=lambda: lambda: theirs().numpy(),
+    )
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
