@@ -1,14 +1,13 @@
 """Writes docs/scale.md: what larger data sets cost, from the results of `python -m benchmarks`.
 
-    python -m benchmarks.scale [--json docs/benchmarks.json] [--to docs/scale.md]
+    python -m benchmarks.scale
 
-`scale.md.j2` is the text. Sizes follow from shapes and types; hours are the number of images
-divided by measured rates.
+It reads docs/benchmarks.json; `scale.md.j2` is the text. Sizes follow from shapes and types; hours
+are the number of images divided by measured rates.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -50,11 +49,9 @@ AMOUNTS = {
 
 def main() -> None:
     """Writes the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
-    parser.add_argument("--json", type=Path, default=Path("docs/benchmarks.json"))
-    parser.add_argument("--to", type=Path, default=Path("docs/scale.md"))
-    options = parser.parse_args()
-    write_atomically(options.to, page(json.loads(options.json.read_text(encoding="utf-8"))))
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    found = json.loads((docs / "benchmarks.json").read_text(encoding="utf-8"))
+    write_atomically(docs / "scale.md", page(found))
 
 
 def page(found: dict[str, Any]) -> str:

@@ -49,7 +49,13 @@ def alignment(count: int, given: Namespace) -> Iterator[Case]:
     """Yields a training step of the alignment, with 20 regions and with the whole frame alone."""
     rows = token_rows(np.random.default_rng(0), count)
     for regions, policy in ((REGIONS, "float32"), (REGIONS, "mixed_bfloat16"), (1, "float32")):
-        batch = alignment_batch(rows, regions)
+        vectors = features(np.random.default_rng(0), count, regions, FEATURES)
+        batch = {
+            "region_features": tf.constant(vectors),
+            "region_mask": tf.ones(vectors.shape[:2], tf.bool),
+            "token_ids": tf.constant(padded(rows)),
+            "image_ids": tf.range(count),
+        }
         yield Case(
             f"alignment step, {'whole frame, ' if regions == 1 else ''}{policy}",
             f"B = {count}, R = {regions}, F = {FEATURES:,}, D = {DIM:,}",
@@ -70,7 +76,10 @@ def alignment(count: int, given: Namespace) -> Iterator[Case]:
 def generator(count: int, given: Namespace) -> Iterator[Case]:
     """Yields a training step of RNNs and LSTMs of 256 and 512 units."""
     rows = token_rows(np.random.default_rng(0), count)
-    batch = caption_batch(rows)
+    batch = {
+        "image_features": tf.constant(features(np.random.default_rng(0), count, FEATURES)),
+        "token_ids": tf.constant(padded(rows, ends=True)),
+    }
     length = np.array([len(row) + 1 for row in rows])
     targets, later = int(length.sum()), _rows_of_steps(length)[1:]
     for cell, gates in (("rnn", 1), ("lstm", 4)):
@@ -182,26 +191,6 @@ def aligner(policy: str = "float32", dropout: float = 0.2) -> AlignmentModel:
     model = AlignmentModel(RegionEncoder(DIM, dropout=0.2, dtype=policy), encoder, dtype=policy)
     model.compile(optimizer=keras.optimizers.SGD(1e-5, momentum=0.9))
     return model
-
-
-def alignment_batch(rows: list[np.ndarray], regions: int) -> Batch:
-    """Returns a batch of sentences and as many images of random features."""
-    vectors = features(np.random.default_rng(0), len(rows), regions, FEATURES)
-    return {
-        "region_features": tf.constant(vectors),
-        "region_mask": tf.ones(vectors.shape[:2], tf.bool),
-        "token_ids": tf.constant(padded(rows)),
-        "image_ids": tf.range(len(rows)),
-    }
-
-
-def caption_batch(rows: list[np.ndarray]) -> Batch:
-    """Returns a batch of captions and whole frames of random features."""
-    vectors = features(np.random.default_rng(0), len(rows), FEATURES)
-    return {
-        "image_features": tf.constant(vectors),
-        "token_ids": tf.constant(padded(rows, ends=True)),
-    }
 
 
 def training_steps(model: keras.Model, batch: Batch, steps: int = 1) -> Work:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks import settings
+from visem_tf.config import Config
 from visem_tf.errors import UserError
 
 
@@ -29,6 +30,6 @@ def test_rows_have_the_figures_of_the_evaluation(tiny_run, capsys):
     assert configured == f"|  | {' | '.join(f'{value:.1f}' for value in found)} |  |"
 
 
-def test_an_unknown_field_is_named(untrained_run):
+def test_an_unknown_field_is_named():
     with pytest.raises(UserError, match="betta"):
-        settings.main(["--run-dir", str(untrained_run.path), "betta=1"])
+        Config().updated(settings.read_row("betta=1"))
