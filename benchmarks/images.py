@@ -21,11 +21,11 @@ from visem_tf.regions.suppression import suppress
 
 KINDS = {
     "whole frame": {"proposer": "none"},
-    "pooled": {"features": "pooled"},
-    "one pass": {"features": "one_pass"},
-    "one pass, trained proposer": {"features": "one_pass", "proposer": "trained"},
-    "crops": {"features": "crops"},
-    "crops in own shapes": {"features": "crops", "resolution": "own"},
+    "20 regions, pooled": {"features": "pooled"},
+    "20 regions, one pass": {"features": "one_pass"},
+    "20 regions, one pass, trained proposer": {"features": "one_pass", "proposer": "trained"},
+    "20 regions, crops": {"features": "crops"},
+    "20 regions, crops in own shapes": {"features": "crops", "resolution": "own"},
 }
 _CELLS = (8, 8)  # of the map that the last blocks of the CNN read for a region, in one pass
 

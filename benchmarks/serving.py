@@ -23,16 +23,18 @@ from visem_tf.runs.trained_run import TrainedRun
 
 
 def start(count: int, given: Namespace) -> Iterator[Case]:
-    """Yields `describe` of `count` photographs as a command; its floor is `import tensorflow`."""
+    """Yields `describe` of `count` photographs by the packaged model, from its start to its end.
+
+    The floor is `import tensorflow` alone.
+    """
     files = sorted(str(path) for path in Path(given.images).glob("*.jpg"))[:count]
-    model = ["--run-dir", given.run_dir] if given.run_dir else []
     for engine in ("litert", "tensorflow"):
         yield Case(
             f"describe, --engine {engine}",
             f"{len(files)} photographs",
             "images",
             len(files),
-            _command("-m", "visem_tf.describe", *model, "--engine", engine, *files),
+            _command("-m", "visem_tf.describe", "--engine", engine, *files),
             floor=lambda: _command("-c", "import tensorflow"),
         )
 

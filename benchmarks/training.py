@@ -154,7 +154,7 @@ def training(count: int, given: Namespace) -> Iterator[Case]:
     The cache has random features of `count` images with five sentences each. The floor is as many
     steps on one batch in memory.
     """
-    rows, batch_size = token_rows(np.random.default_rng(0), 5 * count), 100
+    rows, batch_size = token_rows(np.random.default_rng(0), 5 * count), min(count, 100)
     token_ids = tf.RaggedTensor.from_row_lengths(np.concatenate(rows), list(map(len, rows)))
     image_index = np.arange(5 * count) // 5
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from benchmarks.__main__ import main
 from benchmarks.measuring import Case, measure
 from benchmarks.paths import PATHS, SIZES, line
-from benchmarks.scale import page
+from benchmarks.scale import AMOUNTS, page
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = json.loads((ROOT / "docs" / "benchmarks.json").read_text(encoding="utf-8"))
@@ -122,6 +122,7 @@ def test_mistakes_are_named(arguments, message, capsys):
 def test_the_page_of_scale_is_made_of_the_figures():
     assert (ROOT / "docs" / "scale.md").read_text(encoding="utf-8") == page(FIGURES)
     assert {result["size"] for result in FIGURES["results"]} == set(SIZES[1:])
+    assert {path for path, _ in AMOUNTS.values()} <= {each["path"] for each in FIGURES["results"]}
     faster = json.loads(json.dumps(FIGURES))
     for result in faster["results"]:
         result["per_second"] *= 10
