@@ -81,12 +81,20 @@ def recurrence(rows: Sequence[int], hidden: int, outputs: int, *, backward: bool
     return run
 
 
-def convolutions(cnn: keras.Model, count: int, height: int, width: int) -> Part:
-    """Returns the convolutions of a CNN (by oneDNN), each on random maps of its own shape."""
+def convolutions(cnn: keras.Model, count: int, side: int, after: str = "") -> Part:
+    """Returns the convolutions of a CNN (by oneDNN), each on random maps of its own shape.
+
+    Args:
+        cnn: Network that reads squares.
+        count: Number of squares.
+        side: Their side in pixels.
+        after: Name of a layer, after which the convolutions are counted; "" counts all.
+    """
+    first = 1 + [layer.name for layer in cnn.layers].index(after) if after else 0
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    found = [layer for layer in cnn.layers if isinstance(layer, kinds)]
+    found = [layer for layer in cnn.layers[first:] if isinstance(layer, kinds)]
     inputs = keras.Model(cnn.inputs, [layer.input for layer in found])
-    shapes = inputs.compute_output_shape((count, height, width, cnn.inputs[0].shape[3]))
+    shapes = inputs.compute_output_shape((count, side, side, 3))
     maps = [tf.random.normal(shape) for shape in shapes]
     return lambda: [layer(x)[0, 0, 0, 0] for layer, x in zip(found, maps, strict=True)]
 

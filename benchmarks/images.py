@@ -27,7 +27,8 @@ KINDS = {
     "20 regions, crops": {"features": "crops"},
     "20 regions, crops in own shapes": {"features": "crops", "resolution": "own"},
 }
-_CELLS = (8, 8)  # of the map that the last blocks of the CNN read for a region, in one pass
+PART = 128
+"""Side of an image whose middle map is what the last blocks read of a region in one pass."""
 
 
 def features(count: int, given: Namespace) -> Iterator[Case]:
@@ -45,14 +46,12 @@ def features(count: int, given: Namespace) -> Iterator[Case]:
         kind = changes.get("features", "")
 
         def floor(cnn: keras.Model = cnn, kind: str = kind) -> Work:
-            parts = [floors.convolutions(cnn, 1, side, side)]
+            parts = [floors.convolutions(cnn, 1, side)]
             if kind == "crops":
-                size = settings.crop_size
-                parts.append(floors.convolutions(cnn, others, size, size))
+                parts.append(floors.convolutions(cnn, others, settings.crop_size))
             if kind == "one_pass":
-                middle = cnn.get_layer(cnn.pyramid_level_inputs["P4"]).output
-                tail = keras.Model(middle, cnn.output)
-                parts.append(floors.convolutions(tail, others, *_CELLS))
+                middle = cnn.pyramid_level_inputs["P4"]
+                parts.append(floors.convolutions(cnn, others, PART, after=middle))
             return floors.together(*parts)
 
         yield Case(
@@ -81,7 +80,9 @@ def proposals(count: int, given: Namespace) -> Iterator[Case]:
 
     @tf.function
     def decode_alone(files: tf.Tensor) -> tf.Tensor:
-        return tf.map_fn(lambda file: tf.io.decode_jpeg(file)[0, 0, 0], files, tf.uint8)
+        return tf.map_fn(
+            lambda file: tf.io.decode_jpeg(file)[0, 0, 0], files, fn_output_signature=tf.uint8
+        )
 
     yield Case(
         "decoding images",
