@@ -43,7 +43,7 @@ PATHS = {
     "index": Cases("index", (100, 1_000, 10_000, 100_000), ("run_dir",)),
 }
 _HEAD = ("median", "95 %", "a second", "peak MiB", "times its floor", "faster than peer")
-_WIDTHS = (12, 12, 12, 10, 22, 24)
+_WIDTHS = (12, 12, 12, 10, 28, 26)
 
 
 def measure_path(name: str, sizes: list[str], given: argparse.Namespace) -> list[dict[str, Any]]:
