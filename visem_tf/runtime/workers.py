@@ -8,6 +8,7 @@ With one process they return at once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -185,6 +186,14 @@ def gather_from_workers(strategy: tf.distribute.Strategy, values: np.ndarray) ->
     if num_workers(strategy) == 1:
         return values[np.newaxis]
 
+    rows = _gathering(strategy)(tf.constant(values)).numpy()
+    return rows[:: len(rows) // num_workers(strategy)]
+
+
+@functools.cache
+def _gathering(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the function that gathers rows; it is traced once for each shape and type."""
+
     @tf.function(autograph=False)
     def gather(own: tf.Tensor) -> tf.Tensor:
         def in_replica() -> tf.Tensor:
@@ -192,8 +201,7 @@ def gather_from_workers(strategy: tf.distribute.Strategy, values: np.ndarray) ->
 
         return strategy.experimental_local_results(strategy.run(in_replica))[0]
 
-    rows = gather(tf.constant(values)).numpy()
-    return rows[:: len(rows) // num_workers(strategy)]
+    return gather
 
 
 def broadcast_from_chief(strategy: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
