@@ -217,6 +217,7 @@ def test_a_full_disk_while_converting_is_told(monkeypatch: pytest.MonkeyPatch):
     assert raised.value.errno == errno.ENOSPC
 
 
+@pytest.mark.slow
 def test_squares_are_those_of_python(model: TfliteModel, pictures: list[bytes]):
     for picture in pictures:
         expected = prepare_image(tf.constant(picture), 64)
