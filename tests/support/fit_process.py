@@ -66,12 +66,6 @@ class FitProcess:
         return self.process.exitcode, self.output.read_text(encoding="utf-8")
 
 
-def wait(processes: Sequence[FitProcess]) -> tuple[list[int], list[str]]:
-    """Returns the exit statuses and the outputs of processes that run at the same time."""
-    ended = [process.wait() for process in processes]
-    return [status for status, _ in ended], [output for _, output in ended]
-
-
 def _run(work: Work, output: Path) -> None:
     os.environ.update(work.environment)
     file = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
