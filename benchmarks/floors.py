@@ -86,8 +86,8 @@ def convolutions(cnn: keras.Model, count: int, side: int, after: str = "") -> Pa
 
     Args:
         cnn: Network that reads squares.
-        count: Number of squares.
-        side: Their side in pixels.
+        count: Number of squares in the batch.
+        side: Height and width of a square, in pixels.
         after: Name of a layer, after which the convolutions are counted; "" counts all.
     """
     first = 1 + [layer.name for layer in cnn.layers].index(after) if after else 0

@@ -211,8 +211,8 @@ def peer_in_float32(name: str, *arguments: Any) -> Callable[[], Work] | None:
     """Returns what makes the work of PyTorch, or None if it is not installed.
 
     Args:
-        name: Function of `benchmarks.peers`.
-        arguments: Its arguments, in which tensors become arrays.
+        name: Name of a function of `benchmarks.peers`.
+        arguments: Arguments of the function. Tensors are converted to NumPy arrays.
     """
     if peers is None:
         return None

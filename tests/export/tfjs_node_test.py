@@ -39,7 +39,7 @@ def addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("this package tensorflow has no libtensorflow_cc.so.2")
     headers = Path(in_node("process.execPath")).resolve().parents[1] / "include" / "node"
     if not (headers / "node_api.h").exists():
-        pytest.skip(f"there are no headers of Node.js in {headers}")
+        pytest.skip(f"the headers of Node.js are not in {headers}")
     main = in_node("require.resolve('@tensorflow/tfjs-node')")
     if not main:
         pytest.skip("@tensorflow/tfjs-node is not installed where NODE_PATH says")

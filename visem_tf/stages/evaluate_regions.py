@@ -64,7 +64,17 @@ def all_regions(cache: FeatureCache) -> Regions:
 def evaluate_alignment(
     data: EvaluatedSplit, grounder: Grounder, phrases: Phrases, regions: Regions
 ) -> Experiment:
-    """Evaluates the alignment with and without the MRF, beside the whole frame for every word."""
+    """Evaluates the alignment with and without the MRF, beside the whole frame for every word.
+
+    Args:
+        data: Split to evaluate on.
+        grounder: Grounder of the run.
+        phrases: Phrases of the split with their boxes.
+        regions: Regions of all images of the split.
+
+    Returns:
+        Word accuracy, pointing and overlap of phrases, and their values by chance.
+    """
     image_index = data.split.image_index
     lengths = data.token_ids.row_lengths().numpy()
     frame = np.where(np.arange(lengths.max()) < lengths[:, np.newaxis], 0, -1)
