@@ -131,7 +131,7 @@ def test_a_run_of_captions_alone(context: Context):
     assert report.run(context)["pictures"] == 4
     html = (context.run / "report.html").read_text(encoding="utf-8")
     assert "Sentences with their boxes: the alignment was not trained." in html
-    assert "caption 0" in html and "All that people wrote" in html
+    assert "caption 0" in html and "All sentences that people wrote" in html
     assert "Its best sentence" not in html and 'class="snippet"' not in html
     assert list((context.run / "tensorboard").glob("events.*.report"))
 
@@ -145,7 +145,7 @@ def test_a_whole_run_and_the_same_page_again(context: Context):
     html = (context.run / "report.html").read_text(encoding="utf-8")
     assert "caption 0" in html
     assert "caption 4" not in html  # That picture has no sentence, hence no rank.
-    assert "Boxes and what is generated for them" in html
+    assert "Boxes and their generated descriptions" in html
     assert "the best is epoch 1, with validation perplexity 9" in html
     assert "has not been trained" not in html.replace("it has not been trained yet", "")
     report.run(context)
