@@ -146,7 +146,7 @@ def test_phrases_stand_beside_answers_that_know_nothing() -> None:
     changed = metrics(notes=notes, intervals=intervals)
     changed["regions"]["grounding"] = grounding()
     tables = by_title(metric_tables(changed))
-    table = tables["Grounding of phrases, taught by images and sentences alone"]
+    table = tables["Grounding of phrases, trained on images and sentences alone"]
     assert "1,234 phrases" in table.about
     chosen = "By phrase: largest expected overlap, highest point"
     assert texts(table, chosen) == ["75.0", "44.0", "60.0", "70.0"]
@@ -171,7 +171,7 @@ def test_types_are_shown_only_where_phrases_have_them() -> None:
     changed["published_split"] = "flickr30k_entities"
     table = metric_tables(changed)[
         [t.title for t in metric_tables(changed)].index(
-            "Grounding of phrases, taught by images and sentences alone"
+            "Grounding of phrases, trained on images and sentences alone"
         )
     ]
     assert texts(table, "published: the centre of the image")[0] == "47.4"

@@ -48,9 +48,9 @@ def card_as_markdown(card: Mapping[str, Any]) -> str:
     facts = [
         ("data set", card["dataset"]),
         ("regions", f"{card['proposer']}, {card['backbone']}"),
-        ("words", f"{card['vocabulary']:,}"),
+        ("vocabulary", f"{card['vocabulary']:,} words"),
         *((f"weights of {part}", f"{count:,}") for part, count in card["parameters"].items()),
-        ("weights in all", f"{total:,}, in 16 bits"),
+        ("weights in total", f"{total:,}, in 16 bits"),
         *((f"trained with {name}", version) for name, version in card["versions"].items()),
     ]
     table = "\n".join(["| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in facts)])

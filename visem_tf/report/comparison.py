@@ -63,9 +63,9 @@ def _captions(found: Mapping[str, Any]) -> Table:
 def _differences(title: str, found: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table(
         title,
-        "Differences on the same images. The interval is from a bootstrap over images; p is how "
-        "often a difference at least as large results when the answers of the two systems are "
-        "exchanged image by image at random.",
+        "Differences on the same images. The interval is from a bootstrap over images; p is the "
+        "share of random exchanges of the answers of the two systems, image by image, that give a "
+        "difference at least as large.",
         _DIFFERENCES,
     )
     for name, row in found.items():

@@ -26,10 +26,11 @@ def grounding_of_phrases(metrics: Mapping[str, Any]) -> Table | None:
     if grounding is None:
         return None
     table = Table(
-        f"Grounding of phrases, taught by {grounding['taught_by']}",
-        f"Of {grounding['phrases']:,} phrases whose boxes are known; in percent, the higher the "
-        "better. Pointing: phrases whose point lies in a box of theirs. R@K: phrases of whose K "
-        "best regions one has an IoU of at least 0.5 with the box around all of their boxes.",
+        f"Grounding of phrases, trained on {grounding['taught_by']}",
+        f"For {grounding['phrases']:,} phrases whose boxes are known; in percent, higher is "
+        "better. Pointing: phrases whose predicted point lies in one of their boxes. R@K: phrases "
+        "for which one of the K best regions has an IoU of at least 0.5 with the box around all "
+        "boxes of the phrase.",
         POINTING,
         metrics,
     )
@@ -56,7 +57,7 @@ def grounding_by_type(metrics: Mapping[str, Any]) -> Table | None:
         return None
     table = Table(
         "Grounding by type of phrase",
-        "A phrase of two types counts in both.",
+        "A phrase with two types counts in both.",
         _BY_TYPE,
         metrics,
     )
@@ -74,8 +75,8 @@ def proposals(metrics: Mapping[str, Any]) -> Table | None:
     names = {count: f"{count} regions" for count in grounding["proposal_recall"]}
     table = Table(
         "Recall of the proposals",
-        f"The share of {grounding['boxes']:,} boxes of things that phrases name which one of the "
-        "first regions of the image meets, the whole frame among them; in percent.",
+        f"The share of {grounding['boxes']:,} boxes of objects named by phrases that one of the "
+        "first regions of the image, including the whole frame, reaches; in percent.",
         names,
         metrics,
     )

@@ -62,9 +62,9 @@ def _ranking(metrics: Mapping[str, Any]) -> Table:
         return _absent("Ranking", metrics, "ranking")
     table = Table(
         "Ranking",
-        "Image annotation finds a sentence of an image among all sentences, image search the image "
-        "of a sentence among all images. R@K is the percentage found among the first K, the higher "
-        "the better; the lower the median rank, the better.",
+        "Image annotation ranks all sentences for an image, and image search ranks all images for "
+        "a sentence. R@K is the percentage of queries whose correct answer is among the first K; "
+        "higher is better. For the median rank, lower is better.",
         RANKING,
         metrics,
     )
@@ -87,8 +87,8 @@ def _folds(metrics: Mapping[str, Any]) -> Table | None:
         return None
     table = Table(
         f"Ranking in folds of {folds['fold_size']:,} images",
-        f"The mean of {folds['folds']} folds, and the first of them: two protocols that are both "
-        "called 1K. Neither compares with a ranking of all images.",
+        f"The mean of {folds['folds']} folds, and the first fold alone: both protocols are called "
+        "1K. Neither is comparable with a ranking of all images.",
         RANKING,
     )
     for direction in folds["mean"]:
@@ -110,9 +110,9 @@ def _captions(metrics: Mapping[str, Any]) -> Table:
     }
     table = Table(
         title,
-        "One sentence per image against those that people wrote; in percent, the higher the "
-        "better. The last columns reveal a model that gives all images the same sentence, or that "
-        "learned sentences by heart.",
+        "One sentence per image, compared with those that people wrote. Scores are in percent; "
+        "higher is better. The last columns reveal a model that gives all images the same "
+        "sentence, or that repeats sentences of the training split.",
         names,
         metrics,
     )
@@ -132,7 +132,7 @@ def _regions(metrics: Mapping[str, Any]) -> Table:
         return _absent(title, metrics, "regions")
     table = Table(
         title,
-        "Against the boxes of phrases in the data set; in percent, the higher the better. Word "
+        "Compared with the boxes of phrases in the data set; in percent, higher is better. Word "
         "accuracy: words whose region overlaps the true box with an IoU of at least 0.5. "
         "Pointing: phrases whose region has its centre in the true box.",
         REGIONS,
@@ -156,11 +156,12 @@ def _snippets(metrics: Mapping[str, Any]) -> Table | None:
         return None
     table = Table(
         "Snippets",
-        "The parts of sentences that the region-level generator learns from, against the phrases "
-        "that people marked, in percent. Precision: snippets that are a phrase, word by word; "
-        "recall: phrases that are a snippet; F1: their harmonic mean. Overlap: the mean over "
-        "phrases of the largest IoU of words with a snippet. Function word at an end: snippets "
-        "that begin or end in one (the fewer the better), except for determiners that begin one.",
+        "The parts of sentences that the region-level generator is trained on, compared with the "
+        "phrases that people marked; in percent. Precision: snippets that are exactly a phrase. "
+        "Recall: phrases that are exactly a snippet. F1: their harmonic mean. Overlap: the mean "
+        "over phrases of the largest IoU of their words with a snippet. Function word at an end: "
+        "snippets that begin or end in a function word, other than a determiner at the beginning; "
+        "lower is better.",
         _SNIPPETS,
         metrics,
     )
@@ -181,9 +182,9 @@ def _descriptions(metrics: Mapping[str, Any]) -> Table:
         return _absent(title, metrics, "regions")
     table = Table(
         title,
-        f"Of {regions.get('described_boxes', 'the')} boxes in the data set, against what people "
-        "wrote about them; in percent, the higher the better. People against each other have one "
-        "reference fewer than a model.",
+        f"Descriptions of {regions.get('described_boxes', 'the')} boxes in the data set, compared "
+        "with those that people wrote; in percent, higher is better. People who are compared with "
+        "each other have one reference fewer than a model.",
         BLEU,
         metrics,
     )
@@ -211,7 +212,7 @@ def _dense(metrics: Mapping[str, Any]) -> Table | None:
     table = Table(
         "Boxes and their descriptions together",
         "DenseCap's mean average precision over five thresholds of IoU and six of METEOR, and over "
-        "those of IoU alone; in percent, the higher the better.",
+        "the thresholds of IoU alone; in percent, higher is better.",
         DENSE,
         metrics,
     )
@@ -220,7 +221,7 @@ def _dense(metrics: Mapping[str, Any]) -> Table | None:
 
 
 def _timing(metrics: Mapping[str, Any]) -> Table:
-    table = Table("Time", "Of the stages, on the machine that ran them.", {"": "Duration"})
+    table = Table("Time", "Time of each stage, on the machine that ran it.", {"": "Duration"})
     for name, seconds in metrics["timing"].items():
         table.rows.append((name.removesuffix("_s").capitalize(), [Cell(duration(seconds))]))
     return table
