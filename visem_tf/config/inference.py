@@ -16,45 +16,45 @@ class InferConfig(Settings):
     section: ClassVar[str] = "infer"
 
     beta: float = setting(1.0, at_least=0, at_most=1e6)
-    """What two neighbouring words gain by sharing a region, in units of their score with it: 0
-    gives single words, a large value one region to every phrase, or to the whole sentence if
-    boundary is not 0."""
+    """Reward for two neighbouring words that share a region, in units of their scores with it. With
+    0, every word chooses alone; a large value gives one region to every phrase, or to the whole
+    sentence if boundary is not 0."""
     function_word_weight: float = setting(0.0, at_least=0, at_most=1)
-    """Weight of function words (in, the, is) in the choice of regions: 1 treats them as other words
-    (the paper); with 0 they take the region of the word after them."""
+    """Weight of function words (in, the, is) in the choice of regions. With 1, they count like
+    other words (the paper); with 0, they take the region of the word after them."""
     boundary: float = setting(0.0, at_least=0, at_most=1e6)
-    """Factor of beta between a word and a function word after it, where a phrase usually ends; 1
-    for the paper, 0 for phrases that choose their regions independently of each other."""
+    """Factor of beta between a word and a function word after it, where a phrase usually ends. 1 is
+    the paper; with 0, phrases choose their regions independently of each other."""
     split: bool = True
-    """Whether snippets are also divided before function words that follow another word; joint
-    training does not."""
+    """Whether snippets are also divided before function words that follow another word. Joint
+    training ignores this."""
     trim: bool = True
-    """Whether snippets lose the function words at their ends, except for determiners (a, the, his)
-    at their beginning; snippets without other words are dropped."""
+    """Whether function words at the ends of snippets are removed, except for determiners (a, the,
+    his) at the beginning. Snippets without other words are dropped."""
     noun_share: float = setting(0.15, at_least=0, at_most=1)
-    """With trim, snippets end at their last noun, and those without one are dropped. Nouns are
-    words that stand between a determiner, numeral or modifier and the end of a phrase in at least
-    this share of their occurrences in the training sentences; with 0, every word but function words
-    may end a snippet."""
+    """With trim, snippets end at their last noun, and snippets without a noun are dropped. A noun
+    is a word that stands between a determiner, numeral or modifier and the end of a phrase in at
+    least this share of its occurrences in the training sentences. With 0, every word except
+    function words may end a snippet."""
     min_words: int = setting(1, at_least=1, at_most=1000)
-    """Shorter snippets are dropped."""
+    """Minimum number of words of a snippet; shorter snippets are dropped."""
     keep: float = setting(1.0, above=0, at_most=1)
-    """Share of the snippets that are kept: those whose words fit their region best."""
+    """Share of the snippets that are kept: those whose words match their region best."""
     readout: str = setting("phrase", choices=READOUTS)
     """How the box and the point of a phrase are found: word (the region with the largest sum of
-    its words' scores), mrf (the region that most of its words have) or phrase (the region that is
-    expected to overlap most, and the highest point of a heat map)."""
+    the scores of its words), mrf (the region that the MRF gives to most of its words) or phrase
+    (the region with the largest expected overlap, and the highest point of a heat map)."""
     box_scale: float = setting(0.5, at_least=0, at_most=1e6)
-    """For phrase: factor of a phrase's mean score with a region, before the softmax over regions
-    that chooses the box."""
+    """For phrase: factor of the mean score of a phrase with a region, before the softmax over
+    regions that chooses the box."""
     proposer_weight: float = setting(1.0, at_least=0, at_most=1e6)
-    """For phrase: weight of the logarithm of the proposer's scores, where they are probabilities;
-    the scores of other proposers are not used."""
+    """For phrase: weight of the logarithm of the scores of the proposer, if they are probabilities;
+    other scores are not used."""
     frame_penalty: float = setting(1.0, at_least=-1e6, at_most=1e6)
-    """For phrase: what the whole frame loses before the softmax that chooses the box."""
+    """For phrase: penalty of the whole frame, before the softmax that chooses the box."""
     point_scale: float = setting(4.0, at_least=0, at_most=1e6)
-    """For phrase: factor of the mean score before the softmax of the heat map, whose highest point
-    is the phrase's."""
+    """For phrase: factor of the mean score, before the softmax that makes the heat map. Its highest
+    point is the point of the phrase."""
 
 
 PAPER_SNIPPETS: dict[str, Any] = {

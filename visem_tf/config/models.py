@@ -21,17 +21,17 @@ class ProposeConfig(Settings):
 
     epochs: int = setting(0, at_least=0, at_most=100_000)
     """Maximum number of passes over the views of the training images; 0 trains no proposer and
-    leaves out the stage propose."""
+    skips the stage propose."""
     channels: int = setting(128, at_least=1, at_most=65_536)
-    """Channels of the detector's maps."""
+    """Number of channels of the detector's maps."""
     head_blocks: int = setting(4, at_least=1, at_most=64)
-    """Residual blocks between these maps and the predictions."""
+    """Number of residual blocks between these maps and the predictions."""
     views: int = setting(2, at_least=1, at_most=1000)
-    """Views of every training image: the first is the image, the others are random parts of it, of
-    which every second one is turned over. The CNN reads each once, and its maps are kept in the
-    cache directory (0.5 MB for a view of 320 x 320 pixels)."""
+    """Number of views of every training image: the image itself, and random crops of it, every
+    second of which is mirrored. The CNN reads each view once, and its maps are kept in the cache
+    directory (0.5 MB for a view of 320 x 320 pixels)."""
     min_view: float = setting(0.6, above=0, at_most=1)
-    """The smallest height and width of a part, relative to the image."""
+    """The smallest height and width of a crop, relative to the image."""
     optimizer: Optimizer = "adamw"
     """The optimizer."""
     learning_rate: float = setting(2e-3, above=0, at_most=1000)
@@ -61,12 +61,13 @@ class AlignConfig(Settings):
     embedding_dim: int = setting(512, at_least=1, at_most=65_536)
     """Size of the space that regions and words share; 1000 to 1600 in the paper."""
     hidden_dim: int = setting(512, at_least=1, at_most=65_536)
-    """Hidden units of each direction of the BRNN."""
+    """Number of hidden units in each direction of the BRNN."""
     word_dim: int = setting(300, at_least=1, at_most=65_536)
     """Size of the word vectors."""
     word_vectors: str = ""
     """A file of word vectors in word2vec's binary format, or in the text format of word2vec or
-    GloVe; words without a vector, and all words if this is empty, start at random."""
+    GloVe. The vectors of other words, or of all words if this is empty, are initialised at
+    random."""
     train_words: bool = True
     """Whether the word vectors are trained."""
     dropout_regions: float = setting(0.2, at_least=0, below=1)
@@ -82,48 +83,49 @@ class AlignConfig(Settings):
     """The image-sentence score: best_region (the paper's), fragments (its earlier form, the sum
     over all regions of the positive products), cosine (the mean over words of the best cosine),
     attention (SCAN: every word attends to the regions), hard_alignment (CHAN: the smooth maximum
-    over words of the best cosine) or negative_aware (NAAF: attention, less what words lack whose
-    best cosine is below align.threshold)."""
+    over words of the best cosine) or negative_aware (NAAF: attention, lowered by words whose best
+    cosine is below align.threshold)."""
     sharpness: float = setting(9.0, above=0, at_most=1e6)
-    """For the scores attention and negative_aware: inverse temperature of the softmax over regions;
-    for hard_alignment: that of the smooth maximum over words. The authors use 9, 20 and 10."""
+    """Inverse temperature: for the scores attention and negative_aware, of the softmax over
+    regions; for hard_alignment, of the smooth maximum over words. The authors use 9, 20 and 10."""
     threshold: float = setting(0.0, at_least=0, below=1)
-    """For the score negative_aware: the cosine that a word must reach with a region; by how much it
-    misses it counts against the pair."""
+    """For the score negative_aware: the cosine that a word must reach with a region. If its best
+    cosine is lower, the difference lowers the score of the pair."""
     normalise_by_length: bool = False
-    """Whether a score is divided by the number of words in the sentence; only best_region and
-    fragments grow with it."""
+    """Whether the score is divided by the number of words in the sentence. Only best_region and
+    fragments grow with this number."""
     feature_scale: float = setting(10.0, at_least=0, at_most=1e6)
     """CNN features are normalised to length 1 and multiplied by this; 0 leaves them unchanged."""
     centre_features: bool = True
     """Whether the mean is subtracted from scaled CNN features, which are then scaled again."""
     region_context: Literal["none", "frame"] = "none"
-    """What a region is compared with before it is embedded: none, or frame, which adds a second map
-    of what its CNN features exceed those of the whole image by."""
+    """What a region is compared with before it is embedded: none, or frame (a second map embeds by
+    how much its CNN features exceed those of the whole image)."""
     loss: str = setting("hinge_sum", choices=LOSSES)
     """The training loss: hinge_sum (the paper's), hinge_max (the hardest negative only, as in
     VSE++) or infonce (cross-entropy over the batch)."""
     hinge_warmup_epochs: int = setting(0, at_least=0, at_most=100_000)
-    """For hinge_max: first epochs, trained with hinge_sum; with 0 it may not learn anything."""
+    """For hinge_max: number of epochs at the start that are trained with hinge_sum; with 0, the
+    model may not learn anything."""
     margin: float = setting(1.0, above=0, at_most=1e6)
-    """The margin by which a true pair should outscore a false one; 0.2 is better for the scores
-    of cosines, which lie between -1 and 1."""
+    """The margin by which a true pair should outscore a false one; 0.2 is better for scores of
+    cosines, which lie between -1 and 1."""
     temperature: float = setting(0.1, above=0, at_most=1e6)
-    """For infonce and for swapped nouns: scores are divided by this."""
+    """For infonce and for align.swap_weight: scores are divided by this."""
     members: int = setting(1, at_least=1, at_most=16)
-    """Number of models, trained one after the other from different seeds, whose similarities are
-    averaged. They are joined into one model of their widths together."""
+    """Number of models that are trained one after the other from different seeds, and whose
+    similarities are averaged. They are joined into one model, whose width is the sum of theirs."""
     mirror: bool = False
-    """Whether each training image is also read turned over, left for right; a pair takes one of the
-    two at random in every epoch. The CNN then reads the training images twice. Features that come
-    without images have none."""
+    """Whether mirror images are trained on too: in every epoch, each pair uses the image or its
+    mirror image at random. The CNN then reads each training image twice. Precomputed features have
+    no mirror images."""
     swap_weight: float = setting(0.0, at_least=0, at_most=1e6)
-    """Weight of a loss by which an image must prefer its sentence to false ones that differ from it
-    in one noun; 0 makes no such sentences. The nouns and the words that replace them are found in
-    the training sentences."""
+    """Weight of a loss that requires an image to prefer its sentence to false ones that differ from
+    it in one noun; 0 makes no such sentences. The nouns and their replacements are found in the
+    training sentences."""
     swaps: int = setting(2, at_least=1, at_most=16)
-    """For align.swap_weight: false sentences of each pair. Each takes about as long to encode as a
-    true one."""
+    """For align.swap_weight: number of false sentences of each pair. Encoding one takes about as
+    long as a true sentence."""
     optimizer: Optimizer = "adam"
     """The optimizer; the paper uses sgd."""
     learning_rate: float = setting(5e-4, above=0, at_most=1000)
@@ -147,18 +149,18 @@ class AlignConfig(Settings):
     warmup_steps: int = setting(0, at_least=0, at_most=10**9)
     """Steps in which the learning rate rises from zero."""
     finetune_epochs: int = setting(0, at_least=0, at_most=100_000)
-    """Passes over the training images, each with one of its sentences, in which the CNN is trained
-    too, after the alignment. Features are then computed from pixels in every step, which needs a
-    GPU. 0 does not train the CNN."""
+    """Number of epochs after the alignment in which the CNN is trained too. An epoch uses every
+    training image with one of its sentences. Every step computes features from pixels, which needs
+    a GPU. 0 does not train the CNN."""
     finetune_from: int = setting(7, at_least=1, at_most=8)
-    """The first block of the CNN that is fine-tuned, with all that follow: 1 to 7, or 8 for its
-    last convolution only. Batch normalisation is not trained."""
+    """The first block of the CNN that is fine-tuned, together with all later ones: 1 to 7, or 8 for
+    the last convolution only. Batch normalisation is not trained."""
     finetune_learning_rate: float = setting(1e-5, above=0, at_most=1000)
     """The learning rate of the CNN in fine-tuning, for Adam with a cosine schedule down to zero."""
     finetune_align_rate: float = setting(1e-4, above=0, at_most=1000)
     """The learning rate of the alignment model in fine-tuning."""
     finetune_batch_size: int = setting(16, at_least=2, at_most=1_000_000)
-    """Pairs of an image and a sentence in a batch in fine-tuning."""
+    """Number of pairs of an image and a sentence in a batch in fine-tuning."""
 
     def _conflicts(self) -> Iterator[str]:
         if self.normalise_by_length and self.score not in ("best_region", "fragments"):
@@ -211,21 +213,21 @@ class GenerateConfig(Settings):
     cell: str = setting("rnn", choices=CELLS)
     """The recurrent cell of both generators: rnn (the paper's), lstm or gru."""
     attend_to: Literal["features", "embeddings"] = "features"
-    """For attention: whether the generator reads the CNN features of the regions, or their
-    embeddings by the alignment model."""
+    """For attention: what the generator reads of the regions: features (those of the CNN) or
+    embeddings (those of the alignment model)."""
     doubly_stochastic: float = setting(0.0, at_least=0, at_most=1e6)
-    """For attention: weight of the penalty on regions whose attention, summed over a sentence,
-    differs from 1; 1 in Show, Attend and Tell."""
+    """For attention: weight of the penalty on regions whose attention weights do not sum to 1 over
+    a sentence; 1 in Show, Attend and Tell."""
     deep_output: bool = False
-    """For attention: whether the last word and the attended regions enter the output layer."""
+    """For attention: whether the output layer also reads the last word and the attended regions."""
     hidden_dim: int = setting(256, at_least=1, at_most=65_536)
-    """Hidden units of the recurrent network."""
+    """Number of hidden units of the recurrent network."""
     word_dim: int = setting(256, at_least=1, at_most=65_536)
     """Size of the word vectors."""
     dropout: float = setting(0.3, at_least=0, below=1)
     """Dropout rate of the word vectors and of the outputs; the recurrence has no dropout."""
     image_dropout: float = setting(0.2, at_least=0, below=1)
-    """Dropout rate of the image's vector, or of its regions' vectors."""
+    """Dropout rate of the vector of the image, or of the vectors of its regions."""
     word_dropout: float = setting(0.0, at_least=0, below=1)
     """Share of the input words that are replaced by <unk> in training."""
     label_smoothing: float = setting(0.0, at_least=0, below=1)
@@ -241,7 +243,7 @@ class GenerateConfig(Settings):
     clip_value: float = setting(5.0, above=0, at_most=1e6)
     """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(100, at_least=1, at_most=1_000_000)
-    """Sentences or snippets in a batch, over all devices together."""
+    """Number of sentences or snippets in a batch, over all devices together."""
     bucket_batches: int = setting(0, at_least=0, at_most=1_000_000)
     """Texts of similar length are put into one batch, chosen among those of so many batches, so
     that fewer steps are spent on padding; 0 leaves them mixed."""
@@ -259,41 +261,43 @@ class GenerateConfig(Settings):
     centre_features: bool = True
     """Whether the mean is subtracted from scaled CNN features, which are then scaled again."""
     cider_epochs: int = setting(0, at_least=0, at_most=100_000)
-    """Passes over the training images in which the trained generator of whole-image sentences is
-    trained further to maximise CIDEr (self-critical training); 0 leaves it out."""
+    """Number of passes over the training images in which the trained generator of whole-image
+    sentences is trained further to maximise CIDEr (self-critical training); 0 skips this."""
     cider_patience: int = setting(4, at_least=1, at_most=100_000)
     """Self-critical training stops after this many epochs without a better CIDEr of the greedy
     sentences of the validation images."""
     cider_samples: int = setting(5, at_least=1, at_most=1000)
-    """Sentences sampled for an image in self-critical training; the baseline of each is the mean
-    reward of the others. With 1, it is the reward of the greedy sentence."""
+    """Number of sentences sampled for an image in self-critical training. The baseline of each is
+    the mean reward of the others; with 1, it is the reward of the greedy sentence."""
     cider_batch_size: int = setting(100, at_least=1, at_most=1_000_000)
-    """Images in a batch of self-critical training."""
+    """Number of images in a batch of self-critical training."""
     cider_learning_rate: float = setting(5e-5, above=0, at_most=1000)
     """The learning rate of self-critical training, for Adam."""
     cider_temperature: float = setting(0.5, at_least=0.01, at_most=100)
-    """The logarithms of the probabilities are divided by this in self-critical training. Below 1
-    the samples resemble the sentences that a search finds."""
+    """In self-critical training, the log probabilities of words are divided by this. Below 1, the
+    samples resemble the sentences that a search finds."""
     beam_size: int = setting(7, at_least=1, at_most=1000)
-    """Beams of the search that describes images."""
+    """Number of beams of the search that describes images; 1 is greedy search."""
     max_length: int = setting(20, at_least=1, at_most=1000)
     """Maximum length of a description in words."""
     length_normalisation: float = setting(0.0, at_least=0, at_most=1e6)
-    """Beams are ranked by log probability / length ** this; 0 ranks by log probability."""
+    """Beams are ranked by log probability / length ** this; 0 ranks them by log probability."""
     alignment_weight: float = setting(0.0, at_least=0, at_most=1e6)
-    """After beam search, this times the mean similarity of the words with their best regions is
-    added to that value, so that sentences about what is seen come first. Needs generators that
-    attend to regions, and has no effect without a trained alignment; 0 leaves it out."""
+    """Weight of the alignment when beams are ranked after the search: this times the mean
+    similarity of the words of a beam with their best regions is added to the value of the beam, so
+    that sentences about what is visible come first. Needs a generator that attends to regions, and
+    has no effect without a trained alignment; 0 does not use it."""
     allow_unknown: bool = False
     """Whether a description may contain <unk>."""
     block_ngrams: int = setting(0, at_least=0, at_most=100)
     """No description repeats a sequence of this many words; 0 allows repetition."""
     members: int = setting(1, at_least=1, at_most=16)
-    """Generators of whole-image sentences that are trained, from different random initialisations.
-    Decoding averages their word probabilities. Training takes so many times as long."""
+    """Number of generators of whole-image sentences that are trained from different random
+    initialisations. Decoding averages their word probabilities. The training time grows in
+    proportion."""
     ensemble: tuple[str, ...] = ()
-    """Run directories, separated by commas, whose generators of whole-image sentences are averaged
-    with that of this run in decoding."""
+    """Directories of other runs, separated by commas. Decoding averages the word probabilities of
+    their generators of whole-image sentences with those of this run."""
 
     def _conflicts(self) -> Iterator[str]:
         if self.model == "mrnn":
@@ -327,14 +331,15 @@ class JointConfig(Settings):
     section: ClassVar[str] = "joint"
 
     train: bool = False
-    """Whether the stage align trains the generators too, with the region encoder and word vectors
-    of the alignment model; optimizer, batches and epochs are those of align."""
+    """Whether the stage align also trains the generators, which share the region encoder and the
+    word vectors of the alignment model. Optimizer, batches and epochs are those of align."""
     reinfer_every: int = setting(2, at_least=1, at_most=100_000)
-    """Epochs between two alignments of all training sentences, from which new snippets are made;
+    """Number of epochs between two alignments of all training sentences, which give new snippets;
     there are no snippets before the first."""
     sentences_weight: float = setting(1.0, above=0, at_most=1e6)
-    """Weight of the loss of a word of the sentences, relative to the alignment's loss of a pair."""
+    """Weight of the loss per word of the sentences, relative to the alignment loss per pair."""
     snippets_weight: float = setting(1.0, above=0, at_most=1e6)
-    """Weight of the loss of a word of the snippets."""
+    """Weight of the loss per word of the snippets, relative to the alignment loss per pair."""
     monitor: Literal["recall_sum", "val_perplexity"] = "recall_sum"
-    """The validation metric whose best epoch is kept: of the alignment, or of the sentences."""
+    """The validation metric whose best epoch is kept: recall_sum (of the alignment) or
+    val_perplexity (of the sentences)."""

@@ -33,25 +33,24 @@ class DataConfig(Settings):
     section: ClassVar[str] = "data"
 
     pictures: str = ""
-    """The folder of the images, absolute or relative to data_dir; empty takes the data set's usual
-    folder."""
+    """The folder of the images, absolute or relative to data_dir; if empty, the usual folder of the
+    data set."""
     captions: str = ""
-    """The file of the captions, absolute or relative to data_dir; empty takes the data set's usual
-    file."""
+    """The file of the captions, absolute or relative to data_dir; if empty, the usual file of the
+    data set."""
     features: str = ""
-    """For precomputed: the name of a .mat or .tsv file, or ims for {train,dev,test}_ims.npy, or
-    cache for the format of this package; empty takes the kind of file that is there, if there is
-    only one kind."""
+    """For precomputed: the name of a .mat or .tsv file, ims for {train,dev,test}_ims.npy, or cache
+    for the format of this package; if empty, the only kind of file that is there."""
     splits: Literal["auto", "given", "entities", "random"] = "auto"
-    """Which splits are used: those given with the data, those of Flickr30k Entities, or random
-    ones drawn with split_seed; auto takes given splits where there are any, and random ones
-    otherwise."""
+    """Which splits are used: given (those of the data), entities (those of Flickr30k Entities),
+    random (drawn with split_seed), or auto (given splits if there are any, otherwise random
+    ones)."""
     val_share: float = setting(0.1, above=0, below=1)
     """Share of the images that random splits put into val."""
     test_share: float = setting(0.1, above=0, below=1)
     """Share of the images that random splits put into test."""
     split_seed: int = setting(0, at_least=0, at_most=2**32 - 1)
-    """The seed of random splits; all sentences of an image are in one split."""
+    """The seed of random splits. All sentences of an image are in one split."""
 
     def _conflicts(self) -> Iterator[str]:
         if self.val_share + self.test_share >= 1:
@@ -68,9 +67,9 @@ class TextConfig(Settings):
     section: ClassVar[str] = "text"
 
     min_count: int = setting(5, at_least=1, at_most=10**9)
-    """Words that occur at least this often in the training split are kept; others become <unk>."""
+    """Words that occur less often than this in the training split become <unk>."""
     max_words: int = setting(30, at_least=1, at_most=1000)
-    """Longer sentences are cut to this many words for training."""
+    """Maximum number of words of a sentence; longer sentences are cut."""
 
 
 @dataclass(frozen=True)
@@ -84,43 +83,46 @@ class RegionsConfig(Settings):
     )
     """The CNN pretrained on ImageNet; all but efficientnet_lite0 need the extra `backbones`."""
     proposer: str = setting("windows", choices=PROPOSERS)
-    """What proposes the boxes: windows (of several sizes, scored by the classifier),
-    trained (a small detector, see the section propose), selective_search (needs the extra
-    `selective-search`), retinanet (KerasCV's detector; downloads its weights from Kaggle), grid
-    (the same boxes in every image), or none (the whole frame is the only region)."""
+    """The proposer of the boxes: windows (of several sizes, scored by the classifier), trained (a
+    small detector, see the section propose), selective_search (needs the extra
+    `selective-search`), retinanet (KerasCV's detector, whose weights are downloaded from Kaggle),
+    grid (the same boxes in every image), or none (the whole frame is the only region)."""
     num_regions: int = setting(20, at_least=1, at_most=1000)
-    """Regions of an image, including the whole frame; 19 boxes and the frame in the paper."""
+    """Number of regions of an image, including the whole frame; the paper has 19 boxes and the
+    frame."""
     picture_size: int = setting(384, at_least=32, at_most=2048)
     """Side in pixels of the square to which an image is resized first. The proposer reads this
     square, and regions are cropped from it."""
     frame_size: int = setting(224, at_least=32, at_most=2048)
-    """Side in pixels at which the CNN reads the whole frame, if features are those of crops."""
+    """Side in pixels at which the CNN reads the whole frame, with the features crops."""
     features: Literal["crops", "one_pass", "pooled"] = "crops"
-    """How the features of a region are computed: crops (the CNN reads its crop), one_pass (the CNN
-    reads the image once, and its last blocks read the part of the map in the box), or pooled (the
-    average of the last map over the box, which is faster still and worse)."""
+    """How the features of a region are computed: crops (the CNN reads the crop of the region),
+    one_pass (the CNN reads the image once, and its last blocks read the part of a map in the box),
+    or pooled (the last map is averaged over the box, which is faster still, but worse)."""
     position: bool = False
-    """Whether the place and the size of its box are a part of the features of a region."""
+    """Whether the features of a region include the position and the size of its box."""
     crop_size: int = setting(96, at_least=32, at_most=2048)
     """Side in pixels to which the crop of a region is resized."""
     resolution: Literal["square", "own"] = "square"
-    """square warps an image to the square first. own keeps its aspect ratio, and its own pixels as
-    far as its longer side fits into picture_size; the crop of each region then keeps about its own
-    aspect ratio too. The proposer reads the square in either case."""
+    """What regions are cropped from: square (the image, warped to a square) or own (the image with
+    its own aspect ratio, reduced if its longer side exceeds picture_size; crops then nearly keep
+    their aspect ratios too). The proposer always reads the square."""
     scales: int = setting(1, at_least=1, at_most=4)
-    """How many sizes the CNN reads every region at: the first of crop_size (frame_size) times 1,
-    1.5, 2 and 3; the vectors are averaged."""
+    """Number of sizes at which the CNN reads every region; the vectors are averaged. The sizes are
+    crop_size (or frame_size) times 1, 1.5, 2 and 3, as many of these as this number says."""
     nms_iou: float = setting(0.4, above=0, at_most=1)
-    """Of two proposals that overlap by more than this IoU, the weaker is dropped; 1 keeps all. The
-    proposer trained keeps the boxes that together cover its candidates best instead."""
+    """Of two proposals that overlap with more than this IoU, the one with the lower score is
+    dropped; 1 keeps all. The proposer trained has no such threshold: it keeps the boxes that
+    together cover its candidates best."""
     proposer_file: str = ""
-    """For trained: the file checkpoints/propose/proposer.npz of another run; empty takes what this
-    run trains, or the proposer in the package if it trains none."""
+    """For trained: the file checkpoints/propose/proposer.npz of another run; if empty, the proposer
+    that this run trains, or the one in the package if it trains none."""
     edge_weight: float = setting(2.0, at_least=0, at_most=1e6)
-    """For windows: weight of edges at a window's borders, beside the contrast between the
-    classifier's activations inside and around it; drawn scenes need more of it than photographs."""
+    """For windows: weight of the edges at the borders of a window, relative to the contrast between
+    the classifier's activations inside and around it. Drawn scenes need a larger weight than
+    photographs."""
     batch_size: int = setting(8, at_least=1, at_most=1_000_000)
-    """Images in one pass of the CNN; changes speed and memory only."""
+    """Images in one pass of the CNN; affects speed and memory only."""
 
     def _conflicts(self) -> Iterator[str]:
         if self.features != "crops":
@@ -142,12 +144,13 @@ class EvaluateConfig(Settings):
     split: Literal["train", "val", "test"] = "test"
     """The split that is evaluated."""
     beam_size: int = setting(7, at_least=1, at_most=1000)
-    """Beams of the search whose captions are scored beside the greedy ones."""
+    """Number of beams of the search whose captions are scored, in addition to the greedy ones."""
     resamples: int = setting(1000, at_least=0, at_most=1_000_000)
-    """Bootstrap resamples over images for 95 % intervals and paired tests; 0 leaves intervals
-    out."""
+    """Number of bootstrap resamples over images for 95 % intervals and paired tests; 0 omits
+    intervals."""
     fold_size: int = setting(1000, at_least=1, at_most=10**9)
-    """Images in a fold; a split of two folds or more is also ranked in folds (COCO's 1K)."""
+    """Number of images in a fold; a split of at least two folds is also ranked in folds (as in
+    COCO 1K)."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +160,10 @@ class ReportConfig(Settings):
     section: ClassVar[str] = "report"
 
     pictures: int = setting(24, at_least=1, at_most=10_000)
-    """Images in `report.html`, in thirds: the best ranked, random ones, and the worst ranked."""
+    """Number of images in `report.html`; a third each are the best ranked, random ones, and the
+    worst ranked."""
     every: int = setting(2, at_least=0, at_most=100_000)
-    """Epochs between two sets of images and sentences for TensorBoard; 0 writes none."""
+    """Number of epochs between two sets of images and sentences for TensorBoard; 0 writes none."""
     profile: bool = False
     """Whether a few steps of each training are profiled for TensorBoard (viewing them needs the
     package tensorboard-plugin-profile)."""
@@ -172,12 +176,12 @@ class DistributeConfig(Settings):
     section: ClassVar[str] = "distribute"
 
     strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
-    """auto uses every GPU of this machine, and the machines of TF_CONFIG if it names several; none
-    uses one device; mirrored copies the model to each device of this machine, even if there is
-    only one; multi_worker uses the machines of TF_CONFIG."""
+    """The devices that train: auto (every GPU of this machine, and all machines of TF_CONFIG if it
+    names several), none (one device), mirrored (every device of this machine, even if there is
+    only one), or multi_worker (the machines of TF_CONFIG)."""
     replicas: int = setting(0, at_least=0, at_most=64)
-    """Devices to train on; 0 uses all. More than 1 without a GPU splits the CPU into as many
-    logical devices."""
+    """Number of devices to train on; 0 uses all. Without a GPU, a number above 1 splits the CPU
+    into that many logical devices."""
     wait_seconds: int = setting(300, at_least=1, at_most=10**9)
     """Seconds that a worker waits for the others of TF_CONFIG to start."""
 
@@ -201,13 +205,13 @@ class ComputeConfig(Settings):
     section: ClassVar[str] = "compute"
 
     threads: int = setting(0, at_least=0, at_most=1024)
-    """Threads of a matrix product on the CPU; 0 uses every core."""
+    """Number of threads for a matrix product on the CPU; 0 uses every core."""
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    """The numbers that training computes with: mixed_bfloat16 multiplies in 16 bits, where the
-    processor or GPU can, and keeps the weights in 32; trained models compute in 32."""
+    """The precision of training: float32, or mixed_bfloat16, which computes in 16 bits and keeps
+    the weights in 32 bits. Trained models always compute in 32 bits."""
     save_seconds: int = setting(300, at_least=0, at_most=10**9)
-    """Seconds of training between two checkpoints within an epoch; 0 saves after whole epochs
-    only."""
+    """Seconds of training between two checkpoints within an epoch; 0 saves only at the end of an
+    epoch."""
 
 
 @dataclass(frozen=True)
@@ -223,8 +227,8 @@ class Config(Settings):
     """
 
     dataset: str = "scenes"
-    """The data set, or NAME/VARIANT; scenes is drawn when it is needed and has no files, and auto,
-    the default where only data_dir is given, recognises what is in the folder."""
+    """The data set, or NAME/VARIANT. scenes is drawn when it is needed and has no files. auto, the
+    default if only data_dir is given, recognises the data set in the folder."""
     data_dir: str = ""
     """The folder with the data set's files, if it has any."""
     preset: Literal["smoke", "default", "paper", "best"] = "default"
@@ -232,22 +236,22 @@ class Config(Settings):
     stages: tuple[str, ...] = STAGES
     """The stages to run, separated by commas; finished ones are skipped."""
     run_dir: str = ""
-    """The folder of all results; running again with the same folder resumes. Empty stands for
-    runs/DATASET-PRESET."""
+    """The folder of all results; if empty, runs/DATASET-PRESET. A command with an existing folder
+    resumes its run."""
     cache_dir: str = "~/.cache/visem_tf"
     """The folder for prepared data sets and CNN features, shared by all runs."""
     init_from: str = ""
-    """A trained model to start from, named as in --run-dir: its configuration takes the place of
-    the preset, its vocabulary grows by the words of the new data, and training begins with its
-    weights."""
+    """A trained model to start from: a run directory, a published model, or the name of a model in
+    the package. Its configuration replaces the preset, its vocabulary grows by the words of the
+    new data, and training starts from its weights."""
     freeze: tuple[str, ...] = ()
-    """For init_from: parts that are not trained, separated by commas, of region_encoder,
-    sentence_encoder (without the vectors of words) and word_vectors (those of the words that the
-    model knows, also in the generators)."""
+    """For init_from: parts that are not trained, separated by commas: region_encoder,
+    sentence_encoder (except for the word vectors) and word_vectors (those of the words that the
+    model knows, including the ones of the generators)."""
     seed: int = setting(0, at_least=0, at_most=2**32 - 1)
     """The seed of all random numbers."""
     strict: bool = False
-    """Whether an unreadable image ends the command; otherwise it is listed and skipped."""
+    """Whether an unreadable image is an error; otherwise it is listed and skipped."""
     data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)
