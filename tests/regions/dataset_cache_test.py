@@ -72,6 +72,10 @@ def test_gathers_in_any_order_with_repetition(tmp_path, images):
     assert (cache.num_regions, cache.feature_dim, len(cache)) == (R, F, COUNT)
     np.testing.assert_array_equal(cache.frame_features()[:, 0], np.arange(COUNT))
     assert cache.gather([]).boxes.shape == (0, R, 4)
+    vectors = cache.gather_vectors(np.array(wanted), np.array([1, 0, 2, 0, 1]))
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, regions.region_features[range(5), [1, 0, 2, 0, 1]])
+    assert cache.gather_vectors(np.array([], int), np.array([], int)).shape == (0, F)
     assert [len(positions) for positions, _ in cache.batches(5)] == [5, 5, 1]
 
 

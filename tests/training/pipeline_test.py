@@ -216,3 +216,13 @@ def test_a_bucket_has_the_examples_of_neighbouring_batches():
 def test_buckets_need_lengths():
     with pytest.raises(ValueError, match="lengths must be given"):
         bucketed(lengths=None)
+
+
+def test_pipelines_of_trainings_are_not_tuned():
+    """An iterator of a dataset that is tuned can take a minute to be deleted."""
+    token_ids = tf.ragged.constant([[4], [5]], dtype=tf.int32)
+    pairs = Pairs(FakeCache(), token_ids, np.array([0, 1]))
+    examples = alignment_examples(ordered_batches(2, 1), pairs)
+    later = examples.map(lambda batch: batch["token_ids"]).prefetch(2)
+    assert examples.options().autotune.enabled is False
+    assert later.options().autotune.enabled is False

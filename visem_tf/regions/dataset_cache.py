@@ -24,6 +24,7 @@ from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, Reg
 from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.regions.shards import as_regions, open_records, record_fields
 from visem_tf.runtime.files import save_array, write_atomically
+from visem_tf.runtime.pipelines import PARALLEL_READS, prefetched
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import AnyPath, reason_of
 
@@ -138,6 +139,24 @@ class FeatureCache:
             records[chosen] = self.records(int(shard))[rows[chosen]]
         return as_regions(records)
 
+    def gather_vectors(self, positions: np.ndarray, regions: np.ndarray) -> np.ndarray:
+        """Returns the features of one region of each of some images.
+
+        Args:
+            positions: int array [B], positions of the images in the split.
+            regions: int array [B], the region of each image.
+
+        Returns:
+            float32 array [B, F].
+        """
+        shards, rows = np.divmod(np.asarray(positions), SHARD_SIZE)
+        vectors = np.empty([len(shards), self.feature_dim], np.float32)
+        for shard in np.unique(shards):
+            chosen = np.flatnonzero(shards == shard)
+            features = self.records(int(shard))["region_features"]
+            vectors[chosen] = features[rows[chosen], regions[chosen]]
+        return vectors
+
     def frame_features(self) -> np.ndarray:
         """Returns the features of the whole frames of all images, float32 [I, F]."""
         parts = [self.records(shard)["region_features"][:, 0] for shard in range(self.num_shards)]
@@ -212,12 +231,8 @@ def extract_regions(
         pixels = decode_image(encoded)
         return place_images(tf.reverse(pixels, [1]) if mirrored else pixels, size, resolution)
 
-    batches = (
-        images.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(extractor.settings.batch_size)
-        .prefetch(2)
-    )
-    for pixels in batches:
+    prepared = images.map(prepare, num_parallel_calls=PARALLEL_READS)
+    for pixels in prefetched(prepared.batch(extractor.settings.batch_size)):
         yield extractor.extract_pixels(pixels)
 
 

@@ -13,6 +13,7 @@ from visem_tf.errors import UserError
 from visem_tf.regions.backbone import Backbone, Maps
 from visem_tf.regions.dataset_cache import consecutive
 from visem_tf.runtime.files import save_array
+from visem_tf.runtime.pipelines import prefetched
 from visem_tf.runtime.progress import progress_bar
 
 _SHARD_SIZE = 64
@@ -54,7 +55,7 @@ class MapCache:
         total = sum(map(self._shard_size, missing))
         with progress_bar(total, description, "images") as bar:
             for first, last in consecutive(missing):
-                batches = pixels_from(first * _SHARD_SIZE).batch(_SHARD_SIZE).prefetch(1)
+                batches = prefetched(pixels_from(first * _SHARD_SIZE).batch(_SHARD_SIZE), 1)
                 shards = range(first, last + 1)
                 for shard, pixels in zip(shards, batches.take(len(shards)), strict=True):
                     parts = [

@@ -22,6 +22,7 @@ from visem_tf.regions.backbone import Backbone, TrainableCNN, load_backbone
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
+from visem_tf.runtime.pipelines import prefetched
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import features
 from visem_tf.stages.training import open_pairs, train_model
@@ -161,7 +162,8 @@ def _examples(context: Context, pairs: Pairs, part: Part) -> tf.data.Dataset:
     epochs = [epoch(number) for number in range(part.epoch, config.align.finetune_epochs)]
     joined = functools.reduce(tf.data.Dataset.concatenate, epochs).skip(part.step)
     # Every worker reads all images, and decodes only those of its replicas.
-    return shares(joined, part).map(example, num_parallel_calls=2, deterministic=True).prefetch(2)
+    batches = shares(joined, part)
+    return prefetched(batches.map(example, num_parallel_calls=2, deterministic=True))
 
 
 def _validation(context: Context, model: FinetuningModel, pairs: Pairs) -> Validation:
@@ -174,7 +176,7 @@ def _validation(context: Context, model: FinetuningModel, pairs: Pairs) -> Valid
         return prepare_image(encoded, settings.picture_size, settings.resolution)
 
     pixels = context.data.splits["val"].pictures().map(prepare, num_parallel_calls=2)
-    batches = pixels.batch(settings.batch_size).prefetch(1)
+    batches = prefetched(pixels.batch(settings.batch_size), 1)
 
     def validate() -> dict[str, float]:
         images = []

@@ -127,11 +127,9 @@ def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary, cut: Snipp
     token_ids = token_ids.with_flat_values(tf.gather(sentences.flat_values, token_ids.flat_values))
     images = image_index[sentence]
 
-    def read(positions: np.ndarray) -> np.ndarray:
-        regions = cache.gather(images[positions])
-        return regions.region_features[np.arange(len(positions)), region[positions]]
-
-    return _of_vectors(token_ids, read, cache)
+    return _of_vectors(
+        token_ids, lambda chosen: cache.gather_vectors(images[chosen], region[chosen]), cache
+    )
 
 
 def _of_vectors(

@@ -21,6 +21,7 @@ from visem_tf.regions.box_network import build_network, select_boxes, write_netw
 from visem_tf.regions.extractor import FRAME
 from visem_tf.regions.map_cache import MapCache
 from visem_tf.runs.context import Context
+from visem_tf.runtime.pipelines import prefetched
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.working_copy import working_copy
 from visem_tf.stages.training import train_model
@@ -196,11 +197,12 @@ def _examples(context: Context, views: _Views, part: Part) -> tf.data.Dataset:
         epochs=settings.epochs,
         part=part,
     )
-    return batches.map(
+    examples = batches.map(
         lambda chosen: views.examples(tf.gather(views.with_boxes, chosen)),
         num_parallel_calls=2,
         deterministic=True,
-    ).prefetch(2)
+    )
+    return prefetched(examples)
 
 
 def _validation(context: Context, model: ProposalTraining, views: _Views) -> Validation:

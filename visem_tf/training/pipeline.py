@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from visem_tf.alignment.substitutes import swap_nouns
 from visem_tf.regions.dataset_cache import FeatureCache, Views
+from visem_tf.runtime.pipelines import prefetched
 from visem_tf.text import PAD_ID, with_start_and_end
 
 
@@ -373,7 +374,4 @@ def read_regions(
 def _prefetched(
     batches: tf.data.Dataset, example: Callable[[Any], dict[str, tf.Tensor]]
 ) -> tf.data.Dataset:
-    options = tf.data.Options()
-    options.deterministic = True
-    examples = batches.map(example, num_parallel_calls=2, deterministic=True)
-    return examples.with_options(options).prefetch(2)
+    return prefetched(batches.map(example, num_parallel_calls=2, deterministic=True))
