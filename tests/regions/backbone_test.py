@@ -65,6 +65,19 @@ def test_shapes_are_known_in_graph(lite0):
     assert shapes == [[None, 12, 8, 40], [None, 6, 4, 112], [None, 3, 2, 1280]]
 
 
+def test_maps_are_those_of_the_network_with_batch_norms(lite0):
+    pixels = tf.random.stateless_uniform([1, 64, 96, 3], seed=[0, 1], maxval=255.0)
+    maps = lite0.maps(pixels)
+    np.testing.assert_allclose(maps.last, lite0.cnn((pixels - 127) / 128), atol=1e-4)
+    np.testing.assert_allclose(lite0.tail(maps.middle), maps.last, atol=1e-4)
+
+
+def test_weights_are_constants_of_the_graph(lite0):
+    """TensorFlow folds constants of a graph, but not tensors that the graph captures."""
+    graph = tf.function(lite0.maps).get_concrete_function(tf.TensorSpec([None, 96, 64, 3]))
+    assert not graph.captured_inputs
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match="backbone must be one of efficientnet_lite0"):
         load_backbone("resnet")
