@@ -5,7 +5,13 @@ import pytest
 import tensorflow as tf
 from gradients import assert_gradients_are_slopes
 
-from visem_tf.models.recurrence import SortedSentences, bidirectional_gru, bidirectional_rnn
+from visem_tf.models.recurrence import (
+    DeferredProduct,
+    SortedSentences,
+    bidirectional_gru,
+    bidirectional_rnn,
+    unroll,
+)
 
 
 def test_words_are_packed_step_by_step_the_longest_sentence_first():
@@ -41,3 +47,36 @@ def test_gradient_of_the_recurrence_equals_automatic_and_numerical_ones():
 
     for slopes in assert_gradients_are_slopes(total, arguments, atol=1e-6):
         assert np.abs(slopes).max() > 0.1
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_deferred_products_have_the_gradients_of_products(compiled):
+    random = np.random.default_rng(3)
+    counts = tf.constant([3, 2, 2, 1])
+    inputs, kernel, bias, start = (
+        tf.constant(random.normal(size=shape)) for shape in ([8, 4], [4, 4], [4], [3, 4])
+    )
+
+    def gradients(deferred):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel, bias, start])
+            addends = inputs + bias
+            product = DeferredProduct(addends, kernel)
+
+            def advance(rows, state, count):
+                before = state[0][:count]
+                if deferred:
+                    after = tf.tanh(product.multiply(before) + rows[0])
+                else:
+                    after = tf.tanh(before @ kernel + rows[0])
+                return (after,), (before, after)
+
+            rows = product.addends if deferred else addends
+            before, after = unroll(advance, (rows,), counts, (start,), (4, 4))
+            product.close(before)
+            loss = tf.reduce_sum(after**2)
+        return tape.gradient(loss, [inputs, kernel, bias, start])
+
+    compute = tf.function(gradients) if compiled else gradients
+    for found, expected in zip(compute(True), compute(False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)

@@ -5,6 +5,7 @@ instead of a grid of cells. It removes the second limitation that the paper name
 image enters the paper's generator at the first step only.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,10 +13,11 @@ import tensorflow as tf
 
 from visem_tf.models.generator import PictureState, SentenceGenerator, Targets
 from visem_tf.models.layers import FeatureScale
-from visem_tf.models.recurrence import Rows, SortedSentences, unroll
+from visem_tf.models.recurrence import DeferredProduct, Rows, SortedSentences, unroll
 from visem_tf.models.region_encoder import RegionEncoder
 
 Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Product = Callable[[tf.Tensor], tf.Tensor]
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
@@ -262,20 +264,30 @@ class AttentionGenerator(SentenceGenerator):
         rows = (hidden, *self._cell.first_memory(hidden, own))
         return rows, (self.key_projection(annotations), annotations, mask)
 
-    def _advance(self, word_inputs: tf.Tensor, rows: Rows, pictures: Pictures) -> tuple[Rows, Rows]:
+    def _advance(
+        self,
+        word_inputs: tf.Tensor,
+        rows: Rows,
+        pictures: Pictures,
+        recurrence: Product | None = None,
+        context_projection: Product | None = None,
+    ) -> tuple[Rows, Rows]:
         """Computes one step of the recurrence for K sentences per image.
 
         Args:
             word_inputs: W_x x_t, float tensor [B K, G H].
             rows: h_{t-1} and the memory, float tensors [B K, H].
             pictures: Keys and annotations [B, R, H] and mask [B, R].
+            recurrence: Takes the place of the layer of this name, with the same value.
+            context_projection: The same.
 
         Returns:
             The rows after the step; and h_t and ẑ_t, [B K, H], and α_t, [B K, R].
         """
         keys, annotations, mask = pictures
         hidden, *memory = rows
-        recurrent, query, gate = tf.split(self.recurrence(hidden), self._widths, axis=-1)
+        products = (recurrence or self.recurrence)(hidden)
+        recurrent, query, gate = tf.split(products, self._widths, axis=-1)
         batch, regions = tf.unstack(tf.shape(mask))
         beams = tf.shape(hidden)[0] // tf.maximum(batch, 1)
         query = tf.reshape(query, [batch, beams, 1, self.hidden_dim])
@@ -284,7 +296,7 @@ class AttentionGenerator(SentenceGenerator):
         weights = tf.nn.softmax(tf.where(mask[:, tf.newaxis], energies, excluded))
         context = tf.reshape(tf.matmul(weights, annotations), [-1, self.hidden_dim])
         context *= tf.sigmoid(gate)
-        inputs = word_inputs + self.context_projection(context)
+        inputs = word_inputs + (context_projection or self.context_projection)(context)
         hidden, after = self._cell.step(inputs, recurrent, tuple(memory))
         weights = tf.reshape(weights, [batch * beams, regions])
         return (hidden, *after), (hidden, context, weights)
@@ -313,10 +325,30 @@ class AttentionGenerator(SentenceGenerator):
         projected = self.word_projection(tf.gather(vectors, tf.math.invert_permutation(row)))
         rows, pictures = by_length.sort(self._start(inputs, training))
 
-        def advance(inputs: Rows, rows: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
-            return self._advance(inputs[0], *by_length.first((rows, pictures), count))
+        kernel, bias, of_context = (
+            tf.cast(w, projected.dtype)
+            for w in (*self.recurrence.weights, self.context_projection.kernel)
+        )
+        biases = tf.broadcast_to(bias, [tf.shape(projected)[0], bias.shape[0]])
+        recurrence = DeferredProduct(biases, kernel)
+        context_projection = DeferredProduct(projected, of_context)
 
-        sizes = (self.hidden_dim, self.hidden_dim, pictures[2].shape[1])
-        packed = unroll(advance, (projected,), by_length.counts, rows, sizes)
+        def advance(inputs: Rows, rows: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
+            word_inputs, biases = inputs
+            rows, current = by_length.first((rows, pictures), count)
+            after, found = self._advance(
+                word_inputs,
+                rows,
+                current,
+                lambda hidden: recurrence.multiply(hidden) + biases,
+                context_projection.multiply,
+            )
+            return after, (rows[0], *found)
+
+        sizes = (*(self.hidden_dim,) * 3, pictures[2].shape[1])
+        inputs_of_steps = (context_projection.addends, recurrence.addends)
+        before, *packed = unroll(advance, inputs_of_steps, by_length.counts, rows, sizes)
+        recurrence.close(before)
+        context_projection.close(packed[1])
         hidden, contexts, weights = (tf.gather(values, row) for values in packed)
         return self._output(vectors, hidden, contexts, training), weights

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from visem_tf.models.generator import SentenceGenerator, Targets
 from visem_tf.models.layers import FeatureScale
-from visem_tf.models.recurrence import Rows, unroll
+from visem_tf.models.recurrence import DeferredProduct, Rows, unroll
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
@@ -114,20 +114,25 @@ class CaptionGenerator(SentenceGenerator):
         vectors = self.word_vectors(tf.gather_nd(words, places))
         projected = self.word_projection(self.word_dropout(vectors, training=training))  # [M, G H]
         kernel, bias = (tf.cast(w, projected.dtype) for w in self.recurrence.weights)
+        steps, batch = tf.unstack(tf.shape(words))
+        biases = tf.broadcast_to(bias, [steps * batch, bias.shape[0]])
+        product = DeferredProduct(biases, kernel)
 
         def advance(inputs: Rows, state: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
+            words, biases = inputs
             recurrent, *memory = state
-            hidden, after = self._cell.step(inputs[0], recurrent, tuple(memory))
-            return (tf.matmul(hidden, kernel) + bias, *after), (hidden,)
+            hidden, after = self._cell.step(words, recurrent, tuple(memory))
+            return (product.multiply(hidden) + biases, *after), (hidden,)
 
-        steps, batch = tf.unstack(tf.shape(words))
         row = tf.cast(places[:, 0], tf.int32) * batch + tf.cast(places[:, 1], tf.int32)
         everywhere = tf.scatter_nd(
             row[:, tf.newaxis], projected, [steps * batch, projected.shape[-1]]
         )  # zeros in the padding
         state = self._first_state(inputs["image_features"], training)
         counts = tf.fill([steps], batch)
-        (hidden,) = unroll(advance, (everywhere,), counts, state, (self.hidden_dim,))
+        inputs_of_steps = (everywhere, product.addends)
+        (hidden,) = unroll(advance, inputs_of_steps, counts, state, (self.hidden_dim,))
+        product.close(hidden)
         return self.hidden_dropout(tf.gather(hidden, row), training=training), tf.constant(0.0)
 
     def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:

@@ -83,9 +83,11 @@ def gru_step(inputs: tf.Tensor, recurrent: tf.Tensor, memory: Memory) -> tuple[t
     """
     (before,) = memory
     size = before.shape[-1]
-    gates = tf.sigmoid(inputs[..., : 2 * size] + recurrent[..., : 2 * size])
-    keep, reset = tf.split(gates, 2, axis=-1)
-    new = tf.tanh(inputs[..., 2 * size :] + reset * recurrent[..., 2 * size :])
+    # The gradient of a split is one concatenation, that of slices a padded tensor for each.
+    of_inputs, new_inputs = tf.split(inputs, [2 * size, size], axis=-1)
+    of_recurrent, new_recurrent = tf.split(recurrent, [2 * size, size], axis=-1)
+    keep, reset = tf.split(tf.sigmoid(of_inputs + of_recurrent), 2, axis=-1)
+    new = tf.tanh(new_inputs + reset * new_recurrent)
     hidden = keep * before + (1 - keep) * new
     return hidden, (hidden,)
 
@@ -107,10 +109,9 @@ def lstm_step(inputs: tf.Tensor, recurrent: tf.Tensor, memory: Memory) -> tuple[
     """
     (carry,) = memory
     size = carry.shape[-1]
-    total = inputs + recurrent
-    gates = tf.sigmoid(total[..., : 3 * size])
-    admit, keep, show = tf.split(gates, 3, axis=-1)
-    carry = keep * carry + admit * tf.tanh(total[..., 3 * size :])
+    gates, new = tf.split(inputs + recurrent, [3 * size, size], axis=-1)
+    admit, keep, show = tf.split(tf.sigmoid(gates), 3, axis=-1)
+    carry = keep * carry + admit * tf.tanh(new)
     return show * tf.tanh(carry), (carry,)
 
 

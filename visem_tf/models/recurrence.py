@@ -116,6 +116,54 @@ def unroll(
     return tuple(array.concat() for array in outputs)
 
 
+class DeferredProduct:
+    """A product in a recurrence, z_t = x_t W + a_t, whose gradient for W is computed afterwards.
+
+    The automatic gradient of a loop adds up one gradient of W for each step. Here the addends a_t
+    pass through a function that is the identity, but whose gradient is that of W as well: one
+    product of all x_t with the gradients of all z_t.
+
+    Args:
+        addends: a_t of all steps, float tensor [M, O], packed.
+        kernel: W, float tensor [I, O].
+
+    Attributes:
+        addends: The same values; what is read of them in the loop must be added to `multiply`.
+
+    Example:
+        >>> kernel = tf.constant([[2.0]])
+        >>> with tf.GradientTape() as tape:
+        ...     tape.watch(kernel)
+        ...     product = DeferredProduct(tf.zeros([3, 1]), kernel)
+        ...     rows = tf.constant([[1.0], [2.0], [3.0]])
+        ...     total = tf.reduce_sum(product.multiply(rows) + product.addends)
+        ...     product.close(rows)
+        >>> tape.gradient(total, kernel).numpy()
+        array([[6.]], dtype=float32)
+    """
+
+    def __init__(self, addends: tf.Tensor, kernel: tf.Tensor) -> None:
+        self._kernel = tf.stop_gradient(kernel)
+        self._rows: tf.Tensor | None = None
+
+        @tf.custom_gradient
+        def carry(addends: tf.Tensor, kernel: tf.Tensor) -> Any:
+            def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                return upstream, tf.matmul(self._rows, upstream, transpose_a=True)
+
+            return tf.identity(addends), gradient
+
+        self.addends = carry(addends, kernel)
+
+    def multiply(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns x_t W, [n, O], without a gradient for W."""
+        return tf.matmul(rows, self._kernel)
+
+    def close(self, rows: tf.Tensor) -> None:
+        """Takes x_t of all steps, float tensor [M, I], packed as the addends are."""
+        self._rows = tf.stop_gradient(rows)
+
+
 def bidirectional_rnn(
     inputs: tf.Tensor,
     lengths: tf.Tensor,
