@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from visem_tf.errors import UserError
 from visem_tf.regions.index_shards import (
@@ -156,7 +157,9 @@ class SearchIndex:
         for path, shard, is_current, start in zip(
             self._paths, self._shards, self._is_current, self._starts[:-1], strict=True
         ):
-            products = queries @ shard.vectors.astype(np.float32).T
+            # TensorFlow converts 16 bits with the instructions of the processor, NumPy without.
+            vectors = tf.cast(tf.constant(shard.vectors), tf.float32)
+            products = tf.matmul(queries, vectors, transpose_b=True).numpy()
             if not np.isfinite(products).all():
                 raise self._damaged(path)
             positions = np.tile(start + np.flatnonzero(is_current), [len(queries), 1])
@@ -188,7 +191,8 @@ class SearchIndex:
             if not are_sound(records[chosen]):
                 raise self._damaged(self._paths[shard])
         parts = EmbeddedRegions(*(records[name] for name in EmbeddedRegions._fields))
-        return parts._replace(embeddings=parts.embeddings.astype(np.float32))
+        embeddings = tf.cast(tf.constant(parts.embeddings), tf.float32)
+        return parts._replace(embeddings=embeddings.numpy())
 
     def _open(self, path: Path) -> Shard | None:
         """Opens a shard; None if it is damaged, or has another number of regions than the first."""
