@@ -219,6 +219,9 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     assert "error: /to: No space left" in capsys.readouterr().err
     assert status(PermissionError(errno.EACCES, "Permission denied", "/r/f")) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert status(UserError("there is no image \x1b[2J\udc80 3\u202fPM.jpg")) == 2
+    message = "there is no image \ufffd[2J\ufffd 3\u202fPM.jpg"
+    assert capsys.readouterr().err == f"visem_tf: error: {message}\n"
     assert status(KeyboardInterrupt()) == 130
     assert "Traceback" not in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
@@ -297,6 +300,44 @@ def test_standard_streams_as_users_have_them(redirection: str, output: str, mess
     )
     assert (done.stdout, done.stderr) == (output, message)
     assert done.returncode == (2 if message else 0)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("pass", 2),
+        ("raise SystemExit(1)", 2),
+        ("parse_arguments(make_parser('fit', ''), ['--help'])", 2),
+        ("raise UserError('wrong')", 2),
+        ("raise KeyboardInterrupt", 130),
+    ],
+)
+@pytest.mark.parametrize("redirection", [">/dev/full", ">/dev/full 2>/dev/full", "2>&1 | true"])
+def test_output_that_cannot_be_written_when_a_command_ends(redirection: str, end: str, status: int):
+    source = textwrap.dedent(
+        f"""
+        from visem_tf.cli import make_parser, parse_arguments, run_command
+        from visem_tf.errors import UserError
+        def main():
+            print("a dog")
+            {end}
+        run_command(main)
+        """
+    )
+    # A pipe whose reader has ended is what `head` leaves.
+    shell = f'{{ "$0" -c "$1"; echo $? >&3; }} {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", f"exec 3>&1; {shell}", sys.executable, source],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # the output is written at the end
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = 1 if "true" in redirection and status == 2 and "wrong" not in end else status
+    assert done.stdout == f"{expected}\n"
+    assert done.stderr.count("\n") == (redirection == ">/dev/full")
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
 
 
 def test_outputs_are_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

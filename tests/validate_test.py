@@ -211,6 +211,15 @@ def test_all_lines_are_listed_not_just_some(flickr8k, capsys):
     assert problem.endswith(": " + ", ".join(str(131 + n) for n in range(40)))
 
 
+def test_nothing_in_the_data_steers_the_terminal(tmp_path, capsys):
+    dummy_data.write("captions_txt", tmp_path / "data", PICTURES)
+    path = tmp_path / "data" / "captions.txt"
+    path.write_text(path.read_text(encoding="utf-8") + "a\x1b[2Jb.jpg,A dog\n", encoding="utf-8")
+    _, out = run(capsys, "--dataset", "captions_txt", "--data-dir", tmp_path / "data")
+    assert "a\ufffd[2Jb.jpg" in out
+    assert "\x1b" not in out
+
+
 def test_bad_boxes_are_named(tmp_path, capsys):
     folder = tmp_path / "data"
     dummy_data.write("coco_json", folder, PICTURES)

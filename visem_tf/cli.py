@@ -16,6 +16,7 @@ A command is a module with a `main` that parses its arguments before it imports 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import functools
 import sys
@@ -34,7 +35,7 @@ from visem_tf.errors import UserError
 from visem_tf.runtime.model_places import find_model, model_address
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, read_regular, reason_of
-from visem_tf.runtime.streams import discard_output, prepare_standard_streams
+from visem_tf.runtime.streams import discard_output, prepare_standard_streams, without_controls
 
 DISK_PROBLEMS = (
     errno.ENOTDIR,
@@ -56,6 +57,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises a `UserError` with the message of argparse."""
         raise UserError(f"{message}; see --help")
+
+    def print_help(self, file: Any = None) -> None:
+        """Prints the help; argparse would ignore that standard output is full."""
+        (file or sys.stdout).write(self.format_help())
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Returns the options of a command line; it has only those fields that are given."""
@@ -291,30 +296,48 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         main: Command to call, without arguments.
     """
     prepare_standard_streams()
+    status: object = 0
     try:
-        main()
+        try:
+            main()
+        except SystemExit as end:  # of --help, or with a status of the command's own
+            status = end.code
         sys.stdout.flush()
     except (UserError, OSError) as error:
-        if isinstance(error, OSError) and not _is_of_disk(error):
-            if isinstance(error, BrokenPipeError):  # the program that reads the output has ended
-                sys.stderr.close()
-                raise SystemExit(1) from error
-            raise
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        if isinstance(error, OSError):
-            discard_output()
-            # Where a file is copied, the second name is that of the copy.
-            place = error.filename2 or error.filename or "the disk, or standard output"
-            message = f"{place}: {error.strerror}; free it or choose another"
-        else:
-            message = str(error)
-        print(f"visem_tf: error: {message}", file=sys.stderr)
-        raise SystemExit(2) from None
+        status = _report(error)
     except KeyboardInterrupt:
-        print("visem_tf: interrupted; run the same command again to resume", file=sys.stderr)
-        raise SystemExit(130) from None
-    raise SystemExit(0)
+        _print_message("interrupted; run the same command again to resume")
+        status = 130
+    discard_output()
+    raise SystemExit(status)
+
+
+def _report(error: UserError | OSError) -> int:
+    """Says what the user can do about an error; returns the exit status.
+
+    Raises:
+        OSError: The error is no matter of the disk, but a defect of the program.
+    """
+    if isinstance(error, BrokenPipeError):  # the program that reads the output has ended
+        return 1
+    if isinstance(error, OSError) and not _is_of_disk(error):
+        raise error
+    if "--debug" in sys.argv:
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+    if isinstance(error, OSError):
+        # Where a file is copied, the second name is that of the copy.
+        place = error.filename2 or error.filename or "the disk, or standard output"
+        _print_message(f"error: {place}: {error.strerror}; free it or choose another")
+    else:
+        _print_message(f"error: {error}")
+    return 2
+
+
+def _print_message(message: str) -> None:
+    """Prints a message on standard error, unless that is full or closed."""
+    with contextlib.suppress(OSError):
+        print(f"visem_tf: {without_controls(message)}", file=sys.stderr)
 
 
 def _is_of_disk(error: OSError) -> bool:

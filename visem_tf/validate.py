@@ -66,11 +66,12 @@ def print_report(report: "Report", min_count: int) -> None:
         report: Result of the check.
         min_count: Minimum number of occurrences of a word in the training split.
     """
+    from visem_tf.runtime.streams import without_controls
     from visem_tf.runtime.terminal import print_table
 
     for kind in ("problem", "warning", "remark"):
         for line in getattr(report, f"{kind}s"):
-            print(f"{kind}: {line}")
+            print(f"{kind}: {without_controls(line)}")
     if report.splits:
         columns = [
             "split",

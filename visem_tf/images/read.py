@@ -25,6 +25,7 @@ from visem_tf.runtime.storage import (
     read_regular,
     reason_of,
 )
+from visem_tf.runtime.streams import without_controls
 
 MAX_PIXELS = 12_000 * 9_000
 MAX_BYTES = 4 * MAX_PIXELS
@@ -139,7 +140,8 @@ def report_unreadable(failures: Sequence[ImageError]) -> None:
         UserError: There is a failure.
     """
     for failure in failures[:-1]:
-        print(f"visem_tf: warning: cannot read {failure}", file=sys.stderr)
+        message = without_controls(f"visem_tf: warning: cannot read {failure}")
+        print(message, file=sys.stderr)
     if failures:
         raise UserError(f"cannot read {failures[-1]}") from failures[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata
 
 
 def prepare_standard_streams() -> None:
@@ -27,11 +28,29 @@ def prepare_standard_streams() -> None:
             getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
+def without_controls(text: str) -> str:
+    r"""Returns a text without anything but line ends that could control a terminal.
+
+    Args:
+        text: Any text, such as a file name; control characters and undecodable bytes become `�`.
+
+    Example:
+        >>> without_controls("a\x1b[31m.jpg")
+        'a�[31m.jpg'
+    """
+    return "".join(
+        # Of the spaces, which names of screenshots contain, only the usual one is printable.
+        each if each.isprintable() or each == "\n" or unicodedata.category(each) == "Zs" else "�"
+        for each in text
+    )
+
+
 def discard_output() -> None:
-    """Discards what standard output cannot take, so that Python's end does not try again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+    """Discards what the streams for output cannot take, so that Python's end does not try again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)

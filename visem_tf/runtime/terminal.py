@@ -7,6 +7,8 @@ import rich.console
 import rich.table
 import rich.text
 
+from visem_tf.runtime.streams import without_controls
+
 _UNLIMITED = 10_000
 
 
@@ -20,8 +22,7 @@ def printable(text: str) -> str:
         >>> printable("a\x1b[31m red\nball")
         'a�[31m red ball'
     """
-    text = " ".join(text.split())
-    return "".join(character if character.isprintable() else "�" for character in text)
+    return without_controls(" ".join(text.split()))
 
 
 def print_line(text: str, *, indent: int = 0, style: str = "") -> None:
