@@ -9,17 +9,20 @@ the extra `serving`; REST needs only `requests` and does not import TensorFlow.
 import argparse
 import base64
 import json
+import math
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from visem_tf.cli import run_command
+from visem_tf.cli import Parser, run_command
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
+from visem_tf.runtime.streams import without_controls
 
 Inputs = Mapping[str, Sequence[bytes] | np.ndarray]
 """Byte strings, or arrays of numbers, by the names of a signature's inputs."""
@@ -31,6 +34,7 @@ MODEL_NAME = "captions"
 
 _SIGNATURES = ("greedy", "beam", "describe_regions", "describe_regions_beam")
 _REST_PORT = "8501"  # TensorFlow Serving's default
+_MAX_TIMEOUT = 86_400
 
 
 class GrpcServer:
@@ -70,7 +74,10 @@ class GrpcServer:
         except self._error as error:
             reason = f"{error.code().name}: {error.details()}"
             raise _refused(self.address, self.model, reason) from error
-        return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+        try:
+            return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+        except (ValueError, TypeError) as error:
+            raise _not_captions(self.address, self.model, str(error)) from error
 
 
 class RestServer:
@@ -100,7 +107,7 @@ class RestServer:
             raise _refused(self.address, self.model, reason)
         try:
             return rest_outputs(content["outputs"])
-        except (ValueError, TypeError, LookupError) as error:
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise _not_captions(self.address, self.model, str(error)) from error
 
 
@@ -190,16 +197,25 @@ def _check_answer(outputs: Outputs, rows: int, address: str, model: str) -> None
     if (
         captions is None
         or log_probs is None
+        or not all(_is_of_rows(values, rows) for values in outputs.values())
         or captions.dtype.kind != "O"
-        or not all(isinstance(caption, bytes) for caption in captions.flat)
+        or captions.ndim > 2
         or log_probs.dtype.kind not in "fi"
         or captions.shape != log_probs.shape
-        or captions.shape[:1] != (rows,)
         or not captions[:1].size
         or (boxes is not None and (boxes.shape != (*captions.shape, 4) or boxes.dtype.kind != "f"))
     ):
         shown = ", ".join(f"{name} {list(v.shape)} {v.dtype}" for name, v in outputs.items())
         raise _not_captions(address, model, shown or "nothing")
+
+
+def _is_of_rows(values: np.ndarray, rows: int) -> bool:
+    """Returns whether an output has texts or numbers for each of the images."""
+    if values.shape[:1] != (rows,):
+        return False
+    if values.dtype.kind == "O":
+        return all(isinstance(text, bytes) for text in values.flat)
+    return values.dtype.kind in "fiub"
 
 
 def _not_captions(address: str, model: str, shown: str) -> UserError:
@@ -216,11 +232,6 @@ def _refused(address: str, model: str, reason: Any) -> UserError:
     )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the captions of the images that the command line names.
 
@@ -230,9 +241,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: An argument is invalid, the server refuses, or it cannot decode an image.
     """
-    options = _parser().parse_args(argv)
+    options = _parser().parse(sys.argv[1:] if argv is None else argv)
     if options.batch_size < 1:
         raise UserError(f"--batch-size must be at least 1, not {options.batch_size}")
+    if not 0 < options.timeout <= _MAX_TIMEOUT:
+        raise UserError(f"--timeout must be up to {_MAX_TIMEOUT} seconds, not {options.timeout}")
+    if options.version is not None and not 0 <= options.version < 2**63:
+        raise UserError(f"--version must be the number of a version, not {options.version}")
     paths = [as_path(image) for image in options.images]
     for path in paths:
         if not path.is_file():
@@ -254,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for row, path in enumerate(batch):
             result = _as_json(path, outputs, row)
             results.append(result)
-            if result["log_probs"][0] is None:
+            if np.atleast_1d(outputs["log_probs"][row])[0] == -np.inf:
                 unreadable.append(str(path))
             else:
                 _print(result)
@@ -265,8 +280,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"the server cannot read as JPEG or PNG: {', '.join(unreadable)}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m visem_tf.export.client",
         description="Asks a running TensorFlow Serving for captions of images.",
         allow_abbrev=False,
@@ -297,27 +312,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _as_json(path: AnyPath, outputs: Outputs, row: int) -> dict[str, Any]:
-    """Returns the answer about one image; log-probabilities of minus infinity become None."""
+    """Returns the answer about one image; numbers that are not finite become None."""
     result: dict[str, Any] = {"image": str(path)}
     for name, values in outputs.items():
-        value = np.atleast_1d(values[row])
-        if values.dtype.kind == "O":
-            result[name] = [text.decode("utf-8", "replace") for text in value]
-        else:
-            result[name] = [
-                None if number == -float("inf") else number for number in value.tolist()
-            ]
+        result[name] = _json_value(np.atleast_1d(values[row]).tolist())
     return result
 
 
+def _json_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json_value(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _print(result: dict[str, Any]) -> None:
-    captions, boxes = result["captions"], result.get("boxes")
+    captions = [without_controls(caption) for caption in result["captions"]]
+    image, boxes = without_controls(result["image"]), result.get("boxes")
     if boxes is None:
-        print(f"{result['image']}: {captions[0]}")
+        print(f"{image}: {captions[0]}")
         for caption in captions[1:]:
             print(f"    {caption}")
         return
-    print(f"{result['image']}:")
+    print(f"{image}:")
     for box, caption, log_prob in zip(boxes, captions, result["log_probs"], strict=True):
         if log_prob is not None:
             print("    [" + " ".join(f"{edge:.2f}" for edge in box) + f"] {caption}")

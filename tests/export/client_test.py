@@ -98,6 +98,10 @@ def test_mistakes_are_one_line(stub: StandIn, files: list[str], protocol: str):
         ([*to, "--batch-size", "0", files[0]], "--batch-size must be at least 1"),
         (["--server", "localhost", files[0]], "--server must be HOST:PORT, not 'localhost'"),
         ([*to, "--signature", "gredy", files[0]], "invalid choice: 'gredy'"),
+        ([*to, "--signatur", "greedy", files[0]], "unknown option --signatur; did you mean --sig"),
+        ([*to, "--timeout", "inf", files[0]], "--timeout must be up to 86400 seconds, not inf"),
+        ([*to, "--timeout", "0", files[0]], "--timeout must be up to 86400 seconds, not 0"),
+        ([*to, "--version", str(2**70), files[0]], "--version must be the number of a version"),
         (["--server", "http://127.0.0.1:9", files[0]], "127.0.0.1:9 did not answer"),
         (["--server", "127.0.0.1:9", "--protocol", "grpc", files[0]], "UNAVAILABLE"),
     ):
@@ -151,6 +155,11 @@ def answering() -> Iterator[str]:
         b'{"outputs": {"captions": [3], "log_probs": [-1.0]}}',
         b'{"outputs": {"captions": [[]], "log_probs": [[]]}}',
         b'{"outputs": {"captions": [{"b65": ""}], "log_probs": [-1.0]}}',
+        b'{"outputs": {"captions": [[["a"]]], "log_probs": [[[-1.0]]]}}',
+        b'{"outputs": {"captions": ["a"], "log_probs": [-1.0], "more": 3}}',
+        b'{"outputs": {"captions": ["a"], "log_probs": [-1.0], "more": []}}',
+        b'{"outputs": {"captions": ["a"], "log_probs": [-1.0], "more": [null]}}',
+        b'{"outputs": ' + b"[" * 700 + b"]" * 700 + b"}",
         b'{"outputs": {"captions": ["a"], "log_probs": [-1.0], "boxes": [[0.0, 1.0]]}}',
     ],
 )
@@ -166,10 +175,38 @@ def test_any_other_answer_is_one_line(
 def test_texts_in_base64_are_understood(
     answering: str, files: list[str], monkeypatch: pytest.MonkeyPatch, capsys
 ):
-    content = b'{"outputs": {"captions": [{"b64": "Y2Fm6Q=="}], "log_probs": [-1]}}'
+    content = b'{"outputs": {"captions": [{"b64": "Y2Fm6Rtb"}], "log_probs": [-1]}}'
     monkeypatch.setattr(Answer, "content", content)
     client.main(["--server", answering, files[0]])
-    assert capsys.readouterr().out == f"{files[0]}: caf\ufffd\n"
+    assert capsys.readouterr().out == f"{files[0]}: caf\ufffd\ufffd[\n"
+
+
+def test_numbers_that_are_not_finite_are_null(
+    answering: str, files: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    content = b'{"outputs": {"captions": ["a"], "log_probs": [NaN], "more": [[[1, Infinity]]]}}'
+    monkeypatch.setattr(Answer, "content", content)
+    client.main(["--server", answering, "--json", str(tmp_path / "j"), files[0]])
+    [answer] = json.loads((tmp_path / "j").read_text(), parse_constant=pytest.fail)
+    assert answer.pop("image") == files[0]
+    assert answer == {"captions": ["a"], "log_probs": [None], "more": [[1, None]]}
+
+
+def test_an_answer_by_grpc_that_is_no_tensor(
+    stub: StandIn, files: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    import tensorflow as tf
+
+    as_array = tf.make_ndarray
+
+    def read_texts_only(tensor: Any) -> np.ndarray:
+        if tensor.dtype != tf.string.as_datatype_enum:
+            raise TypeError("Unsupported tensor type: 99")
+        return as_array(tensor)
+
+    monkeypatch.setattr(tf, "make_ndarray", read_texts_only)
+    with pytest.raises(UserError, match=r"not with captions \(Unsupported tensor type: 99\)"):
+        client.main(["--server", addresses(stub)["grpc"], files[0]])
 
 
 def test_rest_alone_does_not_import_tensorflow(stub: StandIn, files: list[str]):
