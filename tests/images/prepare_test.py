@@ -116,7 +116,10 @@ def other_images() -> dict[str, bytes]:
         "palette": encode(palette, "PNG"),
         "palette with a transparent colour": encode(palette, "PNG", transparency=3),
         "grey with a transparent level": encode(smooth().convert("L"), "PNG", transparency=120),
-        "16 bits": encode(Image.fromarray(deep), "PNG"),
+        **{
+            f"{bits} of 16 bits": encode(Image.fromarray(deep >> (16 - bits)), "PNG")
+            for bits in (7, 8, 10, 11, 12, 14, 16)
+        },
         "1 bit": encode(smooth().convert("1"), "PNG"),
         "animation": encode(
             smooth(), "PNG", save_all=True, append_images=[Image.new("RGB", (40, 24))]

@@ -25,6 +25,8 @@ from visem_tf.images.read import (
 from visem_tf.runtime.storage import PathLike, as_path
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_16_BITS_OF_GREY = b"\x10\x00"
+"""Bit depth and colour type in the header of a PNG."""
 
 
 def read_image(source: PathLike | bytes, name: str | None = None) -> bytes:
@@ -152,8 +154,26 @@ def decode_any_image(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cond(
         is_jpeg,
         lambda: (decode_image(encoded), jpeg_orientation(encoded)),
-        lambda: (_decode_png_on_white(encoded), png_orientation(encoded)),
+        lambda: (_decode_png(encoded), png_orientation(encoded)),
     )
+
+
+def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG to the pixels of `visem_tf.images.read`, uint8 [H, W, 3]."""
+    is_deep_grey = tf.equal(tf.strings.substr(encoded, 24, 2), _16_BITS_OF_GREY)
+    return tf.cond(
+        is_deep_grey, lambda: _decode_deep_grey(encoded), lambda: _decode_png_on_white(encoded)
+    )
+
+
+def _decode_deep_grey(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a PNG of 16 bits of grey to the upper 8 of the bits in use: uint8 [H, W, 3]."""
+    grey = tf.io.decode_png(encoded, channels=1, dtype=tf.uint16)
+    first_with_more = tf.constant([1 << 8, 1 << 10, 1 << 12, 1 << 14])
+    used = tf.cast(tf.reduce_max(tf.cast(grey, tf.int32)) >= first_with_more, tf.int32)
+    shift = tf.cast(2 * tf.reduce_sum(used), tf.uint16)
+    upper = tf.cast(tf.bitwise.right_shift(grey, shift), tf.uint8)
+    return tf.tile(upper, [1, 1, 3])
 
 
 def _decode_png_on_white(encoded: tf.Tensor) -> tf.Tensor:
