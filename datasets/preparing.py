@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -156,7 +157,8 @@ def check_folder(
         with _reading(root):
             if not root.is_dir():
                 raise UserError(f"{root} is not a folder; {needs}")
-            return inner_folder(root, (*builder_class.CAPTION_FILES, *builder_class.MORE_FILES))
+            names = (builder_class.CAPTION_FILES, builder_class.MORE_FILES)
+            return inner_folder(root, [*itertools.chain(*names, builder_class.IMAGE_FOLDERS)])
     return root
 
 

@@ -8,9 +8,12 @@ import itertools
 import sys
 from typing import Any
 
-from visem_tf.config import Config
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module
-from visem_tf.datasets.locations import inner_folder, named, visible
+from visem_tf.datasets.coco import coco_dataset_builder as coco
+from visem_tf.datasets.locations import below, inner_folder, named, visible
+from visem_tf.datasets.precomputed import bottom_up, own_cache
+from visem_tf.datasets.problems import listed
 from visem_tf.errors import UserError
 from visem_tf.images.find import images_below
 from visem_tf.runtime.storage import AnyPath, as_path, reason_of
@@ -18,13 +21,15 @@ from visem_tf.runtime.storage import AnyPath, as_path, reason_of
 AUTO = "auto"
 
 _SIGNS = {
-    PRECOMPUTED: ("vgg_feats.mat", "train_ims.npy"),
+    PRECOMPUTED: ("vgg_feats.mat", "train_ims.npy", f"train/{own_cache.SENTENCES}"),
     "visual_genome": ("region_descriptions.json",),
     "flickr8k": ("Flickr8k.token.txt", "Flickr_8k.trainImages.txt"),
     "flickr30k": ("dataset_flickr30k.json", "results_20130124.token", "results.csv"),
-    "coco": ("train2014", "val2014", "train2017", "val2017"),
+    "coco": (*coco.FOLDERS, *(f"annotations/captions_{folder}.json" for folder in coco.FOLDERS)),
 }
 """Names that only one dataset has."""
+_WITH_CAPTIONS = ("flickr30k",)
+"""Those of them for which `--data.captions` chooses among several files."""
 _OWN = ("coco_json", "karpathy_json", "json_lines", "captions_txt")
 _KARPATHYS_FIELD = b'"filename"'
 _SAMPLE_BYTES = 1 << 16
@@ -48,7 +53,7 @@ def recognised(config: Config) -> Config:
     try:
         if not root.is_dir():
             raise UserError(f"{root} is not a folder; correct --data-dir")
-        name, sign = recognise(root)
+        name, sign = recognise(root, config.data)
     except OSError as error:
         raise UserError(f"cannot read {root} ({reason_of(error)}); correct --data-dir") from error
     print(
@@ -58,29 +63,41 @@ def recognised(config: Config) -> Config:
     return dataclasses.replace(config, dataset=name)
 
 
-def recognise(root: AnyPath) -> tuple[str, str]:
+def recognise(root: AnyPath, options: DataConfig | None = None) -> tuple[str, str]:
     """Returns the name of the dataset in a folder, and what it was recognised by.
 
     Args:
         root: The user's folder.
+        options: `captions` or `features` may name a file, which then decides.
 
     Raises:
         UserError: If it is the folder of no dataset, or may be that of several.
     """
+    options = options or DataConfig()
     own = {name: _builder(name) for name in _OWN}
-    usual = [*itertools.chain(*_SIGNS.values(), *(each.CAPTION_FILES for each in own.values()))]
-    root = inner_folder(root, usual)
+    parts = ((*each.CAPTION_FILES, *each.IMAGE_FOLDERS) for each in own.values())
+    root = inner_folder(root, [*itertools.chain(*_SIGNS.values(), *parts)])
+    if options.features:
+        return PRECOMPUTED, options.features
     for name, signs in _SIGNS.items():
         if there := named(root, signs) or named(root / "images", signs):
+            if options.captions and name not in (PRECOMPUTED, *_WITH_CAPTIONS):
+                break
             return name, there[0].name
+    features = [path for path in visible(root) if bottom_up.is_features(path)]
+    if features:
+        return PRECOMPUTED, features[0].name
+    if options.captions:
+        return _format_of(below(root, options.captions)), options.captions
     found = {name: path for name, each in own.items() for path in named(root, each.CAPTION_FILES)}
     if metadata := _builder("image_folder").metadata_files(root):
         found = {name: path for name, path in found.items() if path not in metadata}
         found["image_folder"] = metadata[0]
     if not found and (shards := _builder("webdataset").shards(root)):
         found = {} if any(images_below(root)) else {"webdataset": shards[0]}
-    if not found:
-        found = _by_ending(root, own)
+    candidates = _other_captions(root, own)
+    if not found and len(candidates) == 1:
+        found = {_format_of(candidates[0]): candidates[0]}
     if len(found) == 1:
         [(name, path)] = found.items()
         return name, path.relative_to(root).as_posix()
@@ -90,6 +107,11 @@ def recognise(root: AnyPath) -> tuple[str, str]:
     for image in itertools.islice(images_below(root), _SIDECARS_TO_TRY):
         if (image.parent / f"{image.stem}.txt").is_file():
             return "sidecar_txt", f"{image.stem}.txt beside {image.name}"
+    if candidates:
+        raise UserError(
+            f"the captions of {root} may be in {listed([path.name for path in candidates])}; "
+            "choose a file with --data.captions"
+        )
     names = [path.name for path in visible(root)[:5]]
     raise UserError(
         f"{root} has no captions that are recognised (it has {', '.join(names) or 'nothing'}); "
@@ -97,15 +119,24 @@ def recognise(root: AnyPath) -> tuple[str, str]:
     )
 
 
-def _by_ending(root: AnyPath, own: dict[str, Any]) -> dict[str, AnyPath]:
-    """Returns the files that may be captions of each dataset, judging by endings and content."""
-    candidates = {name: builder.other_captions(root) for name, builder in own.items()}
-    found = {name: paths[0] for name, paths in candidates.items() if len(paths) == 1}
-    if {"coco_json", "karpathy_json"} <= found.keys():
-        with found["coco_json"].open("rb") as file:
-            is_karpathys = _KARPATHYS_FIELD in file.read(_SAMPLE_BYTES)
-        del found["coco_json" if is_karpathys else "karpathy_json"]
-    return found
+def _other_captions(root: AnyPath, own: dict[str, Any]) -> list[AnyPath]:
+    """Returns the files without a usual name that may be captions of any dataset."""
+    usual = {name for each in own.values() for name in each.MORE_FILES}
+    found = [path for each in own.values() for path in each.other_captions(root)]
+    return [path for path in dict.fromkeys(found) if path.name not in usual]
+
+
+def _format_of(captions: AnyPath) -> str:
+    """Returns the dataset that has such a file of captions, by its ending and content."""
+    suffix = captions.suffix.lower()
+    if suffix == ".jsonl":
+        return "json_lines"
+    if suffix != ".json":
+        return "captions_txt"
+    if not captions.is_file():
+        return "coco_json"  # whose builder names what is missing
+    with captions.open("rb") as file:
+        return "karpathy_json" if _KARPATHYS_FIELD in file.read(_SAMPLE_BYTES) else "coco_json"
 
 
 def _builder(name: str) -> Any:

@@ -37,6 +37,8 @@ class Builder(FolderBuilder, skip_registration=True):
         tfds.core.BuilderConfig(name="tfds", description="From TFDS' coco_captions."),
     ]
     WITHOUT_FOLDER = ("tfds",)
+    IMAGE_FOLDERS = (*FOLDERS, "images")
+    MORE_FILES = (KARPATHY_FILE,)
     OPTIONS = SPLIT_OPTIONS
     HOMEPAGE = "https://cocodataset.org"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
@@ -84,10 +86,14 @@ class Builder(FolderBuilder, skip_registration=True):
 def find_folders(data_dir: AnyPath) -> list[AnyPath]:
     """Returns the folders of images, in the data's or in `images/`; those of 2014 come first.
 
+    Without them, `images/` itself may have the images of COCO's files of captions.
+
     Raises:
         UserError: If there is none.
     """
     found = [path for base in (data_dir, data_dir / "images") for path in named(base, FOLDERS)]
+    if not found and _annotations(data_dir, "captions"):
+        found = [path for path in named(data_dir, ["images"]) if path.is_dir()]
     if not found:
         raise UserError(
             f"{data_dir} has no train2014/ and val2014/, and none of 2017; coco needs "
@@ -109,7 +115,7 @@ def _read_official(data_dir: AnyPath, folders: Sequence[AnyPath], notes: list[st
     """
     paths = _annotations(data_dir, "captions")
     names = {path.name for path in paths}
-    parts = [folder.name.lower() for folder in folders]
+    parts = [name for name in (folder.name.lower() for folder in folders) if name in FOLDERS]
     missing = [part for part in parts if f"captions_{part}.json" not in names]
     whole = any({f"captions_{part}{year}.json" for part in PARTS} <= names for year in YEARS)
     if missing and not whole:
@@ -150,7 +156,7 @@ def _with_files(
     files: dict[str, tuple[AnyPath, str]] = {}
     for folder in folders:
         for image in images_in(folder):
-            number = image.stem.rpartition("_")[2].lstrip("0")
+            number = image.stem.rpartition("_")[2].lstrip("0") or "0"
             name = f"{folder.name}/{image.relative_to(folder).as_posix()}"
             files.setdefault(number, (image, name))
     names = {folder.name.lower() for folder in folders}

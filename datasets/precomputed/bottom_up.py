@@ -27,6 +27,9 @@ from visem_tf.runtime.storage import AnyPath
 
 _NUM_FIELDS = 6
 _IMAGES_AT_A_TIME = 32
+_HEADER = b"image_id\t"
+_MAX_LINE = 1 << 26
+_MAX_NUMBER = 1 << 31
 
 
 class Line(NamedTuple):
@@ -90,6 +93,19 @@ def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
     return [*paths, captions_file(root, options)] if paths else []
 
 
+def is_features(path: AnyPath) -> bool:
+    """Returns whether a file starts with the features of an image, perhaps after a header."""
+    if ".tsv" not in path.name.lower() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        first, second = file.readline(_MAX_LINE), file.readline(_MAX_LINE)
+    try:
+        parse_line(second if first.startswith(_HEADER) else first)
+    except ValueError:
+        return False
+    return True
+
+
 def read(
     root: AnyPath, options: DataConfig, problems: Problems
 ) -> tuple[dict[str, list[Record]], dict[str, RegionSource]]:
@@ -138,14 +154,15 @@ def parse_line(line: bytes) -> tuple[str, np.ndarray, np.ndarray]:
     fields = line.rstrip(b"\r\n").split(b"\t")
     if len(fields) != _NUM_FIELDS:
         raise ValueError(f"{len(fields)} fields instead of {_NUM_FIELDS}")
-    width, height, count = (int(float(field)) for field in fields[1:4])
+    numbers = [float(field) for field in fields[1:4]]
+    if not all(1 <= number < _MAX_NUMBER for number in numbers):  # NaN and infinity neither
+        raise ValueError("{2:g} boxes in an image of {0:g} x {1:g}".format(*numbers))
+    width, height, count = map(int, numbers)
     try:
         boxes = np.frombuffer(base64.b64decode(fields[4], validate=True), "<f4")
         features = np.frombuffer(base64.b64decode(fields[5], validate=True), "<f4")
     except binascii.Error as error:
         raise ValueError(f"broken base64 ({error})") from error
-    if width <= 0 or height <= 0 or count <= 0:
-        raise ValueError(f"{count} boxes in an image of {width} x {height}")
     if boxes.size != 4 * count or features.size % count or not features.size:
         raise ValueError(
             f"{count} boxes with {boxes.size} coordinates and {features.size} features"
@@ -173,7 +190,7 @@ def find_lines(paths: list[AnyPath], notes: list[str]) -> tuple[dict[str, Line],
             offset = 0
             for number, line in enumerate(iter(file.readline, b""), start=1):
                 start, offset = offset, offset + len(line)
-                if not line.strip() or (number == 1 and line.startswith(b"image_id\t")):
+                if not line.strip() or (number == 1 and line.startswith(_HEADER)):
                     continue
                 try:
                     image_id, boxes, features = parse_line(line)

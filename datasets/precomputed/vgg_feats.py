@@ -22,6 +22,8 @@ from visem_tf.datasets.records import Record, RegionSource
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, readable
 
+_MAX_COMPRESSION = 1100  # by the algorithm of MATLAB and HDF5, deflate
+
 
 def find(root: AnyPath, options: DataConfig) -> list[AnyPath]:
     """Returns the files of this format in a folder."""
@@ -123,6 +125,8 @@ def read_mat(path: AnyPath) -> np.ndarray:
         raise UserError(
             f"reading {path} needs SciPy: pip install 'visem_tf[precomputed]'"
         ) from error
+    except MemoryError as error:
+        raise UserError(f"cannot read {path}: its feats do not fit into memory") from error
     except (OSError, ValueError, TypeError, NotImplementedError, EOFError) as error:
         raise UserError(f"cannot read {path} as a MATLAB file ({error})") from error
     except KeyError as error:
@@ -143,4 +147,10 @@ def _read_hdf5(path: AnyPath) -> np.ndarray:
     import h5py
 
     with h5py.File(readable(path), "r") as file:
-        return np.asarray(file["feats"]).T  # MATLAB stores the axes in reverse order
+        feats = file["feats"]
+        if not isinstance(feats, h5py.Dataset):
+            raise ValueError("feats is no array")
+        stored = feats.id.get_storage_size()
+        if feats.nbytes > _MAX_COMPRESSION * stored:
+            raise ValueError(f"feats declares {feats.nbytes:,} bytes, and the file has {stored:,}")
+        return np.asarray(feats).T  # MATLAB stores the axes in reverse order

@@ -12,6 +12,7 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.coco.coco_dataset_builder import Builder
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrases_of_objects
+from visem_tf.datasets.preparing import check_folder
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.recognising import recognise
 from visem_tf.errors import UserError
@@ -159,7 +160,7 @@ def test_one_part_alone_is_used_with_a_line_that_says_so(folder):
     inner = folder / "images"
     inner.mkdir()
     (folder / "val2014").rename(inner / "Val2014")
-    assert recognise(folder) == ("coco", "Val2014")
+    assert recognise(folder) == ("coco", "captions_train2014.json")
     records, problems = read(folder, splits="random")
     assert len(check_files(records)) == 5
     assert problems.skipped == []
@@ -173,6 +174,22 @@ def test_one_part_alone_is_used_with_a_line_that_says_so(folder):
     (folder / "annotations" / "captions_val2014.json").unlink()
     with pytest.raises(UserError, match=r"captions_val2014\.json is missing"):
         read(folder, splits="random")
+
+
+def test_all_images_may_be_in_one_folder(folder):
+    images = folder / "images"
+    images.mkdir()
+    for name in ("train2014", "val2014"):
+        for path in (folder / name).iterdir():
+            path.rename(images / path.name)
+        (folder / name).rmdir()
+    (folder / "dataset_coco.json").unlink()
+    assert recognise(folder.parent)[0] == "coco"
+    root = check_folder(Builder, folder.parent, None)
+    assert root == folder
+    records, problems = read(root, splits="random")
+    assert len(check_files(records)) == len(PICTURES)
+    assert problems.skipped == problems.notes == [] and len(problems.decisions) == 1
 
 
 def test_file_names_with_folders_and_addresses_are_found(folder, edit):

@@ -132,6 +132,20 @@ def test_what_is_no_matlab_file_is_said(folder, content):
         load(folder)
 
 
+def test_a_matlab_file_that_declares_more_than_it_has_is_refused_before_memory_is_taken(folder):
+    import h5py
+
+    features_of.write_vgg_feats(folder, PICTURES)
+    with h5py.File(folder / "vgg_feats.mat", "w") as file:
+        file.create_dataset("feats", (12, 1_700_000_000), "f4", chunks=(1, 1000))
+    with pytest.raises(UserError, match="feats declares 81,600,000,000 bytes, and the file has 0"):
+        load(folder)
+    with h5py.File(folder / "vgg_feats.mat", "w") as file:
+        file.create_group("feats")
+    with pytest.raises(UserError, match="feats is no array"):
+        load(folder)
+
+
 @pytest.mark.parametrize("has_regions", [True, False])
 @pytest.mark.parametrize("repeated", [True, False])
 def test_precomp_in_all_four_shapes(folder, has_regions, repeated):
@@ -219,11 +233,14 @@ def test_bad_lines_of_bottom_up_features_are_listed_and_their_pictures_skipped(f
     fields = lines[-1].split("\t")  # of the first picture
     lines[-1] = "\t".join([*fields[:4], "!!!", fields[5]])
     lines.append("text")
+    lines += ["\t".join([*fields[:2], height, *fields[3:]]) for height in ("inf", "nan", "1e300")]
     path.write_text("\n".join(lines) + "\n")
     data = load(folder)
     assert data.skipped == [f"train: {PICTURES[0].name}: no features"]
     [note] = [line for line in data.problems if "lines of features" in line]
     assert "line 12: broken base64" in note and "line 13: 1 fields instead of 6" in note
+    assert f"line 14: 3 boxes in an image of {fields[1]} x inf" in note
+    assert note.startswith("skipped 5 lines")
 
 
 def test_two_kinds_of_features_are_an_error_that_names_the_option(folder):

@@ -1,12 +1,16 @@
 """`--dataset auto`: the dataset of a folder is recognised by what is in it."""
 
 import dataclasses
+import importlib
 
 import pytest
 
 import dummy_data
+from dummy_data import precomputed
 from visem_tf.cli import make_parser, parse_arguments
-from visem_tf.config import Config
+from visem_tf.config import Config, DataConfig
+from visem_tf.datasets import builder_module
+from visem_tf.datasets.preparing import check_folder
 from visem_tf.datasets.recognising import recognise, recognised
 from visem_tf.errors import UserError
 
@@ -20,7 +24,31 @@ NAMES = ["flickr8k", "flickr30k", "coco", "visual_genome", "coco_json", "karpath
 def test_every_format_is_recognised(folder, write, name):
     write(name, folder)
     assert recognise(folder)[0] == name
-    assert recognise(folder.parent)[0] == name or name in ("coco", "image_folder", "sidecar_txt")
+    assert recognise(folder.parent)[0] == name or name in ("image_folder", "sidecar_txt")
+    builder = importlib.import_module(builder_module(name)).Builder
+    outer = folder.parent if name != "sidecar_txt" else folder
+    assert builder.source_files(check_folder(builder, outer, None), DataConfig())
+
+
+@pytest.mark.parametrize(
+    ("form", "sign"),
+    [("vgg_feats", "vgg_feats.mat"), ("precomp", "train_ims.npy"), ("bottom_up", "features.tsv")],
+)
+def test_features_are_recognised(folder, form, sign):
+    folder.mkdir()
+    getattr(precomputed, f"write_{form}")(folder, PICTURES)
+    assert recognise(folder) == ("precomputed", sign)
+    if form == "bottom_up":  # its usual names differ, and large files come in parts
+        text = (folder / sign).read_text()
+        (folder / "train.tsv.0").write_text("image_id\timage_w\n" + text)
+        (folder / sign).unlink()
+        assert recognise(folder) == ("precomputed", "train.tsv.0")
+
+
+def test_features_of_this_package_are_recognised(folder):
+    (folder / "train").mkdir(parents=True)
+    (folder / "train" / "sentences.jsonl").touch()
+    assert recognise(folder) == ("precomputed", "sentences.jsonl")
 
 
 def test_other_names_of_files_are_recognised_by_ending_and_content(folder, write):
@@ -32,6 +60,43 @@ def test_other_names_of_files_are_recognised_by_ending_and_content(folder, write
         (folder / file).rename(folder / other)
         assert recognise(folder) == (name, other)
         (folder / other).unlink()
+
+
+def test_the_option_for_captions_decides(folder, write):
+    write("captions_txt", folder)
+    (folder / "captions.txt").rename(folder / "one.csv")
+    (folder / "two.csv").write_bytes((folder / "one.csv").read_bytes())
+    with pytest.raises(UserError, match=r"may be in one\.csv, two\.csv; choose a file with --data"):
+        recognise(folder)
+    assert recognise(folder, DataConfig(captions="two.csv")) == ("captions_txt", "two.csv")
+    for name, content in (
+        ("x.jsonl", "{}"),
+        ("x.json", '{"images": [{"filename": "a.jpg"}]}'),
+        ("y.json", '{"images": [{"file_name": "a.jpg"}]}'),
+    ):
+        (folder / name).write_text(content)
+    for name, expected in (
+        ("x.jsonl", "json_lines"),
+        ("x.json", "karpathy_json"),
+        ("y.json", "coco_json"),
+        ("absent.json", "coco_json"),
+    ):
+        assert recognise(folder, DataConfig(captions=name)) == (expected, name)
+    assert recognise(folder, DataConfig(features="x.tsv")) == ("precomputed", "x.tsv")
+    (folder / "val2017").mkdir()
+    assert recognise(folder)[0] == "coco"
+    assert recognise(folder, DataConfig(captions="y.json")) == ("coco_json", "y.json")
+    (folder / "results.csv").touch()
+    (folder / "val2017").rmdir()
+    given = DataConfig(captions="results.csv")
+    assert recognise(folder, given) == ("flickr30k", "results.csv")
+
+
+def test_files_beside_captions_of_another_name_are_none(folder, write):
+    write("coco_json", folder)
+    (folder / "captions.json").rename(folder / "mine.json")
+    (folder / "instances.json").write_text("{}")
+    assert recognise(folder) == ("coco_json", "mine.json")
 
 
 def test_what_is_open_or_unknown_is_said(folder, write):
