@@ -12,6 +12,8 @@ from visem_tf.text import SPECIAL_WORDS, UNK_ID, Vocabulary
 
 MIN_WORDS = 20
 """A vocabulary of fewer words is called too small to describe images."""
+MIN_WORDS_PER_SENTENCE = 3
+"""Sentences of fewer words on average are taken as without spaces in scripts that need none."""
 MAX_PERCENT = 50.0
 """More unknown words or cut sentences are called too many."""
 
@@ -27,12 +29,14 @@ class Coverage(NamedTuple):
         unknown_percent: Percentage of the words of the sentences that are not among them.
         cut_percent: Percentage of the sentences that are longer than `text.max_words`.
         has_spaces: Whether at least half of the sentences are in scripts with spaces between words.
+        words_per_sentence: Mean number of words of the sentences.
     """
 
     num_words: int
     unknown_percent: float
     cut_percent: float
     has_spaces: bool = True
+    words_per_sentence: float = 0.0
 
     def __str__(self) -> str:
         return (
@@ -53,7 +57,8 @@ class Coverage(NamedTuple):
                 f"{self.unknown_percent:.0f} % of the words in the training sentences are not in "
                 "the vocabulary; add sentences, or lower --text.min_count"
             )
-        if found and not self.has_spaces:
+        # With spaces put between its words, a sentence of such a script has several words.
+        if not self.has_spaces and (found or self.words_per_sentence < MIN_WORDS_PER_SENTENCE):
             found.append(
                 "the sentences are in a script without spaces between words; put spaces between "
                 "them"
@@ -86,6 +91,7 @@ def coverage(vocabulary: Vocabulary, sentences: Sequence[str], max_words: int) -
         _percent(token_ids.flat_values.numpy() == UNK_ID),
         _percent(token_ids.row_lengths().numpy() > max_words),
         2 * without_spaces <= len(sentences),
+        float(token_ids.row_lengths().numpy().mean()) if sentences else 0.0,
     )
 
 

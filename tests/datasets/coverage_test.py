@@ -17,7 +17,7 @@ def cover(sentences, min_count=5, max_words=30):
 
 def test_words_and_sentences_are_counted():
     found = cover([" ".join(LETTERS)] * 2 + ["once upon", "x y z"], min_count=2, max_words=10)
-    assert found == (26, pytest.approx(100 * 2 / 57), 50, True)
+    assert found == (26, pytest.approx(100 * 2 / 57), 50, True, 57 / 4)
     assert found.warnings() == []
     assert str(found) == (
         "vocabulary: 26 words; 3.5 % of the words in the training sentences are unknown, 50.0 % of "
@@ -32,6 +32,10 @@ def test_what_makes_little_sense_is_said():
     chinese = cover([f"一只狗在草地上跑{chr(0x4E00 + n)}" for n in range(40)])
     assert (chinese.num_words, chinese.unknown_percent) == (0, 100)
     assert "script without spaces between words" in chinese.warnings()[-1]
+    # Every sentence is a word of the vocabulary, which none of another split will be.
+    sentences = [f"{chr(0x4E00 + n)}只狗在草地上，跑" for n in range(40)]
+    [script] = cover(sentences, min_count=1).warnings()
+    assert "script without spaces between words" in script
     spaced = cover([" ".join("一二三四五六七八九十百千万上下左右大小中")] * 9)
     assert spaced.warnings() == []  # words that are separated can be learnt
     [long] = cover([" ".join(LETTERS)] * 9, max_words=5).warnings()
