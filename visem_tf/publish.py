@@ -22,7 +22,7 @@ from visem_tf.runtime.published import (
     write_digests,
 )
 from visem_tf.runtime.startup import start_tensorflow
-from visem_tf.runtime.storage import as_path, reason_of
+from visem_tf.runtime.storage import as_path, read_regular, reason_of
 
 if TYPE_CHECKING:
     from visem_tf.runs.trained_run import TrainedRun
@@ -108,7 +108,7 @@ def publish(run: "TrainedRun", place: str, name: str, about: str = "") -> dict[s
 
 def _read_text(path: str) -> str:
     try:
-        return as_path(path).read_text(encoding="utf-8")
+        return read_regular(as_path(path)).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else "it is not UTF-8"
         raise UserError(f"cannot read the card {path}: {reason}") from error

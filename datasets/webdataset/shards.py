@@ -22,7 +22,7 @@ from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import split_of
 from visem_tf.images.find import ENDINGS, is_ignored
-from visem_tf.runtime.storage import AnyPath, FilePart
+from visem_tf.runtime.storage import AnyPath, FilePart, reason_of, require_regular
 
 _TEXT_ENDINGS = (".txt", ".json")
 _MAX_TEXT_BYTES = 1 << 20
@@ -52,6 +52,7 @@ def read_shard(path: AnyPath, place: str, problems: Problems) -> list[Record]:
     samples: dict[str, _Sample] = collections.defaultdict(_Sample)
     further, large = [], []
     try:
+        require_regular(path)
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in _files(tar):
                 stem, ending = _split_name(member.name)
@@ -65,7 +66,9 @@ def read_shard(path: AnyPath, place: str, problems: Problems) -> list[Record]:
                     large.append(member.name)
                 elif ending in _TEXT_ENDINGS and (opened := tar.extractfile(member)):
                     sample.texts[ending] = opened.read()
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except OSError as error:
+        problems.skipped.append(f"{place}: cannot be read ({reason_of(error)})")
+    except (tarfile.TarError, ValueError) as error:
         problems.skipped.append(f"{place}: what follows image {len(samples)} is damaged ({error})")
     without = [stem for stem, sample in samples.items() if sample.texts and not sample.image]
     add_listed(problems.notes, f"{place}: images beside another of the same name", further)

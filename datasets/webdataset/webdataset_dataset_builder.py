@@ -45,4 +45,4 @@ class Builder(FolderBuilder):
     @classmethod
     def shards(cls, data_dir: AnyPath) -> list[AnyPath]:
         """Returns the tar files in a folder and in folders in it."""
-        return sorted(path for path in files_below(data_dir, (".tar",)) if path.is_file())
+        return sorted(path for path in files_below(data_dir, (".tar",)) if not path.is_dir())

@@ -121,10 +121,13 @@ def test_a_bad_member_costs_its_image_only(folder, read):
             info.type, info.linkname = kind, "/etc/passwd"
             tar.addfile(info)
     os.mkfifo(folder / "pipe.tar")
+    (folder / "lost.tar").symlink_to("nowhere")
     found, problems = read(Builder, folder)
     names = {f"x.tar/{n}.jpg": ["a dog"] for n in range(3)}
     assert sentences(found) == {**names, "x.tar/kept.jpg": ["a dog déjà vu"]}
     assert sorted(problems.skipped) == [
+        "lost.tar: cannot be read (No such file or directory)",
+        "pipe.tar: cannot be read (not a regular file)",
         "x.tar/../out.jpg: leads out of the folder of images",
         "x.tar/bad.jpg: no sentences",
         "x.tar/deep.jpg: no sentences",

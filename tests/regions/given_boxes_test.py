@@ -85,7 +85,10 @@ def test_a_bad_file_is_named(written, content: object, message: str):
         read_boxes(written(content))
 
 
-@pytest.mark.parametrize("box", [[1, 2, 3], "abcd", [0, 0, True, 1], [0, 0, float("nan"), 1]])
+@pytest.mark.parametrize(
+    "box",
+    [[1, 2, 3], "abcd", [0, 0, True, 1], [0, 0, float("nan"), 1], [10**400, 0, 0, 1]],
+)
 def test_a_bad_box_is_named(written, box: object):
     with pytest.raises(UserError, match=r"box 1 of .* must be four numbers"):
         read_boxes(written({"dog.jpg": [box]})).of(DOG, (200, 100))
@@ -94,6 +97,8 @@ def test_a_bad_box_is_named(written, box: object):
 def test_mistakes_in_the_call_are_named(tmp_path: Path):
     with pytest.raises(UserError, match="cannot read the boxes"):
         read_boxes(tmp_path / "absent.json")
+    with pytest.raises(UserError, match="not a regular file"):
+        read_boxes(Path("/dev/zero"))
     with pytest.raises(UserError, match="--box-format must be one of rel_yxyx"):
         read_boxes(tmp_path / "absent.json", "corners")
     with pytest.raises(UserError, match="list of at most 1000"):

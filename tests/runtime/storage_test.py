@@ -1,18 +1,26 @@
 """Data on a storage that has no disk paths: the in-memory one of fsspec, `memory://`."""
 
 import json
+import os
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
 import dummy_data
 from dummy_data import precomputed as features_of
-from visem_tf import convert, validate
+from visem_tf import convert, publish, validate
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.errors import UserError
+from visem_tf.metrics.caption_files import read_captions
+from visem_tf.metrics.embedding_files import read_vectors
+from visem_tf.models.word_vectors import read_word_vectors
+from visem_tf.regions.dataset_cache import file_digest
+from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import atomic_path, write_atomically
-from visem_tf.runtime.storage import absolute, as_path, file_version, is_remote
+from visem_tf.runtime.storage import absolute, as_path, file_version, is_remote, read_regular
+from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 PICTURES = dummy_data.draw_images(train=3, val=2, test=2)
 FAST = ["coco_json"]
@@ -116,6 +124,25 @@ def test_what_is_not_there_is_the_users_mistake(remote, tmp_path):
 def test_an_unknown_scheme_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="cannot use nothing://bucket/data: Protocol not known"):
         load_dataset("coco_json", cache_dir=tmp_path, data_dir="nothing://bucket/data")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+def test_devices_and_pipes_are_never_read(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        for read in (
+            read_regular,
+            read_arrays,
+            read_vectors,
+            read_captions,
+            file_digest,
+            lambda place: read_word_vectors(str(place), Vocabulary([*SPECIAL_WORDS, "a"])),
+        ):
+            with pytest.raises((OSError, UserError), match="not a regular file"):
+                read(path)
+        with pytest.raises(UserError, match="not a regular file"):
+            publish.main(["--to", str(tmp_path / "to"), "--card", str(path)])
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.json_files import parse_json
-from visem_tf.runtime.storage import as_path, reason_of
+from visem_tf.runtime.storage import as_path, read_regular, reason_of
 
 
 class _Caption(TypedDict):
@@ -187,7 +187,7 @@ def write_result_struct(
 def _read_json(path: str | os.PathLike[str], kind: Any, form: str) -> Any:
     """The content of a file, which must be of a type; `form` describes it in messages."""
     try:
-        return parse_json(as_path(path).read_bytes(), kind)
+        return parse_json(read_regular(as_path(path)), kind)
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason_of(error)}") from error
     except ValueError as error:

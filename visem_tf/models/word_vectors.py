@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, as_path, reason_of
+from visem_tf.runtime.storage import AnyPath, as_path, reason_of, require_regular
 from visem_tf.text import SPECIAL_WORDS, Vocabulary, tokenize
 
 _LONGEST_WORD = 1 << 12
@@ -118,6 +118,7 @@ def _folded(word: bytes) -> str:
 
 def _read(path: AnyPath) -> Iterator[tuple[bytes, np.ndarray]]:
     """Yields the words of a file with their vectors."""
+    require_regular(path)
     with path.open("rb") as file:
         first = file.readline()
         if not first.strip():

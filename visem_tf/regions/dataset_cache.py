@@ -26,7 +26,7 @@ from visem_tf.regions.shards import as_regions, open_records, record_fields
 from visem_tf.runtime.files import save_array, write_atomically
 from visem_tf.runtime.pipelines import PARALLEL_READS, prefetched
 from visem_tf.runtime.progress import progress_bar
-from visem_tf.runtime.storage import AnyPath, reason_of
+from visem_tf.runtime.storage import AnyPath, read_regular, reason_of
 
 _FORMAT = 1
 SHARD_SIZE = 256
@@ -283,7 +283,7 @@ def file_digest(path: AnyPath) -> str:
         UserError: If the file is missing.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(path)).hexdigest()
     except OSError as error:
         raise UserError(
             f"cannot read the weights {path}: {reason_of(error)}; give another file"

@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 
-from visem_tf.runtime.storage import PathLike, as_path
+from visem_tf.runtime.storage import PathLike, as_path, require_regular
 
 _SINGLE_ARRAY = b"\x93NUMPY"
 
@@ -34,7 +34,9 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
         >>> read_arrays(file)
         {'one': array([1., 1.])}
     """
-    with as_path(path).open("rb") as file:
+    path = as_path(path)
+    require_regular(path)
+    with path.open("rb") as file:
         if file.read(len(_SINGLE_ARRAY)) == _SINGLE_ARRAY:
             raise ValueError("it is a single array; give an .npz file with names")
         try:

@@ -112,6 +112,18 @@ class FilePart(NamedTuple):
     size: int
 
 
+def require_regular(path: AnyPath) -> None:
+    """Checks that a path is not a device or a pipe, whose content may never come or never end.
+
+    Raises:
+        OSError: It is one, or it is missing.
+    """
+    if isinstance(path, Path):
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def read_regular(path: AnyPath, part: FilePart | None = None) -> bytes:
     """Returns the content of a file; a device or a pipe, whose content may never end, is refused.
 
@@ -122,10 +134,7 @@ def read_regular(path: AnyPath, part: FilePart | None = None) -> bytes:
     Raises:
         OSError: The file is missing, cannot be read, or ends within the part.
     """
-    if isinstance(path, Path):
-        mode = path.stat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    require_regular(path)
     if part is None:
         return path.read_bytes()
     with path.open("rb") as file:
