@@ -203,6 +203,8 @@ def test_a_published_model_is_evaluated_into_a_folder(
         json.loads((folder / "metrics.json").read_text()) for folder in (to, run_dir)
     )
     assert found["ranking"] == expected["ranking"]  # the cache has the same features
+    assert set(found["regions"]["nearest_neighbour"].values()) == {None}
+    assert "has no alignments.jsonl" in found["notes"]["regions.bleu.nearest_neighbour"]
     written, of_run = ((folder / "captions_test.json").read_text() for folder in (to, run_dir))
     assert written == of_run
     vectors = ["--run-dir", "flickr8k", "--against", str(write_vectors(tmp_path))]

@@ -15,7 +15,6 @@ sentence.
 import contextlib
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from visem_tf.metrics.caption_files import match_captions, read_captions, read_r
 from visem_tf.metrics.embedding_files import Vectors, read_vectors
 from visem_tf.metrics.java import java_reason
 from visem_tf.runs.run_view import run_view
-from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.files import temporary_folder, write_atomically
 from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.published import is_published
 from visem_tf.runtime.startup import start_tensorflow
@@ -117,8 +116,8 @@ def _results_folder(model: str, options: Any) -> Iterator[str]:
     if options.to and options.json:
         raise UserError("--to and --json exclude each other; a folder has metrics.json, too")
     if options.json and is_model:
-        with tempfile.TemporaryDirectory(prefix="visem_tf-") as folder:
-            yield folder
+        with temporary_folder() as folder:
+            yield str(folder)
     elif options.json:
         with run_view(model) as view:
             yield str(view)

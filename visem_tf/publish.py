@@ -5,14 +5,12 @@ python -m visem_tf.publish --run-dir runs/f8k --to hf://owner/name --card about.
 """
 
 import json
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visem_tf.cli import make_parser, parse_arguments, run_command
 from visem_tf.errors import UserError
-from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.files import temporary_folder, write_atomically
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.published import (
     CARD,
@@ -95,8 +93,8 @@ def publish(run: "TrainedRun", place: str, name: str, about: str = "") -> dict[s
     from visem_tf.report.card import card_as_markdown, make_card
     from visem_tf.runs.publishing import write_model
 
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "model"
+    with temporary_folder() as temporary:
+        folder = temporary / "model"
         card = make_card(run, name, write_model(run, folder), about)
         write_atomically(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
         write_atomically(folder / CARD_FOR_PEOPLE, card_as_markdown(card))

@@ -15,7 +15,6 @@ builtin operators alone, and contains the vocabulary and export.json. The varian
 import io
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,7 +40,7 @@ from visem_tf.export.tflite.model import TfliteModel
 from visem_tf.export.versions import new_version
 from visem_tf.images.prepare import prepare_image
 from visem_tf.runs.trained_run import TrainedRun
-from visem_tf.runtime.files import atomic_path, write_atomically
+from visem_tf.runtime.files import atomic_path, temporary_folder, write_atomically
 from visem_tf.runtime.full_disk import report_full_disk
 from visem_tf.runtime.startup import without_noise
 
@@ -226,12 +225,13 @@ def _convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarr
                 if name != "encode_image" or number < CALIBRATION_REGIONS:
                     yield name, {"image": sample[np.newaxis]}
 
-    with tempfile.TemporaryDirectory() as folder, without_noise(), warnings.catch_warnings():
+    with temporary_folder() as temporary, without_noise(), warnings.catch_warnings():
         # TensorFlow's own interpreter, which measures the ranges, warns of its successor.
         warnings.simplefilter("ignore", UserWarning)
         root = tf.Module()
         root.weights = variables_of(functions)
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        folder = str(temporary)
         with report_full_disk(folder):
             tf.saved_model.save(root, folder, signatures=functions, options=options)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))

@@ -1,10 +1,19 @@
 import stat
 import subprocess
+import sys
+import tempfile
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from visem_tf.runtime.files import atomic_folder, atomic_path, unfinished_name, write_atomically
+from visem_tf.runtime.files import (
+    atomic_folder,
+    atomic_path,
+    temporary_folder,
+    unfinished_name,
+    write_atomically,
+)
 
 
 def test_replaces_the_old_file_and_makes_folders(tmp_path: Path):
@@ -83,6 +92,27 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):
         write_atomically(temporary / "a.txt", "a")
     assert [path.name for path in target.parent.iterdir()] == ["shard"]
     assert (target / "a.txt").read_text() == "a"
+
+
+def test_a_temporary_folder_of_a_killed_process_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    source = """
+        import os, signal, sys, tempfile
+        from visem_tf.runtime.files import temporary_folder
+        tempfile.tempdir = sys.argv[1]
+        with temporary_folder() as folder:
+            (folder / "model").write_text("weights")
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    command = [sys.executable, "-c", textwrap.dedent(source), str(tmp_path)]
+    subprocess.run(command, check=False, cwd=Path(__file__).parents[2])
+    [left] = tmp_path.iterdir()
+    with temporary_folder() as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert not left.exists() and not folder.exists()
 
 
 def test_what_killed_processes_were_writing_is_removed(tmp_path: Path):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from visem_tf.errors import UserError
 from visem_tf.regions.extractor import Regions
 from visem_tf.stages import nearest_neighbour
 
@@ -70,3 +71,19 @@ def test_snippets_are_those_of_the_most_similar_aligned_regions(context):
     expected = [aligned[most_similar(query, candidates)][2] for query in queries]
     assert nearest_neighbour.nearest_snippets(context, queries) == expected
     assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        json.dumps({"image_id": "image0", "segments": []}),
+        json.dumps({"image_id": "image0", "segments": [{"region": -1, "text": "a"}]}),
+        json.dumps({"image_id": "image0", "segments": [{"region": 3, "text": "a"}]}),
+        json.dumps({"image_id": "another", "segments": [{"region": 0, "text": "a"}]}),
+    ],
+)
+def test_damaged_alignments_are_named(context, content):
+    (context.run / "alignments.jsonl").write_text(content)
+    with pytest.raises(UserError, match=r"alignments\.jsonl is damaged .*delete it, and run the"):
+        nearest_neighbour.nearest_snippets(context, np.ones([2, 4]))

@@ -6,13 +6,13 @@ that it parses with. The wrapper of pycocoevalcap downloads them and writes besi
 """
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from visem_tf.metrics.java import JavaError, java_reason, run_java
+from visem_tf.runtime.files import temporary_folder
 
 _FILES = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _TIMEOUT_S = 7200
@@ -51,8 +51,8 @@ def spice_scores(
         {"image_id": image_id, "test": caption, "refs": list(references[image_id])}
         for image_id, caption in captions.items()
     ]
-    with tempfile.TemporaryDirectory() as temporary:
-        given, found, cache = (Path(temporary) / name for name in ("in.json", "out.json", "cache"))
+    with temporary_folder() as temporary:
+        given, found, cache = (temporary / name for name in ("in.json", "out.json", "cache"))
         given.write_text(json.dumps(data), encoding="utf-8")
         cache.mkdir()
         program = ["-Xmx8G", "-jar", "spice-1.0.jar", str(given), "-cache", str(cache)]

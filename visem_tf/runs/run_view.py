@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from visem_tf.errors import UserError
+from visem_tf.runtime.files import temporary_folder
 from visem_tf.runtime.storage import reason_of
 from visem_tf.runtime.working_copy import working_copy
 
@@ -27,8 +27,8 @@ def run_view(folder: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         UserError: The run directory cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="visem_tf-") as temporary:
-        view = Path(temporary) / "run"
+    with temporary_folder() as temporary:
+        view = temporary / "run"
         view.mkdir()
         try:
             for path in working_copy(folder).absolute().iterdir():

@@ -60,7 +60,8 @@ def remove_unfinished(folder: Path) -> None:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of another user
+                    path.unlink()
 
 
 def _is_running(process: int) -> bool:
@@ -114,8 +115,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder, not a file")
     if not isinstance(target, Path):
-        with tempfile.TemporaryDirectory() as temporary_folder:
-            local = Path(temporary_folder) / target.name
+        with temporary_folder() as folder:
+            local = folder / target.name
             yield local
             upload(local, target)
         return
@@ -183,6 +184,31 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yields a folder for temporary files, which is removed when the block ends.
+
+    Unlike those of `tempfile`, the folder of a process that was killed is removed by the next one.
+
+    Raises:
+        OSError: No temporary folder can be written.
+
+    Example:
+        >>> with temporary_folder() as folder:
+        ...     _ = (folder / "one.txt").write_text("1")
+        >>> folder.exists()
+        False
+    """
+    parent = Path(tempfile.gettempdir())
+    remove_unfinished(parent)
+    folder = parent / unfinished_name()
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _report_written(target: Path) -> None:

@@ -9,16 +9,16 @@ files that have changed are copied back.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from upath import UPath
 
-from visem_tf.runtime.files import after_writing, is_unfinished
+from visem_tf.runtime.files import after_writing, is_unfinished, temporary_folder
 from visem_tf.runtime.storage import PathLike, as_path, file_version, upload
 
-_COPIES: dict[str, tuple[Path, tempfile.TemporaryDirectory[str]]] = {}
+_COPIES: dict[str, Path] = {}
 
 
 def working_copy(path: PathLike) -> Path:
@@ -45,11 +45,12 @@ def working_copy(path: PathLike) -> Path:
     if isinstance(remote, Path):
         return remote
     if str(remote) not in _COPIES:
-        folder = tempfile.TemporaryDirectory(prefix="visem_tf-")
-        local = Path(os.path.realpath(folder.name))
+        end = contextlib.ExitStack()
+        local = Path(os.path.realpath(end.enter_context(temporary_folder())))
+        atexit.register(end.close)  # after the last changes were sent
         _follow(local, remote)
-        _COPIES[str(remote)] = local, folder  # the folder is removed with the process
-    return _COPIES[str(remote)][0]
+        _COPIES[str(remote)] = local
+    return _COPIES[str(remote)]
 
 
 def _follow(local: Path, remote: UPath) -> None:

@@ -67,7 +67,10 @@ def nearest_snippets(context: Context, features: np.ndarray) -> list[str]:
                 image = position[sentence["image_id"]]
                 for segment in sentence["segments"]:
                     snippets.setdefault((image, segment["region"]), segment["text"])
-        candidates[tuple(np.array(list(snippets)).T)] = True
+        regions = np.array(list(snippets)).reshape(-1, 2)
+        if not len(regions) or regions.min() < 0:
+            raise ValueError("it has no segments, or those of regions that do not exist")
+        candidates[tuple(regions.T)] = True
     except (ValueError, LookupError) as error:
         raise UserError(
             f"{path} is damaged ({error}); delete it, and run the stages infer and evaluate"

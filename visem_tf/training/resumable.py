@@ -1,7 +1,6 @@
 """Trainings that resume after an interruption at any step, with the same numbers."""
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import tqdm
 from visem_tf.config import TrainingConfig
 from visem_tf.errors import UserError
 from visem_tf.models.saving import save_model
+from visem_tf.runtime.files import temporary_folder
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.workers import broadcast_from_chief, num_workers, worker_index
 from visem_tf.training.pipeline import Part, distributed
@@ -244,8 +244,8 @@ class ResumableTraining(keras.callbacks.Callback):
             self.save_best(self.model, self.best_path)
             return
         # Reading some variables takes all workers.
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_best(self.model, Path(folder) / "unused" / "best.keras")
+        with temporary_folder() as folder:
+            self.save_best(self.model, folder / "unused" / "best.keras")
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
