@@ -1,10 +1,13 @@
 """Unknown words and cut sentences are counted, and warned of where training makes little sense."""
 
+import re
+
 import pytest
 
 import dummy_data
-from visem_tf import validate
+from visem_tf import fit, stages, validate
 from visem_tf.datasets.coverage import coverage
+from visem_tf.stages import closing_summary
 from visem_tf.text import Vocabulary
 
 PICTURES = dummy_data.draw_images(train=4, val=2, test=2)
@@ -53,3 +56,16 @@ def test_validate_warns(tmp_path, capsys):
     [train] = [line for line in lines if line.startswith("train")]
     assert train.endswith("100.00 %")
     assert lines[-1] == "no problems, but training makes little sense; see the warnings"
+
+
+def test_fit_warns_before_it_trains(tmp_path, capsys, monkeypatch):
+    dummy_data.write("captions_txt", tmp_path / "data", PICTURES)
+    trained = []
+    monkeypatch.setattr(stages, "run_stages", trained.append)
+    monkeypatch.setattr(closing_summary, "closing_summary", lambda context: "")
+    places = ["--run-dir", str(tmp_path / "run"), "--cache-dir", str(tmp_path / "cache")]
+    fit.main(["--data-dir", str(tmp_path / "data"), *places, "--text.min_count", "15"])
+    printed = capsys.readouterr()
+    assert re.search(r"vocabulary: \d words; \d\d\.\d % of the words in the training", printed.out)
+    assert re.search(r"visem_tf: warning: the vocabulary has only \d words, too few", printed.err)
+    assert len(trained) == 1
