@@ -23,6 +23,7 @@ from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
 from visem_tf.runtime.streams import without_controls
+from visem_tf.runtime.terminal import printable
 
 Inputs = Mapping[str, Sequence[bytes] | np.ndarray]
 """Byte strings, or arrays of numbers, by the names of a signature's inputs."""
@@ -35,6 +36,7 @@ MODEL_NAME = "captions"
 _SIGNATURES = ("greedy", "beam", "describe_regions", "describe_regions_beam")
 _REST_PORT = "8501"  # TensorFlow Serving's default
 _MAX_TIMEOUT = 86_400
+_SHOWN = 300  # characters of an answer in messages
 
 
 class GrpcServer:
@@ -97,14 +99,19 @@ class RestServer:
         body = rest_request(signature, inputs)
         try:
             response = self._session.post(self._url, json=body, timeout=self.timeout)
-            content = response.json()
-        except (self._error, ValueError, RecursionError) as error:
+        except (self._error, ValueError) as error:
             raise _refused(self.address, self.model, str(error)) from error
-        if not isinstance(content, dict):
-            content = {}
-        if not response.ok or "outputs" not in content:
-            reason = content.get("error") or f"HTTP {response.status_code}"
-            raise _refused(self.address, self.model, reason)
+        start = response.content[:_SHOWN].decode("utf-8", "replace")
+        try:
+            content = response.json()
+        except (ValueError, RecursionError) as error:
+            reason = f"HTTP {response.status_code}, not in JSON: {start}"
+            raise _refused(self.address, self.model, reason) from error
+        if not response.ok:
+            told = content.get("error") if isinstance(content, dict) else None
+            raise _refused(self.address, self.model, told or f"HTTP {response.status_code}")
+        if not isinstance(content, dict) or "outputs" not in content:
+            raise _not_captions(self.address, self.model, start)
         try:
             return rest_outputs(content["outputs"])
         except (ValueError, TypeError, LookupError, RecursionError) as error:
@@ -219,14 +226,15 @@ def _is_of_rows(values: np.ndarray, rows: int) -> bool:
 
 
 def _not_captions(address: str, model: str, shown: str) -> UserError:
+    shown = " ".join(shown.split())[:_SHOWN]
     return UserError(
-        f"{address} answered, but not with captions ({' '.join(shown.split())[:300]}); check that "
-        f"{model} is an export of visem_tf, and --signature"
+        f"{address} answered, but not with captions ({shown}); check that {model} is an export of "
+        "visem_tf, and --signature"
     )
 
 
 def _refused(address: str, model: str, reason: Any) -> UserError:
-    shown = " ".join(str(reason).split())[:300]
+    shown = " ".join(str(reason).split())[:_SHOWN]
     return UserError(
         f"{address} did not answer for model {model} ({shown}); check --server and --model"
     )
@@ -259,23 +267,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         protocol=options.protocol,
         timeout=options.timeout,
     )
-    results, unreadable = [], []
-    for start in range(0, len(paths), options.batch_size):
-        batch = paths[start : start + options.batch_size]
-        outputs = server.predict(
-            options.signature, {"image_bytes": [path.read_bytes() for path in batch]}
-        )
-        _check_answer(outputs, len(batch), options.server, options.model)
-        for row, path in enumerate(batch):
-            result = _as_json(path, outputs, row)
-            results.append(result)
-            if np.atleast_1d(outputs["log_probs"][row])[0] == -np.inf:
-                unreadable.append(str(path))
-            else:
-                _print(result)
-    if options.json:
-        text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(as_path(options.json), text)
+    results: list[dict[str, Any]] = []
+    unreadable: list[str] = []
+    try:
+        for start in range(0, len(paths), options.batch_size):
+            batch = paths[start : start + options.batch_size]
+            outputs = server.predict(
+                options.signature, {"image_bytes": [path.read_bytes() for path in batch]}
+            )
+            _check_answer(outputs, len(batch), options.server, options.model)
+            for row, path in enumerate(batch):
+                results.append(_as_json(path, outputs, row))
+                if np.atleast_1d(outputs["log_probs"][row])[0] == -np.inf:
+                    unreadable.append(str(path))
+                else:
+                    _print(results[-1])
+    finally:  # write the answers that came before an error or Ctrl-C
+        if options.json:
+            text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+            write_atomically(as_path(options.json), text)
     if unreadable:
         raise UserError(f"the server cannot read as JPEG or PNG: {', '.join(unreadable)}")
 
@@ -328,7 +338,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _print(result: dict[str, Any]) -> None:
-    captions = [without_controls(caption) for caption in result["captions"]]
+    captions = [printable(caption) for caption in result["captions"]]
     image, boxes = without_controls(result["image"]), result.get("boxes")
     if boxes is None:
         print(f"{image}: {captions[0]}")

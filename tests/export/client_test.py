@@ -137,6 +137,34 @@ def answering() -> Iterator[str]:
         thread.join()
 
 
+def test_answers_before_an_error_are_kept(
+    stub: StandIn, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    predict = client.RestServer.predict
+
+    def fail_later(self: Any, signature: str, inputs: Any) -> Any:
+        if inputs["image_bytes"][0].endswith(b"2"):
+            raise UserError("the server has gone")
+        return predict(self, signature, inputs)
+
+    monkeypatch.setattr(client.RestServer, "predict", fail_later)
+    to = ["--server", addresses(stub)["rest"], "--batch-size", "2"]
+    with pytest.raises(UserError, match="has gone"):
+        client.main([*to, "--json", str(tmp_path / "j"), *files])
+    answers = json.loads((tmp_path / "j").read_text(encoding="utf-8"))
+    assert [answer["captions"] for answer in answers] == [["image 0"], ["image 1"]]
+
+
+def test_other_answers_are_shown(answering: str, files: list[str], monkeypatch: pytest.MonkeyPatch):
+    for content, message in (
+        (b"<html>\n502 Bad Gateway", r"HTTP 200, not in JSON: <html> 502 Bad Gateway"),
+        (b'{"predictions": ["a"]}', r'not with captions \(\{"predictions": \["a"\]\}\)'),
+    ):
+        monkeypatch.setattr(Answer, "content", content)
+        with pytest.raises(UserError, match=message):
+            client.main(["--server", answering, files[0]])
+
+
 @pytest.mark.parametrize(
     "content",
     [
