@@ -17,6 +17,11 @@ def test_a_full_disk_is_no_lack_of_memory():
     with pytest.raises(OSError, match="No space") as raised, report_full_disk("/r"):
         raise error
     assert raised.value.filename == "/r"
+    quota = tf.errors.UnknownError(None, None, "/r/variables; Disk quota exceeded")
+    with pytest.raises(OSError, match="Disk quota exceeded") as raised, report_full_disk("/r"):
+        raise quota
+    assert raised.value.errno == errno.EDQUOT
+    assert raised.value.filename == "/r"
 
 
 def test_other_errors_stay():

@@ -18,12 +18,13 @@ def report_full_disk(place: str | os.PathLike[str] | None = None) -> Iterator[No
         place: File or folder that is written in the block, for the message.
 
     Raises:
-        OSError: The disk is full.
+        OSError: The disk, or the user's part of it, is full.
     """
     try:
         yield
     except tf.errors.OpError as error:
-        reason = os.strerror(errno.ENOSPC)
-        if reason not in str(error):
-            raise
-        raise OSError(errno.ENOSPC, reason, None if place is None else str(place)) from error
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            if (reason := os.strerror(number)) in str(error):
+                file = None if place is None else str(place)
+                raise OSError(number, reason, file) from error
+        raise
