@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.files import remove_unfinished, unfinished_name
+from visem_tf.runtime.files import name_target, remove_unfinished, unfinished_name
 
 _RENAME_EXCHANGE = 2  # of Linux' renameat2
 _CURRENT_FOLDER = -100
@@ -54,6 +54,9 @@ def new_version(to: str | os.PathLike[str], version: int | None = None) -> Itera
     try:
         yield paths
         paths.append(_put_in_place(temporary, to, version))
+    except OSError as error:
+        name_target(error, temporary, to)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

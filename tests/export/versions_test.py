@@ -4,6 +4,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from visem_tf.export.versions import new_version
 
 
@@ -29,6 +31,13 @@ def test_readers_never_see_a_partial_version(tmp_path: Path):
     poller.join()
     assert seen and {tuple(names) for names in seen} == {("a", "b", "c")}
     assert sorted(path.name for path in to.iterdir()) == list("123456")
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path):
+    with pytest.raises(OSError, match="No space") as raised, new_version(tmp_path) as paths:
+        raise OSError(28, "No space left on device", str(paths[0] / "export.json"))
+    assert raised.value.filename == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_version_that_is_replaced_is_always_there(tmp_path: Path):

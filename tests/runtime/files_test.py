@@ -75,6 +75,9 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path):
     with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "a.npy"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(tmp_path / "a.npy")
+    with pytest.raises(OSError, match="No space") as caught, atomic_path(tmp_path / "b") as path:
+        raise OSError(28, "No space left on device", str(path))
+    assert caught.value.filename == str(tmp_path / "b")
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path):

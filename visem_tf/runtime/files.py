@@ -135,11 +135,23 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         temporary.replace(target)
         _report_written(target)
     except OSError as error:
-        if error.filename is None:  # the error of a full disk names no file
-            error.filename = str(target)
+        name_target(error, temporary, target)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def name_target(error: OSError, temporary: Path, target: Path) -> None:
+    """Makes an error name the file or folder that is written, and not its temporary name.
+
+    Args:
+        error: Error of writing; that of a full disk names no file.
+        temporary: Temporary path.
+        target: Path that it stands for.
+    """
+    named = error.filename2 or error.filename  # the second is where a file is copied to
+    if named is None or str(temporary) in str(named):
+        error.filename, error.filename2 = str(target), None
 
 
 @contextlib.contextmanager
@@ -178,9 +190,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         temporary.replace(target)
         _report_written(target)
     except OSError as error:
-        named = error.filename2 or error.filename  # the second is where a file is copied to
-        if named is None or str(temporary) in str(named):
-            error.filename, error.filename2 = str(target), None
+        name_target(error, temporary, target)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
