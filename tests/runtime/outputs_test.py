@@ -1,10 +1,13 @@
 import argparse
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from visem_tf.errors import UserError
 from visem_tf.runtime.outputs import output_file, output_folder
+from visem_tf.runtime.startup import start_tensorflow
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,18 @@ def test_a_folder_that_was_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch
     (folder / "gone").rmdir()
     with pytest.raises(argparse.ArgumentTypeError, match="cannot be written .No such file"):
         output_file("x")
+
+
+def test_a_user_without_a_home_can_start(monkeypatch: pytest.MonkeyPatch):
+    def no_home() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("HOME", "/somewhere")
+    start_tensorflow()
+    assert os.environ["HOME"] == "/somewhere"
+    monkeypatch.setattr(Path, "home", no_home)
+    start_tensorflow()
+    assert os.environ["HOME"] == tempfile.gettempdir()
 
 
 def test_a_home_that_does_not_exist():

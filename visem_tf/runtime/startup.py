@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 # TensorFlow 2.21 writes its first INFO lines whatever TF_CPP_MIN_LOG_LEVEL is. It reports as errors
 # that a machine has no CUDA driver (303), that oneDNN leaves a data type to Eigen, and that its
@@ -62,6 +63,7 @@ def start_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # two commands share a GPU
+    _find_home()
     show_all = os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     with contextlib.nullcontext() if show_all else without_noise():
         import tensorflow as tf
@@ -70,6 +72,17 @@ def start_tensorflow() -> None:
     _trace_as_written()
     if not show_all:
         logging.getLogger("tensorflow").addFilter(_is_no_retracing_warning)
+
+
+def _find_home() -> None:
+    """Gives a user without a home folder one, since KerasCV cannot be imported without.
+
+    Paths that begin with `~` were refused before, when the options were read.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def _trace_as_written() -> None:
