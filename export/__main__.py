@@ -4,6 +4,7 @@ python -m visem_tf.export --run-dir runs/f8k --to served/captions
 python -m visem_tf.export --run-dir runs/f8k --to on_device --format tflite
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not options.to and is_published(as_path(config.run_dir)):
         raise UserError("--to is missing; a published model has no place for exports")
     to = working_copy(options.to) if options.to else working_copy(config.run_dir) / options.format
+    try:
+        output_folder(str(to))
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"--to is missing: {error}") from error
     export(config, options, to)
 
 

@@ -1,6 +1,7 @@
 """How an export lies on disk, and what is refused."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,6 +154,14 @@ def test_what_is_refused(make_run: MakeRun, small: TrainedRun, tmp_path: Path):
         export_saved_model(untrained, tmp_path / "to")
     with pytest.raises(UserError, match="--format"):
         main(["--run-dir", str(small.run.path), "--format", "onnx"])
+
+
+def test_a_run_that_cannot_be_written_is_named_before_the_work(small: TrainedRun, tmp_path: Path):
+    copy = tmp_path / "run"
+    shutil.copytree(small.run.path, copy)
+    (copy / "saved_model").touch()
+    with pytest.raises(UserError, match="--to is missing: .*saved_model is not a folder"):
+        main(["--run-dir", str(copy)])
 
 
 def test_a_proposer_outside_the_graph(
