@@ -17,8 +17,9 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config.inference import PAPER_SNIPPETS
+from visem_tf.config.options import make_parser
 from visem_tf.errors import UserError
 from visem_tf.runs.checkpoints import load_alignment_model
 from visem_tf.runs.grounding import Grounder

@@ -9,13 +9,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser, option, split_names
 from visem_tf.config.settings import nearest
 from visem_tf.errors import UserError
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.startup import start_tensorflow
 
 _VARIANTS = ("float32", "float16", "dynamic_range", "int8")
+
+
+class Options:
+    """Options of the command."""
+
+    to = option("DIR", type=output_folder)
+    """Folder of the versions; this export becomes the next one, DIR/1, DIR/2, … (default:
+    saved_model or tflite in the run directory)."""
+    format = option(default="saved_model", choices=("saved_model", "tflite"))
+    """Format of the export."""
+    signatures = option("A,B")
+    """For saved_model: signatures to write, separated by commas (default: all)."""
+    unreadable = option(default="empty", choices=("empty", "fail"))
+    """For saved_model: whether an image that cannot be decoded leaves its own row empty or makes
+    the call fail."""
+    variants = option("A,B", ",".join(_VARIANTS))
+    """For tflite: files to write."""
+    check = option("N", 4, type=int)
+    """Number of images on which texts are compared with those of Python, 0 for none."""
+    pictures = option("DIR")
+    """Folder of images to compare on, and to measure the ranges of int8 on (default: test and
+    training images of the run's dataset)."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,54 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--generate.beam_size, --generate.max_length, --generate.length_normalisation, "
         "--generate.alignment_weight, --generate.allow_unknown, --infer.beta and "
         "--regions.num_regions set how it answers.",
-    )
-    parser.add_argument(
-        "--to",
-        default="",
-        type=output_folder,
-        metavar="DIR",
-        help="folder of the versions; this export becomes the next one, DIR/1, DIR/2, … "
-        "(default: saved_model or tflite in the run directory)",
-    )
-    parser.add_argument(
-        "--format",
-        default="saved_model",
-        choices=("saved_model", "tflite"),
-        help="format of the export (default: saved_model)",
-    )
-    parser.add_argument(
-        "--signatures",
-        default="",
-        metavar="A,B",
-        help="for saved_model: signatures to write, separated by commas (default: all)",
-    )
-    parser.add_argument(
-        "--unreadable",
-        default="empty",
-        choices=("empty", "fail"),
-        help="for saved_model: whether an image that cannot be decoded leaves its own row empty "
-        "or makes the call fail (default: empty)",
-    )
-    parser.add_argument(
-        "--variants",
-        default=",".join(_VARIANTS),
-        metavar="A,B",
-        help=f"for tflite: files to write (default: {','.join(_VARIANTS)})",
-    )
-    parser.add_argument(
-        "--check",
-        default=4,
-        type=int,
-        metavar="N",
-        help="number of images on which texts are compared with those of Python, 0 for none "
-        "(default: 4)",
-    )
-    parser.add_argument(
-        "--pictures",
-        default="",
-        metavar="DIR",
-        help="folder of images to compare on, and to measure the ranges of int8 on (default: test "
-        "and training images of the run's dataset)",
+        Options,
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     start_tensorflow()
@@ -118,7 +94,7 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
         run,
         to,
         unreadable=options.unreadable,
-        names=_names(options.signatures) or None,
+        names=split_names(options.signatures) or None,
         images=images,
     )
     files = write_configuration(to)
@@ -134,7 +110,7 @@ def _tflite(config: Any, options: Any, to: Path) -> None:
     from visem_tf.export.tflite.writer import export_tflite
     from visem_tf.runs.trained_run import TrainedRun
 
-    variants = _names(options.variants)
+    variants = split_names(options.variants)
     for name in variants:
         if name not in _VARIANTS:
             raise UserError(
@@ -151,10 +127,6 @@ def _tflite(config: Any, options: Any, to: Path) -> None:
     print(export.table())
     if images:
         print(f"texts were compared on {len(images)} {origin}")
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@
 the extra `serving`; REST needs only `requests` and does not import TensorFlow.
 """
 
-import argparse
 import base64
 import json
 import math
@@ -16,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from visem_tf.cli import Parser, run_command
+from visem_tf.cli import run_command
+from visem_tf.config.options import Parser, add_options, option
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.outputs import output_file
@@ -240,6 +240,31 @@ def _refused(address: str, model: str, reason: Any) -> UserError:
     )
 
 
+class Options:
+    """Options of the command."""
+
+    images = option("IMAGE", nargs="+")
+    """JPEG or PNG file."""
+    server = option("HOST:PORT", required=True)
+    """Address of the server."""
+    protocol = option(default="auto", choices=("auto", "grpc", "rest"))
+    """auto takes REST for http:// addresses and port 8501, gRPC otherwise."""
+    model = option(default=MODEL_NAME)
+    """Name under which the model is served."""
+    version = option(default=None, type=int)
+    """Version to ask, instead of the latest."""
+    signature = option(default="greedy", choices=_SIGNATURES)
+    """Signature to ask."""
+    batch_size = option("N", 8, type=int)
+    """Images in a request."""
+    timeout = option("SECONDS", 60.0, type=float)
+    """Seconds to wait for an answer."""
+    json = option("FILE", type=output_file)
+    """File to write all answers to."""
+    debug = option(default=False, action="store_true")
+    """Show the traceback of a mistake."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Prints the captions of the images that the command line names.
 
@@ -249,7 +274,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: An argument is invalid, the server refuses, or it cannot decode an image.
     """
-    options = _parser().parse(sys.argv[1:] if argv is None else argv)
+    parser = Parser(
+        prog="python -m visem_tf.export.client",
+        description="Asks a running TensorFlow Serving for captions of images.",
+        allow_abbrev=False,
+    )
+    add_options(parser, Options)
+    options = parser.parse(sys.argv[1:] if argv is None else argv)
     if options.batch_size < 1:
         raise UserError(f"--batch-size must be at least 1, not {options.batch_size}")
     if not 0 < options.timeout <= _MAX_TIMEOUT:
@@ -288,37 +319,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_atomically(as_path(options.json), text)
     if unreadable:
         raise UserError(f"the server cannot read as JPEG or PNG: {', '.join(unreadable)}")
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="python -m visem_tf.export.client",
-        description="Asks a running TensorFlow Serving for captions of images.",
-        allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG or PNG file")
-    parser.add_argument(
-        "--server", required=True, metavar="HOST:PORT", help="address of the server"
-    )
-    parser.add_argument(
-        "--protocol",
-        default="auto",
-        choices=("auto", "grpc", "rest"),
-        help="auto takes REST for http:// addresses and port 8501, gRPC otherwise",
-    )
-    parser.add_argument("--model", default=MODEL_NAME, help="name under which the model is served")
-    parser.add_argument("--version", type=int, help="version to ask, instead of the latest")
-    parser.add_argument(
-        "--signature", default="greedy", choices=_SIGNATURES, help="signature to ask"
-    )
-    parser.add_argument("--batch-size", type=int, default=8, help="images in a request")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for an answer")
-    parser.add_argument(
-        "--json", default="", type=output_file, metavar="FILE", help="file to write all answers to"
-    )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
-    return parser
 
 
 def _as_json(path: AnyPath, outputs: Outputs, row: int) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config import Config
+from visem_tf.config.options import make_parser, option, short_for
 from visem_tf.config.presets import preset
 from visem_tf.errors import UserError
 from visem_tf.runtime.startup import without_noise
@@ -93,11 +94,25 @@ def test_runs_of_an_ensemble_may_be_given_from_here(tmp_path: Path, monkeypatch)
 
 
 def test_own_arguments_of_a_command():
-    parser = make_parser("describe", "Describes.", arguments="IMAGE…")
-    parser.add_argument("images", nargs="+")
-    parser.add_argument("--json", metavar="FILE", default="")
-    config, options = parse_arguments(parser, ["a.jpg", "b.jpg", "--json", "o", "--seed", "2"])
-    assert (options.images, options.json, config.seed) == (["a.jpg", "b.jpg"], "o", 2)
+    class Options:
+        images = option(nargs="+")
+        """Images."""
+        json_file = option("FILE")
+        """A file."""
+        top = option("N", 6, type=int)
+        """Regions to show, 95 %
+        of them."""
+        beam = short_for("generate.beam_size")
+        """Short."""
+
+    parser = make_parser("describe", "Describes.", Options, arguments="IMAGE…")
+    arguments = ["a.jpg", "b.jpg", "--json-file", "o", "--seed", "2", "--beam", "3"]
+    config, options = parse_arguments(parser, arguments)
+    assert (options.images, options.json_file, options.top) == (["a.jpg", "b.jpg"], "o", 6)
+    assert (config.seed, config.generate.beam_size) == (2, 3)
+    help_text = " ".join(parser.format_help().split())
+    assert "--top N Regions to show, 95 % of them (default: 6)" in help_text
+    assert "--json-file FILE A file --top" in help_text
 
 
 def test_a_run_directory_brings_its_configuration(tmp_path: Path):
@@ -366,15 +381,16 @@ def test_every_command_checks_its_outputs(command: str, tmp_path: Path):
         "search": ["--json", "--picture"],
         "validate": ["--json"],
     }
-    for option in options.get(command, ["--to"]):
-        with pytest.raises(UserError, match=f"argument {option}: .*file is not a folder"):
-            module.main([option, str(tmp_path / "file" / "x"), *("a", "b")])
+    for output in options.get(command, ["--to"]):
+        with pytest.raises(UserError, match=f"argument {output}: .*file is not a folder"):
+            module.main([output, str(tmp_path / "file" / "x"), *("a", "b")])
 
 
 def test_help_and_mistakes_need_no_tensorflow():
     source = """
         import sys
-        from visem_tf.cli import make_parser, parse_arguments, run_command
+        from visem_tf.cli import parse_arguments, run_command
+        from visem_tf.config.options import make_parser
         def main():
             try:
                 parse_arguments(make_parser("fit", "Trains."))

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from visem_tf import describe, preparing
-from visem_tf.cli import make_parser, parse_arguments
+from visem_tf.cli import parse_arguments
 from visem_tf.config import Config
+from visem_tf.config.options import make_parser
 from visem_tf.errors import UserError
 from visem_tf.images.sources import ImageSource
 from visem_tf.loaded_model import LoadedModel

@@ -1,10 +1,10 @@
-"""Options, configuration and error reports that all commands share.
+"""The configuration and the error reports that all commands share.
 
 A command is a module with a `main` that parses its arguments before it imports TensorFlow, so that
 `--help` and mistakes take no time:
 
     def main(argv: Sequence[str] | None = None) -> None:
-        parser = make_parser("fit", "Trains all models.")
+        parser = make_parser("fit", "Trains all models.", Options)
         config, options = parse_arguments(parser, argv)
         start_tensorflow()
         ...
@@ -18,19 +18,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import functools
 import sys
 import traceback
-import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
-import docstring_parser
-
 from visem_tf.config import Config, read_fields
+from visem_tf.config.options import Parser
 from visem_tf.config.presets import preset
 from visem_tf.config.recorded import starting_fields
-from visem_tf.config.settings import Settings, dotted_name, expectation, field_types, nearest
 from visem_tf.errors import UserError
 from visem_tf.runtime.model_places import find_model, model_address
 from visem_tf.runtime.outputs import output_folder
@@ -49,130 +45,6 @@ DISK_PROBLEMS = (
     errno.EPROTONOSUPPORT,
     errno.EIO,
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are `UserError`s that name the nearest valid option."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises a `UserError` with the message of argparse."""
-        raise UserError(f"{message}; see --help")
-
-    def print_help(self, file: Any = None) -> None:
-        """Prints the help; argparse would ignore that standard output is full."""
-        (file or sys.stdout).write(self.format_help())
-
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Returns the options of a command line; it has only those fields that are given."""
-        options, unknown = self.parse_known_args(spelled_as_declared(arguments))
-        if unknown:
-            name = unknown[0].split("=")[0]
-            what = "option" if name.startswith("-") else "argument"
-            known = [option for action in self._actions for option in action.option_strings]
-            hint = (what == "option" and nearest(name, known)) or "; --help lists them all"
-            raise UserError(f"unknown {what} {name}{hint}")
-        return options
-
-
-def make_parser(command: str, description: str, *, arguments: str = "") -> Parser:
-    """Returns a parser with the options that every command takes; a command adds its own.
-
-    Args:
-        command: Name after `python -m visem_tf.`.
-        description: Description of the command for `--help`.
-        arguments: Further arguments for the usage line, as in "IMAGE…".
-    """
-    parser = Parser(
-        prog=f"python -m visem_tf.{command}",
-        usage=f"python -m visem_tf.{command} [options] {arguments}".rstrip(),
-        description=description,
-        allow_abbrev=False,
-        epilog="Values on the command line override --config, which overrides --preset. Without "
-        "--preset, the config.json of an existing run directory takes its place, or that of "
-        "--init-from.",
-    )
-    common = parser.add_argument_group("common options")
-    common.add_argument(
-        "--config", metavar="FILE", default="", help="a JSON file that sets all or some fields"
-    )
-    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    defaults = dict(preset("default").flat())
-    _add_fields(common, Config, defaults)
-    for cls in field_types(Config).values():
-        if _is_section(cls):
-            title = (cls.__doc__ or "").split("\n")[0]
-            _add_fields(parser.add_argument_group(f"--{cls.section}.*", title), cls, defaults)
-    return parser
-
-
-def _add_fields(group: Any, cls: Any, defaults: Mapping[str, Any]) -> None:
-    """Adds an option for each field of a settings class, explained by the field's docstring."""
-    help_texts = _help_texts(cls)
-    for name, kind in field_types(cls).items():
-        if _is_section(kind):
-            continue
-        option = f"--{dotted_name(cls, name) if cls.section else name.replace('_', '-')}"
-        help_text = help_texts[name]
-        if cls is Config and kind is bool:
-            group.add_argument(
-                option, action="store_true", default=argparse.SUPPRESS, help=help_text
-            )
-            continue
-        value = defaults[dotted_name(cls, name)]
-        default = ",".join(value) if isinstance(value, tuple) else str(value).lower()
-        accepted = expectation(cls, name)
-        shown = "" if accepted in ("a string", "a list of names") else f"{accepted}; "
-        group.add_argument(
-            option,
-            dest=dotted_name(cls, name),
-            type=functools.partial(_value_of, kind),
-            default=argparse.SUPPRESS,
-            metavar=name.upper(),
-            help=f"{help_text} ({shown}default: {default or 'empty'})",
-        )
-
-
-@functools.cache
-def _help_texts(cls: Any) -> dict[str, str]:
-    """Returns the docstring of each field of a settings class, as argparse takes it."""
-    documented = docstring_parser.parse_from_object(cls).params
-    texts = {p.arg_name: " ".join((p.description or "").split()) for p in documented}
-    return {name: text.rstrip(".").replace("%", "%%") for name, text in texts.items()}
-
-
-def add_short_option(parser: argparse.ArgumentParser, option: str, field: str) -> None:
-    """Adds an option that is another name of a field's option.
-
-    Args:
-        parser: Parser from `make_parser`.
-        option: The option, as in "--beam".
-        field: Dotted name of the field, as in "generate.beam_size".
-    """
-    section, _, name = field.partition(".")
-    parser.add_argument(
-        option,
-        dest=field,
-        type=functools.partial(_value_of, field_types(field_types(Config)[section])[name]),
-        default=argparse.SUPPRESS,
-        metavar=name.upper(),
-        help=f"short for --{field}",
-    )
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Settings)
-
-
-def _value_of(kind: Any, text: str) -> Any:
-    """Returns an option's text in a field's type, or unchanged for `Config` to refuse it."""
-    if typing.get_origin(kind) is tuple:
-        return [name.strip() for name in text.split(",") if name.strip()]
-    if kind is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    try:
-        return kind(text) if kind in (int, float) else text
-    except ValueError:
-        return text
 
 
 def parse_arguments(
@@ -250,25 +122,6 @@ def _finished_run(run_dir: str | None) -> AnyPath:
         return find_model()
     except UserError as error:
         raise UserError(f"--run-dir is missing: {error}") from error
-
-
-def spelled_as_declared(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with `-` and `_` in option names as the parser declares them.
-
-    Example:
-        >>> spelled_as_declared(["--align.batch-size=5", "--data_dir", "my_data"])
-        ['--align.batch_size=5', '--data-dir', 'my_data']
-    """
-    spelled: list[str] = []
-    for position, argument in enumerate(arguments):
-        if argument == "--":
-            return spelled + list(arguments[position:])
-        if argument.startswith("--"):
-            name, equals, value = argument[2:].partition("=")
-            name = name.replace("-", "_") if "." in name else name.replace("_", "-")
-            argument = f"--{name}{equals}{value}"
-        spelled.append(argument)
-    return spelled
 
 
 def fields_of_file(path: AnyPath) -> dict[str, Any]:

@@ -10,10 +10,20 @@
 import sys
 from collections.abc import Sequence
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser, option
 from visem_tf.errors import UserError
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.startup import start_tensorflow
+
+
+class Options:
+    """Options of the command."""
+
+    to = option("DIR", required=True, type=output_folder)
+    """A new or empty output folder."""
+    format = option(required=True, choices=("coco", "scan", "cache"))
+    """The output format."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,17 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: A mistake of the user.
     """
-    parser = make_parser("convert", "Writes a data set or its features for other programs.")
-    parser.add_argument(
-        "--to",
-        required=True,
-        type=output_folder,
-        metavar="DIR",
-        help="a new or empty output folder",
-    )
-    parser.add_argument(
-        "--format", required=True, choices=("coco", "scan", "cache"), help="the output format"
-    )
+    description = "Writes a data set or its features for other programs."
+    parser = make_parser("convert", description, Options)
     config, options = parse_arguments(parser, argv)
     from visem_tf.runtime.storage import as_path
 

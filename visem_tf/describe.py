@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config import Config
+from visem_tf.config.options import make_parser, option, short_for
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_images
 from visem_tf.images.read import ImageError, report_unreadable
@@ -31,6 +32,35 @@ if TYPE_CHECKING:
 Described = Generator[tuple[ImageDescription, Grounding | None], None, None]
 
 
+class Options:
+    """Options of the command."""
+
+    images = option("IMAGE", nargs="+")
+    """An image, or a folder of images."""
+    json = option("FILE", type=output_file)
+    """Write all descriptions here."""
+    picture = option("DIR", type=output_folder)
+    """Write each image with its boxes and their texts into this folder."""
+    boxes = option("FILE")
+    """Describe these boxes instead of proposed ones: JSON, a list of boxes for all images, lists by
+    file name, the output of --json, or COCO's instances."""
+    box_format = option("FORMAT", "rel_yxyx")
+    """The format of the boxes: rel_yxyx, rel_xyxy (relative to the image), yxyx, xyxy, xywh or
+    center_xywh (pixels)."""
+    sentence = option("TEXT")
+    """Also show the region of every word of it."""
+    top = option("N", 6, type=int)
+    """Regions to show of each image; given boxes are all shown."""
+    engine = option(default="auto", choices=("auto", "tensorflow", "litert"))
+    """litert starts without TensorFlow, from a file that is made of a published model once and kept
+    in --cache-dir; it takes no --sentence, --boxes and other changes of how the model answers. auto
+    makes this file after its first answer and uses it where it can."""
+    beam = short_for("generate.beam_size")
+    """Short for --generate.beam_size."""
+    beta = short_for("infer.beta")
+    """Short for --infer.beta."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Describes the images that the command line names.
 
@@ -41,56 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         UserError: A mistake of the user, or unreadable images, after the others are described.
     """
     parser = make_parser(
-        "describe", "Describes images and their regions with a finished run.", arguments="IMAGE…"
+        "describe",
+        "Describes images and their regions with a finished run.",
+        Options,
+        arguments="IMAGE…",
     )
-    parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="an image, or a folder of images"
-    )
-    parser.add_argument(
-        "--json", default="", type=output_file, metavar="FILE", help="write all descriptions here"
-    )
-    parser.add_argument(
-        "--picture",
-        default="",
-        type=output_folder,
-        metavar="DIR",
-        help="write each image with its boxes and their texts into this folder",
-    )
-    parser.add_argument(
-        "--boxes",
-        default="",
-        metavar="FILE",
-        help="describe these boxes instead of proposed ones: JSON, a list of boxes for all "
-        "images, lists by file name, the output of --json, or COCO's instances",
-    )
-    parser.add_argument(
-        "--box-format",
-        default="rel_yxyx",
-        metavar="FORMAT",
-        help="the format of the boxes: rel_yxyx, rel_xyxy (relative to the image), yxyx, xyxy, "
-        "xywh or center_xywh (pixels) (default: rel_yxyx)",
-    )
-    parser.add_argument(
-        "--sentence", default="", metavar="TEXT", help="also show the region of every word of it"
-    )
-    parser.add_argument(
-        "--top",
-        type=int,
-        default=6,
-        metavar="N",
-        help="regions to show of each image; given boxes are all shown (default: 6)",
-    )
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        choices=("auto", "tensorflow", "litert"),
-        help="litert starts without TensorFlow, from a file that is made of a published model once "
-        "and kept in --cache-dir; it takes no --sentence, --boxes and other changes of how the "
-        "model answers. auto makes this file after its first answer and uses it where it can "
-        "(default: auto)",
-    )
-    add_short_option(parser, "--beam", "generate.beam_size")
-    add_short_option(parser, "--beta", "infer.beta")
     config, options = parse_arguments(parser, argv, finished_run=True)
     if options.top < 0:
         raise UserError(f"--top must be at least 0, not {options.top}")

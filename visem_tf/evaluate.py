@@ -18,8 +18,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config import Config
+from visem_tf.config.options import make_parser, option, short_for
 from visem_tf.errors import UserError
 from visem_tf.metrics.caption_files import match_captions, read_captions, read_references
 from visem_tf.metrics.embedding_files import Vectors, read_vectors
@@ -32,6 +33,30 @@ from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import absolute, as_path
 
 
+class Options:
+    """Options of the command."""
+
+    split = short_for("evaluate.split")
+    """Short for --evaluate.split."""
+    compare = option("RUN")
+    """Another run, evaluated on the same split: differences, their 95 % intervals and a paired test
+    (default: none)."""
+    captions = option("FILE")
+    """Captions of the split's images from any program, to be scored by the same code: COCO results
+    or neuraltalk's result_struct.json (default: none)."""
+    references = option("FILE")
+    """Sentences in COCO's captions format; with --captions and without --run-dir."""
+    against = option("FILE.npz")
+    """Embeddings from another program, to be ranked by the same code; docs/evaluation.md lists the
+    arrays (default: none)."""
+    to = option("DIR")
+    """For a published model, which stays as it is: the run directory of the results (default:
+    none)."""
+    json = option("FILE", type=output_file)
+    """Write the metrics only into this file, and leave the run as it is, which may be read-only
+    (default: metrics.json of the run)."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Rewrites `metrics.json`, `metrics.md` and the captions of the run, and prints the scores.
 
@@ -41,47 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: A mistake of the user, or a run whose models are not trained yet.
     """
-    parser = make_parser("evaluate", "Evaluates a finished run and rewrites its metrics.json.")
-    add_short_option(parser, "--split", "evaluate.split")
-    for name, metavar, explanation in (
-        (
-            "compare",
-            "RUN",
-            "another run, evaluated on the same split: differences, their 95 %% intervals and a "
-            "paired test (default: none)",
-        ),
-        (
-            "captions",
-            "FILE",
-            "captions of the split's images from any program, to be scored by the same code: COCO "
-            "results or neuraltalk's result_struct.json (default: none)",
-        ),
-        (
-            "references",
-            "FILE",
-            "sentences in COCO's captions format; with --captions and without --run-dir",
-        ),
-        (
-            "against",
-            "FILE.npz",
-            "embeddings from another program, to be ranked by the same code; docs/evaluation.md "
-            "lists the arrays (default: none)",
-        ),
-        (
-            "to",
-            "DIR",
-            "for a published model, which stays as it is: the run directory of the results "
-            "(default: none)",
-        ),
-    ):
-        parser.add_argument(f"--{name}", default="", metavar=metavar, help=explanation)
-    parser.add_argument(
-        "--json",
-        default="",
-        type=output_file,
-        metavar="FILE",
-        help="write the metrics only into this file, and leave the run as it is, which may be "
-        "read-only (default: metrics.json of the run)",
+    parser = make_parser(
+        "evaluate", "Evaluates a finished run and rewrites its metrics.json.", Options
     )
     files = ("references", "against")
     config, options = parse_arguments(parser, argv, finished_run=True, unless=files)

@@ -9,8 +9,17 @@ and `--regions.…`, `fit` finds the stage finished. Needs the extra `beam`; see
 import shlex
 from collections.abc import Sequence
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser, option
 from visem_tf.runtime.startup import start_tensorflow
+
+
+class Options:
+    """Options of the command."""
+
+    beam = option("ARGUMENTS")
+    """Arguments of Apache Beam, as in --beam='--runner=FlinkRunner --flink_master=HOST:8081'; by
+    default its local runner."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,14 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: A mistake of the user.
     """
-    parser = make_parser("extract", "Computes region features on many machines, into the cache.")
-    parser.add_argument(
-        "--beam",
-        default="",
-        metavar="ARGUMENTS",
-        help="arguments of Apache Beam, as in --beam='--runner=FlinkRunner "
-        "--flink_master=HOST:8081'; by default its local runner",
-    )
+    description = "Computes region features on many machines, into the cache."
+    parser = make_parser("extract", description, Options)
     config, options = parse_arguments(parser, argv)
     start_tensorflow()
     from visem_tf.stages.beam_features import run_pipeline

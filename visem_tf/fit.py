@@ -8,7 +8,8 @@ The same command resumes an interrupted run.
 import sys
 from collections.abc import Sequence
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser
 from visem_tf.runtime.startup import start_tensorflow
 
 
@@ -32,10 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     check_stages(config)
     context = open_run(config)
-    vocabulary, sentences = (
-        read_or_build_vocabulary(context),
-        context.data.splits["train"].sentences,
-    )
+    vocabulary = read_or_build_vocabulary(context)
+    sentences = context.data.splits["train"].sentences
     if context.is_chief:
         found = coverage(vocabulary, sentences, config.text.max_words)
         print(found)

@@ -8,7 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser, option
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import temporary_folder, write_atomically
 from visem_tf.runtime.outputs import output_folder
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from visem_tf.runs.trained_run import TrainedRun
 
 
+class Options:
+    """Options of the command."""
+
+    to = option("PLACE", type=output_folder)
+    """A new folder on any storage, or hf://owner/name (pip install 'visem_tf[hub]')."""
+    name = option("NAME")
+    """The name of the model (default: the last part of --to)."""
+    card = option("FILE.md")
+    """A text for the card: the data and their terms, limits and biases (default: none)."""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Publishes the run that the command line names, and prints what was written.
 
@@ -40,25 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "Writes the models of a finished run, in 16 bits and with a card, into a folder that "
         "visem_tf.load and --run-dir read. --generate.beam_size and the other options of the "
         "search become the defaults of the published model.",
-    )
-    parser.add_argument(
-        "--to",
-        default="",
-        type=output_folder,
-        metavar="PLACE",
-        help="a new folder on any storage, or hf://owner/name (pip install 'visem_tf[hub]')",
-    )
-    parser.add_argument(
-        "--name",
-        default="",
-        metavar="NAME",
-        help="the name of the model (default: the last part of --to)",
-    )
-    parser.add_argument(
-        "--card",
-        default="",
-        metavar="FILE.md",
-        help="a text for the card: the data and their terms, limits and biases (default: none)",
+        Options,
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     if not options.to:

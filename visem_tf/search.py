@@ -14,7 +14,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from visem_tf.cli import add_short_option, make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser, option, short_for
 from visem_tf.errors import UserError
 from visem_tf.images.find import find_images, unused_name
 from visem_tf.loading import load
@@ -27,6 +28,29 @@ if TYPE_CHECKING:
     from visem_tf.regions.search_index import SearchIndex
     from visem_tf.report.results import SearchResult
     from visem_tf.runs.trained_run import TrainedRun
+
+
+class Options:
+    """Options of the command."""
+
+    sentences = option("SENTENCE", [], nargs="*")
+    """What to search for."""
+    images = option("DIR", [], action="append")
+    """A folder of images, or an image; may be given several times."""
+    index = option("PLACE")
+    """A folder of the vectors of many images, on any storage; --images are added to it, and
+    sentences are searched for in all its images."""
+    candidates = option("N", None, type=int)
+    """Images of the index that are scored by their regions, after a first choice by one vector for
+    each image (default: 1000)."""
+    top = option("N", 10, type=int)
+    """Images to show."""
+    beta = short_for("infer.beta")
+    """Short for --infer.beta."""
+    json = option("FILE", type=output_file)
+    """Write the results here."""
+    picture = option("DIR", type=output_folder)
+    """Write each image that is shown, with its snippets on their regions, to this folder."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,43 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser(
         "search",
         "Ranks images by sentences, and shows the region of every word.",
+        Options,
         arguments="--images DIR SENTENCE…",
-    )
-    parser.add_argument("sentences", nargs="*", metavar="SENTENCE", help="what to search for")
-    parser.add_argument(
-        "--images",
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="a folder of images, or an image; may be given several times",
-    )
-    parser.add_argument(
-        "--index",
-        default="",
-        metavar="PLACE",
-        help="a folder of the vectors of many images, on any storage; --images are added to it, "
-        "and sentences are searched for in all its images",
-    )
-    parser.add_argument(
-        "--candidates",
-        type=int,
-        metavar="N",
-        help="images of the index that are scored by their regions, after a first choice by one "
-        "vector for each image (default: 1000)",
-    )
-    parser.add_argument(
-        "--top", type=int, default=10, metavar="N", help="images to show (default: 10)"
-    )
-    add_short_option(parser, "--beta", "infer.beta")
-    parser.add_argument(
-        "--json", default="", type=output_file, metavar="FILE", help="write the results here"
-    )
-    parser.add_argument(
-        "--picture",
-        default="",
-        type=output_folder,
-        metavar="DIR",
-        help="write each image that is shown, with its snippets on their regions, to this folder",
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
     _check(options)

@@ -12,12 +12,20 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser, option
 from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.startup import start_tensorflow
 
 if TYPE_CHECKING:
     from visem_tf.datasets.validation import Report
+
+
+class Options:
+    """Options of the command."""
+
+    json = option("FILE", type=output_file)
+    """Also write the report here."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,10 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         UserError: A mistake in the command: no such data set, or no such folder.
         SystemExit: Something is wrong with the data; the status is 1.
     """
-    parser = make_parser("validate", "Reads a data set once and lists everything wrong with it.")
-    parser.add_argument(
-        "--json", default="", type=output_file, metavar="FILE", help="also write the report here"
-    )
+    description = "Reads a data set once and lists everything wrong with it."
+    parser = make_parser("validate", description, Options)
     config, options = parse_arguments(parser, argv)
     start_tensorflow()
     from visem_tf.datasets.recognising import recognised

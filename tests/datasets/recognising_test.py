@@ -7,8 +7,9 @@ import pytest
 
 import dummy_data
 from dummy_data import precomputed
-from visem_tf.cli import make_parser, parse_arguments
+from visem_tf.cli import parse_arguments
 from visem_tf.config import Config, DataConfig
+from visem_tf.config.options import make_parser
 from visem_tf.datasets import builder_module
 from visem_tf.datasets.preparing import check_folder
 from visem_tf.datasets.recognising import recognise, recognised

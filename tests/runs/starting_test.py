@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from untrained import WORDS, make_run
 
-from visem_tf.cli import make_parser, parse_arguments
+from visem_tf.cli import parse_arguments
 from visem_tf.config import Config
+from visem_tf.config.options import make_parser
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tests.conftest import quick_stages
 from visem_tf import fit
-from visem_tf.cli import make_parser, parse_arguments
+from visem_tf.cli import parse_arguments
+from visem_tf.config.options import make_parser
 from visem_tf.errors import UserError
 from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.export.tflite.functions import TfliteFunctions

@@ -7,11 +7,19 @@ import contextlib
 import socket
 from collections.abc import Sequence
 
-from visem_tf.cli import make_parser, parse_arguments, run_command
+from visem_tf.cli import parse_arguments, run_command
+from visem_tf.config.options import make_parser, option
 from visem_tf.errors import UserError
 from visem_tf.loading import load
 
 _HOST = "127.0.0.1"  # not reachable from other machines
+
+
+class Options:
+    """Options of the command."""
+
+    port = option("PORT", 8080, type=int)
+    """The port of the page; 0 takes any that is free."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,14 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: A mistake of the user, a port in use, or the extra `demo` is not installed.
     """
-    parser = make_parser("demo", "Serves a page on this machine that describes images.")
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=8080,
-        metavar="PORT",
-        help="the port of the page; 0 takes any that is free (default: 8080)",
-    )
+    description = "Serves a page on this machine that describes images."
+    parser = make_parser("demo", description, Options)
     config, options = parse_arguments(parser, argv, finished_run=True)
     try:
         listener = socket.create_server((_HOST, options.port))
