@@ -16,13 +16,7 @@ from etils import epath
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.locations import (
-    find_one,
-    folders_of_images,
-    images_in,
-    innermost,
-    visible,
-)
+from visem_tf.datasets.locations import find_one, folders_of_images, images_in, innermost, visible
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record

@@ -13,13 +13,7 @@ from visem_tf.config.options import make_parser, option
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import temporary_folder, write_atomically
 from visem_tf.runtime.outputs import output_folder
-from visem_tf.runtime.published import (
-    CARD,
-    CARD_FOR_PEOPLE,
-    check_free,
-    deliver,
-    write_digests,
-)
+from visem_tf.runtime.published import CARD, CARD_FOR_PEOPLE, check_free, deliver, write_digests
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import as_path, read_regular, reason_of
 

@@ -6,11 +6,7 @@ import re
 
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
-from visem_tf.datasets.formats.captions import (
-    caption_records,
-    captions_by_name,
-    read_table,
-)
+from visem_tf.datasets.formats.captions import caption_records, captions_by_name, read_table
 from visem_tf.datasets.formats.entities import (
     ARCHIVE,
     FOLDERS,

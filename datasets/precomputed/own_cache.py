@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TypedDict
 
+import msgspec
 import numpy as np
 
 from visem_tf.config import DataConfig
@@ -30,29 +30,25 @@ _SHARD = re.compile(r"regions-\d{5}-of-\d{5}\.npy")
 _FIELDS = ("region_features", "boxes", "scores", "region_mask")
 
 
-class _RequiredOfPhrase(TypedDict):
+class _Phrase(msgspec.Struct):
+    """A phrase of an image, with its box relative to the image."""
+
     sentence: int
     text: str
     box: Box
     object: int
     first: int
     last: int
+    type: str = ""
 
 
-class _Phrase(_RequiredOfPhrase, total=False):
-    type: str
+class _Image(msgspec.Struct):
+    """A line of `sentences.jsonl`."""
 
-
-class _RequiredOfImage(TypedDict):
     image_id: str
     file_name: str
     sentences: list[str]
-
-
-class _Image(_RequiredOfImage, total=False):
-    """A line of `sentences.jsonl`."""
-
-    phrases: list[_Phrase]
+    phrases: list[_Phrase] = []
 
 
 class ShardRegions:
@@ -143,23 +139,10 @@ def _open(path: AnyPath) -> np.ndarray:
 
 def _record(folder: AnyPath, number: int, line: str) -> Record:
     try:
-        item: _Image = parse_json(line, _Image)
+        item = msgspec.convert(parse_json(line, _Image), _Image)
     except ValueError as error:
         raise UserError(
             f"{folder / SENTENCES} line {number} is damaged ({error}); copy it again"
         ) from error
-    phrases = [
-        Phrase(
-            phrase["sentence"],
-            phrase["text"],
-            (ymin, xmin, ymax, xmax),
-            phrase["object"],
-            phrase["first"],
-            phrase["last"],
-            in_pixels=False,
-            type=phrase.get("type", ""),
-        )
-        for phrase in item.get("phrases", [])
-        for ymin, xmin, ymax, xmax in [phrase["box"]]
-    ]
-    return Record(item["image_id"], folder / "none", item["sentences"], phrases, item["file_name"])
+    phrases = [Phrase(**msgspec.structs.asdict(phrase), in_pixels=False) for phrase in item.phrases]
+    return Record(item.image_id, folder / "none", item.sentences, phrases, item.file_name)

@@ -31,13 +31,18 @@ def test_arrays_come_back(tmp_path: Path):
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_a_declared_size_is_refused_before_memory_is_taken(tmp_path: Path):
-    path = archive(tmp_path / "a.npz", header((10**10, 2)) + b"1234")
-    with pytest.raises(ValueError, match="declares 80,000,000,000 bytes, and the file has 4"):
-        read_arrays(path)
-    negative = archive(tmp_path / "b.npz", header((-1, 2)) + b"1234")
-    with pytest.raises(ValueError, match="declares -8 bytes"):
-        read_arrays(negative)
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((10**10, 2), "expected .* got 4|does not fit into memory"),
+        ((2**33, 2**33), "reshape"),
+        ((-1, 2), "negative"),
+        ((0,), "fewer bytes than the file has"),
+    ],
+)
+def test_an_array_must_have_the_size_that_it_declares(tmp_path: Path, shape, message: str):
+    with pytest.raises(ValueError, match=message):
+        read_arrays(archive(tmp_path / "a.npz", header(shape) + b"1234"))
 
 
 def test_damage_of_every_byte_is_a_value_error(tmp_path: Path):

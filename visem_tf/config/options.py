@@ -5,9 +5,9 @@ as attributes of a class, whose docstrings are their help texts:
 
     class Options:
         images = option("IMAGE", nargs="+")
-        \"""An image, or a folder of images.\"""
+        '''An image, or a folder of images.'''
         top = option("N", 6, type=int)
-        \"""Regions to show of each image.\"""
+        '''Regions to show of each image.'''
 """
 
 from __future__ import annotations

@@ -17,14 +17,7 @@ import numpy as np
 from PIL import Image
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import (
-    AnyPath,
-    FilePart,
-    PathLike,
-    as_path,
-    read_regular,
-    reason_of,
-)
+from visem_tf.runtime.storage import AnyPath, FilePart, PathLike, as_path, read_regular, reason_of
 from visem_tf.runtime.streams import without_controls
 
 MAX_PIXELS = 12_000 * 9_000
