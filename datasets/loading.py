@@ -59,13 +59,23 @@ def load_dataset(
         UserError: If a name is unknown, a folder or file is missing or unusable, a split is empty,
             the cache is damaged or cannot be written, or with `strict` an image was skipped.
     """
-    options = DataConfig() if options is None else options
-    if name == PRECOMPUTED:
-        return load_precomputed(data_dir, config, options, strict=strict)
-    builder_class = importlib.import_module(builder_module(name)).Builder
-    builder, folder = prepare(
-        builder_class, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options
+    return load_configured(
+        Config(
+            dataset=name if config is None else f"{name}/{config}",
+            cache_dir=str(cache_dir),
+            data_dir="" if data_dir is None else str(data_dir),
+            data=DataConfig() if options is None else options,
+            strict=strict,
+        )
     )
+
+
+def load_configured(config: Config) -> CaptionDataset:
+    """Loads the dataset that a configuration names; see `load_dataset`."""
+    name = config.dataset_name
+    if name == PRECOMPUTED:
+        return load_precomputed(config)
+    builder, folder = prepare(importlib.import_module(builder_module(name)).Builder, config)
     try:
         splits = _with_digests(builder, _read_splits(builder), folder)
         problems = Problems.load(builder.data_dir)
@@ -73,23 +83,10 @@ def load_dataset(
         raise UserError(
             f"the prepared files of {name} are damaged; delete {folder} and start again"
         ) from error
-    if strict:
+    if config.strict:
         problems.require_no_skipped(name)
     fingerprint = fingerprint_of(name, splits)
     return CaptionDataset(name, fingerprint, splits, problems.lines(), problems.skipped)
-
-
-def load_configured(config: Config) -> CaptionDataset:
-    """Loads the dataset that a configuration names; see `load_dataset`."""
-    name, _, variant = config.dataset.partition("/")
-    return load_dataset(
-        name,
-        cache_dir=config.cache_dir,
-        data_dir=config.data_dir or None,
-        config=variant or None,
-        options=config.data,
-        strict=config.strict,
-    )
 
 
 def _read_splits(builder: Any) -> dict[str, Split]:

@@ -14,7 +14,6 @@ import io
 import itertools
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -66,45 +65,34 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
         tfds.display_progress_bar(bars_before)
 
 
-def prepare(
-    builder_class: Any,
-    *,
-    cache_dir: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None,
-    config: str | None,
-    options: DataConfig,
-) -> Prepared:
+def prepare(builder_class: Any, config: Config) -> Prepared:
     """Prepares a dataset unless it has been prepared already.
 
     Args:
         builder_class: Class `Builder` of the dataset.
-        cache_dir: Folder for prepared files; created if missing.
-        data_dir: The user's folder, for datasets that are read from one.
-        config: Name of the variant; None takes the first.
-        options: Options for reading the user's files.
+        config: Configuration that names its variant, its folder and the cache.
 
     Raises:
         UserError: If the variant is unknown, a folder or file is missing or unusable, a split is
             empty, or the cache cannot be written.
     """
-    config = _resolve_config(builder_class, config)
-    check_options(builder_class, options)
-    root = check_folder(builder_class, data_dir, config)
+    variant = _resolve_variant(builder_class, config.variant)
+    root = check_folder(builder_class, config)
     files: list[AnyPath] = []
-    if root is not None and config not in builder_class.WITHOUT_FOLDER:
-        files = find_sources(builder_class, root, options)
-    fingerprint = _fingerprint(builder_class, config, root, files, options)
+    if root is not None and variant not in builder_class.WITHOUT_FOLDER:
+        files = find_sources(builder_class, root, config.data)
+    fingerprint = _fingerprint(builder_class, variant, root, files, config.data)
     # Prepared files stay on the disk, since preparing them again is fast.
-    on_disk = Config.cache_dir if is_remote(cache_dir) else cache_dir
+    on_disk = Config.cache_dir if is_remote(config.cache_dir) else config.cache_dir
     folder = Path(on_disk).expanduser() / f"tfds-{fingerprint}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _exclusive(folder / "lock"):
             with quiet():
-                builder = builder_class(data_dir=folder, config=config)
+                builder = builder_class(data_dir=folder, config=variant)
                 is_prepared = builder.is_prepared()
             if not is_prepared:
-                _prepare(builder, folder, root, options)
+                _prepare(builder, folder, root, config.data)
     except (OSError, tf.errors.OpError, RuntimeError) as error:
         # TensorFlow Datasets wraps the error of a full disk.
         cause = error.__cause__ if type(error) is RuntimeError else error
@@ -118,39 +106,23 @@ def prepare(
     return Prepared(builder, folder)
 
 
-def check_options(builder_class: Any, options: DataConfig) -> None:
-    """Checks that the dataset uses all options that were given.
-
-    Raises:
-        UserError: If it does not use one of them.
-    """
-    used = getattr(builder_class, "OPTIONS", ())
-    for name, default in vars(DataConfig()).items():
-        if name not in used and getattr(options, name) != default:
-            names = ", ".join(f"--data.{each}" for each in used) or "none of --data.*"
-            raise UserError(
-                f"{builder_class.name} does not use --data.{name}; leave it out (it uses {names})"
-            )
-
-
-def check_folder(
-    builder_class: Any, data_dir: str | os.PathLike[str] | None, config: str | None
-) -> AnyPath | None:
+def check_folder(builder_class: Any, config: Config) -> AnyPath | None:
     """Returns the user's folder, which must be given if and only if the dataset needs it.
 
     Args:
         builder_class: Class `Builder` of the dataset.
-        data_dir: The user's folder.
-        config: Name of the variant.
+        config: Configuration that names the folder, and how it is read.
 
     Raises:
-        UserError: If the folder is missing, or the dataset is not read from one.
+        UserError: If the folder is missing, or the dataset is not read from one, or does not use
+            one of the options that were given.
     """
-    root = None if data_dir is None else as_path(data_dir)
+    _check_options(builder_class, config.data)
+    root = as_path(config.data_dir) if config.data_dir else None
     if not issubclass(builder_class, FolderBuilder):
         if root is not None:
             raise UserError(f"{builder_class.name} is not read from a folder; leave --data-dir out")
-    elif config not in builder_class.WITHOUT_FOLDER:
+    elif config.variant not in builder_class.WITHOUT_FOLDER:
         needs = f"{builder_class.name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         if root is None:
             raise UserError(f"--data-dir is missing; {needs}")
@@ -160,6 +132,17 @@ def check_folder(
             names = (builder_class.CAPTION_FILES, builder_class.MORE_FILES)
             return inner_folder(root, [*itertools.chain(*names, builder_class.IMAGE_FOLDERS)])
     return root
+
+
+def _check_options(builder_class: Any, options: DataConfig) -> None:
+    """Checks that the dataset uses all options that were given."""
+    used = getattr(builder_class, "OPTIONS", ())
+    for name, default in vars(DataConfig()).items():
+        if name not in used and getattr(options, name) != default:
+            names = ", ".join(f"--data.{each}" for each in used) or "none of --data.*"
+            raise UserError(
+                f"{builder_class.name} does not use --data.{name}; leave it out (it uses {names})"
+            )
 
 
 def find_sources(builder_class: Any, root: AnyPath, options: DataConfig) -> list[AnyPath]:
@@ -188,32 +171,32 @@ def _reading(root: AnyPath) -> Iterator[None]:
         ) from error
 
 
-def _resolve_config(builder_class: Any, config: str | None) -> str | None:
+def _resolve_variant(builder_class: Any, variant: str | None) -> str | None:
     """Returns the name of a variant that exists, or None if there are no variants."""
     names = [each.name for each in builder_class.BUILDER_CONFIGS]
-    if config is None:
+    if variant is None:
         return builder_class.DEFAULT_BUILDER_CONFIG_NAME or next(iter(names), None)
     if not names:
-        raise UserError(f"{builder_class.name} has no variants; leave {config!r} out")
-    if config not in names:
+        raise UserError(f"{builder_class.name} has no variants; leave {variant!r} out")
+    if variant not in names:
         raise UserError(
             f"the variant of {builder_class.name} must be one of {', '.join(names)}, not "
-            f"{config!r}{nearest(config, names)}"
+            f"{variant!r}{nearest(variant, names)}"
         )
-    return config
+    return variant
 
 
 def _fingerprint(
     builder_class: Any,
-    config: str | None,
+    variant: str | None,
     root: AnyPath | None,
     files: list[AnyPath],
     options: DataConfig,
 ) -> str:
     """Returns 16 hexadecimal digits that change with anything the prepared files depend on."""
     parts: list[Any] = [builder_class.name, str(builder_class.VERSION), repr(schema.features())]
-    if config:
-        parts.append(vars(builder_class.builder_configs[config]))
+    if variant:
+        parts.append(vars(builder_class.builder_configs[variant]))
     if used := getattr(builder_class, "OPTIONS", ()):
         parts.append({name: getattr(options, name) for name in used})
     for path in files:

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import importlib
 import io
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -15,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from visem_tf.config import DataConfig, TextConfig
+from visem_tf.config import Config, TextConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module
 from visem_tf.datasets.caption_dataset import Split
 from visem_tf.datasets.coverage import coverage
 from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead, show_progress
-from visem_tf.datasets.loading import load_dataset
+from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.precomputed.checking import check_features
-from visem_tf.datasets.precomputed.loading import load_precomputed
-from visem_tf.datasets.preparing import check_folder, check_options, find_sources
+from visem_tf.datasets.precomputed.loading import features_folder, load_precomputed
+from visem_tf.datasets.preparing import check_folder, find_sources
 from visem_tf.datasets.problems import Problems, add_listed, everything_listed, listed
 from visem_tf.datasets.records import Record, tokenized
 from visem_tf.errors import UserError
@@ -108,42 +107,27 @@ Images = dict[str, tuple[int, Iterator[tuple[Record, "Future[CheckedImage]"]]]]
 """Number of images of each split, and an iterator over the images that threads read."""
 
 
-def check_dataset(
-    name: str,
-    *,
-    cache_dir: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str] | None = None,
-    config: str | None = None,
-    options: DataConfig | None = None,
-    text: TextConfig | None = None,
-) -> Report:
+def check_dataset(config: Config) -> Report:
     """Reads all texts and all images of a dataset, a few images at a time.
 
     Args:
-        name: Name of the dataset.
-        cache_dir: Folder in which a dataset that is not read from a folder is prepared.
-        data_dir: The user's folder.
-        config: Name of the variant of the dataset.
-        options: Options for reading the user's files.
-        text: Says which words are in the vocabulary, and how long sentences may be.
+        config: Configuration that names the dataset, its folder and how it is read, which words are
+            in the vocabulary, and how long sentences may be.
 
     Raises:
         UserError: If there is no such dataset or folder, or an option does not fit the dataset.
     """
-    options = DataConfig() if options is None else options
-    text = TextConfig() if text is None else text
+    config = config.updated({"strict": False})  # all problems are listed
     report, problems = Report(), Problems()
     with everything_listed():
-        if name == PRECOMPUTED:
-            records = _check_features(data_dir, config, options, problems, report)
+        if config.dataset_name == PRECOMPUTED:
+            records = _check_features(config, problems, report)
         else:
-            builder = importlib.import_module(builder_module(name)).Builder
-            if issubclass(builder, FolderBuilder) and config not in builder.WITHOUT_FOLDER:
-                images = _open_folder(builder, data_dir, config, options, problems, report)
+            builder = importlib.import_module(builder_module(config.dataset_name)).Builder
+            if issubclass(builder, FolderBuilder) and config.variant not in builder.WITHOUT_FOLDER:
+                images = _open_folder(builder, config, problems, report)
             else:
-                data = load_dataset(
-                    name, cache_dir=cache_dir, data_dir=data_dir, config=config, options=options
-                )
+                data = load_configured(config)
                 report.problems += data.problems
                 images = {
                     split: (len(part.image_ids), _prepared(part))
@@ -153,7 +137,7 @@ def check_dataset(
         report.problems += [*problems.skipped, *problems.notes]
         report.remarks += problems.decisions
         _check_sentences(records, report)
-    _summarize(records, text, report)
+    _summarize(records, config.text, report)
     return report
 
 
@@ -173,17 +157,9 @@ def _check(data: bytes, name: str) -> CheckedImage:
     return CheckedImage(size, hashlib.sha256(data).digest(), encoded)
 
 
-def _open_folder(
-    builder: Any,
-    data_dir: str | os.PathLike[str] | None,
-    config: str | None,
-    options: DataConfig,
-    problems: Problems,
-    report: Report,
-) -> Images:
+def _open_folder(builder: Any, config: Config, problems: Problems, report: Report) -> Images:
     """Reads the texts of a user's folder; returns no splits if they cannot be understood at all."""
-    check_options(builder, options)
-    root = check_folder(builder, data_dir, config)
+    options, root = config.data, check_folder(builder, config)
     assert root is not None
     for option in ("pictures", "captions"):
         given = getattr(options, option)
@@ -245,20 +221,13 @@ def _check_images(images: Images, problems: Problems, report: Report) -> dict[st
     return good
 
 
-def _check_features(
-    data_dir: str | os.PathLike[str] | None,
-    config: str | None,
-    options: DataConfig,
-    problems: Problems,
-    report: Report,
-) -> dict[str, list[Record]]:
+def _check_features(config: Config, problems: Problems, report: Report) -> dict[str, list[Record]]:
     """Reads precomputed features instead of images."""
-    if data_dir is None or not as_path(data_dir).is_dir():
-        load_precomputed(data_dir, config, options)  # raises an error that says what is needed
+    features_folder(config)  # raises an error that says what is needed
     started = time.perf_counter()
     records: dict[str, list[Record]] = {}
     try:
-        data = load_precomputed(data_dir, config, options, problems=problems)
+        data = load_precomputed(config, problems)
         records = check_features(data, problems)
     except UserError as error:
         report.problems.append(str(error))

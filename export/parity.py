@@ -227,7 +227,7 @@ def sample_images(
     """
     if folder:
         return _images_in_folder(folder, count), f"images of {folder}"
-    if config.dataset.partition("/")[0] != "scenes":
+    if config.dataset_name != "scenes":
         try:
             data = load_configured(config)
         except UserError as error:

@@ -48,15 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from visem_tf.runtime.storage import as_path
 
     config = recognised(config)
-    name, _, variant = config.dataset.partition("/")
-    report = check_dataset(
-        name,
-        cache_dir=config.cache_dir,
-        data_dir=config.data_dir or None,
-        config=variant or None,
-        options=config.data,
-        text=config.text,
-    )
+    report = check_dataset(config)
     print_report(report, config.text.min_count)
     if options.json:
         text = json.dumps(dataclasses.asdict(report), indent=1, ensure_ascii=False) + "\n"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets import PRECOMPUTED, schema
 from visem_tf.datasets.caption_dataset import CaptionDataset, Phrases, Split
 from visem_tf.datasets.precomputed import bottom_up, own_cache, precomp, vgg_feats
@@ -50,36 +49,23 @@ FORMATS: dict[str, Format] = {
 _WITH_SPLITS = ("ims", "cache")  # formats that contain captions and splits
 
 
-def load_precomputed(
-    data_dir: str | os.PathLike[str] | None,
-    config: str | None,
-    options: DataConfig,
-    *,
-    strict: bool = False,
-    problems: Problems | None = None,
-) -> CaptionDataset:
+def load_precomputed(config: Config, problems: Problems | None = None) -> CaptionDataset:
     """Reads the sentences of precomputed features, and opens the features.
 
     Args:
-        data_dir: Folder of the features.
-        config: None, because the data set has no variants.
-        options: Options of the dataset.
-        strict: Whether images without features or sentences are an error.
+        config: Configuration that names the folder of the features, and how it is read.
         problems: Receives the problems of the files, which the dataset lists in any case.
 
     Returns:
         A dataset whose splits have `regions` and no images.
 
     Raises:
-        UserError: A file is missing, cannot be read or does not match the others.
+        UserError: A file is missing, cannot be read or does not match the others, or an image that
+            `config.strict` requires has no features or no sentences.
     """
-    if config is not None:
-        raise UserError(f"{PRECOMPUTED} has no configurations; leave {config!r} out")
-    if data_dir is None:
-        raise UserError(f"--data-dir is missing; {NEEDS}")
-    root = as_path(data_dir)
-    if not root.is_dir():
-        raise UserError(f"{root} is not a folder; {NEEDS}")
+    if config.variant is not None:
+        raise UserError(f"{PRECOMPUTED} has no configurations; leave {config.variant!r} out")
+    root, options = features_folder(config), config.data
     name = find_format(root, options)
     if name in _WITH_SPLITS and (options.splits in ("random", "entities") or options.captions):
         raise UserError(
@@ -94,7 +80,7 @@ def load_precomputed(
             f"cannot read {error.filename or root} ({reason_of(error)}); fix or replace it"
         ) from error
     splits = {split: _split(split, records[split], sources[split]) for split in schema.SPLITS}
-    if strict:
+    if config.strict:
         problems.require_no_skipped(PRECOMPUTED)
     if not all(source.has_boxes for source in sources.values()):
         problems.decisions.append(
@@ -108,6 +94,16 @@ def load_precomputed(
         problems=problems.lines(),
         skipped=problems.skipped,
     )
+
+
+def features_folder(config: Config) -> AnyPath:
+    """Returns the folder of the features, which must exist."""
+    if not config.data_dir:
+        raise UserError(f"--data-dir is missing; {NEEDS}")
+    root = as_path(config.data_dir)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder; {NEEDS}")
+    return root
 
 
 def find_format(root: AnyPath, options: DataConfig) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import Builder
 from visem_tf.datasets.formats.entities import (
     Chunk,
@@ -136,7 +136,7 @@ def test_bad_boxes_are_reported_by_validate(flickr8k, entities, tmp_path):
     entities["Annotations/999.xml"] = xml([])
     entities["Sentences/100.txt"] = "[/EN#1/people A [/EN#2/people man]] .\n[/EN#1/other Cats]\n"
     pack(flickr8k, entities)
-    report = check_dataset("flickr8k", cache_dir=tmp_path, data_dir=flickr8k.root)
+    report = check_dataset(Config(dataset="flickr8k", data_dir=str(flickr8k.root)))
     problems = "\n".join(report.problems)
     assert "Flickr30kEntities: 1 images have no sentences or boxes: 200_a.jpg" in problems
     assert "301.xml: broken XML" in problems

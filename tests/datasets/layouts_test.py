@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 import dummy_data
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
 from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
 from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import Builder as Flickr8k
@@ -59,12 +59,12 @@ def test_kaggles_flickr30k_has_folders_of_one_name(table, tmp_path, read):
     (table / "images").rename(outer / "flickr30k_images")
     header = "image_name| comment_number| comment"
     (outer / "results.csv").write_text("\n".join([header, *rows]))
-    assert check_folder(Flickr30k, outer, None) == outer
+    assert check_folder(Flickr30k, Config(data_dir=str(outer))) == outer
     archive = tmp_path / "archive"
     archive.mkdir()
     outer.rename(archive / "flickr30k_images")
     (archive / "__MACOSX").mkdir()
-    root = check_folder(Flickr30k, archive, None)
+    root = check_folder(Flickr30k, Config(data_dir=str(archive)))
     assert root == archive / "flickr30k_images"
     found, problems = read(Flickr30k, root)
     assert sentences(found) == {p.name: p.sentences for p in PICTURES}
@@ -178,8 +178,7 @@ def test_half_a_character_in_a_caption_is_prepared(folder, write, tmp_path, edit
     write("coco_json", folder)
     (folder / "regions.json").unlink()
     edit(folder / "captions.json", lambda d: d["annotations"][0].update(caption="A \udc00 dog"))
-    options = {"cache_dir": tmp_path, "data_dir": folder, "config": None}
-    builder, _ = prepare(CocoJson, **options, options=DataConfig())
+    builder, _ = prepare(CocoJson, Config(cache_dir=str(tmp_path), data_dir=str(folder)))
     texts = [s for e in builder.as_dataset(split="train") for s in e["sentences"].numpy().tolist()]
     assert b"A ? dog" in texts
 
@@ -194,8 +193,8 @@ def test_what_is_no_regular_file_is_skipped_and_never_waited_for(folder, write, 
     loop.symlink_to(loop)
     os.mkfifo(pipe)
     endless.symlink_to("/dev/zero")
-    options = {"cache_dir": tmp_path / "cache", "data_dir": folder, "config": None}
-    builder, _ = prepare(CocoJson, **options, options=DataConfig())
+    cache = str(tmp_path / "cache")
+    builder, _ = prepare(CocoJson, Config(cache_dir=cache, data_dir=str(folder)))
     skipped = Problems.load(builder.data_dir).skipped
     assert [line.split(": ")[1] for line in skipped] == [p.name for p in PICTURES[:3]]
     assert "not a regular file" in skipped[1] and "not a regular file" in skipped[2]

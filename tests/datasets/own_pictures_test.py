@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dummy_data
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
 from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
 from visem_tf.datasets.json_lines.json_lines_dataset_builder import Builder as JsonLines
@@ -182,7 +182,7 @@ def test_files_named_with_folders_are_found_without(folder, write, read, edit, p
 def test_boxes_of_an_image_without_a_sensible_size_are_dropped(folder, write, edit, tmp_path):
     write("coco_json", folder)
     edit(folder / "captions.json", lambda data: data["images"][0].update(width=10**400))
-    report = check_dataset("coco_json", cache_dir=tmp_path, data_dir=folder)
+    report = check_dataset(Config(dataset="coco_json", data_dir=str(folder)))
     assert [problem for problem in report.problems if "boxes are not used" in problem]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import dummy_data
 from dummy_data.webdataset import write_tar
+from visem_tf.config import Config
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.recognising import recognise
 from visem_tf.datasets.validation import check_dataset
@@ -159,7 +160,7 @@ def test_damage_of_a_tar_file_costs_what_follows(folder, tmp_path):
     endless = tarfile.TarInfo("0.jpg")
     endless.size = -512  # so that the next header is this one again
     (folder / "e.tar").write_bytes(endless.tobuf(tarfile.GNU_FORMAT) * 3)
-    report = check_dataset("webdataset", cache_dir=tmp_path, data_dir=folder)
+    report = check_dataset(Config(dataset="webdataset", data_dir=str(folder)))
     assert sum(split.pictures for split in report.splits.values()) == 3
     text = "\n".join(report.problems)
     assert "a.tar: what follows image 4 is damaged (unexpected end of data)" in text

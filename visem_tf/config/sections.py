@@ -265,6 +265,16 @@ class Config(Settings):
     distribute: DistributeConfig = field(default_factory=DistributeConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
+    @property
+    def dataset_name(self) -> str:
+        """Name of the data set without its variant."""
+        return self.dataset.partition("/")[0]
+
+    @property
+    def variant(self) -> str | None:
+        """Variant of the data set; None for the first."""
+        return self.dataset.partition("/")[2] or None
+
     def _conflicts(self) -> Iterator[str]:
         if not self.stages:
             yield f"stages must name at least one of {', '.join(STAGES)}"
