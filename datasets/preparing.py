@@ -30,7 +30,17 @@ from visem_tf.datasets import schema
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.locations import inner_folder
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, as_path, exists, file_version, is_remote, reason_of
+from visem_tf.runtime.storage import (
+    AnyPath,
+    as_path,
+    exists,
+    file_version,
+    is_remote,
+    reading,
+    reason_of,
+)
+
+_ADVICE = "check the path and its permissions"
 
 
 class Prepared(NamedTuple):
@@ -98,10 +108,9 @@ def prepare(builder_class: Any, config: Config) -> Prepared:
         cause = error.__cause__ if type(error) is RuntimeError else error
         if not isinstance(cause, (OSError, tf.errors.OpError)):
             raise
-        reason = getattr(cause, "strerror", None) or str(cause)
         raise UserError(
-            f"cannot prepare {builder_class.name} in {folder} ({reason}); free space there or "
-            "name another folder with --cache-dir"
+            f"cannot prepare {builder_class.name} in {folder} ({reason_of(cause)}); free space "
+            "there or name another folder with --cache-dir"
         ) from error
     return Prepared(builder, folder)
 
@@ -126,7 +135,7 @@ def check_folder(builder_class: Any, config: Config) -> AnyPath | None:
         needs = f"{builder_class.name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         if root is None:
             raise UserError(f"--data-dir is missing; {needs}")
-        with _reading(root):
+        with reading(root, _ADVICE):
             if not root.is_dir():
                 raise UserError(f"{root} is not a folder; {needs}")
             names = (builder_class.CAPTION_FILES, builder_class.MORE_FILES)
@@ -156,19 +165,9 @@ def find_sources(builder_class: Any, root: AnyPath, options: DataConfig) -> list
     Raises:
         UserError: If a file is missing or cannot be read.
     """
-    with _reading(root):
+    with reading(root, _ADVICE):
         files: list[AnyPath] = builder_class.source_files(root, options)
     return files
-
-
-@contextlib.contextmanager
-def _reading(root: AnyPath) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot read {root} ({reason_of(error)}); check the path and its permissions"
-        ) from error
 
 
 def _resolve_variant(builder_class: Any, variant: str | None) -> str | None:

@@ -16,7 +16,7 @@ from visem_tf.datasets.precomputed import bottom_up, own_cache
 from visem_tf.datasets.problems import listed
 from visem_tf.errors import UserError
 from visem_tf.images.find import images_below
-from visem_tf.runtime.storage import AnyPath, as_path, reason_of
+from visem_tf.runtime.storage import AnyPath, as_path, reading
 
 AUTO = "auto"
 
@@ -50,12 +50,10 @@ def recognised(config: Config) -> Config:
     if not config.data_dir:
         raise UserError("--dataset auto needs a folder; give it with --data-dir")
     root = as_path(config.data_dir)
-    try:
+    with reading(root, "correct --data-dir"):
         if not root.is_dir():
             raise UserError(f"{root} is not a folder; correct --data-dir")
         name, sign = recognise(root, config.data)
-    except OSError as error:
-        raise UserError(f"cannot read {root} ({reason_of(error)}); correct --data-dir") from error
     print(
         f"visem_tf: {root} has {sign} and is read as {name}; --dataset names another",
         file=sys.stderr,

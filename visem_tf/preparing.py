@@ -22,7 +22,7 @@ from visem_tf.errors import UserError
 from visem_tf.prepared_model import PreparedModel
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.published import SUMS, is_published
-from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.storage import as_path, reason_of
 from visem_tf.runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -103,5 +103,5 @@ def prepare_for_next_time(run: TrainedRun) -> None:
     except (UserError, argparse.ArgumentTypeError, KeyboardInterrupt):
         pass
     except Exception as error:  # of the converter, which raises many kinds
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = reason_of(error)
         print(f"visem_tf: warning: {run.run.name} is not prepared ({reason})", file=sys.stderr)

@@ -240,7 +240,7 @@ def _open(folder: AnyPath) -> dict[str, dict[str, AnyPath | zipfile.Path]]:
             # Thousands of small files: another storage is asked once.
             root = zipfile.Path(zipfile.ZipFile(io.BytesIO(read_regular(path))))
         except (OSError, zipfile.BadZipFile) as error:
-            reason = reason_of(error) if isinstance(error, OSError) else error
+            reason = reason_of(error)
             raise UserError(f"cannot read {path} ({reason}); fix or replace it") from error
     files: dict[str, dict[str, AnyPath | zipfile.Path]] = {}
     for name, suffix in ((_TEXTS, ".txt"), (_BOXES, ".xml")):

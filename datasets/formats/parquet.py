@@ -34,8 +34,7 @@ def read_parquet(path: AnyPath, problems: Problems) -> list[CaptionRow]:
             read = file.read(columns=list(wanted.values()))
             values = {role: read[name].to_pylist() for role, name in wanted.items()}
     except (OSError, pyarrow.ArrowException) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error).split("\n")[0]
-        raise UserError(f"cannot read {path} ({reason}); fix or replace it") from error
+        raise UserError(f"cannot read {path} ({reason_of(error)}); fix or replace it") from error
     say_columns(path, names, columns, problems)
     rows: list[CaptionRow] = []
     malformed = []

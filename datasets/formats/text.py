@@ -8,7 +8,7 @@ from typing import Any
 
 from visem_tf.datasets.problems import add_listed
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, read_regular, reason_of
+from visem_tf.runtime.storage import AnyPath, read_regular, reading
 
 
 def read_lines(path: AnyPath, notes: list[str]) -> list[str]:
@@ -99,10 +99,8 @@ def read_json(path: AnyPath, notes: list[str]) -> Any:
 
 def _utf_8_bytes(path: AnyPath) -> bytes:
     """Returns the bytes of a file in UTF-8, without its byte order mark."""
-    try:
+    with reading(path, "fix or replace it"):
         data = read_regular(path)
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({reason_of(error)}); fix or replace it") from error
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
             data = data.decode("utf-16").encode("utf-8")

@@ -16,7 +16,7 @@ from visem_tf.datasets.precomputed import bottom_up, own_cache, precomp, vgg_fea
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, RegionSource
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, as_path, reason_of
+from visem_tf.runtime.storage import AnyPath, as_path, reading
 
 NEEDS = (
     "precomputed needs a folder with one of: vgg_feats.mat and dataset.json (neuraltalk); "
@@ -73,12 +73,8 @@ def load_precomputed(config: Config, problems: Problems | None = None) -> Captio
             "--data.splits and --data.captions out"
         )
     problems = Problems() if problems is None else problems
-    try:
+    with reading(root, "fix or replace it"):
         records, sources = FORMATS[name].read(root, options, problems)
-    except OSError as error:
-        raise UserError(
-            f"cannot read {error.filename or root} ({reason_of(error)}); fix or replace it"
-        ) from error
     splits = {split: _split(split, records[split], sources[split]) for split in schema.SPLITS}
     if config.strict:
         problems.require_no_skipped(PRECOMPUTED)

@@ -74,8 +74,7 @@ def read_file(path: AnyPath, name: str, part: FilePart | None = None) -> bytes:
             raise ImageError(name, f"the file is larger than {MAX_BYTES:,} bytes")
         return read_regular(path, part)
     except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise ImageError(name, f"cannot be read ({reason})") from error
+        raise ImageError(name, f"cannot be read ({reason_of(error)})") from error
 
 
 @contextlib.contextmanager
@@ -98,8 +97,7 @@ def open_image(data: bytes, name: str) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except Exception as error:  # Pillow raises nearly any exception for a damaged file
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ImageError(name, f"damaged image ({reason})") from error
+        raise ImageError(name, f"damaged image ({reason_of(error)})") from error
 
 
 def read_pixels(source: PathLike | bytes, name: str) -> np.ndarray:

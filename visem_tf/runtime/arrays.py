@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from visem_tf.runtime.storage import PathLike, as_path, require_regular
+from visem_tf.runtime.storage import PathLike, as_path, reason_of, require_regular
 
 _SINGLE_ARRAY = b"\x93NUMPY"
 
@@ -46,7 +46,7 @@ def read_arrays(path: PathLike) -> dict[str, np.ndarray]:
         except MemoryError as error:
             raise ValueError("it does not fit into memory") from error
         except Exception as error:  # damage raises errors of zipfile, zlib, struct …
-            raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+            raise ValueError(reason_of(error)) from error
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:

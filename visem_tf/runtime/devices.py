@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from visem_tf.config import DistributeConfig
 from visem_tf.errors import UserError
+from visem_tf.runtime.storage import reason_of
 from visem_tf.runtime.workers import Cluster, read_cluster, wait_for_workers
 
 
@@ -97,7 +98,7 @@ def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = reason_of(error)
         raise UserError(f"worker {cluster.index} cannot join the others: {reason}") from error
     finally:
         faulthandler.cancel_dump_traceback_later()

@@ -58,8 +58,7 @@ def _mode(path: Path) -> int:
     except (FileNotFoundError, NotADirectoryError):
         return 0
     except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)
-        raise argparse.ArgumentTypeError(f"{path} cannot be used ({reason})") from error
+        raise argparse.ArgumentTypeError(f"{path} cannot be used ({reason_of(error)})") from error
 
 
 def _check_folder(folder: Path) -> None:

@@ -6,11 +6,13 @@ interface. Most schemes need a package of their own, such as `gcsfs` for `gs://`
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -162,16 +164,37 @@ def readable(path: AnyPath) -> Path | io.BytesIO:
     return path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
 
 
-def reason_of(error: OSError) -> str:
-    """Returns why a file cannot be used; errors of fsspec have no `strerror`.
+def reason_of(error: BaseException) -> str:
+    r"""Returns why something cannot be used, on one line; errors of fsspec have no `strerror`.
 
     Example:
-        >>> reason_of(FileNotFoundError("memory://bucket/words.txt"))
-        'No such file or directory'
+        >>> reason_of(ValueError("a reason\nand its details"))
+        'a reason'
+        >>> reason_of(KeyError())
+        'KeyError'
     """
     if isinstance(error, FileNotFoundError):
         return os.strerror(errno.ENOENT)
-    return error.strerror or str(error)
+    text = getattr(error, "strerror", None) or str(error)
+    return text.strip().partition("\n")[0] or type(error).__name__
+
+
+@contextlib.contextmanager
+def reading(path: PathLike, advice: str) -> Iterator[None]:
+    """Turns the error of a file or folder that cannot be read into the user's.
+
+    Args:
+        path: File or folder that the block reads.
+        advice: What the user can do.
+
+    Raises:
+        UserError: The block has raised an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or path
+        raise UserError(f"cannot read {place} ({reason_of(error)}); {advice}") from error
 
 
 def upload(file: Path, target: UPath) -> None:
