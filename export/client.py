@@ -11,6 +11,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,24 +40,21 @@ _MAX_TIMEOUT = 86_400
 _SHOWN = 300  # characters of an answer in messages
 
 
-class GrpcServer:
-    """A server that is asked by gRPC; see `connect`."""
+@dataclass
+class Server:
+    """A server that answers with captions; see `connect`.
 
-    def __init__(self, address: str, model: str, version: int | None, timeout: float) -> None:
-        start_tensorflow()  # tensorflow_serving imports it
-        try:
-            import grpc
-            from tensorflow_serving.apis import prediction_service_pb2_grpc
-        except ImportError as error:
-            raise UserError(
-                f"gRPC needs the package {error.name}: pip install 'visem_tf[serving]', or use "
-                "--protocol rest"
-            ) from error
-        self.address, self.model, self.version, self.timeout = address, model, version, timeout
-        unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        channel = grpc.insecure_channel(address, options=unlimited)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        self._error = grpc.RpcError
+    Attributes:
+        address: HOST:PORT, for REST with its scheme.
+        model: Name under which the model is served.
+        version: Version to ask, or None for the server's latest.
+        timeout: Seconds to wait for an answer.
+    """
+
+    address: str
+    model: str
+    version: int | None
+    timeout: float
 
     def predict(self, signature: str, inputs: Inputs) -> Outputs:
         """Runs a signature on a batch.
@@ -68,59 +66,101 @@ class GrpcServer:
         Raises:
             UserError: The server cannot be reached, refuses the request or takes too long.
         """
+        raise NotImplementedError
+
+    def describe(self, signature: str, images: Sequence[bytes]) -> Outputs:
+        """Returns captions of encoded images with their log-probabilities.
+
+        Raises:
+            UserError: The server does not answer, or not with captions.
+        """
+        outputs = self.predict(signature, {"image_bytes": images})
+        if not _are_captions(outputs, len(images)):
+            shown = ", ".join(f"{name} {list(v.shape)} {v.dtype}" for name, v in outputs.items())
+            raise self._not_captions(shown or "nothing")
+        return outputs
+
+    def _refused(self, reason: Any) -> UserError:
+        return UserError(
+            f"{self.address} did not answer for model {self.model} ({_on_one_line(reason)}); check "
+            "--server and --model"
+        )
+
+    def _not_captions(self, shown: Any) -> UserError:
+        return UserError(
+            f"{self.address} answered, but not with captions ({_on_one_line(shown)}); check that "
+            f"{self.model} is an export of visem_tf, and --signature"
+        )
+
+
+@dataclass
+class GrpcServer(Server):
+    """A server that is asked by gRPC."""
+
+    def __post_init__(self) -> None:
+        start_tensorflow()  # tensorflow_serving imports it
+        try:
+            import grpc
+            from tensorflow_serving.apis import prediction_service_pb2_grpc
+        except ImportError as error:
+            raise UserError(
+                f"gRPC needs the package {error.name}: pip install 'visem_tf[serving]', or use "
+                "--protocol rest"
+            ) from error
+        unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        channel = grpc.insecure_channel(self.address, options=unlimited)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        self._error = grpc.RpcError
+
+    def predict(self, signature: str, inputs: Inputs) -> Outputs:
+        """Runs a signature on a batch; see `Server.predict`."""
         import tensorflow as tf
 
         request = predict_request(self.model, self.version, signature, inputs)
         try:
             response = self._stub.Predict(request, timeout=self.timeout)
         except self._error as error:
-            reason = f"{error.code().name}: {error.details()}"
-            raise _refused(self.address, self.model, reason) from error
+            raise self._refused(f"{error.code().name}: {error.details()}") from error
         try:
             return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
         except (ValueError, TypeError) as error:
-            raise _not_captions(self.address, self.model, str(error)) from error
+            raise self._not_captions(error) from error
 
 
-class RestServer:
-    """A server that is asked by REST; see `connect`."""
-
-    def __init__(self, address: str, model: str, version: int | None, timeout: float) -> None:
-        import requests
-
-        self.address, self.model, self.timeout = address, model, timeout
-        versions = "" if version is None else f"/versions/{version}"
-        self._url = f"{address}/v1/models/{model}{versions}:predict"
-        self._session = requests.Session()
-        self._error = requests.RequestException
+class RestServer(Server):
+    """A server that is asked by REST."""
 
     def predict(self, signature: str, inputs: Inputs) -> Outputs:
-        """Runs a signature on a batch; see `GrpcServer.predict`."""
+        """Runs a signature on a batch; see `Server.predict`."""
+        import requests
+
+        version = "" if self.version is None else f"/versions/{self.version}"
+        url = f"{self.address}/v1/models/{self.model}{version}:predict"
         body = rest_request(signature, inputs)
         try:
-            response = self._session.post(self._url, json=body, timeout=self.timeout)
-        except (self._error, ValueError) as error:
-            raise _refused(self.address, self.model, str(error)) from error
+            response = requests.post(url, json=body, timeout=self.timeout)
+        except (requests.RequestException, ValueError) as error:
+            raise self._refused(error) from error
         start = response.content[:_SHOWN].decode("utf-8", "replace")
         try:
             content = response.json()
         except (ValueError, RecursionError) as error:
             reason = f"HTTP {response.status_code}, not in JSON: {start}"
-            raise _refused(self.address, self.model, reason) from error
+            raise self._refused(reason) from error
         if not response.ok:
             told = content.get("error") if isinstance(content, dict) else None
-            raise _refused(self.address, self.model, told or f"HTTP {response.status_code}")
+            raise self._refused(told or f"HTTP {response.status_code}")
         if not isinstance(content, dict) or "outputs" not in content:
-            raise _not_captions(self.address, self.model, start)
+            raise self._not_captions(start)
         try:
             return rest_outputs(content["outputs"])
         except (ValueError, TypeError, LookupError, RecursionError) as error:
-            raise _not_captions(self.address, self.model, str(error)) from error
+            raise self._not_captions(error) from error
 
 
 def connect(
     address: str, *, model: str, version: int | None = None, protocol: str, timeout: float
-) -> GrpcServer | RestServer:
+) -> Server:
     """Returns a server to ask; no request is sent yet.
 
     Args:
@@ -197,23 +237,21 @@ def _plain(values: Any) -> Any:
     return values
 
 
-def _check_answer(outputs: Outputs, rows: int, address: str, model: str) -> None:
-    """Raises a UserError unless an answer has captions with their log-probabilities."""
+def _are_captions(outputs: Outputs, rows: int) -> bool:
+    """Returns whether an answer has captions with their log-probabilities for all rows."""
     captions, log_probs = outputs.get("captions"), outputs.get("log_probs")
     boxes = outputs.get("boxes")
-    if (
-        captions is None
-        or log_probs is None
-        or not all(_is_of_rows(values, rows) for values in outputs.values())
-        or captions.dtype.kind != "O"
-        or captions.ndim > 2
-        or log_probs.dtype.kind not in "fi"
-        or captions.shape != log_probs.shape
-        or not captions[:1].size
-        or (boxes is not None and (boxes.shape != (*captions.shape, 4) or boxes.dtype.kind != "f"))
-    ):
-        shown = ", ".join(f"{name} {list(v.shape)} {v.dtype}" for name, v in outputs.items())
-        raise _not_captions(address, model, shown or "nothing")
+    return (
+        captions is not None
+        and log_probs is not None
+        and all(_is_of_rows(values, rows) for values in outputs.values())
+        and captions.dtype.kind == "O"
+        and captions.ndim <= 2
+        and log_probs.dtype.kind in "fi"
+        and captions.shape == log_probs.shape
+        and captions[:1].size > 0
+        and (boxes is None or (boxes.shape == (*captions.shape, 4) and boxes.dtype.kind == "f"))
+    )
 
 
 def _is_of_rows(values: np.ndarray, rows: int) -> bool:
@@ -225,19 +263,8 @@ def _is_of_rows(values: np.ndarray, rows: int) -> bool:
     return values.dtype.kind in "fiub"
 
 
-def _not_captions(address: str, model: str, shown: str) -> UserError:
-    shown = " ".join(shown.split())[:_SHOWN]
-    return UserError(
-        f"{address} answered, but not with captions ({shown}); check that {model} is an export of "
-        "visem_tf, and --signature"
-    )
-
-
-def _refused(address: str, model: str, reason: Any) -> UserError:
-    shown = " ".join(str(reason).split())[:_SHOWN]
-    return UserError(
-        f"{address} did not answer for model {model} ({shown}); check --server and --model"
-    )
+def _on_one_line(text: Any) -> str:
+    return " ".join(str(text).split())[:_SHOWN]
 
 
 class Options:
@@ -303,10 +330,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         for start in range(0, len(paths), options.batch_size):
             batch = paths[start : start + options.batch_size]
-            outputs = server.predict(
-                options.signature, {"image_bytes": [path.read_bytes() for path in batch]}
-            )
-            _check_answer(outputs, len(batch), options.server, options.model)
+            outputs = server.describe(options.signature, [path.read_bytes() for path in batch])
             for row, path in enumerate(batch):
                 results.append(_as_json(path, outputs, row))
                 if np.atleast_1d(outputs["log_probs"][row])[0] == -np.inf:

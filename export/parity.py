@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,20 +71,17 @@ def extract_one_by_one(run: TrainedRun, images: Sequence[bytes]) -> Regions:
     return Regions(*(np.concatenate(parts) for parts in zip(*each, strict=True)))
 
 
-def texts_in_python(
-    run: TrainedRun, regions: Regions, signatures: Collection[str] = SIGNATURES
-) -> Texts:
+def texts_in_python(run: TrainedRun, regions: Regions) -> Texts:
     """Returns the texts that a run writes.
 
     Args:
         run: A finished run. Signatures whose model it lacks are left out.
         regions: Regions of B images as NumPy arrays.
-        signatures: Names out of `SIGNATURES`.
     """
     features, mask = np.asarray(regions.region_features), np.asarray(regions.region_mask)
     batch, num_regions, feature_dim = features.shape
     texts: Texts = {}
-    for signature in signatures:
+    for signature in SIGNATURES:
         if not run.has(REQUIRED_MODELS[signature]):
             continue
         beam_size = run.config.generate.beam_size if signature.endswith("beam") else 1
@@ -100,34 +97,19 @@ def texts_in_python(
     return texts
 
 
-def texts_of_export(
-    model: SessionModel,
-    images: Sequence[bytes],
-    signatures: Collection[str] = SIGNATURES,
-    *,
-    batch_size: int = 1,
-) -> Texts:
-    """Returns the texts that a SavedModel writes.
-
-    Args:
-        model: The SavedModel.
-        images: Encoded images.
-        signatures: Names out of `SIGNATURES`; those that the model lacks are left out.
-        batch_size: Images in a call.
-    """
+def texts_of_export(model: SessionModel, images: Sequence[bytes]) -> Texts:
+    """Returns the texts that a SavedModel writes for encoded images, one image at a time."""
     texts: Texts = {}
-    for signature in signatures:
+    for signature in SIGNATURES:
         if signature not in model.signatures:
             continue
         texts[signature] = []
-        for start in range(0, len(images), batch_size):
-            found = model(signature, image_bytes=list(images[start : start + batch_size]))
-            captions, log_probs = found["captions"], found["log_probs"]
-            if signature in ("greedy", "beam"):
-                captions = np.reshape(captions, [len(captions), -1])[:, :1]
-                log_probs = np.reshape(log_probs, [len(captions), -1])[:, :1]
-            for row, scores in zip(captions, log_probs, strict=True):
-                texts[signature].append([text.decode() for text in row[np.isfinite(scores)]])
+        for image in images:
+            found = model(signature, image_bytes=[image])
+            captions, log_probs = (np.ravel(found[name]) for name in ("captions", "log_probs"))
+            count = 1 if signature in ("greedy", "beam") else len(captions)  # the best of a beam
+            real = np.isfinite(log_probs[:count])
+            texts[signature].append([text.decode() for text in captions[:count][real]])
     return texts
 
 

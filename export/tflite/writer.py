@@ -180,15 +180,12 @@ def convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarra
     return join_models(_convert(cnn, "int8", samples), _convert(rest, "dynamic_range", ()))
 
 
-def texts_of_file(
-    model: TfliteModel, images: Sequence[bytes], *, with_regions: bool = True
-) -> Texts:
+def texts_of_file(model: TfliteModel, images: Sequence[bytes]) -> Texts:
     """Returns the texts that a file writes for encoded images, one image at a time.
 
     Args:
         model: The file.
         images: Images as `visem_tf.images.decode.read_image` gives them.
-        with_regions: Whether regions are described too.
     """
     texts: Texts = {}
     for image in images:
@@ -199,7 +196,7 @@ def texts_of_file(
             for signature in ("greedy", "beam"):
                 captions = model.captions(frames, beam=signature == "beam")
                 texts.setdefault(signature, []).append(captions)
-        if with_regions and "describe_regions" in model.signatures:
+        if "describe_regions" in model.signatures:
             regions = model("encode_image", image=squares)
             for signature in ("describe_regions", "describe_regions_beam"):
                 (captions,) = model.region_captions(regions, beam=signature.endswith("beam"))
