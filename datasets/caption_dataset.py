@@ -57,7 +57,8 @@ class Split:
         sentences: List of S raw sentences, image after image.
         image_index: Int32 array [S], index of the image that each sentence belongs to.
         phrases: Phrases with boxes; None if the dataset has none.
-        open_pictures: Function that returns the encoded images.
+        pictures: Function that returns the encoded images, string scalars in the order of
+            `image_ids`.
         regions: Precomputed region features, which are read instead of images; None otherwise.
         picture_digest: Digest of the images and their order, wherever the files are.
     """
@@ -68,13 +69,9 @@ class Split:
     sentences: list[str]
     image_index: np.ndarray
     phrases: Phrases | None
-    open_pictures: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
+    pictures: Callable[[], tf.data.Dataset] = dataclasses.field(repr=False)
     regions: RegionSource | None = dataclasses.field(default=None, repr=False)
     picture_digest: str = ""
-
-    def pictures(self) -> tf.data.Dataset:
-        """Returns the encoded images, string scalars in the order of `image_ids`."""
-        return self.open_pictures()
 
     @property
     def first_sentences(self) -> np.ndarray:
@@ -103,22 +100,14 @@ class Split:
         found: list[list[Phrase]] = [[] for _ in self.image_ids]
         if self.phrases is None:
             return found
-        images = self.image_index[self.phrases.sentence_index]
-        numbers = self.phrases.sentence_index - self.first_sentences[images]
-        for image, number, text, box, thing, first, last, kind in zip(
-            images.tolist(),
-            numbers.tolist(),
-            self.phrases.text,
-            self.phrases.boxes.tolist(),
-            self.phrases.object.tolist(),
-            self.phrases.first.tolist(),
-            self.phrases.last.tolist(),
-            self.phrases.type,
-            strict=True,
-        ):
-            phrase = Phrase(
-                number, text, tuple(box), thing, first, last, in_pixels=False, type=kind
-            )
+        phrases = self.phrases
+        images = self.image_index[phrases.sentence_index]
+        numbers = phrases.sentence_index - self.first_sentences[images]
+        boxes = map(tuple, phrases.boxes.tolist())
+        places = np.stack([phrases.object, phrases.first, phrases.last], axis=1).tolist()
+        columns = images.tolist(), numbers.tolist(), phrases.text, boxes, places, phrases.type
+        for image, number, text, box, place, kind in zip(*columns, strict=True):
+            phrase = Phrase(number, text, box, *place, in_pixels=False, type=kind)
             found[image].append(phrase)
         return found
 

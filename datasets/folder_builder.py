@@ -108,6 +108,15 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         return innermost(images), captions
 
     @classmethod
+    def lacks(cls, problem: str) -> UserError:
+        """Returns the error of a folder in which something is missing, which says what is needed.
+
+        Args:
+            problem: What is missing, as the beginning of the message.
+        """
+        return UserError(f"{problem}; {cls.name} needs {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+
+    @classmethod
     def other_captions(cls, data_dir: AnyPath) -> list[AnyPath]:
         """Returns the files that may be captions, judging by their endings."""
         return [

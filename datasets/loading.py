@@ -132,7 +132,7 @@ def _make_split(builder: Any, name: str, columns: dict[str, np.ndarray]) -> Spli
         sentences=_strings(columns["sentences"]),
         image_index=np.repeat(np.arange(len(image_ids), dtype=np.int32), counts),
         phrases=phrases,
-        open_pictures=open_pictures,
+        pictures=open_pictures,
     )
 
 

@@ -132,12 +132,11 @@ def check_folder(builder_class: Any, config: Config) -> AnyPath | None:
         if root is not None:
             raise UserError(f"{builder_class.name} is not read from a folder; leave --data-dir out")
     elif config.variant not in builder_class.WITHOUT_FOLDER:
-        needs = f"{builder_class.name} needs {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}"
         if root is None:
-            raise UserError(f"--data-dir is missing; {needs}")
+            raise builder_class.lacks("--data-dir is missing")
         with reading(root, _ADVICE):
             if not root.is_dir():
-                raise UserError(f"{root} is not a folder; {needs}")
+                raise builder_class.lacks(f"{root} is not a folder")
             names = (builder_class.CAPTION_FILES, builder_class.MORE_FILES)
             return inner_folder(root, [*itertools.chain(*names, builder_class.IMAGE_FOLDERS)])
     return root

@@ -95,10 +95,7 @@ def find_folders(data_dir: AnyPath) -> list[AnyPath]:
     if not found and _annotations(data_dir, "captions"):
         found = [path for path in named(data_dir, ["images"]) if path.is_dir()]
     if not found:
-        raise UserError(
-            f"{data_dir} has no train2014/ and val2014/, and none of 2017; coco needs "
-            f"{Builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-        )
+        raise Builder.lacks(f"{data_dir} has no train2014/ and val2014/, and none of 2017")
     return found
 
 

@@ -18,7 +18,6 @@ from visem_tf.datasets.locations import images_in, innermost, named
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import assign_splits, read_lists
-from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
 PICTURE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images")
@@ -93,10 +92,7 @@ class Builder(FolderBuilder):
         for names in (cls.IMAGE_FOLDERS, cls.CAPTION_FILES, *lists):
             there = named(data_dir, names)
             if not there:
-                raise UserError(
-                    f"{data_dir} has no {' or '.join(names)}; {cls.name} needs "
-                    f"{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-                )
+                raise cls.lacks(f"{data_dir} has no {' or '.join(names)}")
             if len(there) > 1:
                 decisions.append(f"{there[0].name} is read; {there[1].name} is not used")
             found.append(there[0])

@@ -7,7 +7,6 @@ from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.json_lines import read_json_lines
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
-from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
 
@@ -28,8 +27,5 @@ class Builder(FolderBuilder):
         images, captions = cls.locate(data_dir, options, problems.decisions)
         records = read_json_lines(captions, images, problems.notes)
         if not records:
-            raise UserError(
-                f"{captions} has no line that can be used; {cls.name} needs "
-                f"{cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
+            raise cls.lacks(f"{captions} has no line that can be used")
         return records

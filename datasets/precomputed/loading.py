@@ -158,7 +158,7 @@ def _split(name: str, records: list[Record], source: RegionSource) -> Split:
         sentences=[sentence for record in records for sentence in record.sentences],
         image_index=np.repeat(np.arange(len(records), dtype=np.int32), counts),
         phrases=phrases,
-        open_pictures=_no_pictures,
+        pictures=_no_pictures,
         regions=source,
     )
 

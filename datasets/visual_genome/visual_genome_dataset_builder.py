@@ -45,9 +45,7 @@ class Builder(FolderBuilder):
         regions, images, splits = (data_dir / name for name in cls.MORE_FILES)
         folders = {folder: file_names(folder) for folder in cls._folders(data_dir)}
         if not regions.is_file():
-            raise UserError(
-                f"{data_dir} has no {REGIONS}; {cls.name} needs {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
+            raise cls.lacks(f"{data_dir} has no {REGIONS}")
         sizes = _read_sizes(images, problems.notes) if images.is_file() else {}
         records = []
         for image_id, described in _read_regions(regions, problems.notes).items():
@@ -67,10 +65,8 @@ class Builder(FolderBuilder):
     def _folders(cls, data_dir: AnyPath) -> list[AnyPath]:
         folders = [data_dir / name for name in cls.IMAGE_FOLDERS if (data_dir / name).is_dir()]
         if not folders:
-            raise UserError(
-                f"{data_dir} has no folder of images ({' or '.join(cls.IMAGE_FOLDERS)}); "
-                f"{cls.name} needs {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
+            names = " or ".join(cls.IMAGE_FOLDERS)
+            raise cls.lacks(f"{data_dir} has no folder of images ({names})")
         return folders
 
 

@@ -8,7 +8,6 @@ from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import without_only_split
 from visem_tf.datasets.webdataset.shards import read_shard
-from visem_tf.errors import UserError
 from visem_tf.images.find import files_below
 from visem_tf.runtime.storage import AnyPath
 
@@ -32,9 +31,7 @@ class Builder(FolderBuilder):
         """Returns all images in the tar files."""
         shards = cls.shards(data_dir)
         if not shards:
-            raise UserError(
-                f"{data_dir} has no tar files; {cls.name} needs {cls.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
+            raise cls.lacks(f"{data_dir} has no tar files")
         records = [
             record
             for path in shards
