@@ -15,8 +15,6 @@ from visem_tf.runtime.storage import AnyPath, FilePart
 Box = tuple[float, float, float, float]
 """(ymin, xmin, ymax, xmax)."""
 
-_SENTENCES_AT_A_TIME = 4096
-
 
 def as_text(text: str) -> str:
     r"""Returns a text that can be encoded: halves of surrogate pairs become question marks.
@@ -183,12 +181,7 @@ def tokenized(sentences: Sequence[str]) -> list[list[bytes]]:
         >>> tokenized(["A dog ."])
         [[b'a', b'dog']]
     """
-    result: list[list[bytes]] = []
-    for start in range(0, len(sentences), _SENTENCES_AT_A_TIME):
-        chunk = sentences[start : start + _SENTENCES_AT_A_TIME]
-        encoded = [sentence.encode("utf-8", "replace") for sentence in chunk]
-        result += text.tokenize(encoded).to_list()
-    return result
+    return [tokens for batch in text.tokenize_all(sentences) for tokens in batch.to_list()]
 
 
 def tokens_of_records(records: Sequence[Record]) -> Iterator[list[list[bytes]]]:
@@ -196,13 +189,3 @@ def tokens_of_records(records: Sequence[Record]) -> Iterator[list[list[bytes]]]:
     tokens = iter(tokenized([sentence for record in records for sentence in record.sentences]))
     for record in records:
         yield [next(tokens) for _ in record.sentences]
-
-
-def has_words(sentences: Sequence[str]) -> list[bool]:
-    """Returns for each sentence whether `visem_tf.text.tokenize` leaves at least one token.
-
-    Example:
-        >>> has_words(["A dog .", " ... ", ""])
-        [True, False, False]
-    """
-    return [bool(tokens) for tokens in tokenized(sentences)]

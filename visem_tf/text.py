@@ -80,6 +80,13 @@ def tokenize(sentences: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.split(text)
 
 
+def tokenize_all(sentences: Iterable[str]) -> Iterator[tf.RaggedTensor]:
+    """Yields the words of many sentences, a large batch at a time."""
+    encoded = [sentence.encode("utf-8", "replace") for sentence in sentences]
+    for first in range(0, len(encoded), _SENTENCES_AT_A_TIME):
+        yield tokenize(encoded[first : first + _SENTENCES_AT_A_TIME])
+
+
 def with_start_and_end(token_ids: tf.RaggedTensor) -> tf.RaggedTensor:
     """Adds START before and END after every row; int32 [N, (T)] to [N, (T + 2)]."""
     ends = tf.ones([token_ids.nrows(), 1], tf.int32)
@@ -143,7 +150,7 @@ class Vocabulary(tf.Module):
         if min_count < 1:
             raise ValueError(f"min_count must be at least 1, not {min_count!r}")
         counts: collections.Counter[bytes] = collections.Counter()
-        for tokens in _tokenized(sentences):
+        for tokens in tokenize_all(sentences):
             counts.update(tokens.flat_values.numpy().tolist())
         kept = ((-count, word.decode()) for word, count in counts.items() if count >= min_count)
         return cls((*SPECIAL_WORDS, *(word for _, word in sorted(kept))))
@@ -230,10 +237,3 @@ class Vocabulary(tf.Module):
         words = tf.gather(tf.constant([f" {word}" for word in self.words]), token_ids)
         text = tf.strings.reduce_join(tf.where(shown, words, ""), axis=-1)
         return tf.strings.strip(text)
-
-
-def _tokenized(sentences: Iterable[str]) -> Iterator[tf.RaggedTensor]:
-    """Yields the words of many sentences, a large batch at a time."""
-    sentences = list(sentences)
-    for first in range(0, len(sentences), _SENTENCES_AT_A_TIME):
-        yield tokenize(sentences[first : first + _SENTENCES_AT_A_TIME])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from visem_tf.config import DataConfig
+from visem_tf.datasets.collecting import without_empty_sentences
 from visem_tf.datasets.formats.text import read_lines
 from visem_tf.datasets.precomputed.arrays import ArrayRegions, open_array
 from visem_tf.datasets.problems import Problems
-from visem_tf.datasets.records import Record, RegionSource, has_words
+from visem_tf.datasets.records import Record, RegionSource
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath
 
@@ -58,26 +59,21 @@ def read(
         captions = [line.strip() for line in read_lines(root / f"{name}_caps.txt", problems.notes)]
         rows, per_image = match_captions(array, len(captions), root / f"{name}_ims.npy")
         ids = _ids(root / f"{name}_ids.txt", split, rows, len(captions), problems)
-        has_word = has_words(captions)
-        records[split], kept = [], []
-        for number, row in enumerate(rows.tolist()):
-            lines = range(number * per_image, (number + 1) * per_image)
-            dropped = [str(line + 1) for line in lines if not has_word[line]]
-            if dropped:
-                problems.notes.append(
-                    f"{name}_caps.txt: dropped captions without words: line {', '.join(dropped)}"
-                )
-            if len(dropped) == per_image:
-                problems.skipped.append(f"{split}: {ids[number]}: no sentences")
-                continue
-            sentences = [captions[line] for line in lines if has_word[line]]
-            image_id = ids[number]
-            path = root / ids[number]
-            records[split].append(Record(image_id, path, sentences, file_name=ids[number]))
-            kept.append(row)
-        if not kept:
+        of_images = [
+            Record(image_id, root / image_id, captions[first : first + per_image], (), image_id)
+            for image_id, first in zip(ids, range(0, len(captions), per_image), strict=True)
+        ]
+        of_images = without_empty_sentences(of_images, problems.notes)
+        has_text = np.array([bool(record.sentences) for record in of_images])
+        problems.skipped += [
+            f"{split}: {record.file_name}: no sentences"
+            for record in of_images
+            if not record.sentences
+        ]
+        if not has_text.any():
             raise UserError(f"{root}: no image of the {split} split has a caption")
-        sources[split] = ArrayRegions(array, np.array(kept, np.int64))
+        records[split] = [record for record in of_images if record.sentences]
+        sources[split] = ArrayRegions(array, rows[has_text])
         shapes.add(array.shape[1:])
     if len(shapes) > 1:
         raise UserError(f"{root}: the features of the splits have different shapes: {shapes}")
