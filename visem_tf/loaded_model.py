@@ -277,10 +277,7 @@ class LoadedModel:
         return [ImageDescription(*each) for each in zip(sources, described, strict=True)]
 
     def ground_batch(
-        self,
-        sources: Sequence[ImageSource],
-        regions: Regions,
-        queries: Sequence[Sequence[Query]],
+        self, sources: Sequence[ImageSource], regions: Regions, queries: Sequence[Sequence[Query]]
     ) -> list[list[Grounding]]:
         """Finds the words of sentences in a batch of images, see `batches`.
 

@@ -42,9 +42,7 @@ def generate_examples(
     for part in SPLITS[split]:
         examples = iter(
             builder.as_dataset(
-                split=part,
-                shuffle_files=False,
-                decoders={"image": tfds.decode.SkipDecoding()},
+                split=part, shuffle_files=False, decoders={"image": tfds.decode.SkipDecoding()}
             ).as_numpy_iterator()
         )
         while batch := list(itertools.islice(examples, _EXAMPLES_AT_A_TIME)):

@@ -111,11 +111,7 @@ def _unroll(step: Step, state: Any, outputs: tf.Tensor, *, reverse: bool = False
         lambda t, *_: t < steps,
         body,
         (tf.constant(0), state, outputs),
-        shape_invariants=(
-            tf.TensorShape([]),
-            rows,
-            tf.TensorShape([None, None, outputs.shape[2]]),
-        ),
+        shape_invariants=(tf.TensorShape([]), rows, tf.TensorShape([None, None, outputs.shape[2]])),
     )[2]
 
 

@@ -8,14 +8,7 @@ from __future__ import annotations
 import pkgutil
 from pathlib import Path
 
-SCORES = (
-    "attention",
-    "best_region",
-    "cosine",
-    "fragments",
-    "hard_alignment",
-    "negative_aware",
-)
+SCORES = ("attention", "best_region", "cosine", "fragments", "hard_alignment", "negative_aware")
 """Image-sentence scores, see `visem_tf.alignment.word_scores`."""
 
 LOSSES = ("hinge_max", "hinge_sum", "infonce")
