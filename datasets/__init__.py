@@ -9,8 +9,6 @@ This package is `visem_tf.datasets`, although a check-out of the repository keep
 Imported under a second name it would register every builder with TensorFlow Datasets twice.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from visem_tf.config.settings import nearest

@@ -4,8 +4,6 @@ Every format needs the same steps: drop repeated images and sentences without wo
 files, and map or make the splits.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Container, Sequence
 from pathlib import PurePosixPath

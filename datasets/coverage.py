@@ -1,7 +1,5 @@
 """How much of the training sentences models can learn: unknown words and long sentences."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The base class of builders that read a folder of the user's: image files and texts."""
 
-from __future__ import annotations
-
 import collections
 import inspect
 import itertools

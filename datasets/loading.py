@@ -1,7 +1,5 @@
 """Loads a dataset: texts into memory, images as a stream. Prepares it first where needed."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib

@@ -1,7 +1,5 @@
 """The files of a dataset: usual names that are tried, and options that name others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from visem_tf.errors import UserError

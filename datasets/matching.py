@@ -4,8 +4,6 @@ Names may differ in letter case, in the form of Unicode (NFC, NFD), in the kind 
 ending, and in the folders before the name. A file is taken if it is the only one that may be meant.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath

@@ -1,7 +1,5 @@
 """Phrases with boxes: the position of their words in a sentence, and their box in the image."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import io

@@ -6,8 +6,6 @@ or the same folder after a change, is prepared again. What is derived from a dat
 its content instead (`visem_tf.datasets.caption_dataset.fingerprint_of`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

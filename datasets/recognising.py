@@ -1,7 +1,5 @@
 """Recognises the dataset in a folder by what is in it, for `--dataset auto`."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import itertools

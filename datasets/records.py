@@ -1,7 +1,5 @@
 """The records that readers of files return: images with their sentences, or their regions."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol

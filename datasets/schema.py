@@ -5,8 +5,6 @@ Every builder in `visem_tf.datasets` returns `features()` from its `_info`, name
 `visem_tf.datasets.loading` reads all of them with the same code.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import tensorflow_datasets as tfds
 

@@ -1,7 +1,5 @@
 """Splits: their spellings, files that list the images of each, and splits made at random."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Reads a dataset once and reports everything that is wrong with it; writes nothing."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib

@@ -1,7 +1,5 @@
 """Writes a dataset in COCO's format, as the dataset `coco_json` reads it."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import PurePosixPath

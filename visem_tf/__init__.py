@@ -10,8 +10,6 @@ Example:
     '0.2.0'
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any

@@ -13,8 +13,6 @@ A command is a module with a `main` that parses its arguments before it imports 
         run_command(main)
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """The exception for mistakes of the user."""
 
-from __future__ import annotations
-
 import re
 
 _LONGEST_WORD = 400

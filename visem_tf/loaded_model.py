@@ -1,7 +1,5 @@
 """A trained model, ready for images of any kind; `visem_tf.load` returns it."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from typing import Any

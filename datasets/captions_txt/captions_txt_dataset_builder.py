@@ -1,7 +1,5 @@
 """Images with one table of captions: delimited text or Parquet."""
 
-from __future__ import annotations
-
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.captions import read_table, table_records

@@ -1,7 +1,5 @@
 """COCO captions from local folders, or from TensorFlow Datasets' own `coco_captions`."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath

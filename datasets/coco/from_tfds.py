@@ -1,7 +1,5 @@
 """Examples from TensorFlow Datasets' `coco_captions`, which has Karpathy's splits."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Own images, with captions in one file of COCO's format."""
 
-from __future__ import annotations
-
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.coco import read_captions, with_instances, with_regions

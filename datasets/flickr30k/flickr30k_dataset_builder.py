@@ -1,7 +1,5 @@
 """Flickr30K from the files that are in use, with Flickr30k Entities if its folder exists."""
 
-from __future__ import annotations
-
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.captions import read_table, table_records

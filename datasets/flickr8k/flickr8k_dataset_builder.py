@@ -1,7 +1,5 @@
 """Flickr8K from the files as they are distributed, with Flickr30k Entities if its folder exists."""
 
-from __future__ import annotations
-
 import re
 
 from visem_tf.config import DataConfig

@@ -1,7 +1,5 @@
 """Tables of captions, and the images that they name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from visem_tf.datasets.formats.columns import NO_NUMBER, CaptionRow

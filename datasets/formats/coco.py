@@ -7,8 +7,6 @@ An image without `file_name` is named after its `coco_url`.
 An entry that cannot be used is left out and listed; a file of another form is an error.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 from collections.abc import Sequence

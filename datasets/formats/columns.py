@@ -1,7 +1,5 @@
 """The columns of tables of captions, by any of their usual names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple

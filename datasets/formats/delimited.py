@@ -4,8 +4,6 @@ A header names the columns in any order (`visem_tf.datasets.formats.columns`). W
 is `name#k<TAB>caption`, as in `Flickr8k.token.txt`, or a name, perhaps a number, and a caption.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import re

@@ -7,8 +7,6 @@ Both folders are read unpacked, or from `annotations.zip` as it is distributed. 
 of the image's file up to its suffix or first underscore, as in 1000268201_693b08cb0e.jpg.
 """
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """Captions in JSON lines: an object a line, for an image or for a sentence."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import json

@@ -4,8 +4,6 @@
  "sentences": [{"tokens", "raw", "imgid", "sentid"}]}]}
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from visem_tf.datasets.formats.text import read_json

@@ -1,7 +1,5 @@
 """Finds the sentences of an image that marked sentences correspond to, and their words."""
 
-from __future__ import annotations
-
 import collections
 import difflib
 from collections.abc import Sequence

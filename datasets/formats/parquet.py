@@ -1,7 +1,5 @@
 """Captions in a Parquet file, with columns named as in `visem_tf.datasets.formats.columns`."""
 
-from __future__ import annotations
-
 from visem_tf.datasets.formats.columns import NO_NUMBER, CaptionRow, roles_of, say_columns
 from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.errors import UserError

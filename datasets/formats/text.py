@@ -1,7 +1,5 @@
 """Text and JSON files of users: any line end, a byte order mark, single bytes of Latin-1."""
 
-from __future__ import annotations
-
 import codecs
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """Images with metadata in the same folder, the layout of ImageFolder in Hugging Face's Datasets."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import PurePosixPath
 

@@ -1,7 +1,5 @@
 """Images with a file of JSON lines: an object a line, for an image or for a sentence."""
 
-from __future__ import annotations
-
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.json_lines import read_json_lines

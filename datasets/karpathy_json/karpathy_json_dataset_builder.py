@@ -1,7 +1,5 @@
 """Images with Karpathy's `dataset.json`, as neuraltalk uses it."""
 
-from __future__ import annotations
-
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.karpathy import read_karpathy

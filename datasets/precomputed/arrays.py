@@ -1,7 +1,5 @@
 """Region features in NumPy arrays, which may stay on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ so a first pass finds the line of each image, and features are then read line by
 of a split.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import contextlib

@@ -1,7 +1,5 @@
 """The captions of images whose features are in files without captions."""
 
-from __future__ import annotations
-
 from visem_tf.config import DataConfig
 from visem_tf.datasets.formats.coco import read_captions
 from visem_tf.datasets.formats.karpathy import read_karpathy

@@ -1,7 +1,5 @@
 """Checks precomputed features: reads all of them once, and finds invalid ones."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split

@@ -1,7 +1,5 @@
 """Precomputed features as a dataset: which format a folder has, and its splits."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from typing import Any, Protocol

@@ -6,8 +6,6 @@ train/regions-00000-of-00024.npy …   records as in `visem_tf.regions.dataset_c
 val/ test/              the same
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ Features are [N, F], or [N, R, F] without boxes; the captions are in lines, thos
 sequence. If there are as many rows as captions, the row of an image is repeated for each caption.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from visem_tf.config import DataConfig

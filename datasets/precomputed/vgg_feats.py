@@ -4,8 +4,6 @@ The array `feats` is F × N, one *column* for each image in the order of `imgid`
 says rows.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

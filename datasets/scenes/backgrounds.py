@@ -1,7 +1,5 @@
 """Nine kinds of backgrounds, made of noise, gradients and stripes."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 

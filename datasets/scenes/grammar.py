@@ -1,7 +1,5 @@
 """Writes sentences that are true of a scene, with the boxes of their noun phrases."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 

@@ -14,8 +14,6 @@ agree. Centres (y, x) and boxes are relative to the side of the image:
 - `cut_off`: part of the object lies outside the image, by at least 0.02.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .shapes import full_box

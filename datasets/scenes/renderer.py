@@ -1,7 +1,5 @@
 """Draws scenes: the background, then objects from back to front with shadow and texture."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -10,8 +10,6 @@ depend on whether image 6 was made, and the test split of a small configuration 
 test split of a larger one.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """TFDS builder of `scenes`: images drawn from a seed, with sentences and boxes of phrases."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Outlines of shapes, and the pixels that an object covers."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

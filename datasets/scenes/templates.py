@@ -5,8 +5,6 @@ None if the scene has no such fact. A None among the pieces is a noun phrase tha
 that the sentence is dropped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

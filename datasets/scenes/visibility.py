@@ -1,7 +1,5 @@
 """Visible parts of objects: masks and boxes after occlusion and clipping."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

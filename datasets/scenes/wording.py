@@ -1,7 +1,5 @@
 """Synonyms, and noun phrases that fit exactly one object or group."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 

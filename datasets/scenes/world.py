@@ -4,8 +4,6 @@ The values below are concepts ("circle"); `wording` has the words for them ("dis
 Positions and lengths are relative to the side of the square image.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 IMAGE_SIZE = 224

@@ -1,7 +1,5 @@
 """A folder of images with a text file beside each: `name.jpg` and `name.txt`."""
 
-from __future__ import annotations
-
 import collections
 
 from visem_tf.config import DataConfig

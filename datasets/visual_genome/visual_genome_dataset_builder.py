@@ -1,7 +1,5 @@
 """Visual Genome's region descriptions: every phrase is a sentence about its box."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from visem_tf.config import DataConfig

@@ -4,8 +4,6 @@ Members belong together if their names are the same up to the first dot. Images 
 file: a record says where in it the image is.
 """
 
-from __future__ import annotations
-
 import codecs
 import collections
 import dataclasses

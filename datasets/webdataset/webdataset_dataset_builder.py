@@ -1,7 +1,5 @@
 """Tar files of images with texts, the shards of WebDataset; images are read from the tar files."""
 
-from __future__ import annotations
-
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.problems import Problems

@@ -1,7 +1,5 @@
 """The section of the configuration that says how the regions of words and phrases are found."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """The sections of the configuration that define the models and their training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal

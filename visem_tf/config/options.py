@@ -10,8 +10,6 @@ as attributes of a class, whose docstrings are their help texts:
         '''Regions to show of each image.'''
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import sys

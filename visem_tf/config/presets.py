@@ -18,8 +18,6 @@
   choice.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from visem_tf.config.inference import PAPER_SNIPPETS

@@ -1,7 +1,5 @@
 """Configurations that runs recorded: how they are read, and what may differ from them later."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

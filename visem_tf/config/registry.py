@@ -3,8 +3,6 @@
 The configuration must not import those packages, which load TensorFlow.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 `visem_tf.config.sections` and `visem_tf.config.models` declare the fields.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import functools

@@ -6,8 +6,6 @@ PNG. `decode_image` decodes these in graph and is the only decoder of training a
 Images that users ask about are decoded in Python, to the same pixels, by `visem_tf.images.read`.
 """
 
-from __future__ import annotations
-
 import io
 
 import tensorflow as tf

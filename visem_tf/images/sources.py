@@ -1,7 +1,5 @@
 """Images as a user gives them: paths, bytes, PIL images, arrays, and lists of these."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Reads `.npz` files whose content is not known to be what it should be."""
 
-from __future__ import annotations
-
 import zipfile
 
 import numpy as np

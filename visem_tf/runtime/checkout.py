@@ -11,8 +11,6 @@ well-known library of that name, and register the builders of `visem_tf.datasets
 therefore skips the root when it searches for the plain name.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys

@@ -3,8 +3,6 @@
 The objective does not depend on the number of replicas; see `visem_tf.models`.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import multiprocessing.pool
 import sys

@@ -1,7 +1,5 @@
 """Writes files and folders whole or not at all: under a temporary name, which is then changed."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """TensorFlow's errors of a full disk, which it reports as other errors."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

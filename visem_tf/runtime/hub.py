@@ -4,8 +4,6 @@ The client is the package `huggingface_hub` (extra `hub`), which keeps downloade
 model can be used again without a network, and which knows the user's token.
 """
 
-from __future__ import annotations
-
 import importlib
 import re
 import shutil

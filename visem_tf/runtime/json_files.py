@@ -5,8 +5,6 @@ The expected content is a type that msgspec knows: `int`, `float`, `str`, `bool`
 checked.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

@@ -3,8 +3,6 @@
 A packaged model is a published model in the folder `pretrained` of this package.
 """
 
-from __future__ import annotations
-
 import importlib.resources
 from pathlib import Path
 

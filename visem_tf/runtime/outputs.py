@@ -1,7 +1,5 @@
 """Checks of places to write to, before work begins whose results would be lost."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import stat

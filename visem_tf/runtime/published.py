@@ -10,8 +10,6 @@
 `SHA256SUMS` is the last file to arrive: a folder without it is incomplete and not read.
 """
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Starts TensorFlow without its messages about itself; all other messages are shown."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

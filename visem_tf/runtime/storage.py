@@ -4,8 +4,6 @@ A path on the disk is a `pathlib.Path`. A path with a scheme is a `upath.UPath`,
 interface. Most schemes need a package of their own, such as `gcsfs` for `gs://`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

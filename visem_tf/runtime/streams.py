@@ -1,7 +1,5 @@
 """Standard streams as users have them: closed, full, or of an encoding without some letters."""
 
-from __future__ import annotations
-
 import os
 import sys
 import unicodedata

@@ -5,8 +5,6 @@ take a strategy exchange values between its workers. All workers must call them 
 With one process they return at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import hashlib

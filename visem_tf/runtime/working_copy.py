@@ -6,8 +6,6 @@ it. Whenever `visem_tf.runtime.files` has written a file of the copy, and when t
 files that have changed are copied back.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import os
