@@ -28,16 +28,16 @@ from visem_tf.runs.trained_run import TrainedRun
 SOURCES = {"": "image_bytes", "_from_pixels": "image", "_from_features": "region_features"}
 """Forms of images, as the ends of the signatures' names, and the names of the inputs."""
 
-QUESTIONS = (
-    "greedy",
-    "beam",
-    "describe_regions",
-    "describe_regions_beam",
-    "embed_image",
-    "score",
-    "align",
-)
-"""Signatures about images in any form, without the form of the images."""
+QUESTIONS: dict[str, Callable[..., Outputs]] = {
+    "greedy": functools.partial(ModelFunctions.captions, beam=False),
+    "beam": functools.partial(ModelFunctions.captions, beam=True),
+    "describe_regions": functools.partial(ModelFunctions.describe_regions, beam=False),
+    "describe_regions_beam": functools.partial(ModelFunctions.describe_regions, beam=True),
+    "embed_image": ModelFunctions.embed_image,
+    "score": ModelFunctions.score,
+    "align": ModelFunctions.align,
+}
+"""Signatures about images in any form, without the form of the images, and what they compute."""
 
 NAMES = (
     "serving_default",
@@ -126,15 +126,9 @@ class Signatures:
             ]
             return self._ground, [self._image_spec(source), sentences, *integers]
 
-        def about_images(images: tf.Tensor) -> Outputs:
-            return self._answer(question, source, images)
-
-        def about_both(images: tf.Tensor, sentences: tf.Tensor) -> Outputs:
-            return self._answer(question, source, images, sentences)
-
-        if question in ("score", "align"):
-            return about_both, [self._image_spec(source), sentences]
-        return about_images, [self._image_spec(source)]
+        specs = [self._image_spec(source), sentences]
+        specs = specs if question in ("score", "align") else specs[:1]
+        return functools.partial(self._answer, question, source), specs
 
     def _image_spec(self, source: str) -> tf.TensorSpec:
         name = SOURCES[source]
@@ -144,36 +138,26 @@ class Signatures:
             return tf.TensorSpec([None, None, self.functions.feature_dim], name=name)
         return tf.TensorSpec([None], tf.string, name=name)
 
-    def _answer(
-        self, question: str, source: str, images: tf.Tensor, sentences: tf.Tensor | None = None
-    ) -> Outputs:
-        functions = self.functions
+    def _answer(self, question: str, source: str, images: tf.Tensor, *texts: tf.Tensor) -> Outputs:
+        """Answers a question about images, and about sentences in `score` and `align`."""
         frame_only = (
             question in ("greedy", "beam") and not self.run.full_frame_generator.reads_regions
         )
 
-        def answer(images: tf.Tensor, *pairs: tf.Tensor) -> Outputs:
+        def answer(images: tf.Tensor, *texts: tf.Tensor) -> Outputs:
             regions = self._regions(source, images, frame_only)
-            if question in ("greedy", "beam"):
-                return functions.captions(regions, beam=question == "beam")
-            if question.startswith("describe_regions"):
-                return functions.describe_regions(regions, beam=question.endswith("_beam"))
-            if question == "embed_image":
-                return functions.embed_image(regions)
-            if question == "score":
-                return functions.score(regions, sentences)
-            return functions.align(regions, *pairs)
+            return QUESTIONS[question](self.functions, regions, *texts)
 
         if question == "align":
             equal_length = tf.debugging.assert_equal(
                 tf.shape(images)[0],
-                tf.shape(sentences)[0],
+                tf.shape(texts[0])[0],
                 "align takes one sentence per image: images and sentences must be equally many",
             )
             with tf.control_dependencies([equal_length]):
-                outputs = _on_rows(answer, tf.identity(images), tf.identity(sentences))
+                outputs = _on_rows(answer, tf.identity(images), tf.identity(texts[0]))
         else:
-            outputs = _on_rows(answer, images)
+            outputs = _on_rows(lambda rows: answer(rows, *texts), images)
         if source == "_from_features":  # only the caller knows the boxes and scores
             outputs = {n: o for n, o in outputs.items() if n not in ("boxes", "region_scores")}
         return outputs
