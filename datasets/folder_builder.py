@@ -1,11 +1,7 @@
 """The base class of builders that read a folder of the user's: image files and texts."""
 
-import collections
 import inspect
-import itertools
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import tensorflow_datasets as tfds
@@ -20,6 +16,7 @@ from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
 from visem_tf.images.decode import read_image
+from visem_tf.images.load import read_ahead
 from visem_tf.images.read import ImageError
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import AnyPath, as_path
@@ -232,35 +229,6 @@ def make_example(record: Record, image: bytes, notes: list[str]) -> dict[str, An
         "sentences": list(record.sentences),
         "phrases": phrase_rows(record, image, notes),
     }
-
-
-def read_ahead(
-    records: Sequence[Record], read: Callable[[Record], T]
-) -> Iterator[tuple[Record, Future[T]]]:
-    """Yields each record with the result of `read`, which threads compute a few records ahead.
-
-    Memory does not grow with the number of records.
-
-    Args:
-        records: The images.
-        read: Function of a record.
-    """
-    threads = min(8, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="read_ahead")
-    remaining = iter(records)
-    queue: collections.deque[tuple[Record, Future[T]]] = collections.deque()
-
-    def submit(count: int) -> None:
-        for record in itertools.islice(remaining, count):
-            queue.append((record, pool.submit(read, record)))
-
-    try:
-        submit(2 * threads)
-        while queue:
-            yield queue.popleft()
-            submit(1)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def show_progress(items: Iterator[T], count: int, title: str) -> Iterator[T]:

@@ -16,7 +16,7 @@ from visem_tf.config import Config, TextConfig
 from visem_tf.datasets import PRECOMPUTED, builder_module
 from visem_tf.datasets.caption_dataset import Split
 from visem_tf.datasets.coverage import coverage
-from visem_tf.datasets.folder_builder import FolderBuilder, read_ahead, show_progress
+from visem_tf.datasets.folder_builder import FolderBuilder, show_progress
 from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.precomputed.checking import check_features
@@ -27,6 +27,7 @@ from visem_tf.datasets.records import Record, tokenized
 from visem_tf.errors import UserError
 from visem_tf.images.decode import read_image
 from visem_tf.images.find import ENDINGS
+from visem_tf.images.load import read_ahead
 from visem_tf.images.read import ImageError
 from visem_tf.runtime.storage import as_path
 from visem_tf.text import SPECIAL_WORDS, Vocabulary

@@ -1,15 +1,52 @@
-"""Loads a user's own images in batches, the next one while the caller uses the last one."""
+"""Loads images while the caller uses earlier ones: one by one, or a user's own in batches."""
 
+import collections
 import concurrent.futures
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from visem_tf.images.read import ImageError
 from visem_tf.images.sources import ImageSource
 
-_THREADS = 2
+_THREADS = min(8, os.cpu_count() or 1)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def read_ahead(
+    items: Iterable[T], read: Callable[[T], R], threads: int = _THREADS, count: int = 2 * _THREADS
+) -> Generator[tuple[T, concurrent.futures.Future[R]], None, None]:
+    """Yields each item with the result of `read`, which threads compute a few items ahead.
+
+    Memory does not grow with the number of items.
+
+    Args:
+        items: Images.
+        read: Function of an item.
+        threads: Number of threads.
+        count: Number of items that are read while the caller uses the last one.
+    """
+    remaining = iter(items)
+    queue: collections.deque[tuple[T, concurrent.futures.Future[R]]] = collections.deque()
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+
+    def submit(count: int) -> None:
+        for item in itertools.islice(remaining, count):
+            queue.append((item, pool.submit(read, item)))
+
+    try:
+        submit(count)
+        while queue:
+            submit(1)
+            yield queue.popleft()
+    finally:
+        pool.shutdown(cancel_futures=bool(queue))  # unless the caller has them all
 
 
 class LoadedImages(NamedTuple):
@@ -48,30 +85,21 @@ def load_images(
         ImageError: An image cannot be read, and there is no list of failures.
     """
 
-    def load(source: ImageSource) -> tuple[tuple[int, int], Any] | ImageError:
-        try:
-            pixels = source.pixels()
-        except ImageError as error:
-            # Frames of the traceback hold the content of the file, and a list would keep them all.
-            return error if failures is None else ImageError(error.name, error.reason)
+    def load(source: ImageSource) -> tuple[tuple[int, int], Any]:
+        pixels = source.pixels()
         height, width, _ = pixels.shape
         return (width, height), prepare(pixels)
 
-    batches = [sources[start : start + batch_size] for start in range(0, len(sources), batch_size)]
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        loading = [[threads.submit(load, source) for source in batch] for batch in batches[:2]]
-        for number, batch in enumerate(batches):
-            loaded = [
-                (source, future.result())
-                for source, future in zip(batch, loading.pop(0), strict=True)
-            ]
-            for following in batches[number + 2 : number + 3]:
-                loading.append([threads.submit(load, source) for source in following])
-            failed = [result for _, result in loaded if isinstance(result, ImageError)]
-            if failures is None and failed:
-                raise failed[0]
-            if failures is not None:
-                failures += failed
-            read = [(source, *result) for source, result in loaded if isinstance(result, tuple)]
+    with contextlib.closing(read_ahead(sources, load, 2, batch_size)) as loading:
+        while batch := list(itertools.islice(loading, batch_size)):
+            read = []
+            for source, future in batch:
+                try:
+                    read.append((source, *future.result()))
+                except ImageError as error:
+                    if failures is None:
+                        raise
+                    # Without the traceback, whose frames hold the content of the file.
+                    failures.append(ImageError(error.name, error.reason))
             if read:
                 yield LoadedImages(*map(list, zip(*read, strict=True)))
