@@ -10,12 +10,13 @@ from etils import epath
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.locations import find_one, folders_of_images, images_in, innermost, visible
+from visem_tf.datasets.locations import find_one, folders_of_images, innermost, visible
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
 from visem_tf.images.decode import read_image
+from visem_tf.images.find import images_in
 from visem_tf.images.load import read_ahead
 from visem_tf.images.read import ImageError
 from visem_tf.runtime.progress import progress_bar

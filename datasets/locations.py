@@ -99,8 +99,3 @@ def find_one(
             f"{what}; choose one with --{option}"
         )
     return found[0]
-
-
-def images_in(folder: AnyPath) -> list[AnyPath]:
-    """Returns the files of a folder, and of the folders in it, that are named like images."""
-    return sorted(images_below(folder))

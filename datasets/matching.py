@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
-from visem_tf.images.find import ENDINGS, images_below
+from visem_tf.images.find import ENDINGS, images_in
 from visem_tf.runtime.storage import AnyPath, file_names
 
 
@@ -88,7 +88,7 @@ class ImageFiles:
             by_stem: dict[str, list[AnyPath]] = {}
             by_name: dict[str, list[AnyPath]] = {}
             try:
-                images = sorted(images_below(root))
+                images = images_in(root)
             except UserError:  # a folder that cannot be read
                 images = []
             for image in images:

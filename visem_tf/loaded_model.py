@@ -298,7 +298,7 @@ class LoadedModel:
         groundings = (
             Grounding(
                 sources[row],
-                {"sentence": query.text, "score": _rounded(scores[row, number]), **places},
+                {"sentence": query.text, "score": round(float(scores[row, number]), 4), **places},
             )
             for number, (row, query, places) in enumerate(zip(rows, flat, found, strict=True))
         )
@@ -345,7 +345,3 @@ def _boxes_of(sources: Sequence[ImageSource], boxes: Any) -> BoxesOf:
             raise ValueError(f"boxes must be arrays [N, 4], not of shape {list(array.shape)}")
         given[source] = GivenBoxes({"": array.tolist()}, "rel_yxyx", "boxes")
     return lambda source, size: given[source].of(as_path(source.name), size)
-
-
-def _rounded(score: Any) -> float:
-    return round(float(score), 4)

@@ -26,8 +26,6 @@ class Options:
 
     to = option("PLACE", type=output_folder)
     """A new folder on any storage, or hf://owner/name (pip install 'visem_tf[hub]')."""
-    name = option("NAME")
-    """The name of the model (default: the last part of --to)."""
     card = option("FILE.md")
     """A text for the card: the data and their terms, limits and biases (default: none)."""
 
@@ -56,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     from visem_tf.runs.trained_run import TrainedRun
 
-    name = options.name or options.to.rstrip("/").rpartition("/")[2].partition("@")[0]
+    name = options.to.rstrip("/").rpartition("/")[2].partition("@")[0]
     sizes = publish(TrainedRun(config.run_dir, config), options.to, name, about)
     print(f"{options.to} ({sum(sizes.values()) / 1e6:.1f} MB)")
     for file, size in sizes.items():

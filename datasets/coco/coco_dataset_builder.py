@@ -13,10 +13,11 @@ from visem_tf.datasets.coco.from_tfds import generate_examples
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.coco import read_captions, with_instances
 from visem_tf.datasets.formats.karpathy import read_karpathy
-from visem_tf.datasets.locations import images_in, named
+from visem_tf.datasets.locations import named
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
+from visem_tf.images.find import images_in
 from visem_tf.runtime.storage import AnyPath
 
 KARPATHY_FILE = "dataset_coco.json"

@@ -12,10 +12,11 @@ from visem_tf.datasets.formats.entities import (
     find_entities,
     with_entities,
 )
-from visem_tf.datasets.locations import images_in, innermost, named
+from visem_tf.datasets.locations import innermost, named
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import assign_splits, read_lists
+from visem_tf.images.find import images_in
 from visem_tf.runtime.storage import AnyPath
 
 PICTURE_FOLDERS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images")

@@ -7,11 +7,12 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.captions import read_table, table_records
 from visem_tf.datasets.formats.json_lines import read_json_lines
-from visem_tf.datasets.locations import images_in, named, visible
+from visem_tf.datasets.locations import named, visible
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, safe_image_id
 from visem_tf.datasets.splits import split_of, without_only_split
 from visem_tf.errors import UserError
+from visem_tf.images.find import images_in
 from visem_tf.runtime.storage import AnyPath
 
 

@@ -92,26 +92,6 @@ def _fitted_outline(shape: str, angle: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=64)
-def _coverage(shape: str, angle: float, side: float, centre_y: float, centre_x: float):
-    points, _ = _fitted_outline(shape, angle)
-    pixels = side * IMAGE_SIZE
-    centre = np.array([centre_x, centre_y]) * IMAGE_SIZE
-    origin = np.floor(centre - pixels / 2).astype(int) - 1
-    patch = int(np.ceil(pixels)) + 3
-    image = Image.new("L", (patch * _SUPERSAMPLING,) * 2)
-    draw = ImageDraw.Draw(image)
-    # Pillow's polygon includes its border; the shift of half a pixel keeps the true size.
-    middle = (centre - origin) * _SUPERSAMPLING - 0.5
-    corners = points * pixels * _SUPERSAMPLING + middle
-    draw.polygon([tuple(corner) for corner in corners], fill=255)
-    if shape == "ring":
-        hole = points * 0.5 * pixels * _SUPERSAMPLING + middle
-        draw.polygon([tuple(corner) for corner in hole], fill=0)
-    alpha = np.asarray(image.reduce(_SUPERSAMPLING), dtype=np.float32) / 255
-    alpha.setflags(write=False)
-    return alpha, int(origin[1]), int(origin[0])
-
-
 def coverage(item: SceneObject) -> tuple[np.ndarray, int, int]:
     """Draws the anti-aliased mask of an object without occlusion.
 
@@ -122,7 +102,23 @@ def coverage(item: SceneObject) -> tuple[np.ndarray, int, int]:
         Share of each pixel that the object covers, float32 [H, W], and the row and column of the
         mask's first pixel in the image, which may lie outside.
     """
-    return _coverage(item.shape, item.angle, item.side, item.centre_y, item.centre_x)
+    points, _ = _fitted_outline(item.shape, item.angle)
+    pixels = item.side * IMAGE_SIZE
+    centre = np.array([item.centre_x, item.centre_y]) * IMAGE_SIZE
+    origin = np.floor(centre - pixels / 2).astype(int) - 1
+    patch = int(np.ceil(pixels)) + 3
+    image = Image.new("L", (patch * _SUPERSAMPLING,) * 2)
+    draw = ImageDraw.Draw(image)
+    # Pillow's polygon includes its border; the shift of half a pixel keeps the true size.
+    middle = (centre - origin) * _SUPERSAMPLING - 0.5
+    corners = points * pixels * _SUPERSAMPLING + middle
+    draw.polygon([tuple(corner) for corner in corners], fill=255)
+    if item.shape == "ring":
+        hole = points * 0.5 * pixels * _SUPERSAMPLING + middle
+        draw.polygon([tuple(corner) for corner in hole], fill=0)
+    alpha = np.asarray(image.reduce(_SUPERSAMPLING), dtype=np.float32) / 255
+    alpha.setflags(write=False)
+    return alpha, int(origin[1]), int(origin[0])
 
 
 def full_box(item: SceneObject) -> np.ndarray:

@@ -5,11 +5,12 @@ import collections
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.text import read_lines
-from visem_tf.datasets.locations import below, images_in
+from visem_tf.datasets.locations import below
 from visem_tf.datasets.problems import Problems, listed
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import split_of
 from visem_tf.errors import UserError
+from visem_tf.images.find import images_in
 from visem_tf.runtime.storage import AnyPath
 
 

@@ -6,11 +6,11 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.coco import corners
 from visem_tf.datasets.formats.text import read_json
-from visem_tf.datasets.locations import images_in
 from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.datasets.records import Box, Phrase, Record
 from visem_tf.datasets.splits import assign_splits, read_split_json
 from visem_tf.errors import UserError
+from visem_tf.images.find import images_in
 from visem_tf.runtime.storage import AnyPath, file_names
 
 REGIONS = "region_descriptions.json"

@@ -75,13 +75,11 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as nested plain dictionaries, lists and numbers."""
-        plain: dict[str, Any] = {}
-        for name in field_types(type(self)):
-            value = getattr(self, name)
-            if isinstance(value, Settings):
-                value = value.to_dict()
-            plain[name] = list(value) if isinstance(value, tuple) else value
-        return plain
+
+        def plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+            return {n: list(value) if isinstance(value, tuple) else value for n, value in fields}
+
+        return dataclasses.asdict(self, dict_factory=plain)
 
     def updated(self: S, values: Mapping[str, Any]) -> S:
         """Returns a copy in which the given fields have other values.
@@ -125,13 +123,9 @@ class Settings:
                 yield dotted_name(type(self), name), value
 
 
+@functools.cache
 def field_types(cls: Any) -> dict[str, Any]:
     """Returns the type of each field of a settings class."""
-    return _field_types(cls)
-
-
-@functools.cache
-def _field_types(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 

@@ -59,7 +59,10 @@ def find_images(arguments: Sequence[PathLike]) -> list[AnyPath]:
         if path.is_file():
             found.append(path)
         elif path.is_dir():
-            found.extend(_in_folder(path))
+            images = images_in(path)
+            if not images:
+                raise UserError(f"there is no image in the folder {path} ({', '.join(ENDINGS)})")
+            found += images
         else:
             raise UserError(f"there is no image {path}")
     return list(dict.fromkeys(found))
@@ -86,11 +89,9 @@ def unused_name(stem: str, ending: str, taken: set[str]) -> str:
     return name
 
 
-def _in_folder(folder: AnyPath) -> list[AnyPath]:
-    images = sorted(images_below(folder))
-    if not images:
-        raise UserError(f"there is no image in the folder {folder} ({', '.join(ENDINGS)})")
-    return images
+def images_in(folder: AnyPath) -> list[AnyPath]:
+    """Returns the files that `images_below` yields, in alphabetical order."""
+    return sorted(images_below(folder))
 
 
 def images_below(folder: AnyPath) -> Iterator[AnyPath]:
