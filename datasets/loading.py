@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import importlib
 import itertools
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,8 +21,7 @@ from visem_tf.datasets.precomputed.loading import load_precomputed
 from visem_tf.datasets.preparing import prepare, quiet
 from visem_tf.datasets.problems import Problems
 from visem_tf.errors import UserError
-from visem_tf.runtime.files import write_atomically
-from visem_tf.runtime.json_files import parse_json
+from visem_tf.runtime.json_files import parse_json, write_json
 
 _DIGESTS_FILE = "content.json"
 _TEXTS = ("image_id", "file_name", "sentences", "phrases")
@@ -199,7 +197,7 @@ def _with_digests(builder: Any, splits: dict[str, Split], folder: Path) -> dict[
     digests = parse_json(path.read_bytes(), dict[str, str]) if path.is_file() else {}
     if digests.keys() != splits.keys():
         digests = _picture_digests(builder, splits)
-        write_atomically(path, json.dumps(digests, indent=1) + "\n")
+        write_json(path, digests)
     return {
         split.name: dataclasses.replace(split, picture_digest=digests[split.name])
         for split in splits.values()

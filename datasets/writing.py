@@ -1,7 +1,6 @@
 """Writes a dataset in COCO's format, as the dataset `coco_json` reads it."""
 
 import io
-import json
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,6 +10,7 @@ from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.records import Box
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import write_json
 from visem_tf.runtime.storage import AnyPath
 
 
@@ -71,9 +71,9 @@ def write_coco(data: CaptionDataset, folder: AnyPath) -> None:
                 }
                 for number, phrase in enumerate(phrases, start=1)
             ]
-    _write(folder / "captions.json", {"images": images, "annotations": captions})
+    write_json(folder / "captions.json", {"images": images, "annotations": captions}, None)
     if regions:
-        _write(folder / "regions.json", {"annotations": regions})
+        write_json(folder / "regions.json", {"annotations": regions}, None)
 
 
 def _pixels(box: Box, width: int, height: int) -> list[float]:
@@ -85,8 +85,3 @@ def _pixels(box: Box, width: int, height: int) -> list[float]:
 def _with_suffix(name: str, image_format: str) -> str:
     usual = (".png",) if image_format == "PNG" else (".jpg", ".jpeg", ".jpe")
     return name if PurePosixPath(name).suffix.lower() in usual else f"{name}{usual[0]}"
-
-
-def _write(path: AnyPath, content: Any) -> None:
-    text = json.dumps(content, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode("utf-8", "replace"))

@@ -7,7 +7,6 @@ the extra `serving`; REST needs only `requests` and does not import TensorFlow.
 """
 
 import base64
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from visem_tf.cli import run_command
 from visem_tf.config.options import Parser, add_options, option
 from visem_tf.errors import UserError
-from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.json_files import write_json
 from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
@@ -339,8 +338,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     _print(results[-1])
     finally:  # write the answers that came before an error or Ctrl-C
         if options.json:
-            text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-            write_atomically(as_path(options.json), text)
+            write_json(options.json, results)
     if unreadable:
         raise UserError(f"the server cannot read as JPEG or PNG: {', '.join(unreadable)}")
 

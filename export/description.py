@@ -1,7 +1,6 @@
 """What an export may change of its run, and the content of its `export.json`."""
 
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from visem_tf.config.registry import PROPOSERS
 from visem_tf.errors import UserError
 from visem_tf.runs.run_directory import versions
 from visem_tf.runs.trained_run import TrainedRun
-from visem_tf.runtime.files import write_atomically
 
 MODELS = {
     "align": "alignment_model",
@@ -136,12 +134,6 @@ def describe_export(
         "config": run.config.to_dict(),
         "versions": versions(),
     }
-
-
-def write_description(folder: Path, description: dict[str, Any]) -> None:
-    """Writes export.json."""
-    text = json.dumps(description, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(folder / "export.json", text)
 
 
 def inputs_of(function: Any) -> list[tf.TensorSpec]:

@@ -21,8 +21,8 @@ from visem_tf.images.sources import ImageSource, path_sources
 from visem_tf.loading import load
 from visem_tf.preparing import obstacle, open_prepared, prepare, prepare_for_next_time
 from visem_tf.report.description_writer import Writer
-from visem_tf.report.descriptions import write_json
 from visem_tf.report.results import Grounding, ImageDescription
+from visem_tf.runtime.json_files import write_json
 from visem_tf.runtime.outputs import output_file, output_folder
 from visem_tf.runtime.storage import as_path
 

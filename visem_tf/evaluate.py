@@ -13,7 +13,6 @@ sentence.
 """
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,7 +25,8 @@ from visem_tf.metrics.caption_files import match_captions, read_captions, read_r
 from visem_tf.metrics.embedding_files import Vectors, read_vectors
 from visem_tf.metrics.java import java_reason
 from visem_tf.runs.run_view import run_view
-from visem_tf.runtime.files import temporary_folder, write_atomically
+from visem_tf.runtime.files import temporary_folder
+from visem_tf.runtime.json_files import write_json
 from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.published import is_published
 from visem_tf.runtime.startup import start_tensorflow
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with _results_folder(config.run_dir, options) as folder:
             metrics = _evaluate_run(options, captions, vectors, config, folder)
         if options.json:
-            write_atomically(options.json, json.dumps(metrics, indent=1) + "\n")
+            write_json(options.json, metrics)
         written = options.json or f"{folder}/metrics.json, {folder}/metrics.md"
         print(f"\nwritten: {written}")
 

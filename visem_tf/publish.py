@@ -4,7 +4,6 @@ python -m visem_tf.publish --run-dir runs/f8k --to published/f8k
 python -m visem_tf.publish --run-dir runs/f8k --to hf://owner/name --card about.md
 """
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config.options import make_parser, option
 from visem_tf.errors import UserError
 from visem_tf.runtime.files import temporary_folder, write_atomically
+from visem_tf.runtime.json_files import write_json
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.published import CARD, CARD_FOR_PEOPLE, check_free, deliver, write_digests
 from visem_tf.runtime.startup import start_tensorflow
@@ -82,7 +82,7 @@ def publish(run: "TrainedRun", place: str, name: str, about: str = "") -> dict[s
     with temporary_folder() as temporary:
         folder = temporary / "model"
         card = make_card(run, name, write_model(run, folder), about)
-        write_atomically(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+        write_json(folder / CARD, card)
         write_atomically(folder / CARD_FOR_PEOPLE, card_as_markdown(card))
         write_digests(folder)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}

@@ -75,9 +75,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = load(config.run_dir, config)
     from visem_tf.images.read import report_unreadable
     from visem_tf.images.sources import path_sources
-    from visem_tf.report.descriptions import write_json
     from visem_tf.runs.query import print_remarks
     from visem_tf.runs.user_images import cached_regions
+    from visem_tf.runtime.json_files import write_json
 
     run, sources = model.run, path_sources(paths)
     queries = [run.grounder.read(sentence) for sentence in options.sentences]

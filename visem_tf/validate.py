@@ -8,7 +8,6 @@ are prepared in the cache folder, as for `fit`.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,15 +43,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     start_tensorflow()
     from visem_tf.datasets.recognising import recognised
     from visem_tf.datasets.validation import check_dataset
-    from visem_tf.runtime.files import write_atomically
-    from visem_tf.runtime.storage import as_path
+    from visem_tf.runtime.json_files import write_json
 
     config = recognised(config)
     report = check_dataset(config)
     print_report(report, config.text.min_count)
     if options.json:
-        text = json.dumps(dataclasses.asdict(report), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(as_path(options.json), text.encode("utf-8", "replace"))
+        write_json(options.json, dataclasses.asdict(report))
     if report.problems:
         raise SystemExit(1)
 

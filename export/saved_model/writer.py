@@ -12,19 +12,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from visem_tf.export.description import (
-    Export,
-    check_exportable,
-    describe_export,
-    variables_of,
-    write_description,
-)
+from visem_tf.export.description import Export, check_exportable, describe_export, variables_of
 from visem_tf.export.parity import check_saved_model
 from visem_tf.export.saved_model.serving_files import write_warm_up
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.export.versions import new_version
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.full_disk import report_full_disk
+from visem_tf.runtime.json_files import write_json
 
 
 def export_saved_model(
@@ -60,7 +55,7 @@ def export_saved_model(
         description = _save(signatures, paths[0])
         if images:
             description["parity"] = check_saved_model(run, paths[0], images)
-        write_description(paths[0], description)
+        write_json(paths[0] / "export.json", description)
     return Export(paths[-1], description)
 
 

@@ -25,13 +25,7 @@ import tensorflow as tf
 from PIL import Image
 
 from visem_tf.errors import UserError
-from visem_tf.export.description import (
-    Export,
-    check_exportable,
-    describe_export,
-    variables_of,
-    write_description,
-)
+from visem_tf.export.description import Export, check_exportable, describe_export, variables_of
 from visem_tf.export.parity import Texts, count_identical, extract_one_by_one, texts_in_python
 from visem_tf.export.tflite.files import pack
 from visem_tf.export.tflite.functions import TfliteFunctions, of_one_image
@@ -42,6 +36,7 @@ from visem_tf.images.prepare import prepare_image
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.files import atomic_path, temporary_folder, write_atomically
 from visem_tf.runtime.full_disk import report_full_disk
+from visem_tf.runtime.json_files import write_json
 from visem_tf.runtime.startup import without_noise
 
 VARIANTS = ("float32", "float16", "dynamic_range", "int8")
@@ -119,7 +114,7 @@ def export_tflite(
                 found = texts_of_file(TfliteModel(path), images)
                 files[path.name]["parity"] = count_identical(expected, found)
         description["files"] = files
-        write_description(paths[0], description)
+        write_json(paths[0] / "export.json", description)
     return Export(paths[-1], description)
 
 

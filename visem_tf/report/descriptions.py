@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from visem_tf.runs.description import Description
-from visem_tf.runtime.files import write_atomically
-from visem_tf.runtime.storage import AnyPath
 
 _FUNCTION_WORDS = {
     *("a", "an", "the", "its", "his", "her", "their", "and", "or", "is", "are", "of", "in", "on"),
@@ -67,9 +63,3 @@ def word_probabilities(texts: Sequence[str], log_probs: np.ndarray) -> np.ndarra
         Float array [R], 0 to 1.
     """
     return np.exp(log_probs / np.array([len(text.split()) + 1 for text in texts]))
-
-
-def write_json(path: AnyPath, content: Any) -> None:
-    """Writes JSON in one piece; bytes of file names that are not text are escaped."""
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode("utf-8", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""Reads JSON files that people or accidents may have changed, and checks what they contain.
+"""Writes JSON files, and reads those that people or accidents may have changed.
 
 The expected content is a type that msgspec knows: `int`, `float`, `str`, `bool`, `Any`, a
 `list[…]`, a `dict[str, …]`, a union of these, or a `TypedDict`, whose further entries are not
@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from visem_tf.errors import UserError
-from visem_tf.runtime.storage import AnyPath, read_regular, reason_of
+from visem_tf.runtime.files import write_atomically
+from visem_tf.runtime.storage import AnyPath, PathLike, read_regular, reason_of
 
 
 def parse_json(text: str | bytes, kind: Any = Any) -> Any:
@@ -65,6 +66,12 @@ def read_json(path: AnyPath, kind: Any, advice: str) -> Any:
         raise UserError(f"cannot read {path} ({reason_of(error)}); {advice}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); {advice}") from error
+
+
+def write_json(path: PathLike, content: Any, indent: int | None = 1) -> None:
+    """Writes a JSON file, whole or not at all; what is not Unicode text is escaped."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False) + "\n"
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _in_words(message: str) -> str:
