@@ -1,5 +1,6 @@
 """The base class of builders that read a folder of the user's: image files and texts."""
 
+import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -79,28 +80,13 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         Raises:
             UserError: If one of them is missing, or several may be meant.
         """
-        images = find_one(
-            data_dir,
-            cls.IMAGE_FOLDERS,
-            "folder of images",
-            "data.pictures",
-            options.pictures,
-            lambda: folders_of_images(data_dir),
-            decisions,
-        )
+        find = functools.partial(find_one, data_dir, options, decisions=decisions)
+        images = find("pictures", "folder of images", cls.IMAGE_FOLDERS, folders_of_images)
         if not images.is_dir():
             raise UserError(
                 f"{images} is not a folder; name the folder of images with --data.pictures"
             )
-        captions = find_one(
-            data_dir,
-            cls.CAPTION_FILES,
-            "captions",
-            "data.captions",
-            options.captions,
-            lambda: cls.other_captions(data_dir),
-            decisions,
-        )
+        captions = find("captions", "captions", cls.CAPTION_FILES, cls.other_captions)
         return innermost(images), captions
 
     @classmethod

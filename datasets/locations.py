@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from visem_tf.config import DataConfig
 from visem_tf.errors import UserError
 from visem_tf.images.find import ENDINGS, images_below, is_ignored
 from visem_tf.runtime.storage import AnyPath, as_path, is_remote
@@ -56,28 +57,29 @@ def folders_of_images(data_dir: AnyPath) -> list[AnyPath]:
 
 def find_one(
     data_dir: AnyPath,
-    names: Sequence[str],
+    options: DataConfig,
+    field: str,
     what: str,
-    option: str,
-    given: str = "",
-    others: Callable[[], Sequence[AnyPath]] = tuple,
+    names: Sequence[str],
+    others: Callable[[AnyPath], Sequence[AnyPath]] = lambda data_dir: (),
     decisions: list[str] | None = None,
 ) -> AnyPath:
     """Returns the one file or folder that exists of several usual names.
 
     Args:
         data_dir: The user's folder.
+        options: Options for reading the user's files.
+        field: Field of the options that names another file, such as "captions".
+        what: Name of the file in messages.
         names: Names to try.
-        what: Name of the file in messages, such as "captions".
-        option: Option that names another file, without dashes, as in "data.captions".
-        given: Value of the option; empty if it was not given.
-        others: Returns what may be taken instead if none of the names exists; it is taken if it is
-            only one.
+        others: Returns what in the folder may be taken instead if none of the names exists; it is
+            taken if it is only one.
         decisions: List that receives a line if another was taken.
 
     Raises:
         UserError: If none of them exists, or several do.
     """
+    option, given = f"data.{field}", getattr(options, field)
     if given:
         path = below(data_dir, given)
         if not path.exists():
@@ -85,7 +87,7 @@ def find_one(
         return path
     found = named(data_dir, names)
     if not found:
-        found = list(others())
+        found = list(others(data_dir))
         if len(found) != 1:
             raise UserError(
                 f"{data_dir} has no {what} ({' or '.join(names)}); name another with --{option}"

@@ -22,18 +22,11 @@ MODELS = {
 
 
 REQUIRED_MODELS = {
-    "greedy": "generate/full_frame",
-    "beam": "generate/full_frame",
-    "describe_regions": "generate/regions",
-    "describe_regions_beam": "generate/regions",
-    "embed_image": "align",
-    "embed_text": "align",
-    "score": "align",
-    "align": "align",
-    "ground": "align",
-    "encode_frame": "generate/full_frame",
-    "attention": "generate/full_frame",
-    "fit_texts": "align",
+    **dict.fromkeys(("greedy", "beam", "encode_frame", "attention"), "generate/full_frame"),
+    **dict.fromkeys(("describe_regions", "describe_regions_beam"), "generate/regions"),
+    **dict.fromkeys(
+        ("embed_image", "embed_text", "score", "align", "ground", "fit_texts"), "align"
+    ),
 }
 """The model that each signature needs."""
 

@@ -27,7 +27,7 @@ def captions_file(root: AnyPath, options: DataConfig) -> AnyPath:
     Raises:
         UserError: If there is no such file, or several.
     """
-    return find_one(root, CAPTIONS, "captions", "data.captions", options.captions)
+    return find_one(root, options, "captions", "captions", CAPTIONS)
 
 
 def read_sentences(root: AnyPath, options: DataConfig, notes: list[str]) -> list[Record]:
