@@ -141,28 +141,20 @@ def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         fields: Recorded fields of the model, from `read_fields`.
 
     Example:
-        >>> starting_fields({"seed": 7, "align": {"word_dim": 5}, "propose": {"epochs": 3}})
-        {'align': {'word_dim': 5}, 'propose': {'epochs': 0}}
-        >>> starting_fields({"align": {"members": 2, "word_dim": 5}})["align"]
-        {'members': 1, 'word_dim': 10, 'embedding_dim': 1024, 'hidden_dim': 1024}
+        >>> found = starting_fields({"seed": 7, "align": {"members": 2, "word_dim": 5}})
+        >>> "seed" in found, found["propose.epochs"], found["align.members"]
+        (False, 0, 1)
+        >>> found["align.word_dim"], found["align.hidden_dim"]
+        (10, 1024)
     """
     kept = {k: v for k, v in fields.items() if k.partition(".")[0] in _SECTIONS_OF_MODELS}
-    for name, value in (
-        ("propose.epochs", 0),
-        ("align.finetune_epochs", 0),
-        ("align.word_vectors", ""),
-        ("generate.ensemble", ()),
-    ):
-        section, _, field = name.partition(".")
-        if field in kept.get(section, {}):
-            kept[section] = {**kept[section], field: value}
+    kept |= {"propose.epochs": 0, "align.finetune_epochs": 0}
+    kept |= {"align.word_vectors": "", "generate.ensemble": ()}
     align = kept.get("align", {})
     if (members := align.get("members", 1)) > 1:
-        widths = {
-            name: members * align.get(name, getattr(AlignConfig, name))
-            for name in ("embedding_dim", "hidden_dim", "word_dim")
-        }
-        kept["align"] = {**align, "members": 1, **widths}
+        kept["align.members"] = 1
+        for name in ("embedding_dim", "hidden_dim", "word_dim"):
+            kept[f"align.{name}"] = members * align.get(name, getattr(AlignConfig, name))
     return kept
 
 
