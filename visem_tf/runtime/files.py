@@ -55,11 +55,16 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.glob(f".{_machine()}-*{PARTIAL}*"):
         process = path.name.split("-")[1]
         if process.isdecimal() and not _is_running(int(process)):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):  # of another user
-                    path.unlink()
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, if there is one and this user may."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):  # of another user
+            path.unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:
@@ -121,22 +126,11 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target
         return
-    target = target.resolve()  # a link stays, and its target is replaced
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(target.parent)
-    # Not `mkstemp`, which ignores the umask.
-    temporary = target.parent / unfinished_name(target.suffix)
-    try:
+    # A link stays, and its target is replaced.
+    with _replacing(target.resolve(), target.suffix) as temporary:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(target)
-        _report_written(target)
-    except OSError as error:
-        name_target(error, temporary, target)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def name_target(error: OSError, temporary: Path, target: Path) -> None:
@@ -178,12 +172,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         >>> [path.name for path in target.iterdir()]
         ['one.txt']
     """
-    target = path.absolute()
+    with _replacing(path.absolute()) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+@contextlib.contextmanager
+def _replacing(target: Path, suffix: str = "") -> Iterator[Path]:
+    """Yields a new name beside a path, and renames what has the name to the path on success."""
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(target.parent)
-    temporary = target.parent / unfinished_name()
+    # Not by `tempfile`, which ignores the umask.
+    temporary = target.parent / unfinished_name(suffix)
     try:
-        temporary.mkdir()
         yield temporary
         temporary.replace(target)
         _report_written(target)
@@ -191,7 +192,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         name_target(error, temporary, target)
         raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
 
 
 @contextlib.contextmanager
