@@ -9,7 +9,9 @@ This package is `visem_tf.datasets`, although a check-out of the repository keep
 Imported under a second name it would register every builder with TensorFlow Datasets twice.
 """
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 from visem_tf.config.settings import nearest
 from visem_tf.errors import UserError
@@ -34,8 +36,8 @@ def available() -> dict[str, str]:
     return {path.parent.name: f"{__name__}.{path.parent.name}.{path.stem}" for path in modules}
 
 
-def builder_module(name: str) -> str:
-    """Returns the import path of the module that contains the `Builder` of a dataset.
+def builder_class(name: str) -> Any:
+    """Imports the class `Builder` of a dataset.
 
     Args:
         name: Name of the dataset.
@@ -50,4 +52,4 @@ def builder_module(name: str) -> str:
             f"the dataset must be one of {', '.join(names)}, not {name!r}"
             f"{nearest(name.lower(), names)}"
         )
-    return modules[name]
+    return importlib.import_module(modules[name]).Builder

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.datasets.records import Phrase, RegionSource
+from visem_tf.datasets.records import Phrase, Record, RegionSource
+from visem_tf.runtime.storage import as_path
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,6 +118,15 @@ class Split:
         for index, sentence in zip(self.image_index.tolist(), self.sentences, strict=True):
             sentences[self.image_ids[index]].append(sentence)
         return sentences
+
+    def records(self) -> list[Record]:
+        """Returns the images with their sentences and phrases; their paths are only names."""
+        sentences = self.references()
+        columns = self.image_ids, self.file_names, self.phrases_of_pictures()
+        return [
+            Record(image_id, as_path(name), sentences[image_id], phrases, name)
+            for image_id, name, phrases in zip(*columns, strict=True)
+        ]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

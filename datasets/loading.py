@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from visem_tf.config import Config, DataConfig
-from visem_tf.datasets import PRECOMPUTED, builder_module, schema
+from visem_tf.datasets import PRECOMPUTED, builder_class, schema
 from visem_tf.datasets.caption_dataset import CaptionDataset, Phrases, Split, fingerprint_of
 from visem_tf.datasets.folder_builder import show_progress
 from visem_tf.datasets.precomputed.loading import load_precomputed
@@ -71,7 +70,7 @@ def load_configured(config: Config) -> CaptionDataset:
     name = config.dataset_name
     if name == PRECOMPUTED:
         return load_precomputed(config)
-    builder, folder = prepare(importlib.import_module(builder_module(name)).Builder, config)
+    builder, folder = prepare(builder_class(name), config)
     try:
         splits = _with_digests(builder, _read_splits(builder), folder)
         problems = Problems.load(builder.data_dir)

@@ -1,13 +1,12 @@
 """Recognises the dataset in a folder by what is in it, for `--dataset auto`."""
 
 import dataclasses
-import importlib
 import itertools
 import sys
 from typing import Any
 
 from visem_tf.config import Config, DataConfig
-from visem_tf.datasets import PRECOMPUTED, builder_module
+from visem_tf.datasets import PRECOMPUTED, builder_class
 from visem_tf.datasets.coco import coco_dataset_builder as coco
 from visem_tf.datasets.locations import below, inner_folder, named, visible
 from visem_tf.datasets.precomputed import bottom_up, own_cache
@@ -70,7 +69,7 @@ def recognise(root: AnyPath, options: DataConfig | None = None) -> tuple[str, st
         UserError: If it is the folder of no dataset, or may be that of several.
     """
     options = options or DataConfig()
-    own = {name: _builder(name) for name in _OWN}
+    own = {name: builder_class(name) for name in _OWN}
     parts = ((*each.CAPTION_FILES, *each.IMAGE_FOLDERS) for each in own.values())
     root = inner_folder(root, [*itertools.chain(*_SIGNS.values(), *parts)])
     if options.features:
@@ -86,10 +85,10 @@ def recognise(root: AnyPath, options: DataConfig | None = None) -> tuple[str, st
     if options.captions:
         return _format_of(below(root, options.captions)), options.captions
     found = {name: path for name, each in own.items() for path in named(root, each.CAPTION_FILES)}
-    if metadata := _builder("image_folder").metadata_files(root):
+    if metadata := builder_class("image_folder").metadata_files(root):
         found = {name: path for name, path in found.items() if path not in metadata}
         found["image_folder"] = metadata[0]
-    if not found and (shards := _builder("webdataset").shards(root)):
+    if not found and (shards := builder_class("webdataset").shards(root)):
         found = {} if any(images_below(root)) else {"webdataset": shards[0]}
     candidates = _other_captions(root, own)
     if not found and len(candidates) == 1:
@@ -133,7 +132,3 @@ def _format_of(captions: AnyPath) -> str:
         return "coco_json"  # whose builder names what is missing
     with captions.open("rb") as file:
         return "karpathy_json" if _KARPATHYS_FIELD in file.read(_SAMPLE_BYTES) else "coco_json"
-
-
-def _builder(name: str) -> Any:
-    return importlib.import_module(builder_module(name)).Builder

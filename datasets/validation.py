@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib
 import io
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from visem_tf.config import Config, TextConfig
-from visem_tf.datasets import PRECOMPUTED, builder_module
+from visem_tf.datasets import PRECOMPUTED, builder_class
 from visem_tf.datasets.caption_dataset import Split
 from visem_tf.datasets.coverage import coverage
 from visem_tf.datasets.folder_builder import FolderBuilder, show_progress
@@ -29,7 +28,6 @@ from visem_tf.images.decode import read_image
 from visem_tf.images.find import ENDINGS
 from visem_tf.images.load import read_ahead
 from visem_tf.images.read import ImageError
-from visem_tf.runtime.storage import as_path
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 Spread = tuple[float, float, float]
@@ -122,7 +120,7 @@ def check_dataset(config: Config) -> Report:
         if config.dataset_name == PRECOMPUTED:
             records = _check_features(config, problems, report)
         else:
-            builder = importlib.import_module(builder_module(config.dataset_name)).Builder
+            builder = builder_class(config.dataset_name)
             if issubclass(builder, FolderBuilder) and config.variant not in builder.WITHOUT_FOLDER:
                 images = _open_folder(builder, config, problems, report)
             else:
@@ -179,17 +177,9 @@ def _open_folder(builder: Any, config: Config, problems: Problems, report: Repor
 
 def _prepared(split: Split) -> Iterator[tuple[Record, Future[CheckedImage]]]:
     """Yields the images of a dataset that is generated or downloaded, not read from a folder."""
-    references = split.references()
-    pictures = split.pictures().as_numpy_iterator()
-    for image_id, name, phrases, data in zip(
-        split.image_ids, split.file_names, split.phrases_of_pictures(), pictures, strict=True
-    ):
-        future: Future[CheckedImage] = Future()
-        try:
-            future.set_result(_check(data, name))
-        except ImageError as error:
-            future.set_exception(error)
-        yield Record(image_id, as_path(name), references[image_id], phrases, name), future
+    items = zip(split.records(), split.pictures().as_numpy_iterator(), strict=True)
+    for (record, _), future in read_ahead(items, lambda item: _check(item[1], item[0].file_name)):
+        yield record, future
 
 
 def _check_images(images: Images, problems: Problems, report: Report) -> dict[str, list[Record]]:

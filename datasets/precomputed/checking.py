@@ -6,7 +6,6 @@ from visem_tf.datasets.caption_dataset import CaptionDataset, Split
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, RegionBlock
 from visem_tf.runtime.progress import progress_bar
-from visem_tf.runtime.storage import as_path
 
 LARGEST = float(np.finfo(np.float16).max)
 """Largest feature: caches store features in half precision."""
@@ -36,13 +35,7 @@ def _check_split(split: Split, problems: Problems) -> list[Record]:
                 problems.notes += [f"{name} ({split.name}): {reason}" for name in names]
             start += len(block.features)
             bar.update(len(block.features))
-    references = split.references()
-    return [
-        Record(image_id, as_path(file_name), references[image_id], phrases, file_name=file_name)
-        for image_id, file_name, phrases in zip(
-            split.image_ids, split.file_names, split.phrases_of_pictures(), strict=True
-        )
-    ]
+    return split.records()
 
 
 def faults(block: RegionBlock) -> dict[str, np.ndarray]:
