@@ -1,13 +1,14 @@
 """Runs a TFLite file in Python, as `examples/describe_with_litert.py` does without this package."""
 
 import os
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from visem_tf.errors import UserError
-from visem_tf.export.tflite.files import unpack
 from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.startup import without_noise
 
@@ -38,9 +39,10 @@ class TfliteModel:
         with without_noise():
             self._interpreter = Interpreter(model_path=os.fspath(path), num_threads=threads)
         self._runners: dict[str, Any] = {}
-        self.words = unpack(path, "vocabulary.txt").removesuffix("\n").split("\n")
+        with zipfile.ZipFile(Path(path)) as packed:
+            self.words = packed.read("vocabulary.txt").decode().removesuffix("\n").split("\n")
+            self.metadata = parse_json(packed.read("export.json"), dict[str, Any])
         self._end_id = self.words.index("<end>")  # smaller ids are special words
-        self.metadata = parse_json(unpack(path, "export.json"), dict[str, Any])
         self.signatures = set(self._interpreter.get_signature_list())
 
     def __call__(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from PIL import Image
 from visem_tf.errors import UserError
 from visem_tf.export.description import Export, check_exportable, describe_export, variables_of
 from visem_tf.export.parity import Texts, count_identical, extract_one_by_one, texts_in_python
-from visem_tf.export.tflite.files import pack
 from visem_tf.export.tflite.functions import TfliteFunctions, of_one_image
 from visem_tf.export.tflite.graphs import join_models, operators
 from visem_tf.export.tflite.model import TfliteModel
@@ -204,10 +204,16 @@ def _vocabulary(run: TrainedRun) -> str:
 
 
 def _write_model(path: Path, model: bytes, vocabulary: str, description: dict[str, Any]) -> None:
-    """Writes a file whole, with the texts that are packed in it."""
+    """Writes a model file, whole or not at all, with its texts.
+
+    Interpreters ignore what follows the model. As TFLite's metadata do, an archive is appended, so
+    that `zipfile` and `unzip` open the file.
+    """
     with atomic_path(path) as temporary:
         temporary.write_bytes(model)
-        pack(temporary, {"vocabulary.txt": vocabulary, "export.json": json.dumps(description)})
+        with zipfile.ZipFile(temporary, "a", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("vocabulary.txt", vocabulary)
+            packed.writestr("export.json", json.dumps(description))
 
 
 def _convert(functions: dict[str, Any], variant: str, samples: Sequence[np.ndarray]) -> bytes:
