@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import sys
 from typing import Any
 
 from visem_tf.config import Config, DataConfig
@@ -14,6 +13,7 @@ from visem_tf.datasets.problems import listed
 from visem_tf.errors import UserError
 from visem_tf.images.find import images_below
 from visem_tf.runtime.storage import AnyPath, as_path, reading
+from visem_tf.runtime.streams import tell
 
 AUTO = "auto"
 
@@ -51,10 +51,7 @@ def recognised(config: Config) -> Config:
         if not root.is_dir():
             raise UserError(f"{root} is not a folder; correct --data-dir")
         name, sign = recognise(root, config.data)
-    print(
-        f"visem_tf: {root} has {sign} and is read as {name}; --dataset names another",
-        file=sys.stderr,
-    )
+    tell(f"{root} has {sign} and is read as {name}; --dataset names another")
     return dataclasses.replace(config, dataset=name)
 
 

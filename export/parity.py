@@ -1,7 +1,6 @@
 """Compares the answers of exported models with those that the run gives in Python."""
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from visem_tf.images.read import ImageError
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.phrase_grounding import Spans
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime.streams import warn
 
 Texts = dict[str, list[list[str]]]
 """Lists of texts, one for each image, by the names of signatures."""
@@ -213,7 +213,7 @@ def sample_images(
         try:
             data = load_configured(config)
         except UserError as error:
-            print(f"visem_tf: warning: using images of scenes: {error}", file=sys.stderr)
+            warn(f"using images of scenes: {error}")
         else:
             images = data.splits[split].pictures().take(count).as_numpy_iterator()
             return list(images), f"{split} images of {data.name}"

@@ -29,7 +29,7 @@ from visem_tf.errors import UserError
 from visem_tf.runtime.model_places import find_model, model_address
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, read_regular, reason_of
-from visem_tf.runtime.streams import discard_output, prepare_standard_streams, without_controls
+from visem_tf.runtime.streams import discard_output, prepare_standard_streams, tell
 
 DISK_PROBLEMS = (
     errno.ENOTDIR,
@@ -188,7 +188,7 @@ def _report(error: UserError | OSError) -> int:
 def _print_message(message: str) -> None:
     """Prints a message on standard error, unless that is full or closed."""
     with contextlib.suppress(OSError):
-        print(f"visem_tf: {without_controls(message)}", file=sys.stderr)
+        tell(message)
 
 
 def _is_of_disk(error: OSError) -> bool:

@@ -7,7 +7,6 @@
 - cache: region features with sentences and boxes, as `--dataset precomputed` reads them.
 """
 
-import sys
 from collections.abc import Sequence
 
 from visem_tf.cli import parse_arguments, run_command
@@ -15,6 +14,7 @@ from visem_tf.config.options import make_parser, option
 from visem_tf.errors import UserError
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.startup import start_tensorflow
+from visem_tf.runtime.streams import warn
 
 
 class Options:
@@ -59,10 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             if options.format == "cache":
                 write_cache(data.splits[split], cache, folder)
             elif others := write_scan(data.splits[split], cache, folder):
-                print(
-                    f"visem_tf: warning: {others} images of {split} do not have five sentences; "
-                    "further sentences were left out, missing ones repeated",
-                    file=sys.stderr,
+                warn(
+                    f"{others} images of {split} do not have five sentences; further sentences "
+                    "were left out, missing ones repeated"
                 )
     count = sum(len(split.image_ids) for split in data.splits.values())
     print(f"wrote {count:,} images as {options.format} to {folder}")

@@ -25,6 +25,7 @@ from visem_tf.report.results import Grounding, ImageDescription
 from visem_tf.runtime.json_files import write_json
 from visem_tf.runtime.outputs import output_file, output_folder
 from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.streams import warn
 
 if TYPE_CHECKING:
     from visem_tf.loaded_model import LoadedModel
@@ -148,8 +149,7 @@ def _describe_by_tensorflow(
         assert boxes is not None
         path = as_path(source.name)
         if not boxes.has(path):
-            warning = f"visem_tf: warning: {boxes.source} has no boxes for {path}"
-            print(warning, file=sys.stderr)
+            warn(f"{boxes.source} has no boxes for {path}")
         return boxes.of(path, size)
 
     def describe() -> Described:
@@ -168,10 +168,9 @@ def _describe_by_tensorflow(
 
 
 def _warn_of_captions_only() -> None:
-    print(
-        "visem_tf: warning: this run has no generator of region descriptions; only captions of "
-        "whole images are written",
-        file=sys.stderr,
+    warn(
+        "this run has no generator of region descriptions; only captions of whole images are "
+        "written"
     )
 
 

@@ -13,7 +13,6 @@ sentence.
 """
 
 import contextlib
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,6 +30,7 @@ from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.published import is_published
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import absolute, as_path
+from visem_tf.runtime.streams import warn
 
 
 class Options:
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     captions = read_captions(options.captions) if options.captions else None
     vectors = read_vectors(options.against) if options.against else None
     if options.captions and (reason := java_reason()):
-        print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
+        warn(f"captions are not scored: {reason}")
     if not getattr(options, "run_dir", "") and any(getattr(options, name) for name in files):
         _evaluate_files(options, captions, vectors, config)
     elif options.references:

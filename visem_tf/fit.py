@@ -5,12 +5,12 @@
 The same command resumes an interrupted run.
 """
 
-import sys
 from collections.abc import Sequence
 
 from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config.options import make_parser
 from visem_tf.runtime.startup import start_tensorflow
+from visem_tf.runtime.streams import warn
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = coverage(vocabulary, sentences, config.text.max_words)
         print(found)
         for warning in found.warnings():
-            print(f"visem_tf: warning: {warning}", file=sys.stderr)
+            warn(warning)
     run_stages(context)
     if context.is_chief:
         print(closing_summary(context))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
-import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from visem_tf.prepared_model import PreparedModel
 from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.published import SUMS, is_published
 from visem_tf.runtime.storage import as_path, reason_of
+from visem_tf.runtime.streams import tell, warn
 from visem_tf.runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ def prepare(run: TrainedRun) -> PreparedModel:
     from visem_tf.export.tflite.writer import check_convertible, write_prepared
 
     check_convertible(run)
-    print(
-        f"visem_tf: preparing {run.run.name} for fast starts, once; this takes about a minute …",
-        file=sys.stderr,
-    )
+    tell(f"preparing {run.run.name} for fast starts, once; this takes about a minute …")
     file = prepared_file(run.config)
     write_prepared(run, file)
     return PreparedModel(file, run.config.compute.threads)
@@ -103,5 +100,4 @@ def prepare_for_next_time(run: TrainedRun) -> None:
     except (UserError, argparse.ArgumentTypeError, KeyboardInterrupt):
         pass
     except Exception as error:  # of the converter, which raises many kinds
-        reason = reason_of(error)
-        print(f"visem_tf: warning: {run.run.name} is not prepared ({reason})", file=sys.stderr)
+        warn(f"{run.run.name} is not prepared ({reason_of(error)})")

@@ -1,7 +1,6 @@
 """`--dataset auto`: the dataset of a folder is recognised by what is in it."""
 
 import dataclasses
-import importlib
 
 import pytest
 
@@ -10,7 +9,7 @@ from dummy_data import precomputed
 from visem_tf.cli import parse_arguments
 from visem_tf.config import Config, DataConfig
 from visem_tf.config.options import make_parser
-from visem_tf.datasets import builder_module
+from visem_tf.datasets import builder_class
 from visem_tf.datasets.preparing import check_folder
 from visem_tf.datasets.recognising import recognise, recognised
 from visem_tf.errors import UserError
@@ -26,7 +25,7 @@ def test_every_format_is_recognised(folder, write, name):
     write(name, folder)
     assert recognise(folder)[0] == name
     assert recognise(folder.parent)[0] == name or name in ("image_folder", "sidecar_txt")
-    builder = importlib.import_module(builder_module(name)).Builder
+    builder = builder_class(name)
     outer = folder.parent if name != "sidecar_txt" else folder
     assert builder.source_files(check_folder(builder, outer, None), DataConfig())
 

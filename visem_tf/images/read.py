@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from PIL import Image
 
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import AnyPath, FilePart, PathLike, as_path, read_regular, reason_of
-from visem_tf.runtime.streams import without_controls
+from visem_tf.runtime.streams import warn
 
 MAX_PIXELS = 12_000 * 9_000
 MAX_BYTES = 4 * MAX_PIXELS
@@ -131,8 +130,7 @@ def report_unreadable(failures: Sequence[ImageError]) -> None:
         UserError: There is a failure.
     """
     for failure in failures[:-1]:
-        message = without_controls(f"visem_tf: warning: cannot read {failure}")
-        print(message, file=sys.stderr)
+        warn(f"cannot read {failure}")
     if failures:
         raise UserError(f"cannot read {failures[-1]}") from failures[-1]
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from visem_tf.config import DistributeConfig
 from visem_tf.errors import UserError
 from visem_tf.runtime.storage import reason_of
+from visem_tf.runtime.streams import tell
 from visem_tf.runtime.workers import Cluster, read_cluster, wait_for_workers
 
 
@@ -89,8 +90,8 @@ def use_threads(count: int) -> None:
 
 def _join(cluster: Cluster, wait_seconds: float) -> tf.distribute.Strategy:
     """Waits for all workers, and joins them."""
-    prefix = f"visem_tf: worker {cluster.index}: "
-    wait_for_workers(cluster, wait_seconds, report=lambda x: print(prefix + x, file=sys.stderr))
+    prefix = f"worker {cluster.index}: "
+    wait_for_workers(cluster, wait_seconds, report=lambda line: tell(prefix + line))
     # If a worker ends at this very moment, TensorFlow waits without end, and holds Python's lock.
     faulthandler.dump_traceback_later(wait_seconds + 60, exit=True)
     try:

@@ -43,6 +43,16 @@ def without_controls(text: str) -> str:
     )
 
 
+def tell(message: str) -> None:
+    """Prints a message of the program on the standard error, without control characters."""
+    print(f"visem_tf: {without_controls(message)}", file=sys.stderr)
+
+
+def warn(message: str) -> None:
+    """Prints a warning on the standard error."""
+    tell(f"warning: {message}")
+
+
 def discard_output() -> None:
     """Discards what the streams for output cannot take, so that Python's end does not try again."""
     for stream in (sys.stdout, sys.stderr):
