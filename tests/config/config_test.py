@@ -27,7 +27,10 @@ def sections() -> list[type[Settings]]:
 
 @pytest.mark.parametrize("cls", sections(), ids=lambda cls: cls.__name__)
 def test_every_field_is_explained(cls: type[Settings]):
-    documented = {p.arg_name for p in docstring_parser.parse_from_object(cls).params}
+    classes = [base for base in cls.__mro__ if base is not object]
+    documented = {
+        p.arg_name for base in classes for p in docstring_parser.parse_from_object(base).params
+    }
     plain = {
         name
         for name, hint in field_types(cls).items()

@@ -12,7 +12,34 @@ Schedule = Literal["constant", "cosine", "plateau"]
 
 
 @dataclass(frozen=True)
-class ProposeConfig(Settings):
+class TrainingConfig(Settings):
+    """How a model is trained: the fields that `propose`, `align` and `generate` have in common."""
+
+    optimizer: Optimizer = "adam"
+    """The optimizer."""
+    learning_rate: float = setting(5e-4, above=0, at_most=1000)
+    """The learning rate after the warm-up."""
+    momentum: float = setting(0.9, at_least=0, below=1)
+    """Momentum of sgd; the other optimizers ignore it."""
+    weight_decay: float = setting(0.0, at_least=0, at_most=1000)
+    """Decoupled weight decay, per step and multiplied by the learning rate."""
+    clip_value: float = setting(5.0, above=0, at_most=1e6)
+    """Each element of the gradients is clipped to plus or minus this."""
+    batch_size: int = setting(100, at_least=1, at_most=1_000_000)
+    """Examples in a batch, over all devices together."""
+    epochs: int = setting(12, at_least=1, at_most=100_000)
+    """Maximum number of passes over the training sentences."""
+    patience: int = setting(4, at_least=1, at_most=100_000)
+    """Training stops after this many epochs without a better validation metric."""
+    schedule: Schedule = "cosine"
+    """The schedule of the learning rate: constant, cosine (down to zero at the last epoch), or
+    plateau (divided by ten whenever the validation metric stops improving)."""
+    warmup_steps: int = setting(0, at_least=0, at_most=10**9)
+    """Steps in which the learning rate rises from zero."""
+
+
+@dataclass(frozen=True)
+class ProposeConfig(TrainingConfig):
     """A detector of regions, trained on the boxes of a data set without their words."""
 
     section: ClassVar[str] = "propose"
@@ -34,24 +61,16 @@ class ProposeConfig(Settings):
     """The optimizer."""
     learning_rate: float = setting(2e-3, above=0, at_most=1000)
     """The learning rate after the warm-up."""
-    momentum: float = setting(0.9, at_least=0, below=1)
-    """Momentum of sgd; the other optimizers ignore it."""
     weight_decay: float = setting(0.05, at_least=0, at_most=1000)
     """Decoupled weight decay, per step and multiplied by the learning rate."""
-    clip_value: float = setting(5.0, above=0, at_most=1e6)
-    """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(32, at_least=1, at_most=1_000_000)
     """Images in a batch, over all devices together."""
-    patience: int = setting(4, at_least=1, at_most=100_000)
-    """Training stops after this many epochs without a better validation metric."""
-    schedule: Schedule = "cosine"
-    """The schedule of the learning rate, as in the section align."""
     warmup_steps: int = setting(100, at_least=0, at_most=10**9)
     """Steps in which the learning rate rises from zero."""
 
 
 @dataclass(frozen=True)
-class AlignConfig(Settings):
+class AlignConfig(TrainingConfig):
     """The alignment model: regions and words in one space (section 3.1)."""
 
     section: ClassVar[str] = "align"
@@ -126,26 +145,9 @@ class AlignConfig(Settings):
     long as a true sentence."""
     optimizer: Optimizer = "adam"
     """The optimizer; the paper uses sgd."""
-    learning_rate: float = setting(5e-4, above=0, at_most=1000)
-    """The learning rate after the warm-up."""
-    momentum: float = setting(0.9, at_least=0, below=1)
-    """Momentum of sgd; the other optimizers ignore it."""
-    weight_decay: float = setting(0.0, at_least=0, at_most=1000)
-    """Decoupled weight decay, per step and multiplied by the learning rate."""
-    clip_value: float = setting(5.0, above=0, at_most=1e6)
-    """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(100, at_least=2, at_most=1_000_000)
     """Pairs of an image and a sentence in a batch, over all devices together; each pair is ranked
     against the others of its batch."""
-    epochs: int = setting(12, at_least=1, at_most=100_000)
-    """Maximum number of passes over the training sentences."""
-    patience: int = setting(4, at_least=1, at_most=100_000)
-    """Training stops after this many epochs without a better validation metric."""
-    schedule: Schedule = "cosine"
-    """The schedule of the learning rate: constant, cosine (down to zero at the last epoch), or
-    plateau (divided by ten whenever the validation metric stops improving)."""
-    warmup_steps: int = setting(0, at_least=0, at_most=10**9)
-    """Steps in which the learning rate rises from zero."""
     finetune_epochs: int = setting(0, at_least=0, at_most=100_000)
     """Number of epochs after the alignment in which the CNN is trained too. An epoch uses every
     training image with one of its sentences. Every step computes features from pixels, which needs
@@ -195,7 +197,7 @@ class AlignConfig(Settings):
 
 
 @dataclass(frozen=True)
-class GenerateConfig(Settings):
+class GenerateConfig(TrainingConfig):
     """The caption generators: one for whole images, one for regions (section 3.2)."""
 
     section: ClassVar[str] = "generate"
@@ -234,26 +236,13 @@ class GenerateConfig(Settings):
     """The optimizer; rmsprop worked best in the paper."""
     learning_rate: float = setting(1e-3, above=0, at_most=1000)
     """The learning rate after the warm-up."""
-    momentum: float = setting(0.9, at_least=0, below=1)
-    """Momentum of sgd; the other optimizers ignore it."""
-    weight_decay: float = setting(0.0, at_least=0, at_most=1000)
-    """Decoupled weight decay, per step and multiplied by the learning rate."""
-    clip_value: float = setting(5.0, above=0, at_most=1e6)
-    """Each element of the gradients is clipped to plus or minus this."""
     batch_size: int = setting(100, at_least=1, at_most=1_000_000)
     """Number of sentences or snippets in a batch, over all devices together."""
     bucket_batches: int = setting(0, at_least=0, at_most=1_000_000)
     """Texts of similar length are put into one batch, chosen among those of so many batches, so
     that fewer steps are spent on padding; 0 leaves them mixed."""
-    epochs: int = setting(12, at_least=1, at_most=100_000)
-    """Maximum number of passes over the training sentences."""
     patience: int = setting(3, at_least=1, at_most=100_000)
     """Training stops after this many epochs without a better validation perplexity."""
-    schedule: Schedule = "cosine"
-    """The schedule of the learning rate: constant, cosine (down to zero at the last epoch), or
-    plateau (divided by ten whenever the validation perplexity stops improving)."""
-    warmup_steps: int = setting(0, at_least=0, at_most=10**9)
-    """Steps in which the learning rate rises from zero."""
     feature_scale: float = setting(10.0, at_least=0, at_most=1e6)
     """CNN features are normalised to length 1 and multiplied by this; 0 leaves them unchanged."""
     centre_features: bool = True
@@ -316,10 +305,6 @@ class GenerateConfig(Settings):
                 f"generate.members {self.members} applies to the generator of whole-image "
                 "sentences, which generate.full_frame false leaves out"
             )
-
-
-TrainingConfig = ProposeConfig | AlignConfig | GenerateConfig
-"""The sections that set how a model is trained."""
 
 
 @dataclass(frozen=True)

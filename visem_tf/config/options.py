@@ -156,8 +156,9 @@ def _add_fields(group: Any, cls: Any, defaults: Mapping[str, Any]) -> None:
 
 @functools.cache
 def _help_texts(cls: Any) -> dict[str, str]:
-    """Returns the docstring of each attribute of a class, as argparse takes it."""
-    documented = docstring_parser.parse_from_object(cls).params
+    """Returns the docstring of each attribute of a class and its bases, as argparse takes it."""
+    classes = [base for base in reversed(cls.__mro__) if base is not object]
+    documented = [p for base in classes for p in docstring_parser.parse_from_object(base).params]
     texts = {p.arg_name: " ".join((p.description or "").split()) for p in documented}
     return {name: text.rstrip(".").replace("%", "%%") for name, text in texts.items()}
 
