@@ -28,27 +28,26 @@ def read_parquet(path: AnyPath, problems: Problems) -> list[CaptionRow]:
                     f"{path} has the columns {', '.join(names)}, which name no images and "
                     "captions; rename them image and caption"
                 )
-            wanted = {role: name for role, name in zip(columns, names, strict=True) if role}
-            read = file.read(columns=list(wanted.values()))
-            values = {role: read[name].to_pylist() for role, name in wanted.items()}
+            wanted = {name: role for role, name in zip(columns, names, strict=True) if role}
+            table = file.read(columns=list(wanted))
+            table = table.rename_columns([wanted[name] for name in table.column_names])
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"cannot read {path} ({reason_of(error)}); fix or replace it") from error
     say_columns(path, names, columns, problems)
     rows: list[CaptionRow] = []
     malformed = []
-    for place, image in enumerate(values["image"]):
-        name = image.get("path") if isinstance(image, dict) else image
-        captions = values["caption"][place]
-        captions = captions if isinstance(captions, list) else [captions]
+    for place, row in enumerate(table.to_pylist()):
+        name = row["image"].get("path") if isinstance(row["image"], dict) else row["image"]
+        captions = row["caption"] if isinstance(row["caption"], list) else [row["caption"]]
         if not name or not all(isinstance(text, str) for text in captions):
             malformed.append(str(place))
             continue
-        number = values["number"][place] if "number" in values and len(captions) == 1 else None
-        split = values["split"][place] if "split" in values else None
+        number, split = row.get("number"), row.get("split")
+        is_number = isinstance(number, int) and len(captions) == 1
         rows += [
             CaptionRow(
                 str(name),
-                number if isinstance(number, int) else NO_NUMBER,
+                number if is_number else NO_NUMBER,
                 text.strip(),
                 None if split is None else str(split),
             )
