@@ -107,8 +107,8 @@ class Split:
         boxes = map(tuple, phrases.boxes.tolist())
         places = np.stack([phrases.object, phrases.first, phrases.last], axis=1).tolist()
         columns = images.tolist(), numbers.tolist(), phrases.text, boxes, places, phrases.type
-        for image, number, text, box, place, kind in zip(*columns, strict=True):
-            phrase = Phrase(number, text, box, *place, in_pixels=False, type=kind)
+        for image, number, text, box, (thing, first, last), kind in zip(*columns, strict=True):
+            phrase = Phrase(number, text, box, thing, first, last, in_pixels=False, type=kind)
             found[image].append(phrase)
         return found
 

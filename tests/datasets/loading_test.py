@@ -293,7 +293,7 @@ def test_preparing_shows_its_progress_on_a_terminal(flickr8k, tmp_path, monkeypa
     assert "/4 [" in terminal.getvalue()
 
 
-@pytest.mark.parametrize("name", ["flicker8k", "Flickr8K", "flickr8", "flickr8k/"])
+@pytest.mark.parametrize("name", ["flicker8k", "Flickr8K", "flickr8", "flickr8k."])
 def test_an_unknown_name_gets_the_nearest_one(tmp_path, name):
     with pytest.raises(UserError, match=r"dataset must be one of .*did you mean flickr8k\?"):
         load_dataset(name, cache_dir=tmp_path)

@@ -123,9 +123,13 @@ class Settings:
                 yield dotted_name(type(self), name), value
 
 
-@functools.cache
 def field_types(cls: Any) -> dict[str, Any]:
     """Returns the type of each field of a settings class."""
+    return _field_types(cls)
+
+
+@functools.cache
+def _field_types(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
