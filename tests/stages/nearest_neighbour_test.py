@@ -36,6 +36,7 @@ def context(monkeypatch, tmp_path):
     train = SimpleNamespace(
         image_ids=[f"image{n}" for n in range(5)],
         image_index=np.array([0, 0, 1, 2, 3, 3, 4]),
+        first_sentences=np.array([0, 2, 3, 4, 6]),
         sentences=[f"sentence {n}" for n in range(7)],
     )
     data = SimpleNamespace(splits={"train": train})

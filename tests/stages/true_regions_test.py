@@ -36,7 +36,9 @@ def boxes_only(monkeypatch):
 
     monkeypatch.setattr(true_regions, "RegionExtractor", lambda *arguments: None)
     monkeypatch.setattr(true_regions, "BoxExtractor", lambda extractor: extract)
-    monkeypatch.setattr(true_regions, "prepare_image", lambda encoded, *options: encoded)
+    monkeypatch.setattr(
+        true_regions, "prepared_batches", lambda images, settings: images.batch(settings.batch_size)
+    )
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])

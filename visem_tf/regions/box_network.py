@@ -105,14 +105,8 @@ class BoxNetwork(keras.Model):
         self.sides = keras.layers.Conv2D(4, 1, kernel_initializer=small)
         for layer, width in zip(self.laterals, map_channels, strict=True):
             layer.build((None, None, None, width))
-        for layer in [
-            *self.norms,
-            *self.blocks,
-            *self.head,
-            self.last_norm,
-            self.score,
-            self.sides,
-        ]:
+        inner = [*self.norms, *self.blocks, *self.head, self.last_norm, self.score, self.sides]
+        for layer in inner:
             layer.build((None, None, None, channels))
         self.level_scales = self.add_weight(
             name="level_scales", shape=[len(STRIDES)], initializer="ones"
@@ -204,11 +198,6 @@ def select_boxes(
     return select_covering(boxes, tf.sigmoid(logits), num_boxes)
 
 
-def build_network(backbone: Backbone, channels: int, head_blocks: int) -> BoxNetwork:
-    """Builds an untrained network for the maps of a CNN; see `BoxNetwork`."""
-    return BoxNetwork(backbone.map_channels, channels, head_blocks)
-
-
 def write_network(network: BoxNetwork, path: Path, backbone: str, **about: Any) -> None:
     """Writes the weights in 16 bits, whole or not at all.
 
@@ -267,7 +256,7 @@ def read_network(path: AnyPath, backbone: Backbone) -> BoxNetwork:
             "another proposer"
         )
     head_blocks = metadata.get("head_blocks", 2)  # what files without the entry have
-    network = build_network(backbone, metadata["channels"], head_blocks)
+    network = BoxNetwork(backbone.map_channels, metadata["channels"], head_blocks)
     if [variable.shape for variable in network.variables] != [array.shape for array in weights]:
         raise UserError(f"{path} is not a trained proposer (its shapes differ); give another file")
     network.set_weights([array.astype(np.float32) for array in weights])

@@ -17,14 +17,24 @@ import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
 from visem_tf.errors import UserError
-from visem_tf.images.decode import decode_image
-from visem_tf.images.prepare import place_images
 from visem_tf.regions.backbone import weights_digest
-from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, Regions, RegionWeights
+from visem_tf.regions.extractor import (
+    PRETRAINED,
+    RegionExtractor,
+    Regions,
+    RegionWeights,
+    prepared_batches,
+)
 from visem_tf.regions.proposers.trained import weights_file
-from visem_tf.regions.shards import as_regions, open_records, record_fields
+from visem_tf.regions.shards import (
+    Shards,
+    as_records,
+    as_regions,
+    consecutive,
+    open_records,
+    record_fields,
+)
 from visem_tf.runtime.files import save_array, write_atomically
-from visem_tf.runtime.pipelines import PARALLEL_READS, prefetched
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import AnyPath, read_regular, reason_of
 
@@ -33,7 +43,7 @@ SHARD_SIZE = 256
 """Number of images in a shard."""
 
 
-class FeatureCache:
+class FeatureCache(Shards):
     """The regions of all images of a split, in the order of the split.
 
     Args:
@@ -43,6 +53,8 @@ class FeatureCache:
         feature_dim: F, if it is known without the shards; those of another size are not used.
     """
 
+    stage = "features"
+
     def __init__(
         self,
         folder: Path,
@@ -50,19 +62,9 @@ class FeatureCache:
         num_images: int,
         feature_dim: int | None = None,
     ) -> None:
-        self.folder = folder
+        super().__init__(folder, num_images, SHARD_SIZE)
         self.key = dict(key)
-        self.num_images = num_images
         self._feature_dim = feature_dim
-        self._shards: dict[int, np.ndarray] = {}
-
-    def __len__(self) -> int:
-        return self.num_images
-
-    @property
-    def num_shards(self) -> int:
-        """Number of shards of a finished cache."""
-        return -(-self.num_images // SHARD_SIZE)
 
     @property
     def num_regions(self) -> int:
@@ -74,13 +76,13 @@ class FeatureCache:
         """F, the size of a feature vector."""
         return int(self.records(0).dtype["region_features"].shape[1])
 
-    def missing(self) -> list[int]:
-        """Returns the shards that do not exist yet, or are damaged; see `open_records`."""
-        return [shard for shard in range(self.num_shards) if self._open(shard) is None]
+    def path(self, shard: int) -> Path:
+        """Returns the file of a shard."""
+        return self.folder / f"regions-{shard:05d}-of-{self.num_shards:05d}.npy"
 
-    def shard_size(self, shard: int) -> int:
-        """Returns the number of records of a shard."""
-        return min(SHARD_SIZE, self.num_images - shard * SHARD_SIZE)
+    def read(self, path: Path) -> np.ndarray | None:
+        """Opens a file, see `open_records`."""
+        return open_records(path, self._feature_dim)
 
     def fill(
         self,
@@ -103,25 +105,14 @@ class FeatureCache:
             write_atomically(self.folder / "key.json", json.dumps(self.key, indent=1) + "\n")
             total = sum(map(self.shard_size, range(first, last + 1)))
             with progress_bar(total, description, "images") as bar:
-                records = _records_of(read(first * SHARD_SIZE), bar.update)
+                records = _records_of(read(first * self.per_shard), bar.update)
                 for shard in range(first, last + 1):
                     of_shard = itertools.islice(records, self.shard_size(shard))
                     self.write(shard, np.stack(list(of_shard)))
 
     def write(self, shard: int, records: np.ndarray) -> None:
         """Writes the records of a shard."""
-        save_array(self._path(shard), records)
-
-    def records(self, shard: int) -> np.ndarray:
-        """Returns the records of a shard, mapped into memory.
-
-        Raises:
-            UserError: The shard is missing or damaged.
-        """
-        records = self._open(shard)
-        if records is None:
-            raise UserError(f"{self._path(shard)} is missing or damaged; run the stage features")
-        return records
+        save_array(self.path(shard), records)
 
     def gather(self, positions: np.ndarray) -> Regions:
         """Returns the regions of some images.
@@ -132,12 +123,7 @@ class FeatureCache:
         Returns:
             NumPy arrays, `region_features` in float32.
         """
-        shards, rows = np.divmod(np.asarray(positions), SHARD_SIZE)
-        records = np.empty(len(shards), self.records(0).dtype)
-        for shard in np.unique(shards):
-            chosen = np.flatnonzero(shards == shard)
-            records[chosen] = self.records(int(shard))[rows[chosen]]
-        return as_regions(records)
+        return as_regions(self.records_at(positions))
 
     def gather_vectors(self, positions: np.ndarray, regions: np.ndarray) -> np.ndarray:
         """Returns the features of one region of each of some images.
@@ -149,12 +135,9 @@ class FeatureCache:
         Returns:
             float32 array [B, F].
         """
-        shards, rows = np.divmod(np.asarray(positions), SHARD_SIZE)
-        vectors = np.empty([len(shards), self.feature_dim], np.float32)
-        for shard in np.unique(shards):
-            chosen = np.flatnonzero(shards == shard)
-            features = self.records(int(shard))["region_features"]
-            vectors[chosen] = features[rows[chosen], regions[chosen]]
+        vectors = np.empty([len(positions), self.feature_dim], np.float32)
+        for chosen, records, rows in self.by_shard(positions):
+            vectors[chosen] = records["region_features"][rows, regions[chosen]]
         return vectors
 
     def frame_features(self) -> np.ndarray:
@@ -164,28 +147,15 @@ class FeatureCache:
 
     def sample_features(self, size: int = 500) -> np.ndarray:
         """Returns the features of all real regions of evenly spaced images, float32 [N, F]."""
-        positions = np.unique(np.linspace(0, self.num_images - 1, size).astype(np.int64))
+        positions = np.unique(np.linspace(0, self.count - 1, size).astype(np.int64))
         regions = self.gather(positions)
         return regions.region_features[regions.region_mask]
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, Regions]]:
         """Yields the positions and regions of all images in order."""
-        for start in range(0, self.num_images, size):
-            positions = np.arange(start, min(start + size, self.num_images))
+        for start in range(0, self.count, size):
+            positions = np.arange(start, min(start + size, self.count))
             yield positions, self.gather(positions)
-
-    def _path(self, shard: int) -> Path:
-        return self.folder / f"regions-{shard:05d}-of-{self.num_shards:05d}.npy"
-
-    def _open(self, shard: int) -> np.ndarray | None:
-        if shard not in self._shards:
-            records = open_records(self._path(shard), self._feature_dim)
-            if records is None or records.shape != (self.shard_size(shard),):
-                return None
-            if any(records.dtype != other.dtype for other in self._shards.values()):
-                return None
-            self._shards[shard] = records
-        return self._shards[shard]
 
 
 class Views:
@@ -225,14 +195,7 @@ def extract_regions(
         images: Dataset of encoded images.
         mirrored: Whether the images are turned over, left for right.
     """
-    size, resolution = extractor.settings.picture_size, extractor.settings.resolution
-
-    def prepare(encoded: tf.Tensor) -> tf.Tensor:
-        pixels = decode_image(encoded)
-        return place_images(tf.reverse(pixels, [1]) if mirrored else pixels, size, resolution)
-
-    prepared = images.map(prepare, num_parallel_calls=PARALLEL_READS)
-    for pixels in prefetched(prepared.batch(extractor.settings.batch_size)):
+    for pixels in prepared_batches(images, extractor.settings, mirrored):
         yield extractor.extract_pixels(pixels)
 
 
@@ -314,20 +277,5 @@ def _records_of(batches: Iterable[Regions], count: Callable[[int], object]) -> I
                 f"region features go up to {largest:g}, beyond half precision; divide all of them "
                 "by the same number"
             )
-        records = np.empty(len(features), record_fields(*features.shape[1:]))
-        for name, part in zip(Regions._fields, regions, strict=True):
-            records[name] = part
-        yield from records
-        count(len(records))
-
-
-def consecutive(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yields the first and last of every maximal run of consecutive numbers.
-
-    Example:
-        >>> list(consecutive([0, 1, 2, 5]))
-        [(0, 2), (5, 5)]
-    """
-    for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
-        members = [number for _, number in run]
-        yield members[0], members[-1]
+        yield from as_records(record_fields(*features.shape[1:]), regions)
+        count(len(features))

@@ -14,12 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import RegionsConfig
-from visem_tf.images.prepare import image_extents, prepare_image
+from visem_tf.images.decode import decode_image
+from visem_tf.images.prepare import image_extents, place_images, prepare_image
 from visem_tf.regions.backbone import CNN, FEATURE_DIM, load_backbone
 from visem_tf.regions.native_aspect import extract_at_native_aspect
 from visem_tf.regions.positions import POSITION_DIM, with_positions
 from visem_tf.regions.proposers import Proposals, build_proposer
 from visem_tf.regions.resample import crop_and_resize, pool_regions
+from visem_tf.runtime.pipelines import PARALLEL_READS, prefetched
 
 FRAME = (0.0, 0.0, 1.0, 1.0)
 """Box of the whole image, `rel_yxyx`."""
@@ -202,6 +204,26 @@ class RegionExtractor:
     def extract_pixels(self, pixels: tf.Tensor) -> Regions:
         """Extracts the regions of prepared images [B, P, P, 3], as NumPy arrays."""
         return Regions(*(np.asarray(part) for part in self.compiled(pixels)))
+
+
+def prepared_batches(
+    images: tf.data.Dataset, settings: RegionsConfig, mirrored: bool = False
+) -> tf.data.Dataset:
+    """Prepares images for an extractor, in batches float [B, P, P, 3] in order.
+
+    Args:
+        images: Dataset of encoded images.
+        settings: Section `regions` of the configuration.
+        mirrored: Whether the images are turned over, left for right.
+    """
+
+    def prepare(encoded: tf.Tensor) -> tf.Tensor:
+        pixels = decode_image(encoded)
+        pixels = tf.reverse(pixels, [1]) if mirrored else pixels
+        return place_images(pixels, settings.picture_size, settings.resolution)
+
+    prepared = images.map(prepare, num_parallel_calls=PARALLEL_READS)
+    return prefetched(prepared.batch(settings.batch_size))
 
 
 def feature_dim(settings: RegionsConfig) -> int:

@@ -64,8 +64,7 @@ def write_cache(split: Split, cache: FeatureCache, folder: AnyPath) -> None:
     """
     target = folder / split.name
     for number in range(cache.num_shards):
-        name = f"regions-{number:05d}-of-{cache.num_shards:05d}.npy"
-        save_array(target / name, cache.records(number))
+        save_array(target / cache.path(number).name, cache.records(number))
     has_boxes = split.regions is None or split.regions.has_boxes
     key = json.dumps({**cache.key, "boxes": has_boxes}, indent=1) + "\n"
     write_atomically(target / "key.json", key)

@@ -16,7 +16,7 @@ import numpy as np
 from visem_tf.config import RegionsConfig
 from visem_tf.regions.dataset_cache import cache_folder, cache_key
 from visem_tf.regions.extractor import PRETRAINED, Regions, RegionWeights
-from visem_tf.regions.shards import as_regions, open_records, record_fields
+from visem_tf.regions.shards import as_records, as_regions, open_records, record_fields
 from visem_tf.runtime.files import save_array
 from visem_tf.runtime.storage import AnyPath, absolute, file_version
 
@@ -66,12 +66,10 @@ class ImageCache:
             keys: Keys of the B images.
             regions: Regions of the B images; features are kept in 16 bits.
         """
-        count, num_regions, feature_dim = np.shape(regions.region_features)
-        records = np.empty(count, [("identity", "S32"), *record_fields(num_regions, feature_dim)])
-        for field, part in zip(_FIELDS, (list(keys), *regions), strict=True):
-            records[field] = part
+        _, num_regions, feature_dim = np.shape(regions.region_features)
+        fields = [("identity", "S32"), *record_fields(num_regions, feature_dim)]
         path = self.folder / f"pictures-{secrets.token_hex(8)}.npy"
-        save_array(path, records)
+        save_array(path, as_records(fields, [list(keys), *regions]))
         self._open(path)
 
     def gather(self, keys: Sequence[bytes]) -> Regions:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visem_tf.regions.shards import is_finite, open_array
+from visem_tf.regions.shards import as_records, is_finite, is_sound, open_array, record_fields
 from visem_tf.runtime.files import atomic_folder, save_array
 
 
@@ -74,18 +74,6 @@ def image_vectors(embeddings: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.einsum("br,brd->bd", weights / 2, np.asarray(embeddings, np.float32))
 
 
-def region_type(num_regions: int, embedding_dim: int) -> np.dtype:
-    """Returns the type of the records of an image's regions."""
-    return np.dtype(
-        [
-            ("embeddings", "<f2", (num_regions, embedding_dim)),
-            ("boxes", "<f4", (num_regions, 4)),
-            ("scores", "<f4", (num_regions,)),
-            ("mask", "?", (num_regions,)),
-        ]
-    )
-
-
 def make_shard(keys: Sequence[bytes], names: Sequence[str], regions: EmbeddedRegions) -> Shard:
     """Returns the arrays of a shard.
 
@@ -95,14 +83,11 @@ def make_shard(keys: Sequence[bytes], names: Sequence[str], regions: EmbeddedReg
         regions: Regions of the n images; their embeddings are stored in 16 bits.
     """
     encoded = np.array([os.fsencode(name) for name in names])
-    images = np.empty(len(names), [("key", "S32"), ("name", encoded.dtype)])
-    images["key"], images["name"] = list(keys), encoded
-    records = np.empty(len(names), region_type(*regions.embeddings.shape[1:]))
-    with np.errstate(over="ignore", invalid="ignore"):  # `is_sound` finds both
+    images = as_records([("key", "S32"), ("name", encoded.dtype)], [list(keys), encoded])
+    fields = record_fields(*regions.embeddings.shape[1:], names=regions._fields)
+    with np.errstate(over="ignore", invalid="ignore"):  # `is_sound_shard` finds both
         vectors = image_vectors(regions.embeddings, regions.mask).astype(np.float16)
-        for name, part in zip(regions._fields, regions, strict=True):
-            records[name] = part
-    return Shard(images, vectors, records)
+        return Shard(images, vectors, as_records(fields, regions))
 
 
 def write_shard(path: Path, shard: Shard) -> None:
@@ -138,21 +123,11 @@ def open_shard(path: Path, embedding_dim: int) -> Shard | None:
         and vectors.shape == (*regions.shape, embedding_dim)
         and images.shape == regions.shape
         and shape[1:] == (embedding_dim,)
-        and regions.dtype == region_type(*shape)
+        and regions.dtype == np.dtype(record_fields(*shape, names=EmbeddedRegions._fields))
     )
     return Shard(images, vectors, regions) if is_valid else None
 
 
-def is_sound(shard: Shard) -> bool:
+def is_sound_shard(shard: Shard) -> bool:
     """Returns whether all numbers of a shard are finite, and every image has a region."""
-    return is_finite(shard.vectors) and are_sound(shard.regions)
-
-
-def are_sound(records: np.ndarray) -> bool:
-    """Returns whether records of regions have finite numbers only, and every image a region."""
-    return bool(
-        records["mask"].any(axis=1).all()
-        and np.isfinite(records["boxes"]).all()
-        and np.isfinite(records["scores"]).all()
-        and is_finite(records["embeddings"])
-    )
+    return is_finite(shard.vectors) and is_sound(shard.regions, EmbeddedRegions._fields)

@@ -23,12 +23,12 @@ from visem_tf.errors import UserError
 from visem_tf.regions.index_shards import (
     EmbeddedRegions,
     Shard,
-    are_sound,
-    is_sound,
+    is_sound_shard,
     make_shard,
     open_shard,
     write_shard,
 )
+from visem_tf.regions.shards import is_sound
 from visem_tf.runtime.files import save_array, write_atomically
 from visem_tf.runtime.json_files import read_json
 
@@ -67,7 +67,7 @@ class SearchIndex:
         self._is_current: list[np.ndarray] = []
         for path in sorted(folder.glob("shard-*")):
             shard = self._open(path)
-            if shard is not None and (not repair or is_sound(shard)):
+            if shard is not None and (not repair or is_sound_shard(shard)):
                 self._append(path, shard)
             elif repair:
                 print(
@@ -109,7 +109,7 @@ class SearchIndex:
             OSError: The disk is full, or cannot be written; the index stays as it was.
         """
         shard = make_shard(keys, names, regions)
-        if not is_sound(shard):
+        if not is_sound_shard(shard):
             raise UserError(
                 "region embeddings contain NaN, infinity or numbers beyond half precision; use "
                 "another model"
@@ -188,7 +188,7 @@ class SearchIndex:
         for shard in np.unique(shards):
             chosen = shards == shard
             records[chosen] = self._shards[shard].regions[rows[chosen]]
-            if not are_sound(records[chosen]):
+            if not is_sound(records[chosen], EmbeddedRegions._fields):
                 raise self._damaged(self._paths[shard])
         parts = EmbeddedRegions(*(records[name] for name in EmbeddedRegions._fields))
         embeddings = tf.cast(tf.constant(parts.embeddings), tf.float32)

@@ -19,16 +19,15 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.finetuning import FinetuningModel
 from visem_tf.models.saving import load_model, save_model
 from visem_tf.regions.backbone import Backbone, TrainableCNN, load_backbone
-from visem_tf.regions.extractor import RegionExtractor
+from visem_tf.regions.extractor import RegionExtractor, prepared_batches
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
-from visem_tf.runtime.pipelines import prefetched
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import features
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule
-from visem_tf.training.pipeline import Pairs, Part, read_regions, shares
+from visem_tf.training.pipeline import Pairs, Part, mapped, read_cached, shares
 from visem_tf.training.resumable import Validation
 
 _SHUFFLE_BUFFER = 1000  # encoded images
@@ -128,7 +127,7 @@ def _examples(context: Context, pairs: Pairs, part: Part) -> tf.data.Dataset:
     config, split = context.config, context.data.splits["train"]
     cache, token_ids, image_index = pairs
     count = len(split.image_ids)
-    first = tf.constant(np.searchsorted(image_index, np.arange(count)), tf.int32)
+    first = tf.constant(split.first_sentences, tf.int32)
     sentences = tf.constant(np.bincount(image_index, minlength=count), tf.int32)
     images = tf.data.Dataset.zip(
         tf.data.Dataset.range(count, output_type=tf.int32), split.pictures()
@@ -154,7 +153,7 @@ def _examples(context: Context, pairs: Pairs, part: Part) -> tf.data.Dataset:
     def example(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         pixels = tf.map_fn(prepare, batch.pop("encoded"), fn_output_signature=tf.float32)
         words = tf.gather(token_ids, batch.pop("sentence"))
-        boxes = read_regions(cache, batch["image_ids"], ("boxes", "region_mask"))
+        boxes = read_cached(cache, batch["image_ids"], ("boxes", "region_mask"))
         size = regions.picture_size
         pixels = tf.ensure_shape(pixels, [None, size, size, 3])
         return {**batch, **boxes, "pixels": pixels, "token_ids": words.to_tensor(PAD_ID)}
@@ -162,8 +161,7 @@ def _examples(context: Context, pairs: Pairs, part: Part) -> tf.data.Dataset:
     epochs = [epoch(number) for number in range(part.epoch, config.align.finetune_epochs)]
     joined = functools.reduce(tf.data.Dataset.concatenate, epochs).skip(part.step)
     # Every worker reads all images, and decodes only those of its replicas.
-    batches = shares(joined, part)
-    return prefetched(batches.map(example, num_parallel_calls=2, deterministic=True))
+    return mapped(shares(joined, part), example)
 
 
 def _validation(context: Context, model: FinetuningModel, pairs: Pairs) -> Validation:
@@ -172,15 +170,11 @@ def _validation(context: Context, model: FinetuningModel, pairs: Pairs) -> Valid
     scorer = Scorer(model.alignment)
     embed = tf.function(model.region_embeddings, reduce_retracing=True)
 
-    def prepare(encoded: tf.Tensor) -> tf.Tensor:
-        return prepare_image(encoded, settings.picture_size, settings.resolution)
-
-    pixels = context.data.splits["val"].pictures().map(prepare, num_parallel_calls=2)
-    batches = prefetched(pixels.batch(settings.batch_size), 1)
+    pixels = prepared_batches(context.data.splits["val"].pictures(), settings)
 
     def validate() -> dict[str, float]:
         images = []
-        for batch, (_, regions) in zip(batches, cache.batches(settings.batch_size), strict=True):
+        for batch, (_, regions) in zip(pixels, cache.batches(settings.batch_size), strict=True):
             embeddings = embed(batch, tf.constant(regions.boxes))
             images.append((embeddings, tf.constant(regions.region_mask)))
         return recalls(scorer.of_blocks(images, token_ids), image_index)

@@ -36,7 +36,7 @@ def nearest_captions(context: Context, frames: np.ndarray) -> list[str]:
         N sentences.
     """
     split, cache = context.data.splits["train"], open_cache(context, "train")
-    first = np.unique(split.image_index, return_index=True)[1]
+    first = split.first_sentences
     candidates = np.zeros([len(cache), cache.num_regions], bool)
     candidates[:, 0] = True
     return [split.sentences[first[image]] for image, _ in _nearest(frames, cache, candidates)]

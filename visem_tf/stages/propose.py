@@ -17,16 +17,15 @@ from visem_tf.images.views import boxes_in_view, random_view, show_view
 from visem_tf.metrics.proposals import best_overlaps
 from visem_tf.models.proposal_training import ProposalTraining
 from visem_tf.regions.backbone import Maps, load_backbone, weights_digest
-from visem_tf.regions.box_network import build_network, select_boxes, write_network
+from visem_tf.regions.box_network import BoxNetwork, select_boxes, write_network
 from visem_tf.regions.extractor import FRAME
 from visem_tf.regions.map_cache import MapCache
 from visem_tf.runs.context import Context
-from visem_tf.runtime.pipelines import prefetched
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.working_copy import working_copy
 from visem_tf.stages.training import train_model
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import Part, epoch_batches
+from visem_tf.training.pipeline import Part, epoch_batches, mapped, read_cached
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True
@@ -51,7 +50,7 @@ def run(context: Context) -> dict[str, Any]:
 
     def build(steps_per_epoch: int) -> ProposalTraining:
         backbone = load_backbone(config.regions.backbone)
-        network = build_network(backbone, settings.channels, settings.head_blocks)
+        network = BoxNetwork(backbone.map_channels, settings.channels, settings.head_blocks)
         model = ProposalTraining(network, settings.clip_value)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
         return model
@@ -177,13 +176,7 @@ class _Views:
         boxes, kept = boxes_in_view(
             tf.gather(self.boxes, images)[:, :most], views[:, tf.newaxis], _MIN_VISIBLE
         )
-        types = [tf.float32] * len(Maps._fields)
-        found = tf.numpy_function(self.maps.gather, [positions], types, stateful=False)
-        shapes = [each.shape for each in self.maps.gather(np.zeros(1, np.int32))]
-        maps = {
-            name: tf.ensure_shape(each, [None, *shape[1:]])
-            for name, each, shape in zip(Maps._fields, found, shapes, strict=True)
-        }
+        maps = read_cached(self.maps, positions, Maps._fields)
         return {**maps, "boxes": boxes, "box_mask": kept & box_mask[:, :most]}
 
 
@@ -197,12 +190,7 @@ def _examples(context: Context, views: _Views, part: Part) -> tf.data.Dataset:
         epochs=settings.epochs,
         part=part,
     )
-    examples = batches.map(
-        lambda chosen: views.examples(tf.gather(views.with_boxes, chosen)),
-        num_parallel_calls=2,
-        deterministic=True,
-    )
-    return prefetched(examples)
+    return mapped(batches, lambda chosen: views.examples(tf.gather(views.with_boxes, chosen)))
 
 
 def _validation(context: Context, model: ProposalTraining, views: _Views) -> Validation:

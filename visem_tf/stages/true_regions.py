@@ -7,10 +7,13 @@ import numpy as np
 
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import Phrases, Split
-from visem_tf.images.prepare import prepare_image
-from visem_tf.regions.extractor import PRETRAINED, RegionExtractor, RegionWeights
+from visem_tf.regions.extractor import (
+    PRETRAINED,
+    RegionExtractor,
+    RegionWeights,
+    prepared_batches,
+)
 from visem_tf.regions.given_boxes import BoxExtractor
-from visem_tf.runtime.pipelines import PARALLEL_READS, prefetched
 
 _BOXES_AT_A_TIME = 20
 
@@ -65,12 +68,8 @@ def box_features(
     settings = config.regions
     extract = BoxExtractor(RegionExtractor(settings.updated({"proposer": "none"}), weights))
     bounds = np.searchsorted(regions.image, np.arange(len(split.image_ids) + 1))
-    prepared = split.pictures().map(
-        lambda encoded: prepare_image(encoded, settings.picture_size, settings.resolution),
-        num_parallel_calls=PARALLEL_READS,
-    )
     features, rows, start = [], [], 0
-    for pixels in prefetched(prepared.batch(settings.batch_size)):
+    for pixels in prepared_batches(split.pictures(), settings):
         own = bounds[start : start + len(pixels) + 1]
         boxes = [regions.boxes[first:last] for first, last in itertools.pairwise(own)]
         # In blocks, so that images with hundreds of boxes do not need much memory.

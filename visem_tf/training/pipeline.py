@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from visem_tf.alignment.substitutes import swap_nouns
 from visem_tf.regions.dataset_cache import FeatureCache, Views
+from visem_tf.regions.map_cache import MapCache
 from visem_tf.runtime.pipelines import prefetched
 from visem_tf.text import PAD_ID, with_start_and_end
 
@@ -251,7 +252,7 @@ def alignment_examples(
             views += len(pairs.cache) * tf.cast(batch["random"][:, -1] < 0.5, tf.int32)
         words = tf.gather(pairs.token_ids, positions).to_tensor(PAD_ID)
         examples = {
-            **read_regions(cache, views, _FIELDS),
+            **read_cached(cache, views, _FIELDS),
             "token_ids": words,
             "image_ids": images,
             "sentence_ids": positions,
@@ -263,7 +264,7 @@ def alignment_examples(
         swapped = swap_nouns(words, image_words, tf.constant(swaps.substitutes), random)
         return {**examples, "swapped_ids": swapped}
 
-    return _prefetched(batches, example)
+    return mapped(batches, example)
 
 
 def attention_examples(
@@ -284,11 +285,11 @@ def attention_examples(
 
     def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
         return {
-            **read_regions(cache, tf.gather(image_index, positions), _FIELDS),
+            **read_cached(cache, tf.gather(image_index, positions), _FIELDS),
             "token_ids": _with_start_and_end(tf.gather(token_ids, positions)),
         }
 
-    return _prefetched(batches, example)
+    return mapped(batches, example)
 
 
 def image_examples(
@@ -305,10 +306,10 @@ def image_examples(
 
     def example(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         chosen = tf.gather(images, batch["positions"])
-        regions = read_regions(cache, chosen, _FIELDS)
+        regions = read_cached(cache, chosen, _FIELDS)
         return {**regions, "image_ids": chosen, "random": batch["random"]}
 
-    return _prefetched(batches, example)
+    return mapped(batches, example)
 
 
 def caption_examples(
@@ -334,7 +335,7 @@ def caption_examples(
             "token_ids": _with_start_and_end(tf.gather(token_ids, positions)),
         }
 
-    return _prefetched(batches, example)
+    return mapped(batches, example)
 
 
 def _with_start_and_end(token_ids: tf.RaggedTensor) -> tf.Tensor:
@@ -343,25 +344,25 @@ def _with_start_and_end(token_ids: tf.RaggedTensor) -> tf.Tensor:
     return tf.pad(padded, [[0, 0], [0, tf.maximum(0, 2 - tf.shape(padded)[1])]])
 
 
-def read_regions(
-    cache: FeatureCache | Views, images: tf.Tensor, fields: Sequence[str]
+def read_cached(
+    cache: FeatureCache | MapCache | Views, images: tf.Tensor, fields: Sequence[str]
 ) -> dict[str, tf.Tensor]:
-    """Reads regions from the cache, in graph.
+    """Reads what a cache has of images, in graph.
 
     Args:
-        cache: Region features of a split.
+        cache: Regions, or maps of the CNN, of a split.
         images: Positions of images, int32 [B].
-        fields: Names of fields of `Regions`.
+        fields: Names of fields of `Regions` or `Maps`.
 
     Returns:
-        The fields by their names, each [B, R] or [B, R, ...].
+        The fields by their names, each [B, ...].
     """
     example = cache.gather(np.zeros([1], np.int32))
     arrays = [np.asarray(getattr(example, name)) for name in fields]
 
     def read(images: np.ndarray) -> list[np.ndarray]:
-        regions = cache.gather(images)
-        return [getattr(regions, name) for name in fields]
+        found = cache.gather(images)
+        return [getattr(found, name) for name in fields]
 
     types = [array.dtype for array in arrays]
     values = tf.numpy_function(read, [images], types, stateful=False)
@@ -371,7 +372,8 @@ def read_regions(
     }
 
 
-def _prefetched(
+def mapped(
     batches: tf.data.Dataset, example: Callable[[Any], dict[str, tf.Tensor]]
 ) -> tf.data.Dataset:
+    """Makes examples from batches in order, some of them ahead."""
     return prefetched(batches.map(example, num_parallel_calls=2, deterministic=True))
