@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ _MAX_EDGE = 1e9
 """Largest number of boxes of an image."""
 
 
+@dataclass(frozen=True)
 class GivenBoxes:
     """The boxes of some images.
 
@@ -35,12 +37,9 @@ class GivenBoxes:
         source: Name of the boxes in errors.
     """
 
-    def __init__(
-        self, by_name: Mapping[str, Sequence[Any]], box_format: str, source: str = "the boxes"
-    ) -> None:
-        self.by_name = dict(by_name)
-        self.box_format = box_format
-        self.source = source
+    by_name: Mapping[str, Sequence[Any]]
+    box_format: str
+    source: str = "the boxes"
 
     def has(self, path: AnyPath) -> bool:
         """Returns whether there are boxes for an image."""

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,7 @@ def fill_caches(
     return {name: filler.cache(name) for name in splits}
 
 
+@dataclass(frozen=True)
 class CacheFiller:
     """Fills shards of the feature caches of a data set.
 
@@ -127,18 +129,10 @@ class CacheFiller:
         mirrored: Whether the images are turned over, left for right.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        data: CaptionDataset,
-        weights: RegionWeights = PRETRAINED,
-        *,
-        mirrored: bool = False,
-    ) -> None:
-        self.config = config
-        self.data = data
-        self.weights = weights
-        self.mirrored = mirrored
+    config: Config
+    data: CaptionDataset
+    weights: RegionWeights = PRETRAINED
+    mirrored: bool = False
 
     @functools.cached_property
     def extractor(self) -> RegionExtractor:

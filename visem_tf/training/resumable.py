@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ _STEPS_BETWEEN_CHECKS = 50
 """With several workers, steps after which the chief decides whether it is time to save."""
 
 
+@dataclass(eq=False, repr=False)
 class ResumableTraining(keras.callbacks.Callback):
     """Trains a model with validation, checkpoints, early stopping and a progress bar.
 
@@ -56,35 +58,23 @@ class ResumableTraining(keras.callbacks.Callback):
         rate_option: Field of the section with the learning rate, for messages.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: TrainingConfig,
-        validate: Validation,
-        monitor: str,
-        mode: Literal["max", "min"],
-        *,
-        steps_per_epoch: int,
-        seed: int,
-        name: str,
-        save_seconds: float = 0.0,
-        save_best: Callable[[keras.Model, Path], None] = save_model,
-        before_epoch: Callable[[keras.Model, int], None] | None = None,
-        rate_option: str = "learning_rate",
-    ) -> None:
+    folder: Path
+    settings: TrainingConfig
+    validate: Validation
+    monitor: str
+    mode: Literal["max", "min"]
+    _: KW_ONLY
+    steps_per_epoch: int
+    seed: int
+    name: str
+    save_seconds: float = 0.0
+    save_best: Callable[[keras.Model, Path], None] = save_model
+    before_epoch: Callable[[keras.Model, int], None] | None = None
+    rate_option: str = "learning_rate"
+
+    def __post_init__(self) -> None:
+        """Starts before the first epoch."""
         super().__init__()
-        self.folder = folder
-        self.settings = settings
-        self.validate = validate
-        self.monitor = monitor
-        self.mode = mode
-        self.steps_per_epoch = steps_per_epoch
-        self.seed = seed
-        self.name = name
-        self.save_seconds = save_seconds
-        self.save_best = save_best
-        self.before_epoch = before_epoch
-        self.rate_option = rate_option
         self.history: list[dict[str, float]] = []
         self.step = 0
         self.finished = False

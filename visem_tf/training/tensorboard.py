@@ -6,6 +6,7 @@ as one run: "alignment/loss", "full-frame generator/perplexity".
 
 import collections
 import time
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class GradientNorm:
         return mean
 
 
+@dataclass(eq=False, repr=False)
 class Recorder(keras.callbacks.Callback):
     """Writes the metrics of every epoch for TensorBoard.
 
@@ -55,23 +57,18 @@ class Recorder(keras.callbacks.Callback):
         writes: Whether this process writes files; all workers take part, and only one writes.
     """
 
-    def __init__(
-        self,
-        log_dir: Path,
-        name: str,
-        num_examples: int,
-        steps_per_epoch: int,
-        *,
-        profile: bool = False,
-        writes: bool = True,
-    ) -> None:
+    log_dir: Path
+    name: str
+    num_examples: int
+    steps_per_epoch: int
+    _: KW_ONLY
+    profile: bool = False
+    writes: bool = True
+
+    def __post_init__(self) -> None:
+        """Starts without any batch."""
         super().__init__()
-        self.log_dir = log_dir
-        self.name = name
-        self.num_examples = num_examples
-        self.steps_per_epoch = steps_per_epoch
-        self.profile = profile and writes
-        self.writes = writes
+        self.profile &= self.writes
         self._ready: collections.deque[float] = collections.deque()
         self._timed = False
 

@@ -3,8 +3,9 @@
 KerasCV downloads its weights (some 150 MB) from Kaggle at the first use.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras_cv
 import tensorflow as tf
@@ -18,6 +19,7 @@ from visem_tf.regions.suppression import suppress
 PRESET = "retinanet_resnet50_pascalvoc"
 
 
+@dataclass(frozen=True)
 class RetinaNetProposer:
     """Keeps the boxes of highest confidence of a RetinaNet, of any class.
 
@@ -27,12 +29,11 @@ class RetinaNetProposer:
         nms_iou: Of two boxes whose intersection over union exceeds this, only the better is kept.
     """
 
-    in_graph = True
+    in_graph: ClassVar = True
 
-    def __init__(self, detector: Any, num_boxes: int, nms_iou: float) -> None:
-        self.detector = detector
-        self.num_boxes = num_boxes
-        self.nms_iou = nms_iou
+    detector: Any
+    num_boxes: int
+    nms_iou: float
 
     def __call__(self, pixels: tf.Tensor) -> Proposals:
         """Proposes boxes for images float [B, P, P, 3] in 0..255; see `Proposer`."""

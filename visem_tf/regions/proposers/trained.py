@@ -6,7 +6,9 @@ else the one in the package, which was trained on the training images of Flickr8
 
 import importlib.resources
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -19,6 +21,7 @@ from visem_tf.runtime.storage import AnyPath, as_path
 _PACKAGED = "pretrained/flickr8k/proposer.npz"
 
 
+@dataclass(frozen=True)
 class TrainedProposer:
     """Keeps the boxes that cover the predictions best, see `visem_tf.regions.coverage`.
 
@@ -30,17 +33,11 @@ class TrainedProposer:
         num_boxes: Number of boxes to keep.
     """
 
-    in_graph = True
+    in_graph: ClassVar = True
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        predict: Callable[[Maps], BoxPredictions],
-        num_boxes: int,
-    ) -> None:
-        self.backbone = backbone
-        self.predict = predict
-        self.num_boxes = num_boxes
+    backbone: Backbone
+    predict: Callable[[Maps], BoxPredictions]
+    num_boxes: int
 
     def __call__(self, pixels: tf.Tensor) -> Proposals:
         """Proposes boxes for images float [B, P, P, 3] in 0..255; see `Proposer`."""

@@ -79,32 +79,21 @@ class WindowProposer:
     """Keeps the windows of highest contrast that do not overlap too much.
 
     Args:
+        settings: Section `regions` of the configuration: how many boxes there are, how much they
+            may overlap, and how much the contrast in the middle of the network counts beside that
+            of the class scores.
         backbone: CNN that computes the maps.
-        picture_size: Side of the images in pixels.
-        num_boxes: Number of boxes to keep.
-        nms_iou: Of two windows whose intersection over union exceeds this, only the better is kept.
-        edge_weight: Weight of the contrast in the middle of the network, relative to that of the
-            class scores.
     """
 
     in_graph = True
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        picture_size: int,
-        num_boxes: int,
-        nms_iou: float,
-        edge_weight: float,
-    ) -> None:
+    def __init__(self, settings: RegionsConfig, backbone: Backbone) -> None:
+        self.settings = settings
         self.backbone = backbone
-        self.edge_weight = edge_weight
-        self.num_boxes = num_boxes
-        self.nms_iou = nms_iou
         self.windows = window_grid()
         self.contrasts = [
             contrast_weights(self.windows, *shape)
-            for shape in backbone.map_shapes(picture_size)[1:]
+            for shape in backbone.map_shapes(settings.picture_size)[1:]
         ]
 
     def __call__(self, pixels: tf.Tensor) -> Proposals:
@@ -114,12 +103,13 @@ class WindowProposer:
         in_middle, in_classes = self.contrasts
         classes = tf.matmul(tf.constant(in_classes), self.backbone.logits(last))
         scores = _standardized(tf.reduce_max(classes, axis=2))  # [B, W]
-        if self.edge_weight:
+        if self.settings.edge_weight:
             edges = tf.norm(tf.matmul(tf.constant(in_middle), middle), axis=2)
-            scores += self.edge_weight * _standardized(edges)
+            scores += self.settings.edge_weight * _standardized(edges)
         shape = [tf.shape(pixels)[0], *self.windows.shape]
         boxes = tf.broadcast_to(tf.constant(self.windows), shape)
-        return Proposals(*suppress(boxes, scores, self.num_boxes, self.nms_iou))
+        num_boxes = self.settings.num_regions - 1
+        return Proposals(*suppress(boxes, scores, num_boxes, self.settings.nms_iou))
 
 
 def _cells(feature_map: tf.Tensor) -> tf.Tensor:
@@ -137,10 +127,4 @@ def build(
     settings: RegionsConfig, backbone: Backbone, weights: Path | None = None
 ) -> WindowProposer:
     """Builds the proposer."""
-    return WindowProposer(
-        backbone,
-        settings.picture_size,
-        settings.num_regions - 1,
-        settings.nms_iou,
-        settings.edge_weight,
-    )
+    return WindowProposer(settings, backbone)
