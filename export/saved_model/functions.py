@@ -15,10 +15,9 @@ import tensorflow as tf
 from visem_tf.decoding import CaptioningModel
 from visem_tf.decoding.captioner import search_sentences
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.grounding import ground_words
-from visem_tf.runs.phrase_grounding import Spans, configured_readout, ground_spans
+from visem_tf.runs.phrase_grounding import Spans
 from visem_tf.runs.trained_run import TrainedRun
-from visem_tf.text import FUNCTION_WORDS, PAD_ID, tokenize
+from visem_tf.text import PAD_ID, tokenize
 
 Outputs = dict[str, tf.Tensor]
 
@@ -155,15 +154,9 @@ class ModelFunctions:
         """
         token_ids, tokens = self._token_ids(sentences)
         mask, readable = _maskable(regions.region_mask)
-        model = self.run.alignment_model
-        chosen, _, boxes = ground_words(
-            model,
-            model.encode_regions(regions.region_features),
-            mask,
-            regions.boxes,
-            token_ids,
-            self.run.config.infer,
-            self.run.vocabulary.among(FUNCTION_WORDS),
+        embeddings = self.run.alignment_model.encode_regions(regions.region_features)
+        chosen, _, boxes = self.run.grounder.ground_words(
+            embeddings, mask, regions.boxes, token_ids
         )
         chosen = tf.where(readable, chosen, -1)
         boxes = tf.where((chosen >= 0)[..., tf.newaxis], boxes, 0.0)
@@ -192,13 +185,8 @@ class ModelFunctions:
         Returns:
             boxes float [N, 4]; points (y, x) float [N, 2]; scores float [N].
         """
-        model, config = self.run.alignment_model, self.run.config
-        found = ground_spans(
-            model,
-            config.infer,
-            self.run.vocabulary.among(FUNCTION_WORDS),
-            configured_readout(config),
-            model.encode_regions(regions.region_features),
+        found = self.run.phrase_grounder.ground_spans(
+            self.run.alignment_model.encode_regions(regions.region_features),
             regions,
             self._token_ids(sentences)[0],
             Spans(tf.range(tf.shape(sentences)[0]), image, first, last),

@@ -16,10 +16,8 @@ from visem_tf.export.description import Export
 from visem_tf.export.parity import extract_one_by_one
 from visem_tf.export.saved_model.signatures import Signatures
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.grounding import ground_words
 from visem_tf.runs.phrase_grounding import ground_sentences
 from visem_tf.runs.trained_run import TrainedRun
-from visem_tf.text import FUNCTION_WORDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_cnn")]
 
@@ -126,14 +124,8 @@ def test_scores_and_alignments_are_those_of_python(
     np.testing.assert_array_equal(text["mask"], token_ids != 0)
 
     pairs = TEXTS[1:4]
-    chosen, _, boxes = ground_words(
-        model,
-        model.encode_regions(features),
-        mask,
-        tf.constant(regions.boxes),
-        token_ids[1:4, :3],
-        trained.config.infer,
-        trained.vocabulary.among(FUNCTION_WORDS),
+    chosen, _, boxes = trained.grounder.ground_words(
+        model.encode_regions(features), mask, tf.constant(regions.boxes), token_ids[1:4, :3]
     )
     found = served("align", image_bytes=pictures, sentences=pairs)
     np.testing.assert_array_equal(found["regions"], chosen)

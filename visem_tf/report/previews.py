@@ -1,12 +1,12 @@
 """Previews of validation images in TensorBoard while models are trained, every few epochs."""
 
 import abc
+import functools
 import io
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from visem_tf.alignment.segments import find_segments
@@ -14,11 +14,11 @@ from visem_tf.decoding.captioner import Captioner
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.report.drawing import draw_regions
 from visem_tf.report.tensorboard import write_captions, write_images
-from visem_tf.runs.checkpoints import read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import title_of
 from visem_tf.runs.grounding import Grounder
-from visem_tf.text import Vocabulary, tokenize
+from visem_tf.runs.query import ragged_ids, split_sentences
+from visem_tf.text import Vocabulary
 
 _IMAGES = 6
 
@@ -55,41 +55,36 @@ class AlignmentPreview(_Preview):
     Args:
         context: Context of the run.
         cache: Regions of the validation images.
-        token_ids: Int32 ragged tensor [S, (T)], the validation sentences.
+        vocabulary: Vocabulary of the run.
     """
 
-    def __init__(self, context: Context, cache: FeatureCache, token_ids: tf.RaggedTensor) -> None:
+    def __init__(self, context: Context, cache: FeatureCache, vocabulary: Vocabulary) -> None:
         super().__init__(context)
         images, first = np.unique(self.split.image_index, return_index=True)
-        self._images, rows = images[:_IMAGES], first[:_IMAGES]
+        self._images = images[:_IMAGES]
         self._cache = cache
-        self._token_ids = tf.gather(token_ids, rows)
-        words = tokenize(tf.constant([self.split.sentences[row] for row in rows]))
-        self._words = [
-            [word.decode() for word in sentence]
-            for sentence in words[:, : self.config.text.max_words].to_list()
-        ]
-        self._vocabulary = read_or_build_vocabulary(context)
-        self._grounder: Grounder | None = None
-        self._encoded: dict[int, bytes] | None = None
+        self._vocabulary = vocabulary
+        texts = [self.split.sentences[row] for row in first[:_IMAGES]]
+        self._queries = split_sentences(texts, vocabulary, self.config.text.max_words)
+
+    @functools.cached_property
+    def _grounder(self) -> Grounder:
+        return Grounder(self.model, self._vocabulary, self.config)
 
     def write(self, epoch: int) -> None:
         """Aligns and draws."""
         if self.split.regions is not None:
             return
-        if self._grounder is None or self._encoded is None:
-            self._grounder = Grounder(self.model, self._vocabulary, self.config)
-            self._encoded = dict(self.split.pictures_at(self._images))
-        found = self._grounder.ground_split(self._cache, self._token_ids, self._images)
+        token_ids = ragged_ids(self._queries)
+        found = self._grounder.ground_split(self._cache, token_ids, self._images)
         drawn = {}
-        for row, (image, words) in enumerate(zip(self._images.tolist(), self._words, strict=True)):
-            _, first, last, _ = find_segments(found.regions[row : row + 1, : len(words)])
+        for row, (image, encoded) in enumerate(self.split.pictures_at(self._images)):
+            words = self._queries[row].words
+            _, first, last, _ = find_segments(found.regions[row : row + 1])
             texts = [" ".join(words[a : b + 1]) for a, b in zip(first, last, strict=True)]
-            opened = Image.open(io.BytesIO(self._encoded[image]))
-            boxes = found.boxes[row, first]
-            drawn[self.split.file_names[image]] = draw_regions(
-                opened, boxes, texts, " ".join(words)
-            )
+            opened, boxes = Image.open(io.BytesIO(encoded)), found.boxes[row, first]
+            name = self.split.file_names[image]
+            drawn[name] = draw_regions(opened, boxes, texts, " ".join(words))
         write_images(self.log_dir, epoch, drawn, tag="alignment while training")
 
 
@@ -111,18 +106,18 @@ class CaptionPreview(_Preview):
         self._regions = cache.gather(np.arange(count))
         self._name = name
         self._vocabulary = vocabulary
-        self._captioner: Captioner | None = None
         self._names = self.split.file_names[:count]
         written = self.split.references()
         self._references = {
             name: written[self.split.image_ids[image]] for image, name in enumerate(self._names)
         }
 
+    @functools.cached_property
+    def _captioner(self) -> Captioner:
+        return Captioner(self.model, self._vocabulary, self.config.generate, beam_size=1)
+
     def write(self, epoch: int) -> None:
         """Describes the images, or their regions."""
-        if self._captioner is None:
-            settings = self.config.generate
-            self._captioner = Captioner(self.model, self._vocabulary, settings, beam_size=1)
         features, mask = self._regions.region_features, self._regions.region_mask
         if self._name == "regions":
             rows, columns = np.nonzero(mask)

@@ -5,7 +5,6 @@ by the cosine for scores of vectors of length 1. The chain MRF of section 3.1.4 
 region for every word.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from visem_tf.alignment.function_words import weigh_function_words
 from visem_tf.alignment.mrf import smooth_alignment
 from visem_tf.alignment.scores import word_region_similarities
 from visem_tf.alignment.segments import box_as_json
-from visem_tf.config import Config, InferConfig
+from visem_tf.config import Config
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.query import Query, ragged_ids, read_query
@@ -41,53 +40,6 @@ class Grounding(NamedTuple):
     boxes: Any
 
 
-def ground_words(
-    model: AlignmentModel,
-    region_embeddings: tf.Tensor,
-    region_mask: tf.Tensor,
-    boxes: tf.Tensor,
-    token_ids: tf.Tensor,
-    settings: InferConfig,
-    is_function: np.ndarray,
-    beta: float | tf.Tensor | None = None,
-) -> Grounding:
-    """Chooses a region for every word of B sentences, each in its own image, in graph.
-
-    Args:
-        model: Model that encodes the words.
-        region_embeddings: Output of `model.encode_regions`, float [B, R, D].
-        region_mask: Boolean tensor [B, R], True for real regions.
-        boxes: Boxes of the regions, float [B, R, 4], `rel_yxyx`.
-        token_ids: Words of the sentences, int32 [B, T], `PAD_ID` after the last word.
-        settings: Weights of the MRF.
-        is_function: Which words of the vocabulary are function words, bool [V].
-        beta: Reward for neighbouring words that share a region; None uses `settings.beta`.
-
-    Returns:
-        The regions of the words, as tensors.
-    """
-    similarities = word_region_similarities(
-        region_embeddings, model.encode_sentences(token_ids), region_mask, score=model.score
-    )
-    word_mask = tf.not_equal(token_ids, PAD_ID)
-    weighted, rewards = weigh_function_words(
-        similarities,
-        tf.gather(is_function, token_ids),
-        settings.beta if beta is None else beta,
-        weight=settings.function_word_weight,
-        boundary=settings.boundary,
-    )
-    regions = smooth_alignment(weighted, word_mask, region_mask, beta=rewards)
-    chosen = tf.maximum(regions, 0)
-    scores = tf.gather(similarities, chosen, axis=2, batch_dims=2)
-    boxes = tf.gather(boxes, chosen, axis=1, batch_dims=1)
-    return Grounding(
-        regions,
-        tf.where(word_mask, scores, 0.0),
-        tf.where(word_mask[..., tf.newaxis], boxes, 0.0),
-    )
-
-
 class Grounder:
     """Scores sentences with images, and finds the region of every word.
 
@@ -102,13 +54,8 @@ class Grounder:
         self.vocabulary = vocabulary
         self.config = config
         self.scorer = Scorer(model)
-        ground = functools.partial(
-            ground_words,
-            model,
-            settings=config.infer,
-            is_function=vocabulary.among(FUNCTION_WORDS),
-        )
-        self._ground = tf.function(ground, reduce_retracing=True)
+        self.is_function = vocabulary.among(FUNCTION_WORDS)
+        self._ground = tf.function(self.ground_words, reduce_retracing=True)
 
     def read(self, text: str, phrases: Sequence[str] | None = None) -> Query:
         """Reads a sentence with `read_query`; it is cut at the length of training sentences."""
@@ -133,6 +80,48 @@ class Grounder:
         """
         words = ragged_ids(queries)
         return self.scorer.of_blocks([(tf.constant(embeddings), tf.constant(mask))], words)
+
+    def ground_words(
+        self,
+        region_embeddings: tf.Tensor,
+        region_mask: tf.Tensor,
+        boxes: tf.Tensor,
+        token_ids: tf.Tensor,
+        beta: float | tf.Tensor | None = None,
+    ) -> Grounding:
+        """Chooses a region for every word of B sentences, each in its own image, in graph.
+
+        Args:
+            region_embeddings: Output of `model.encode_regions`, float [B, R, D].
+            region_mask: Boolean tensor [B, R], True for real regions.
+            boxes: Boxes of the regions, float [B, R, 4], `rel_yxyx`.
+            token_ids: Words of the sentences, int32 [B, T], `PAD_ID` after the last word.
+            beta: Reward for neighbouring words that share a region; None is as configured.
+
+        Returns:
+            The regions of the words, as tensors.
+        """
+        model, settings = self.model, self.config.infer
+        similarities = word_region_similarities(
+            region_embeddings, model.encode_sentences(token_ids), region_mask, score=model.score
+        )
+        word_mask = tf.not_equal(token_ids, PAD_ID)
+        weighted, rewards = weigh_function_words(
+            similarities,
+            tf.gather(self.is_function, token_ids),
+            settings.beta if beta is None else beta,
+            weight=settings.function_word_weight,
+            boundary=settings.boundary,
+        )
+        regions = smooth_alignment(weighted, word_mask, region_mask, beta=rewards)
+        chosen = tf.maximum(regions, 0)
+        scores = tf.gather(similarities, chosen, axis=2, batch_dims=2)
+        boxes = tf.gather(boxes, chosen, axis=1, batch_dims=1)
+        return Grounding(
+            regions,
+            tf.where(word_mask, scores, 0.0),
+            tf.where(word_mask[..., tf.newaxis], boxes, 0.0),
+        )
 
     def ground(
         self,

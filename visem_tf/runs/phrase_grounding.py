@@ -4,7 +4,6 @@ The one place that applies `visem_tf.alignment.phrases` to the model of a run: s
 demo, the report and the export.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,16 +19,15 @@ from visem_tf.alignment.phrases import (
 )
 from visem_tf.alignment.scores import word_region_similarities
 from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
-from visem_tf.config import Config, InferConfig
+from visem_tf.config import Config
 from visem_tf.config.registry import PROBABILITY_PROPOSERS
 from visem_tf.datasets import PRECOMPUTED
-from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.grounding import Grounder, ground_words, words_as_json
+from visem_tf.runs.grounding import Grounder, words_as_json
 from visem_tf.runs.query import Query, ragged_ids
 from visem_tf.runtime.progress import progress_bar
-from visem_tf.text import FUNCTION_WORDS, PAD_ID
+from visem_tf.text import PAD_ID
 
 _PHRASES_AT_A_TIME = 200
 
@@ -66,53 +64,6 @@ def configured_readout(config: Config) -> Readout:
     )
 
 
-def ground_spans(
-    model: AlignmentModel,
-    settings: InferConfig,
-    is_function: np.ndarray,
-    readout: Readout,
-    region_embeddings: tf.Tensor,
-    regions: Regions,
-    token_ids: tf.Tensor,
-    spans: Spans,
-) -> PhraseGrounding:
-    """Finds the boxes and points of N phrases, in graph.
-
-    Args:
-        model: Model that encodes the words.
-        settings: Weights of the MRF, which the read-out `mrf` uses.
-        is_function: Which words of the vocabulary are function words, bool [V].
-        readout: How boxes and points are found.
-        region_embeddings: Output of `model.encode_regions`, float [B, R, D].
-        regions: Regions of the B images; their features are not used.
-        token_ids: Words of the S sentences, int32 [S, T], `PAD_ID` after the last word.
-        spans: The phrases.
-    """
-    word_embeddings = model.encode_sentences(token_ids)
-    embeddings = tf.gather(region_embeddings, spans.image)
-    boxes, mask = (tf.gather(p, spans.image) for p in (regions.boxes, regions.region_mask))
-    similarities = word_region_similarities(
-        embeddings, tf.gather(word_embeddings, spans.sentence), mask, score=model.score
-    )
-    words = tf.gather(token_ids, spans.sentence)
-    position = tf.range(tf.shape(words)[1])
-    inside = tf.not_equal(words, PAD_ID) & (position >= spans.first[:, tf.newaxis])
-    inside &= position <= spans.last[:, tf.newaxis]
-    chosen = None
-    if readout.name == "mrf":
-        chosen = ground_words(model, embeddings, mask, boxes, words, settings, is_function).regions
-    evidence = Evidence(
-        similarities,
-        inside,
-        content_words(inside, tf.gather(is_function, words)),
-        chosen,
-        boxes,
-        tf.gather(regions.scores, spans.image),
-        mask,
-    )
-    return ground_phrases(evidence, readout)
-
-
 class PhraseGrounder:
     """Finds the boxes and points of phrases.
 
@@ -123,18 +74,48 @@ class PhraseGrounder:
 
     def __init__(self, grounder: Grounder, readout: Readout | None = None) -> None:
         self.grounder = grounder
-        config = grounder.config
-        self.readout = configured_readout(config) if readout is None else readout
-        self._ground = tf.function(
-            functools.partial(
-                ground_spans,
-                grounder.model,
-                config.infer,
-                grounder.vocabulary.among(FUNCTION_WORDS),
-                self.readout,
-            ),
-            reduce_retracing=True,
+        self.readout = configured_readout(grounder.config) if readout is None else readout
+        self._ground = tf.function(self.ground_spans, reduce_retracing=True)
+
+    def ground_spans(
+        self,
+        region_embeddings: tf.Tensor,
+        regions: Regions,
+        token_ids: tf.Tensor,
+        spans: Spans,
+    ) -> PhraseGrounding:
+        """Finds the boxes and points of N phrases, in graph.
+
+        Args:
+            region_embeddings: Output of `model.encode_regions`, float [B, R, D].
+            regions: Regions of the B images; their features are not used.
+            token_ids: Words of the S sentences, int32 [S, T], `PAD_ID` after the last word.
+            spans: The phrases.
+        """
+        grounder, model = self.grounder, self.grounder.model
+        word_embeddings = model.encode_sentences(token_ids)
+        embeddings = tf.gather(region_embeddings, spans.image)
+        boxes, mask = (tf.gather(p, spans.image) for p in (regions.boxes, regions.region_mask))
+        similarities = word_region_similarities(
+            embeddings, tf.gather(word_embeddings, spans.sentence), mask, score=model.score
         )
+        words = tf.gather(token_ids, spans.sentence)
+        position = tf.range(tf.shape(words)[1])
+        inside = tf.not_equal(words, PAD_ID) & (position >= spans.first[:, tf.newaxis])
+        inside &= position <= spans.last[:, tf.newaxis]
+        chosen = None
+        if self.readout.name == "mrf":
+            chosen = grounder.ground_words(embeddings, mask, boxes, words).regions
+        evidence = Evidence(
+            similarities,
+            inside,
+            content_words(inside, tf.gather(grounder.is_function, words)),
+            chosen,
+            boxes,
+            tf.gather(regions.scores, spans.image),
+            mask,
+        )
+        return ground_phrases(evidence, self.readout)
 
     def __call__(
         self, embeddings: np.ndarray, regions: Regions, token_ids: tf.RaggedTensor, spans: Spans
@@ -192,16 +173,12 @@ class PhraseGrounder:
                 if not len(images):  # no phrase at all
                     images, sentences = np.zeros([2, 1], np.int32)
                 embeddings, regions = read(images)
+                own = block._replace(sentence=sentence, image=image)
                 found = self._ground(
                     tf.convert_to_tensor(embeddings),
                     Regions(*map(tf.convert_to_tensor, regions)),
                     tf.gather(token_ids, sentences).to_tensor(PAD_ID),
-                    Spans(
-                        *(
-                            tf.constant(part, tf.int32)
-                            for part in (sentence, image, block.first, block.last)
-                        )
-                    ),
+                    Spans(*(tf.constant(part, tf.int32) for part in own)),
                 )
                 parts.append([np.asarray(part) for part in found])
                 bar.update(len(block.first))

@@ -68,7 +68,7 @@ def run(context: Context) -> dict[str, Any]:
             make_validation=lambda model: recall_validation(model, pairs["val"]),
             monitor="recall_sum",
             precision=config.compute.precision,
-            callbacks=[AlignmentPreview(context, pairs["val"].cache, pairs["val"].token_ids)],
+            callbacks=[AlignmentPreview(context, pairs["val"].cache, vocabulary)],
         )
 
     members = config.align.members

@@ -1,7 +1,6 @@
 """The images of the report: which ones, their sentences, and the texts of their regions."""
 
 import io
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans
 from visem_tf.runs.query import split_sentences
 from visem_tf.runs.scoring import sentence_token_ids
+from visem_tf.runs.trained_run import TrainedRun
 
 _SENTENCES_PER_IMAGE = 2
 _LONGEST_SIDE = 400
@@ -95,7 +95,7 @@ def make_gallery(
     if run.has("align"):
         rows = [np.flatnonzero(split.image_index == n)[:_SENTENCES_PER_IMAGE] for n in positions]
         own_ranks = annotation[places].tolist()
-        aligned = _align(model, described, regions, split, rows, search)
+        aligned = _align(run, described, regions, split, rows, search)
         marked = _mark_phrases(run.phrase_grounder, cache, token_ids, split, rows)
         if not run.has("generate/regions"):
             absences = ["Descriptions of regions: the region generator has not been trained."]
@@ -123,7 +123,7 @@ def make_gallery(
 
 
 def _align(
-    model: LoadedModel,
+    run: TrainedRun,
     described: Sequence[ImageDescription],
     regions: Regions,
     split: Split,
@@ -131,33 +131,29 @@ def _align(
     sentence_ranks: np.ndarray,
 ) -> list[tuple[list[Box], list[AlignedSentence]]]:
     """Aligns some sentences of each image with its regions, see `align_image`."""
-    run = model.run
     texts = [split.sentences[row] for row in np.concatenate(rows)]
     queries = split_sentences(texts, run.vocabulary, run.config.text.max_words)
     bounds = np.cumsum([0, *map(len, rows)])
-    by_image = [queries[start:stop] for start, stop in itertools.pairwise(bounds)]
-    grounded = model.ground_batch([each.source for each in described], regions, by_image)
-    embeddings = run.grounder.embed(regions.region_features)
     image = np.repeat(np.arange(len(rows)), np.diff(bounds))
+    embeddings = run.grounder.embed(regions.region_features)[image]
     mask = regions.region_mask[image]
-    similarities = run.grounder.similarities(embeddings[image], mask, queries)
-    word_regions = np.full(similarities.shape[:2], -1, np.int32)
-    for row, grounding in enumerate(itertools.chain.from_iterable(grounded)):
-        for segment in grounding.found["segments"]:
-            word_regions[row, segment["first"] : segment["last"] + 1] = segment["region"]
+    found = run.grounder.ground(embeddings, mask, regions.boxes[image], queries)
+    similarities = run.grounder.similarities(embeddings, mask, queries)
     has_texts = run.has("generate/regions")
-    return [
-        align_image(
-            [query.words for query in by_image[n]],
-            word_regions[bounds[n] : bounds[n + 1]],
-            sentence_ranks[rows[n]].tolist(),
-            regions.boxes[n],
-            each.found.region_captions if has_texts else None,
-            each.found.region_fits,
-            similarities[bounds[n] : bounds[n + 1]],
+    aligned = []
+    for n, (each, own) in enumerate(zip(described, map(slice, bounds, bounds[1:]), strict=True)):
+        aligned.append(
+            align_image(
+                [query.words for query in queries[own]],
+                found.regions[own],
+                sentence_ranks[rows[n]].tolist(),
+                regions.boxes[n],
+                each.found.region_captions if has_texts else None,
+                each.found.region_fits,
+                similarities[own],
+            )
         )
-        for n, each in enumerate(described)
-    ]
+    return aligned
 
 
 def _mark_phrases(
