@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from tests.models.alignment_model_test import FEATURES, make_batch, make_model
+from tests.models.alignment_model_test import FEATURES, HIDDEN, VOCABULARY, WORD, make_batch
 from visem_tf.models.alignment_ensemble import join_models
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import load_model, save_model
 from visem_tf.models.sentence_encoder import GruSentenceEncoder, SentenceEncoder
 
+DIM = 15  # a multiple of the three gates, which the layers of this size do not have
+
 
 def make_members(encoder, region_context="none", count=3):
     members = []
     for seed in range(count):
-        model = make_model(encoder=encoder)
-        dim = model.region_encoder.embedding_dim
         model = AlignmentModel(
-            RegionEncoder(dim, feature_scale=10.0, region_context=region_context),
-            model.sentence_encoder,
+            RegionEncoder(DIM, feature_scale=10.0, region_context=region_context),
+            encoder(VOCABULARY, DIM, HIDDEN, WORD),
         )
         model.build({"region_features": (None, 4, FEATURES), "token_ids": (None, None)})
         random = np.random.default_rng(seed)

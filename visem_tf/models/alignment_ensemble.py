@@ -61,8 +61,13 @@ def join_models(models: Sequence[AlignmentModel]) -> AlignmentModel:
     joined = AlignmentModel.from_config(config)
     features = regions.projection.kernel.shape[0]
     joined.build({"region_features": (None, None, features), "token_ids": (None, None)})
-    _join_regions(joined, models)
-    _join_sentences(joined, models)
+    outputs = {id(weight) for weight in joined.sentence_encoder.output_projection.weights}
+    inner = {id(weight) for weight in joined.sentence_encoder.weights} - outputs
+    has_gates = isinstance(sentences, GruSentenceEncoder)
+    for target, *members in zip(joined.weights, *(each.weights for each in models), strict=True):
+        gates = _GATES if has_gates and id(target) in inner else 1
+        whole = _joined_weights([np.asarray(each) for each in members], tuple(target.shape), gates)
+        target.assign(1 / count * whole if id(target) in outputs else whole)
     return joined
 
 
@@ -75,48 +80,16 @@ def _widened(layer: keras.layers.Layer, count: int, names: tuple[str, ...]) -> d
     return {**config, **{name: count * config[name] for name in names}}
 
 
-def _join_regions(joined: AlignmentModel, models: Sequence[AlignmentModel]) -> None:
-    """All members read the same features: their projections stand side by side."""
-    encoders = [model.region_encoder for model in models]
-    target = joined.region_encoder
-    target.scaling.set_weights(encoders[0].scaling.get_weights())
-    for number, projection in enumerate(target.projections):
-        parts = [encoder.projections[number].get_weights() for encoder in encoders]
-        projection.set_weights([np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)])
+def _joined_weights(values: Sequence[np.ndarray], shape: tuple[int, ...], gates: int) -> np.ndarray:
+    """The weights of a layer of the joined model, given those of the members and its shape.
 
-
-def _join_sentences(joined: AlignmentModel, models: Sequence[AlignmentModel]) -> None:
-    """Every member reads its own word vectors: blocks on the diagonals of all other layers."""
-    encoders = [model.sentence_encoder for model in models]
-    target = joined.sentence_encoder
-    vectors = [encoder.word_vectors.get_weights()[0] for encoder in encoders]
-    target.word_vectors.set_weights([np.concatenate(vectors, axis=1)])
-    is_gru = isinstance(target, GruSentenceEncoder)
-    gates = _GATES if is_gru else 1
-    names = ("forward_projection", "backward_projection") if is_gru else ("word_projection",)
-    for name in names:
-        _join_layers(getattr(target, name), [getattr(each, name) for each in encoders], gates)
-    for direction in ("forward", "backward"):
-        for part in ("kernel", "bias"):
-            name = f"{direction}_{part}"
-            values = [np.asarray(getattr(each, name)) for each in encoders]
-            getattr(target, name).assign(_joined_weights(values, gates))
-    outputs = [each.output_projection for each in encoders]
-    _join_layers(target.output_projection, outputs, share=1 / len(models))
-
-
-def _join_layers(
-    target: keras.layers.Dense,
-    layers: Sequence[keras.layers.Dense],
-    gates: int = 1,
-    share: float = 1.0,
-) -> None:
-    weights = zip(*(layer.get_weights() for layer in layers), strict=True)
-    target.set_weights([share * _joined_weights(values, gates) for values in weights])
-
-
-def _joined_weights(values: Sequence[np.ndarray], gates: int) -> np.ndarray:
-    """Kernels [I, G H] as blocks on the diagonals of G gates; biases [G H] gate by gate."""
+    Members read the same features and words: where a layer has as many inputs as theirs, their
+    outputs stand side by side. All other kernels are blocks on a diagonal.
+    """
+    if values[0].shape == shape:  # the centre of the features, which is the same
+        return values[0]
+    if values[0].shape[0] == shape[0]:
+        return np.concatenate(values, axis=-1)
     parts = [np.split(value, gates, axis=-1) for value in values]
     join = np.concatenate if values[0].ndim == 1 else _block_diagonal
     return np.concatenate([join(gate) for gate in zip(*parts, strict=True)], axis=-1)
