@@ -21,7 +21,6 @@ from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config.inference import PAPER_SNIPPETS
 from visem_tf.config.options import make_parser
 from visem_tf.errors import UserError
-from visem_tf.runs.checkpoints import load_alignment_model
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.opening import open_run
 from visem_tf.stages.evaluate_grounding import evaluate_grounding
@@ -63,12 +62,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     phrases = data.split.phrases
     if phrases is None or not len(phrases.boxes):
         raise UserError(f"{data.context.data.name} has no boxes of phrases; choose another run")
-    model, regions = load_alignment_model(data.context), all_regions(data.cache)
+    model, regions = data.run.alignment_model, all_regions(data.cache)
     columns = options.show.split(",")
     print(f"{data.context.data.name}, split {options.on}, {len(data.split.image_ids)} images\n")
     print(f"| options | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for row, changed in zip(options.rows, configs, strict=True):
-        grounder = Grounder(model, data.vocabulary, changed)
+        grounder = Grounder(model, data.run.vocabulary, changed)
         found = merge(
             [
                 evaluate_alignment(data, grounder, phrases, regions),

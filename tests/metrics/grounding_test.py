@@ -8,7 +8,6 @@ from visem_tf.metrics.grounding import (
     PROPOSALS,
     Candidates,
     by_type,
-    figures_by_type,
     hit_evidence,
     proposal_hits,
     readout_hits,
@@ -126,13 +125,11 @@ def test_recalls_look_at_the_best_regions_and_their_overlap_with_the_box_around(
 
 
 def test_types_are_counted_each_and_a_phrase_of_two_types_in_both():
-    types = ["people", "vehicles/scene", "scene", "", "people"]
-    hits = {"r1": np.array([True, True, False, True, False])}
-    found = figures_by_type(hits, types)
-    assert found == {
-        "people": {"r1": 50.0, "phrases": 2},
-        "scene": {"r1": 50.0, "phrases": 2},
-        "vehicles": {"r1": 100.0, "phrases": 1},
+    found = by_type(["people", "vehicles/scene", "scene", "", "people"])
+    assert {name: rows.nonzero()[0].tolist() for name, rows in found.items()} == {
+        "people": [0, 4],
+        "scene": [1, 2],
+        "vehicles": [1],
     }
     assert by_type(["", ""]) == {}
 

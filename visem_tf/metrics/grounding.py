@@ -8,13 +8,13 @@ a point must lie in the box of any of them (the pointing game of Zhang et al., E
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from visem_tf.datasets.caption_dataset import Phrases
 from visem_tf.metrics.proposals import best_overlaps
-from visem_tf.metrics.regions import box_iou
+from visem_tf.metrics.regions import box_iou, boxes_around
 from visem_tf.metrics.resampling import Evidence, ratio
 
 RECALLS = {"r1": 1, "r5": 5, "r10": 10}
@@ -99,10 +99,7 @@ def true_phrases(phrases: Phrases) -> TruePhrases:
     unique, row_of, phrase = np.unique(places, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(phrase.reshape(-1), kind="stable")
     phrase, boxes = phrase.reshape(-1)[order], np.asarray(phrases.boxes, np.float64)[order]
-    low, high = np.full([len(unique), 2], np.inf), np.full([len(unique), 2], -np.inf)
-    np.minimum.at(low, phrase, boxes[:, :2])
-    np.maximum.at(high, phrase, boxes[:, 2:])
-    around = np.concatenate([low, high], axis=1)
+    around = boxes_around(boxes, phrase, len(unique))
     types, texts = ([column[row] for row in row_of] for column in (phrases.type, phrases.text))
     sentence_index, first, last = unique.T
     return TruePhrases(sentence_index, first, last, around, boxes, phrase, types, texts)
@@ -256,14 +253,3 @@ def true_things(phrases: Phrases, image_index: np.ndarray) -> tuple[np.ndarray, 
     image = np.asarray(image_index)[phrases.sentence_index]
     _, rows = np.unique(np.stack([image, phrases.object], axis=1), axis=0, return_index=True)
     return np.asarray(phrases.boxes, np.float64)[rows], image[rows]
-
-
-def figures_by_type(hits: Mapping[str, np.ndarray], types: list[str]) -> dict[str, dict[str, Any]]:
-    """Returns the percentages of every type of phrase, with the number of its phrases."""
-    return {
-        name: {
-            **percentages({key: found[rows] for key, found in hits.items()}),
-            "phrases": int(rows.sum()),
-        }
-        for name, rows in by_type(types).items()
-    }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from visem_tf.datasets.caption_dataset import Phrases
-from visem_tf.metrics.regions import PhraseBoxes
+from visem_tf.metrics.regions import PhraseBoxes, boxes_around
 
 
 def one_box_a_phrase(phrases: Phrases | PhraseBoxes) -> PhraseBoxes:
@@ -29,13 +29,9 @@ def one_box_a_phrase(phrases: Phrases | PhraseBoxes) -> PhraseBoxes:
     """
     places = np.stack([phrases.sentence_index, phrases.first, phrases.last], axis=1)
     unique, phrase = np.unique(places, axis=0, return_inverse=True)
-    phrase = phrase.reshape(-1)
-    boxes = np.asarray(phrases.boxes, np.float64)
-    low, high = np.full([len(unique), 2], np.inf), np.full([len(unique), 2], -np.inf)
-    np.minimum.at(low, phrase, boxes[:, :2])
-    np.maximum.at(high, phrase, boxes[:, 2:])
+    boxes = boxes_around(np.asarray(phrases.boxes, np.float64), phrase.reshape(-1), len(unique))
     sentence_index, first, last = unique.T
-    return PhraseBoxes(sentence_index, first, last, np.concatenate([low, high], axis=1))
+    return PhraseBoxes(sentence_index, first, last, boxes)
 
 
 def each_against_the_others(

@@ -112,6 +112,23 @@ def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
+def boxes_around(boxes: np.ndarray, phrase: np.ndarray, phrases: int) -> np.ndarray:
+    """Returns the box around all boxes of each phrase.
+
+    Args:
+        boxes: Float64 array [N, 4], `rel_yxyx`.
+        phrase: Integer array [N], the phrase of every box.
+        phrases: P, the number of phrases.
+
+    Returns:
+        Float64 array [P, 4].
+    """
+    low, high = np.full([phrases, 2], np.inf), np.full([phrases, 2], -np.inf)
+    np.minimum.at(low, phrase, boxes[:, :2])
+    np.maximum.at(high, phrase, boxes[:, 2:])
+    return np.concatenate([low, high], axis=1)
+
+
 def alignment_hits(
     regions: np.ndarray,
     region_boxes: np.ndarray,

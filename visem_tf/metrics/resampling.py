@@ -21,6 +21,7 @@ from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.files import atomic_path
 
 MEDIAN = "median"
+_LEVEL = 0.95  # share of the resamples inside an interval
 _SEPARATOR = "|"
 _WEIGHTS_PER_BLOCK = 800_000  # bounds the memory: resamples of a block times images
 
@@ -130,9 +131,8 @@ def intervals(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Computes percentile intervals of metrics by bootstrap over images.
+    """Computes 95 % percentile intervals of metrics by bootstrap over images.
 
     An image is drawn with all its sentences, regions and phrases. The candidates of a ranking, and
     the word weights of CIDEr, stay those of all images.
@@ -142,7 +142,6 @@ def intervals(
         images: I, the number of images.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resamples, which are the same for all metrics.
-        level: Share of the resamples inside an interval.
 
     Returns:
         Lower and upper end by name, in percent (in ranks for a median).
@@ -157,7 +156,7 @@ def intervals(
     for weights in _bootstrap_weights(images, resamples, seed):
         for name, found in evidence.items():
             values[name].append(found.values(weights))
-    ends = {name: _percentiles(blocks, level) for name, blocks in values.items()}
+    ends = {name: _percentiles(blocks) for name, blocks in values.items()}
     return {name: found for name, found in ends.items() if np.isfinite(found[0])}
 
 
@@ -168,7 +167,6 @@ def differences(
     *,
     resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> dict[str, Difference]:
     """Compares two systems on the same images, metric by metric.
 
@@ -179,7 +177,6 @@ def differences(
         images: I, the number of images.
         resamples: Number of resamples of the interval, and of permutations of the test.
         seed: Seed of both.
-        level: Share of the resamples inside an interval.
 
     Raises:
         ValueError: If the two have evidence of different kinds under one name.
@@ -207,7 +204,7 @@ def differences(
             a,
             b,
             a - b,
-            *_percentiles(resampled[name], level),
+            *_percentiles(resampled[name]),
             (1 + exceeding[name]) / (1 + resamples),
         )
         for name, (a, b) in observed.items()
@@ -269,14 +266,10 @@ def _bleu(order: int, sums: np.ndarray) -> np.ndarray:
     return 100.0 * precision * np.exp(np.minimum(1 - 1 / length, 0))
 
 
-def _meteor(sums: np.ndarray) -> np.ndarray:
-    return 100.0 * meteor_of_statistics(sums)
-
-
 KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "ratio": _ratio,
     **{f"bleu{n}": functools.partial(_bleu, n) for n in (1, 2, 3, 4)},
-    "meteor": _meteor,
+    "meteor": lambda sums: 100.0 * meteor_of_statistics(sums),
 }
 """Functions from sums over images, float [B, C], to a metric in percent, float [B]."""
 
@@ -293,13 +286,13 @@ def _weighted_median(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.where(total[:, 0] > 0, (rank[lower] + rank[upper]) / 2, np.nan)
 
 
-def _percentiles(blocks: list[np.ndarray], level: float) -> tuple[float, float]:
+def _percentiles(blocks: list[np.ndarray]) -> tuple[float, float]:
     """Returns both ends of an interval; NaN if the metric has no value in any resample."""
     values = np.concatenate(blocks)
     values = values[np.isfinite(values)]  # a resample may have no query of a rare kind
     if not len(values):
         return float("nan"), float("nan")
-    tail = 100 * (1 - level) / 2
+    tail = 100 * (1 - _LEVEL) / 2
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
 

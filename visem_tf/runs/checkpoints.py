@@ -4,11 +4,9 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.models import saving
 from visem_tf.models.alignment_model import SENTENCE_ENCODERS, AlignmentModel
-from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.runs.context import Context
-from visem_tf.runs.generators import read_generator
 from visem_tf.runs.starting import first_vocabulary
 from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
@@ -48,20 +46,6 @@ def load_alignment_model(context: Context) -> AlignmentModel:
         context: Context of a run whose stage `align` is finished.
     """
     return saving.load_model(context.run.alignment_model, AlignmentModel)
-
-
-def load_generator(context: Context, name: str) -> SentenceGenerator | None:
-    """Loads the best model of a generator.
-
-    Args:
-        context: Context of the run.
-        name: "regions", or one of `visem_tf.runs.generators.member_names`.
-
-    Returns:
-        The generator, or None if the run has none of that name.
-    """
-    path = context.run.generator(name)
-    return read_generator(path, context.config.generate, name) if path.exists() else None
 
 
 def build_alignment_model(

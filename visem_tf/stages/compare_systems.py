@@ -131,7 +131,7 @@ def evaluate_vectors(
         index = image_index
     found = evaluate_ranking(score_vectors(vectors), index, config.evaluate.fold_size)
     result: dict[str, Any] = {"with": name, "images": size[0], "sentences": size[1]}
-    result |= found.figures or {}
+    result |= found.figures
     result["intervals"] = figure_intervals(found.evidence, size[0], config)
     same = image_index is not None and np.array_equal(index, image_index)
     if ours and same and size[0] == images:

@@ -18,7 +18,6 @@ from visem_tf.metrics.java import java_reason
 from visem_tf.metrics.published import recognise_split
 from visem_tf.metrics.resampling import Evidence, intervals, save_evidence
 from visem_tf.report.markdown import score_sheet
-from visem_tf.runs.checkpoints import load_alignment_model
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import Scorer
@@ -27,7 +26,7 @@ from visem_tf.runtime.json_files import parse_json
 from visem_tf.stages.evaluate_captions import evaluate_captions
 from visem_tf.stages.evaluate_ranking import evaluate_ranking, rank_both_ways
 from visem_tf.stages.evaluate_regions import evaluate_regions
-from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
+from visem_tf.stages.experiment import EvaluatedSplit, Experiment, absent, merge
 
 NOT_ALIGNED = "the alignment was not trained"
 """Why a run of captions alone has no figures of ranking and regions."""
@@ -47,24 +46,14 @@ def run(context: Context) -> dict[str, Any]:
         print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
     config, data = context.config, EvaluatedSplit.open(context)
     split, sentences = data.split, data.split.sentences
-    grounder = None
-    absent = dict.fromkeys(("ranking", "regions"), NOT_ALIGNED)
-    ranking = [Experiment({"ranking": None}, absent, {})]
-    regions = Experiment(None, {}, {})
-    if context.run.alignment_model.exists():
-        grounder = Grounder(load_alignment_model(context), data.vocabulary, config)
-        ranking = _evaluate_ranking(data, grounder)
+    ranking, regions = (absent(name, NOT_ALIGNED) for name in ("ranking", "regions"))
+    if data.run.has("align"):
+        ranking = _evaluate_ranking(data, data.run.grounder)
     with CaptionScorer() as scorer:
         captions = evaluate_captions(data, scorer)
-        if grounder is not None:
-            regions = evaluate_regions(data, grounder, scorer)
-    found = merge(
-        [
-            *ranking,
-            captions._replace(figures={"captions": captions.figures}),
-            regions._replace(figures={"regions": regions.figures}),
-        ]
-    )
+        if data.run.has("align"):
+            regions = evaluate_regions(data, data.run.grounder, scorer)
+    found = merge([ranking, captions, regions])
     published = recognise_split(split.file_names, len(sentences)) if split.name == "test" else None
     metrics = {
         "dataset": context.data.name,
@@ -72,9 +61,9 @@ def run(context: Context) -> dict[str, Any]:
         "images": len(split.image_ids),
         "sentences": len(sentences),
         "published_split": published,
-        **(found.figures or {}),
+        **found.figures,
         "out_of_vocabulary_percent": coverage(
-            data.vocabulary, sentences, config.text.max_words
+            data.run.vocabulary, sentences, config.text.max_words
         ).unknown_percent,
         "intervals": figure_intervals(found.evidence, len(split.image_ids), config),
         **_requested(config),
@@ -87,14 +76,14 @@ def run(context: Context) -> dict[str, Any]:
     return {"split": split.name}
 
 
-def _evaluate_ranking(data: EvaluatedSplit, grounder: Grounder) -> list[Experiment]:
+def _evaluate_ranking(data: EvaluatedSplit, grounder: Grounder) -> Experiment:
     """Ranks by all regions, and by the whole frame alone."""
     image_index, fold_size = data.split.image_index, data.context.config.evaluate.fold_size
     scores = grounder.scorer(data.cache, data.token_ids)
     ranking = evaluate_ranking(scores, image_index, fold_size)
     # The model was trained on all regions; `--compare` shows one that was trained on frames.
     scores = Scorer(grounder.model, whole_frame=True)(data.cache, data.token_ids)
-    return [ranking, rank_both_ways(scores, image_index, "ranking_whole_frame")]
+    return merge([ranking, rank_both_ways(scores, image_index, "ranking_whole_frame")])
 
 
 def is_outdated(context: Context) -> bool:

@@ -1,17 +1,14 @@
 """Second experiment (section 4.2): captions of whole images, beside those of nearest neighbours."""
 
-import tensorflow as tf
-
 from visem_tf.decoding import CaptioningModel, EnsembleModel
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.metrics.caption_files import write_coco_results, write_result_struct
 from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.models.generator import SentenceGenerator
-from visem_tf.runs.checkpoints import load_alignment_model
-from visem_tf.runs.generators import read_full_frame_generators
-from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
+from visem_tf.stages.experiment import EvaluatedSplit, Experiment, absent, merge
+from visem_tf.stages.generate import sentence_texts
 from visem_tf.stages.nearest_neighbour import nearest_captions
-from visem_tf.training.pipeline import attention_examples, caption_examples, ordered_batches
+from visem_tf.training.pipeline import Pairs, ordered_batches
 
 
 def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment:
@@ -25,18 +22,16 @@ def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment
         scorer: Scorer of the captions.
 
     Returns:
-        The figures "greedy", "beam" and "nearest_neighbour".
+        The figure "captions", of "greedy", "beam" and "nearest_neighbour".
     """
     context, split, config = data.context, data.split, data.context.config
-    if not context.run.generator("full_frame").exists():
-        return Experiment(None, {"captions": "the full-frame generator was not trained"}, {})
-    model = read_full_frame_generators(
-        context.run, config, data.vocabulary, lambda: load_alignment_model(context)
-    )
+    if not data.run.has("generate/full_frame"):
+        return absent("captions", "the full-frame generator was not trained")
+    model = data.run.full_frame_generator
     beam_size = config.evaluate.beam_size
     systems: dict[str, dict[str, str]] = {}
     for search, beams, suffix in (("greedy", 1, "_greedy"), ("beam", beam_size, "")):
-        captioner = Captioner(model, data.vocabulary, config.generate, beams)
+        captioner = Captioner(model, data.run.vocabulary, config.generate, beams)
         texts, log_probs = captioner.describe_cache(data.cache)
         systems[search] = dict(zip(split.image_ids, texts, strict=True))
         write_coco_results(context.run / f"captions_{split.name}{suffix}.json", systems[search])
@@ -54,10 +49,9 @@ def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment
     training_sentences = context.data.splits["train"].sentences
     scored = scorer.score(split.references(), systems, training_sentences)
     found = merge(
-        Experiment({name: dict(system.scores)}, system.notes, system.evidence).under(name)
+        Experiment(dict(system.scores), system.notes, system.evidence).under(name)
         for name, system in scored.items()
     )
-    assert found.figures is not None
     found.figures["beam"]["beam_size"] = beam_size
     return found.under("captions")
 
@@ -71,14 +65,8 @@ def perplexity(model: CaptioningModel, data: EvaluatedSplit) -> float:
     """
     generator = model.members[0] if isinstance(model, EnsembleModel) else model
     assert isinstance(generator, SentenceGenerator)
-    cache, image_index = data.cache, data.split.image_index
-    batches: tf.data.Dataset = ordered_batches(len(image_index), 100)
-    if generator.reads_regions:
-        examples = attention_examples(batches, cache, data.token_ids, image_index)
-    else:
-        frames = cache.frame_features()
-        examples = caption_examples(
-            batches, lambda rows: frames[image_index[rows]], cache.feature_dim, data.token_ids
-        )
+    pairs = Pairs(data.cache, data.token_ids, data.split.image_index)
+    texts = sentence_texts(data.context, pairs)
+    examples = texts.examples(ordered_batches(len(texts), 100))
     generator.compile()
     return float(generator.evaluate(examples, verbose=0, return_dict=True)["perplexity"])

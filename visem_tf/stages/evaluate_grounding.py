@@ -3,7 +3,7 @@
 The alignment is never taught by the boxes of phrases; "taught_by" says what else was.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from visem_tf.datasets.caption_dataset import Phrases
 from visem_tf.metrics.grounding import (
     Candidates,
     by_type,
-    figures_by_type,
     hit_evidence,
     percentages,
     proposal_hits,
@@ -23,7 +22,6 @@ from visem_tf.metrics.grounding import (
     true_phrases,
     true_things,
 )
-from visem_tf.metrics.resampling import Evidence
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans, configured_readout
@@ -52,7 +50,7 @@ def evaluate_grounding(
         proposals.
     """
     found = merge([_phrases(data, grounder, phrases, regions), _proposals(data, phrases, regions)])
-    return found._replace(figures={"grounding": found.figures}).under("grounding")
+    return found.under("grounding")
 
 
 def taught_by(config: Config) -> str:
@@ -78,42 +76,45 @@ def _phrases(
         )
         points = np.where(place.regions[:, np.newaxis] < 0, np.nan, place.points)
         hits[name] = readout_hits(truth, overlaps, points, place.ranking)
+    readouts = [_measured(found, image, images).under(name) for name, found in hits.items()]
     all_hits = {**hits[configured.name], **reference_hits(truth, overlaps)}
-    figures: dict[str, Any] = {
+    types = []
+    for name, rows in by_type(truth.types).items():
+        of_type = {key: found[rows] for key, found in all_hits.items()}
+        figures = {**percentages(of_type), "phrases": int(rows.sum())}
+        tested = {key: of_type[key] for key in ("pointing", "r1")}
+        evidence = hit_evidence(tested, image[rows], images)
+        types.append(Experiment(figures, evidence=evidence).under(name))
+    facts = {
         "readout": configured.name,
         "taught_by": taught_by(grounder.config),
         "phrases": len(truth.first),
-        **percentages(all_hits),
-        "readouts": {name: percentages(found) for name, found in hits.items()},
-        "by_type": figures_by_type(all_hits, truth.types),
     }
-    evidence = hit_evidence(all_hits, image, images)
-    for name, found in hits.items():
-        part = Experiment(None, {}, hit_evidence(found, image, images))
-        evidence |= part.under(f"readouts.{name}").evidence
-    for name, rows in by_type(truth.types).items():
-        of_type = {key: all_hits[key][rows] for key in ("pointing", "r1")}
-        part = Experiment(None, {}, hit_evidence(of_type, image[rows], images))
-        evidence |= part.under(f"by_type.{name}").evidence
-    return Experiment(figures, {}, evidence)
+    return merge(
+        [
+            Experiment(facts),
+            _measured(all_hits, image, images),
+            merge(readouts).under("readouts"),
+            merge(types).under("by_type"),
+        ]
+    )
+
+
+def _measured(hits: Mapping[str, np.ndarray], image: np.ndarray, images: int) -> Experiment:
+    """Hits in percent, with their evidence."""
+    return Experiment(percentages(hits), evidence=hit_evidence(hits, image, images))
 
 
 def _proposals(data: EvaluatedSplit, phrases: Phrases, regions: Regions) -> Experiment:
     """Evaluates how many of the things that phrases name the first regions of an image meet."""
     boxes, image = true_things(phrases, data.split.image_index)
     images, count = len(data.split.image_ids), regions.region_mask.shape[1]
-    figures: dict[str, Any] = {"boxes": len(boxes)}
-    notes: dict[str, str] = {}
-    evidence: dict[str, Evidence] = {}
+    results = [Experiment({"boxes": len(boxes)})]
     for name, min_iou in _PROPOSAL_RECALLS.items():
         found = proposal_hits(regions.boxes, regions.region_mask, boxes, image, min_iou)
         known = {key: hits for key, hits in found.items() if hits is not None}
-        figures[name] = {**dict.fromkeys(found), **percentages(known)}
-        notes |= {
-            f"{name}.{key}": f"the run has {count} regions an image"
-            for key in found
-            if key not in known
-        }
-        part = Experiment(None, {}, hit_evidence(known, image, images))
-        evidence |= part.under(name).evidence
-    return Experiment(figures, notes, evidence)
+        figures = {**dict.fromkeys(found), **percentages(known)}
+        missing = [key for key in found if key not in known]
+        notes = dict.fromkeys(missing, f"the run has {count} regions an image")
+        results.append(Experiment(figures, notes, hit_evidence(known, image, images)).under(name))
+    return merge(results)

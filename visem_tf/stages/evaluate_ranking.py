@@ -9,7 +9,7 @@ from visem_tf.metrics.ranking import (
     ranking_summary,
     ranks,
 )
-from visem_tf.stages.experiment import Experiment
+from visem_tf.stages.experiment import Experiment, merge
 
 
 def rank_both_ways(
@@ -24,7 +24,7 @@ def rank_both_ways(
     """
     annotation, search = ranks(scores, image_index)
     evidence = ranking_evidence(annotation, search, image_index, len(scores))
-    return Experiment({name: ranking_summary(annotation, search)}, {}, evidence).under(name)
+    return Experiment(ranking_summary(annotation, search), evidence=evidence).under(name)
 
 
 def evaluate_ranking(scores: np.ndarray, image_index: np.ndarray, fold_size: int) -> Experiment:
@@ -48,4 +48,4 @@ def evaluate_ranking(scores: np.ndarray, image_index: np.ndarray, fold_size: int
         "ranking_chance": chance_ranking(image_index, len(scores)),
         "ranking_folds": folds,
     }
-    return Experiment({**(ranking.figures or {}), **baselines}, notes, ranking.evidence)
+    return merge([ranking, Experiment(baselines, notes)])

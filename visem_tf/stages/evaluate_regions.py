@@ -14,11 +14,11 @@ from visem_tf.metrics.phrases import each_against_the_others, one_box_a_phrase
 from visem_tf.metrics.regions import ALIGNMENT_METRICS, alignment_hits
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.checkpoints import load_generator
+from visem_tf.runs.generators import find_and_read_generator
 from visem_tf.runs.grounding import Grounder
 from visem_tf.stages.evaluate_grounding import evaluate_grounding
 from visem_tf.stages.evaluate_snippets import evaluate_snippets
-from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
+from visem_tf.stages.experiment import EvaluatedSplit, Experiment, absent, merge
 from visem_tf.stages.nearest_neighbour import nearest_snippets
 from visem_tf.stages.true_regions import TrueRegions, box_features, true_regions
 
@@ -32,14 +32,14 @@ def evaluate_regions(data: EvaluatedSplit, grounder: Grounder, scorer: CaptionSc
         scorer: Scorer of the descriptions.
 
     Returns:
-        The figures of the alignment of words, of the grounding of phrases, of descriptions of true
-        boxes, and of dense captioning.
+        The figure "regions": of the alignment of words, of the grounding of phrases, of
+        descriptions of true boxes, and of dense captioning.
     """
     phrases, source = data.split.phrases, data.split.regions
     if phrases is None or not len(phrases.boxes):
-        return Experiment(None, {"regions": "the data set has no boxes of phrases"}, {})
+        return absent("regions", "the data set has no boxes of phrases")
     if source is not None and not source.has_boxes:
-        return Experiment(None, {"regions": "the features have no boxes"}, {})
+        return absent("regions", "the features have no boxes")
     truth, regions = true_regions(data.split, phrases), all_regions(data.cache)
     return merge(
         [
@@ -47,7 +47,7 @@ def evaluate_regions(data: EvaluatedSplit, grounder: Grounder, scorer: CaptionSc
             evaluate_grounding(data, grounder, phrases, regions),
             evaluate_snippets(data, grounder, phrases),
             _descriptions(data, truth, scorer),
-            _dense_captions(data, truth, scorer),
+            _dense_captions(data, truth, regions, scorer),
         ]
     ).under("regions")
 
@@ -96,9 +96,9 @@ def evaluate_alignment(
         )
         figures = hits.accuracy()
         if name:
-            figures = {name: {figure: figures[figure] for figure in ALIGNMENT_METRICS}}
+            figures = {figure: figures[figure] for figure in ALIGNMENT_METRICS}
         evidence = hits.evidence(len(data.split.image_ids))
-        results.append(Experiment(figures, {}, evidence).under(name))
+        results.append(Experiment(figures, evidence=evidence).under(name))
     return merge(results)
 
 
@@ -108,17 +108,17 @@ def _descriptions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScore
     figures: dict[str, Any] = {"described_boxes": 0, **dict.fromkeys(BLEU)}
     if data.split.regions is not None:
         reason = "true boxes cannot be described: the data set has features, but no images"
-        return Experiment(figures, {"bleu": reason}, {})
+        return Experiment(figures, {"bleu": reason})
     features = box_features(data.split, truth, config, context.run.region_weights)
     systems: dict[str, dict[str, str]] = {}
     notes: dict[str, str] = {}
     for name, generator_name in (("", "regions"), ("full_frame_on_crop", "full_frame")):
-        generator = load_generator(context, generator_name)
-        if generator is None:
+        if not data.run.has(f"generate/{generator_name}"):
             notes[f"bleu.{generator_name}"] = "this generator was not trained"
             continue
+        generator = find_and_read_generator(context.run, config.generate, generator_name)
         captioner = Captioner(
-            generator, data.vocabulary, config.generate, config.evaluate.beam_size
+            generator, data.run.vocabulary, config.generate, config.evaluate.beam_size
         )
         systems[name] = dict(zip(truth.keys, captioner(features)[0], strict=True))
     if (context.run / "alignments.jsonl").exists():
@@ -129,7 +129,7 @@ def _descriptions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScore
         notes["bleu.nearest_neighbour"] = "the run has no alignments.jsonl; run the stage infer"
     images = len(data.split.image_ids)
     figures |= {"described_boxes": len(truth.keys), "full_frame_on_crop": dict.fromkeys(BLEU)}
-    results = [Experiment(figures, notes, {})]
+    results = [Experiment(figures, notes)]
     for name, found in scorer.score(truth.phrases, systems, with_meteor=False).items():
         results.append(_bleu(name, found, truth.image, images))
     references, captions, keys = each_against_the_others(truth.phrases)
@@ -142,30 +142,28 @@ def _descriptions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScore
 
 def _bleu(name: str, found: CaptionScores, image: np.ndarray, images: int) -> Experiment:
     """The BLEU scores of a system; the region generator's own have the name ""."""
-    scores: dict[str, Any] = {score: found.scores[score] for score in BLEU}
+    scores = {score: found.scores[score] for score in BLEU}
     evidence = {
         score: found.evidence[score].grouped(image, images)
         for score in BLEU
         if score in found.evidence
     }
     about = {"": "regions", "full_frame_on_crop": "full_frame"}.get(name, name)
-    return Experiment(
-        {name: scores} if name else scores,
-        {f"bleu.{about}.{key}": text for key, text in found.notes.items()},
-        Experiment(None, {}, evidence).under(name).evidence,
-    )
+    notes = {f"bleu.{about}.{key}": text for key, text in found.notes.items()}
+    return merge([Experiment(scores, evidence=evidence).under(name), Experiment({}, notes)])
 
 
-def _dense_captions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScorer) -> Experiment:
+def _dense_captions(
+    data: EvaluatedSplit, truth: TrueRegions, regions: Regions, scorer: CaptionScorer
+) -> Experiment:
     """Mean average precision of proposed boxes and their descriptions, as in DenseCap.
 
     The whole frame is left out where there is another region.
     """
-    generator = load_generator(data.context, "regions")
-    if generator is None:
-        return Experiment({"map": None}, {"map": "the region generator was not trained"}, {})
-    captioner = Captioner(generator, data.vocabulary, data.context.config.generate, 1)
-    regions = all_regions(data.cache)
+    run = data.run
+    if not run.has("generate/regions"):
+        return absent("map", "the region generator was not trained")
+    captioner = Captioner(run.region_generator, run.vocabulary, run.config.generate, 1)
     mask = regions.region_mask.copy()
     mask[mask.sum(axis=1) > 1, 0] = False
     captions: list[str] = []
@@ -185,6 +183,6 @@ def _dense_captions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionSco
         for start, stop in itertools.pairwise(bounds)
     ]
     try:
-        return Experiment(dict(dense_caption_map(predictions, truths, scorer.meteor)), {}, {})
+        return Experiment(dict(dense_caption_map(predictions, truths, scorer.meteor)))
     except JavaError as error:
-        return Experiment(dict(dense_caption_map(predictions, truths)), {"map": str(error)}, {})
+        return Experiment(dict(dense_caption_map(predictions, truths)), {"map": str(error)})
