@@ -28,6 +28,9 @@ class ModelFiles:
         address: Folder as the user gave it, on any storage.
     """
 
+    _CNN = "checkpoints/finetune/cnn.npz"
+    _PROPOSER = "checkpoints/propose/proposer.npz"
+
     def __init__(self, path: Path, address: str) -> None:
         self.path = path
         self.address = address
@@ -44,13 +47,12 @@ class ModelFiles:
     @property
     def tuned_cnn(self) -> Path | None:
         """File of the CNN that this run has fine-tuned; None if it has not."""
-        return _existing(self.path / "checkpoints" / "finetune" / "cnn.npz")
+        return _existing(self.path / self._CNN)
 
     @property
     def region_weights(self) -> RegionWeights:
         """Weights of the CNN and of the proposer that this run has trained."""
-        proposer = _existing(self.path / "checkpoints" / "propose" / "proposer.npz")
-        return RegionWeights(self.tuned_cnn, proposer)
+        return RegionWeights(self.tuned_cnn, _existing(self.path / self._PROPOSER))
 
     @property
     def alignment_model(self) -> Path:
@@ -112,8 +114,8 @@ class ModelFiles:
 
     def recorded_versions(self) -> dict[str, Any]:
         """Returns the versions of the packages that the run was started with."""
-        content = _json_object(self.path / "config.json", "give another --run-dir")
-        return dict(content.get("versions", {}))
+        file, advice = self.path / "config.json", "give another --run-dir"
+        return dict(read_json(file, dict[str, Any], advice).get("versions", {}))
 
     def metrics(self) -> dict[str, Any]:
         """Returns the content of `metrics.json`; empty if the run was not evaluated.
@@ -122,7 +124,7 @@ class ModelFiles:
             UserError: The file cannot be read.
         """
         path = self.path / "metrics.json"
-        return _json_object(path, EVALUATE_AGAIN) if path.exists() else {}
+        return dict(read_json(path, dict[str, Any], EVALUATE_AGAIN)) if path.exists() else {}
 
     @property
     def card(self) -> dict[str, Any]:
@@ -143,6 +145,9 @@ class PublishedFiles(ModelFiles):
         address: Folder as the user gave it, on any storage.
     """
 
+    _CNN = "cnn.npz"
+    _PROPOSER = "proposer.npz"
+
     @property
     def card(self) -> dict[str, Any]:
         """Card of the model, see `visem_tf.report.card.make_card`."""
@@ -152,16 +157,6 @@ class PublishedFiles(ModelFiles):
     def name(self) -> str:
         """Name of the model."""
         return str(self.card.get("name", self.path.name))
-
-    @property
-    def tuned_cnn(self) -> Path | None:
-        """File of the CNN that was fine-tuned; None if it was not."""
-        return _existing(self.path / "cnn.npz")
-
-    @property
-    def region_weights(self) -> RegionWeights:
-        """Weights of the CNN and of the proposer."""
-        return RegionWeights(self.tuned_cnn, _existing(self.path / "proposer.npz"))
 
     @property
     def alignment_model(self) -> Path:
@@ -208,8 +203,3 @@ def cider_folder(name: str) -> str:
 
 def _existing(path: Path) -> Path | None:
     return path if path.exists() else None
-
-
-def _json_object(path: Path, advice: str) -> dict[str, Any]:
-    """The JSON object in a file."""
-    return dict(read_json(path, dict[str, Any], advice))

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 from visem_tf.config import Config, differences
@@ -107,7 +108,7 @@ class RunDirectory(ModelFiles):
         recorded = self.config()
         if recorded is None:
             write_atomically(self.path / "config.json", config.to_json(versions=versions()))
-            self._write({**self._state(), "config": deciding_fields(config)})
+            self._write({**read_state(self.path), "config": deciding_fields(config)})
             return
         raised = [
             name
@@ -158,7 +159,7 @@ class RunDirectory(ModelFiles):
                     f"{self.path}"
                 )
         dependent = {name for stage in stages for name in DEPENDENT[stage]}
-        state = self._state()
+        state = read_state(self.path)
         entries = {name: dict(entry) for name, entry in state.get("stages", {}).items()}
         for name, entry in entries.items():
             if name in stages:
@@ -176,7 +177,7 @@ class RunDirectory(ModelFiles):
         Raises:
             UserError: The run was made from other data.
         """
-        state = self._state()
+        state = read_state(self.path)
         if state.get("data") is None:
             self._write({**state, "data": fingerprint})
         elif state["data"] != fingerprint:
@@ -209,23 +210,19 @@ class RunDirectory(ModelFiles):
 
     def timing(self) -> dict[str, float]:
         """Returns the duration of every finished stage in seconds, as `{"align_s": …}`."""
-        stages = self._state().get("stages", {})
+        stages = read_state(self.path).get("stages", {})
         return {f"{name}_s": s["seconds"] for name, s in stages.items() if s.get("done")}
 
     def _stage(self, stage: str) -> dict[str, Any]:
-        return dict(self._state().get("stages", {}).get(stage, {}))
+        return dict(read_state(self.path).get("stages", {}).get(stage, {}))
 
     def _update(self, stage: str, *, seconds: float, **entries: Any) -> None:
-        state = self._state()
-        before = self._stage(stage)
+        state, before = read_state(self.path), self._stage(stage)
         spent = 0.0 if before.get("done") else before.get("seconds", 0.0)
         entry = {**before, **entries, "seconds": round(spent + seconds, 3)}
         self._write({**state, "stages": {**state.get("stages", {}), stage: entry}})
 
-    def _state(self) -> dict[str, Any]:
-        return dict(read_state(self.path))
-
-    def _write(self, state: dict[str, Any]) -> None:
+    def _write(self, state: Mapping[str, Any]) -> None:
         write_atomically(self.path / "state.json", json.dumps(state, indent=2) + "\n")
 
 

@@ -8,11 +8,7 @@ it, so that later stages need not distinguish the two cases.
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from visem_tf.alignment.snippets import regions_of_snippets
-from visem_tf.config import Config
-from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.joint_model import JointModel
 from visem_tf.models.saving import save_model
 from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
@@ -24,7 +20,6 @@ from visem_tf.runs.starting import start_alignment, start_generator
 from visem_tf.stages.align import load_word_vectors, recall_validation, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
 from visem_tf.stages.training import open_pairs, train_model
-from visem_tf.text import Vocabulary
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.resumable import Validation
 
@@ -46,10 +41,23 @@ def run(context: Context) -> dict[str, Any]:
         cache, token_ids, _ = pairs["train"]
         alignment = build_alignment_model(config, vocabulary, cache, steps_per_epoch)
         summary.update(load_word_vectors(alignment, config, vocabulary))
-        longest = int(token_ids.bounding_shape()[1])
+        shared = alignment.region_encoder, alignment.sentence_encoder.word_vectors
         sample = cache.sample_features()
-        model = _join(alignment, config, vocabulary, sample, num_pairs, longest)
-        for name, generator in model.generators.items():
+        generators = {
+            name: build_generator(config, name, vocabulary, sample, *shared)
+            for name in GENERATORS
+            if getattr(config.generate, name)
+        }
+        for generator in generators.values():
+            generator.compile()  # for its validation
+        weights = {
+            "full_frame": config.joint.sentences_weight,
+            "regions": config.joint.snippets_weight,
+        }
+        weights = {name: weights[name] for name in generators}
+        longest = int(token_ids.bounding_shape()[1])
+        model = JointModel(alignment, generators, weights, num_pairs, longest)
+        for name, generator in generators.items():
             start_generator(config, name, generator, vocabulary)
         start_alignment(config, alignment, vocabulary)
         model.compile(optimizer=make_optimizer(config.align, steps_per_epoch))
@@ -89,34 +97,3 @@ def run(context: Context) -> dict[str, Any]:
         save_best=save_best,
         before_epoch=infer_snippets,
     )
-
-
-def _join(
-    alignment: AlignmentModel,
-    config: Config,
-    vocabulary: Vocabulary,
-    sample: np.ndarray,
-    num_sentences: int,
-    max_words: int,
-) -> JointModel:
-    """Builds the joint model around a built alignment model."""
-    names = [name for name in GENERATORS if getattr(config.generate, name)]
-    weights = {
-        "full_frame": config.joint.sentences_weight,
-        "regions": config.joint.snippets_weight,
-    }
-    generators = {
-        name: build_generator(
-            config,
-            name,
-            vocabulary,
-            sample,
-            alignment.region_encoder,
-            alignment.sentence_encoder.word_vectors,
-        )
-        for name in names
-    }
-    for generator in generators.values():
-        generator.compile()  # for its validation
-    weights = {name: weights[name] for name in names}
-    return JointModel(alignment, generators, weights, num_sentences, max_words)

@@ -30,18 +30,12 @@ def open_pairs(context: Context, vocabulary: Vocabulary, *, tuned: bool = True) 
         vocabulary: Words of the run.
         tuned: Whether the features are those of the CNN that the run has trained, if it has.
     """
-    return {
-        name: Pairs(
-            open_cache(context, name, tuned=tuned),
-            sentence_token_ids(
-                vocabulary,
-                context.data.splits[name].sentences,
-                context.config.text.max_words,
-            ),
-            context.data.splits[name].image_index,
-        )
-        for name in ("train", "val")
-    }
+    pairs, max_words = {}, context.config.text.max_words
+    for name in ("train", "val"):
+        cache, split = open_cache(context, name, tuned=tuned), context.data.splits[name]
+        token_ids = sentence_token_ids(vocabulary, split.sentences, max_words)
+        pairs[name] = Pairs(cache, token_ids, split.image_index)
+    return pairs
 
 
 def train_model(
