@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks.measuring import Case, Work
+from benchmarks.startup import measure_parts
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.export.parity import SessionModel, sample_images
 from visem_tf.export.tflite.model import TfliteModel
@@ -25,17 +26,20 @@ from visem_tf.runs.trained_run import TrainedRun
 def start(count: int, given: Namespace) -> Iterator[Case]:
     """Yields `describe` of `count` photographs by the packaged model, from its start to its end.
 
-    The floor is `import tensorflow` alone.
+    The floor is `import tensorflow` alone. The further figures are the seconds of the parts of one
+    more run, see `benchmarks.startup`.
     """
     files = sorted(str(path) for path in Path(given.images).glob("*.jpg"))[:count]
     for engine in ("litert", "tensorflow"):
+        arguments = ("--engine", engine, *files)
         yield Case(
             f"describe, --engine {engine}",
             f"{len(files)} photographs",
             "images",
             len(files),
-            _command("-m", "visem_tf.describe", "--engine", engine, *files),
+            _command("-m", "visem_tf.describe", *arguments),
             floor=lambda: _command("-c", "import tensorflow"),
+            notes=lambda arguments=arguments: measure_parts("describe", *arguments),
         )
 
 
