@@ -16,7 +16,7 @@ from visem_tf.errors import UserError
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.files import atomic_path, save_array, write_atomically
 from visem_tf.runtime.storage import as_path
-from visem_tf.runtime.working_copy import working_copy
+from visem_tf.runtime.working_copy import WorkingCopy, working_copy
 
 
 @pytest.fixture
@@ -70,6 +70,54 @@ def test_what_is_removed_or_changed_here_is_so_there(remote):
     write_atomically(local / "progress.json", "2")
     assert names_in(remote) == ["progress.json"]
     assert (remote / "progress.json").read_text() == "2"
+
+
+def test_workers_find_what_the_others_have_written(remote):
+    (remote / "old.txt").write_bytes(b"old")
+    chief, worker = WorkingCopy(remote), WorkingCopy(remote)
+    write_atomically(chief.path / "deep" / "last-1.npz", "one")
+    write_atomically(chief.path / "best.keras", "one")
+    chief.send()
+    worker.fetch()
+    assert (worker.path / "deep" / "last-1.npz").read_text() == "one"
+    write_atomically(worker.path / "shard.npy", "features")
+    write_atomically(chief.path / "best.keras", "two")
+    (chief.path / "deep" / "last-1.npz").unlink()
+    for copy in (chief, worker):
+        copy.send()
+    for copy in (chief, worker):
+        copy.fetch()
+        assert names_in(copy.path) == ["best.keras", "deep", "old.txt", "shard.npy"]
+        assert not names_in(copy.path / "deep")
+        assert (copy.path / "best.keras").read_text() == "two"
+
+
+def test_a_worker_neither_sends_back_nor_fetches_its_own_files(remote):
+    chief, worker = WorkingCopy(remote), WorkingCopy(remote)
+    write_atomically(chief.path / "best.keras", "one")
+    before = (chief.path / "best.keras").stat().st_ino
+    chief.send()
+    sent = remote.fs.info((remote / "best.keras").path)
+    for copy in (chief, worker):
+        copy.fetch()
+        copy.send()
+    assert (chief.path / "best.keras").stat().st_ino == before
+    assert remote.fs.info((remote / "best.keras").path) == sent
+
+
+def test_a_file_that_is_removed_while_it_is_fetched_is_left_out(remote, monkeypatch):
+    worker = WorkingCopy(remote)
+    for name in ("last-1.npz", "last-2.npz"):
+        (remote / name).write_bytes(b"state")
+    get_file = remote.fs.get_file
+
+    def remove_first(path, *arguments):
+        (remote / "last-1.npz").unlink(missing_ok=True)
+        get_file(path, *arguments)
+
+    monkeypatch.setattr(type(remote.fs), "get_file", lambda fs, *given: remove_first(*given))
+    worker.fetch()
+    assert names_in(worker.path) == ["last-2.npz"]
 
 
 def test_a_folder_of_the_disk_is_itself(tmp_path):

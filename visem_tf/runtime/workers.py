@@ -22,6 +22,7 @@ import tensorflow as tf
 from visem_tf.errors import UserError
 from visem_tf.runtime.full_disk import report_full_disk
 from visem_tf.runtime.storage import reason_of
+from visem_tf.runtime.working_copy import fetch_copies, send_copies
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
@@ -212,14 +213,33 @@ def broadcast_from_chief(strategy: tf.distribute.Strategy, values: np.ndarray) -
     return gather_from_workers(strategy, values)[0]
 
 
+def broadcast_rows_from_chief(strategy: tf.distribute.Strategy, rows: np.ndarray) -> np.ndarray:
+    """Returns the chief's rows in every worker, however many rows the others have.
+
+    Args:
+        strategy: Strategy of the training.
+        rows: Array [N, ...], where only N may differ between workers.
+    """
+    count = int(broadcast_from_chief(strategy, np.array([len(rows)]))[0])
+    return broadcast_from_chief(strategy, np.resize(rows, (count, *rows.shape[1:])))
+
+
 def any_worker(strategy: tf.distribute.Strategy, answer: bool) -> bool:
     """Returns in every worker whether `answer` is true in at least one of them."""
     return bool(gather_from_workers(strategy, np.array([answer], np.int64)).any())
 
 
 def barrier(strategy: tf.distribute.Strategy) -> None:
-    """Waits for all workers."""
+    """Waits for all workers, which then find the files that the others have written before.
+
+    Raises:
+        OSError: A storage with a run directory or a cache cannot be read or written.
+    """
+    if num_workers(strategy) == 1:
+        return
+    send_copies()
     gather_from_workers(strategy, np.zeros(1, np.int64))
+    fetch_copies()
 
 
 def check_workers_agree(strategy: tf.distribute.Strategy, facts: Mapping[str, str]) -> None:

@@ -3,20 +3,21 @@
 Training reads and writes at random: arrays that are mapped into memory, archives, event files that
 grow. A folder with a scheme (`gs://…`) is therefore copied to the disk when a process first uses
 it. Whenever `visem_tf.runtime.files` has written a file of the copy, and when the process ends, all
-files that have changed are copied back.
+files that have changed are copied back. Workers that train together exchange their files when they
+wait for each other, see `visem_tf.runtime.workers.barrier`.
 """
 
 import atexit
 import contextlib
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from upath import UPath
 
-from visem_tf.runtime.files import after_writing, is_unfinished, temporary_folder
+from visem_tf.runtime.files import after_writing, is_unfinished, temporary_folder, unfinished_name
 from visem_tf.runtime.storage import PathLike, as_path, file_version, upload
 
-_COPIES: dict[str, Path] = {}
+_COPIES: dict[str, "WorkingCopy"] = {}
 
 
 def working_copy(path: PathLike) -> Path:
@@ -43,33 +44,115 @@ def working_copy(path: PathLike) -> Path:
     if isinstance(remote, Path):
         return remote
     if str(remote) not in _COPIES:
+        copy = WorkingCopy(remote)
+        after_writing(copy.path, copy.send)
+        atexit.register(copy.send)
+        _COPIES[str(remote)] = copy
+    return _COPIES[str(remote)].path
+
+
+def send_copies() -> None:
+    """Copies back what has changed in the working copies of this process.
+
+    Raises:
+        OSError: A storage cannot be written.
+    """
+    for copy in list(_COPIES.values()):
+        copy.send()
+
+
+def fetch_copies() -> None:
+    """Brings to the working copies of this process what other processes have changed.
+
+    Raises:
+        OSError: A storage cannot be read.
+    """
+    for copy in list(_COPIES.values()):
+        copy.fetch()
+
+
+class WorkingCopy:
+    """A copy of a remote folder in a temporary one, which is removed with the process.
+
+    Args:
+        remote: The remote folder, which need not exist.
+
+    Attributes:
+        path: The folder on the disk.
+
+    Raises:
+        OSError: The storage cannot be read.
+    """
+
+    def __init__(self, remote: UPath) -> None:
+        self.remote = remote
         end = contextlib.ExitStack()
-        local = Path(os.path.realpath(end.enter_context(temporary_folder())))
+        self.path = Path(os.path.realpath(end.enter_context(temporary_folder())))
         atexit.register(end.close)  # after the last changes were sent
-        _follow(local, remote)
-        _COPIES[str(remote)] = local
-    return _COPIES[str(remote)]
+        self._seen = self._listing()  # version of each remote file when it was last copied
+        if self._seen:
+            remote.fs.get(f"{remote.path}/", f"{self.path}/", recursive=True)
+        self._here = _versions(self.path)  # version of each file here that equals the remote one
+        self._sent: set[str] = set()  # files whose remote version is of this process
 
+    def send(self) -> None:
+        """Copies files that were changed or removed here to the remote folder.
 
-def _follow(local: Path, remote: UPath) -> None:
-    """Copies a remote folder to an empty one, and back whatever changes there from now on."""
-    # An object store has no empty folders: there, a new folder does not exist yet.
-    if remote.is_dir() and any(remote.iterdir()):
-        remote.fs.get(f"{remote.path}/", f"{local}/", recursive=True)
-    sent = _versions(local)
+        Raises:
+            OSError: The storage cannot be written.
+        """
+        found = _versions(self.path)
+        changed = [name for name, version in found.items() if self._here.get(name) != version]
+        for name in sorted(changed, key=lambda name: (self.path / name).stat().st_mtime_ns):
+            upload(self.path / name, self.remote / name)
+            self._here[name] = found[name]
+            self._sent.add(name)
+        for name in self._here.keys() - found.keys():
+            (self.remote / name).unlink(missing_ok=True)
+            del self._here[name]
 
-    def send_changes() -> None:
-        found = _versions(local)
-        changed = [name for name, version in found.items() if sent.get(name) != version]
-        for name in sorted(changed, key=lambda name: (local / name).stat().st_mtime_ns):
-            upload(local / name, remote / name)
-            sent[name] = found[name]
-        for name in sent.keys() - found.keys():
-            (remote / name).unlink(missing_ok=True)
-            del sent[name]
+    def fetch(self) -> None:
+        """Copies files that others have changed or removed in the remote folder to the disk.
 
-    after_writing(local, send_changes)
-    atexit.register(send_changes)
+        Nothing may have changed here since the last `send`.
+
+        Raises:
+            OSError: The storage cannot be read.
+        """
+        found = self._listing()
+        for name, version in found.items():
+            if self._seen.get(name) != version and name not in self._sent:
+                self._fetch_file(name)
+        for name in self._seen.keys() - found.keys() - self._sent:
+            (self.path / name).unlink(missing_ok=True)
+            self._here.pop(name, None)
+        self._seen, self._sent = found, set()
+
+    def _fetch_file(self, name: str) -> None:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / unfinished_name(target.suffix)
+        try:
+            self.remote.fs.get_file((self.remote / name).path, str(temporary))
+            temporary.replace(target)  # arrays that are mapped into memory stay as they were
+            self._here[name] = file_version(target)
+        except FileNotFoundError:  # removed since it was listed
+            pass
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _listing(self) -> dict[str, str]:
+        """Returns a text for each remote file that changes with its content."""
+        fs, root = self.remote.fs, self.remote.path
+        fs.invalidate_cache()
+        # An object store has no empty folders: there, a new folder does not exist yet.
+        if not self.remote.is_dir():
+            return {}
+        return {
+            PurePosixPath(path).relative_to(root).as_posix(): str(info)
+            for path, info in fs.find(root, detail=True).items()
+            if not is_unfinished(Path(path))
+        }
 
 
 def _versions(folder: Path) -> dict[str, tuple[int | str, ...]]:
