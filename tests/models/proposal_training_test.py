@@ -177,6 +177,17 @@ def test_images_without_boxes_are_only_negatives():
     np.testing.assert_array_equal(model.network.sides.kernel, before)
 
 
+def test_a_share_without_images_counts_nothing():
+    model = ProposalTraining(make_network(), clip_value=0.05)
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    data = {name: tf.constant(value) for name, value in batch(np.random.default_rng(0), 0).items()}
+    before = model.network.sides.kernel.numpy()
+    for boxes in (data["boxes"], data["boxes"][:, :0]):
+        share = {**data, "boxes": boxes, "box_mask": data["box_mask"][:, : boxes.shape[1]]}
+        assert float(model.train_step(share)["loss"]) == 0
+    np.testing.assert_array_equal(model.network.sides.kernel, before)
+
+
 REPLICAS = """
 import sys
 import keras, numpy as np

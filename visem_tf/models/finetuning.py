@@ -6,7 +6,12 @@ import keras
 import tensorflow as tf
 
 from visem_tf.models.alignment_model import AlignmentModel
-from visem_tf.models.global_batch import GlobalBatchModel, apply_global_gradients, replica_count
+from visem_tf.models.global_batch import (
+    GlobalBatchModel,
+    apply_global_gradients,
+    at_least_one,
+    replica_count,
+)
 from visem_tf.regions.backbone import TrainableCNN
 from visem_tf.regions.extractor import RegionExtractor
 
@@ -48,7 +53,8 @@ class FinetuningModel(GlobalBatchModel):
         inputs = dict(data)
         pixels, boxes = inputs.pop("pixels"), inputs.pop("boxes")
         with tf.GradientTape() as tape:
-            inputs["region_features"] = self._extract(pixels, boxes)
+            features = self._extract(at_least_one(pixels), at_least_one(boxes))
+            inputs["region_features"] = features[: tf.shape(pixels)[0]]
             loss, batch_size = self.alignment.global_loss(inputs, training=True)
             share = loss / replica_count()
         apply_global_gradients(

@@ -98,6 +98,24 @@ def gather(value: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(whole, [None, None, *value.shape[2:]][: value.shape.rank])
 
 
+def at_least_one(rows: tf.Tensor, axes: int = 1) -> tf.Tensor:
+    """Adds a row of zeros if a replica has no rows, for convolutions.
+
+    On a CPU, TensorFlow gives the convolution of an empty batch the shape of its input.
+
+    Args:
+        rows: A tensor [B of this replica, ...].
+        axes: Number of first axes that grow by one if B is 0.
+
+    Example:
+        >>> at_least_one(tf.ones([0, 3])).shape, at_least_one(tf.ones([2, 3])).shape
+        (TensorShape([1, 3]), TensorShape([2, 3]))
+    """
+    missing = tf.cast(tf.equal(tf.shape(rows)[0], 0), tf.int32)
+    paddings = [[0, missing]] * axes + [[0, 0]] * (rows.shape.rank - axes)
+    return tf.ensure_shape(tf.pad(rows, paddings), [*[None] * axes, *rows.shape[axes:]])
+
+
 def apply_global_gradients(
     model: keras.Model,
     tape: tf.GradientTape,
@@ -123,8 +141,7 @@ def apply_global_gradients(
             clipping.
         gradient_scale: Factor of the clipped gradient.
         examples: Tensor whose first axis are the examples of this replica. A replica without any
-            contributes no gradient. Needed by models with depthwise convolutions, whose gradient
-            over an empty batch TensorFlow leaves uninitialised.
+            contributes no gradient. Needed by models with convolutions, see `at_least_one`.
     """
     variables = model.trainable_variables
     optimizer = model.optimizer

@@ -16,6 +16,7 @@ from visem_tf.models.global_batch import (
     GlobalBatchModel,
     all_reduce_sum,
     apply_global_gradients,
+    at_least_one,
 )
 from visem_tf.regions.backbone import Maps
 from visem_tf.regions.box_network import BoxNetwork, BoxPredictions
@@ -126,17 +127,19 @@ class ProposalTraining(GlobalBatchModel):
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Takes one step; see the class. The loss is normalised by the sum of the targets."""
         data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        maps = Maps(*(data[name] for name in Maps._fields))
+        maps = Maps(*(at_least_one(data[name]) for name in Maps._fields))
+        boxes, box_mask = (at_least_one(data[name], axes=2) for name in ("boxes", "box_mask"))
         with tf.GradientTape() as tape:
             predictions = self.network(maps)
             assignment = assign_boxes(
                 BoxPredictions(*map(tf.stop_gradient, predictions)),
                 self.network.centres(maps),
-                data["boxes"],
-                data["box_mask"],
+                boxes,
+                box_mask,
             )
             total = tf.maximum(all_reduce_sum(tf.reduce_sum(assignment.targets)), 1.0)
-            share = proposal_loss(predictions, assignment) / total
+            loss = proposal_loss(predictions, assignment) / total
+            share = tf.where(tf.shape(data["boxes"])[0] > 0, loss, 0.0)
         apply_global_gradients(self, tape, share, self.clip_value, examples=data["boxes"])
         self.loss_metric.update_state(all_reduce_sum(share))
         return self.get_metrics_result()
