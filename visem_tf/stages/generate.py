@@ -29,7 +29,7 @@ from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import cider_folder
 from visem_tf.runs.snippets import SnippetCutter, require_snippets
 from visem_tf.runs.starting import start_generator
-from visem_tf.runtime.workers import barrier
+from visem_tf.runtime.workers import barrier, broadcast_rows_from_chief
 from visem_tf.stages.features import open_cache
 from visem_tf.stages.self_critical import fine_tune
 from visem_tf.stages.training import open_pairs, train_model
@@ -121,7 +121,10 @@ def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary, cut: Snipp
     grounder = Grounder(load_alignment_model(context), vocabulary, context.config)
     snippets = cut(grounder.ground_split(*pairs), sentences)
     require_snippets(snippets)
-    sentence, first, last, region, _ = snippets
+    # The chief's: of scores that differ by rounding, another processor may prefer another region,
+    # and workers must train with the same examples.
+    found = broadcast_rows_from_chief(context.strategy, np.stack(snippets[:4], axis=1))
+    sentence, first, last, region = found.T
     starts = sentences.row_splits.numpy()[sentence]
     token_ids = tf.ragged.range(starts + first, starts + last + 1)
     token_ids = token_ids.with_flat_values(tf.gather(sentences.flat_values, token_ids.flat_values))

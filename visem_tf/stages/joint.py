@@ -17,6 +17,7 @@ from visem_tf.runs.generators import GENERATORS, build_generator
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.snippets import SnippetCutter
 from visem_tf.runs.starting import start_alignment, start_generator
+from visem_tf.runtime.workers import broadcast_from_chief
 from visem_tf.stages.align import load_word_vectors, recall_validation, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
 from visem_tf.stages.training import open_pairs, train_model
@@ -76,7 +77,8 @@ def run(context: Context) -> dict[str, Any]:
             grounder = Grounder(model.alignment, vocabulary, config)
             found = grounder.ground_split(*pairs["train"])
             snippets = cut(found, pairs["train"].token_ids)
-            model.set_regions(regions_of_snippets(snippets, found.regions.shape))
+            regions = regions_of_snippets(snippets, found.regions.shape)
+            model.set_regions(broadcast_from_chief(context.strategy, regions))
 
     def save_best(model: JointModel, path: Path) -> None:
         for name, generator in model.generators.items():
