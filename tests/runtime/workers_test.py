@@ -1,27 +1,28 @@
 """Workers: reading TF_CONFIG, waiting, exchanging values, and whole trainings of two processes."""
 
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from filelock import FileLock
+from fit_process import FitProcess, Work
 
 from visem_tf.config import Config, DistributeConfig
 from visem_tf.errors import UserError
 from visem_tf.runs.opening import open_run
+from visem_tf.runtime import workers
 from visem_tf.runtime.workers import (
     Cluster,
     any_worker,
     barrier,
     broadcast_from_chief,
+    broadcast_rows_from_chief,
     check_workers_agree,
     read_cluster,
     report_training_errors,
@@ -29,6 +30,7 @@ from visem_tf.runtime.workers import (
 )
 
 WORKERS = {"worker": ["a:2222", "b:2222"]}
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def cluster(roles=WORKERS, task=("worker", 0)):
@@ -134,6 +136,18 @@ def test_one_process_exchanges_nothing():
     check_workers_agree(strategy, {"seed": "1"})
 
 
+def test_the_chief_decides_on_the_number_of_rows(monkeypatch):
+    chiefs = np.arange(6).reshape(3, 2)
+    sent = iter([np.array([3]), chiefs])
+
+    def gather(strategy, values):  # as the other workers do, it wants equal shapes
+        return np.stack([next(sent), values])
+
+    monkeypatch.setattr(workers, "gather_from_workers", gather)
+    found = broadcast_rows_from_chief(tf.distribute.get_strategy(), np.zeros([5, 2], np.int64))
+    np.testing.assert_array_equal(found, chiefs)
+
+
 def test_a_lack_of_memory_is_reported_with_a_remedy():
     strategy, retry = tf.distribute.get_strategy(), "try a smaller --align.batch_size"
     with (
@@ -146,142 +160,207 @@ def test_a_lack_of_memory_is_reported_with_a_remedy():
         tf.reshape(tf.zeros([2]), [3])
 
 
-# 30 sentences: the last batch has one pair, so that a worker has none at all.
-TINY = {
+# 30 sentences: the last batch has one pair, so that a worker has none at all. Dropout masks, which
+# depend on the number of devices, are left to the generator.
+APART = {
+    "--align.dropout_regions": 0,
+    "--align.dropout_words": 0,
+    "--align.dropout_hidden": 0,
     "--regions.features": "pooled",  # one graph of the CNN
-    "--align.epochs": "2",
-    "--align.batch_size": "29",
+    "--align.epochs": 2,
+    "--align.batch_size": 29,
     "--align.optimizer": "sgd",
-    "--align.learning_rate": "2e-4",
-    "--align.finetune_epochs": "1",
-    "--align.finetune_from": "8",
-    "--align.finetune_batch_size": "5",  # of six images
-    "--generate.epochs": "1",
-    "--generate.batch_size": "29",
+    "--align.learning_rate": 2e-4,
+    "--align.finetune_epochs": 2,
+    "--align.finetune_from": 8,
+    "--align.finetune_batch_size": 5,  # of six images
+    "--generate.epochs": 2,
+    "--generate.batch_size": 29,
     "--generate.regions": "false",
-    "--generate.cider_epochs": "1",
-    "--generate.cider_batch_size": "5",
-    "--generate.cider_samples": "2",
-    "--generate.cider_learning_rate": "0.01",
+    "--generate.cider_epochs": 2,
+    "--generate.cider_batch_size": 5,
+    "--generate.cider_samples": 2,
+    "--generate.cider_learning_rate": 0.01,
     "--stages": "features,align,generate",
-    "--distribute.wait_seconds": "120",
 }
-PATIENCE = 900
+JOINT = {
+    **APART,
+    "--generate.dropout": 0,
+    "--generate.image_dropout": 0,
+    "--joint.train": "true",
+    "--joint.reinfer_every": 1,
+    "--align.finetune_epochs": 0,
+    "--generate.regions": "true",
+    "--stages": "features,align",
+}
+PROPOSE = {
+    "--regions.proposer": "trained",
+    "--regions.features": "one_pass",
+    "--propose.epochs": 2,
+    "--propose.views": 1,
+    "--propose.channels": 8,
+    "--propose.batch_size": 5,  # of six images
+    "--stages": "propose",
+}
+WITHOUT_DROPOUT = (
+    "propose/checkpoints/propose",
+    "apart/checkpoints/align",
+    "apart/checkpoints/finetune",
+    "joint/checkpoints/align",
+)
+TRAININGS = (
+    *WITHOUT_DROPOUT[:3],
+    "apart/checkpoints/generate/full_frame",
+    "apart/checkpoints/generate/full_frame_cider",
+    "joint/checkpoints/align",
+)
 
 
-def start(run_dir, made, place=None, ports=(), **changes):
-    """Starts a fit of the data of `made`, as a worker where it has a place among ports."""
-    options = {"--config": made / "run" / "config.json", **TINY, "--run-dir": run_dir}
-    options["--cache-dir"] = made / "cache"
-    options.update({f"--{name.replace('__', '.')}": value for name, value in changes.items()})
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    if place is not None:
-        workers = [f"127.0.0.1:{port}" for port in ports]
-        config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": place}}
-        environment["TF_CONFIG"] = json.dumps(config)
-    command = [str(part) for pair in options.items() for part in pair]
-    return subprocess.Popen(
-        [sys.executable, "-m", "visem_tf.fit", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        text=True,
-    )
+def command_of(options, run_dir, made, **changes):
+    options = {
+        "--config": made / "run" / "config.json",
+        **options,
+        "--run-dir": run_dir,
+        "--cache-dir": made / "cache",
+        "--distribute.wait_seconds": 120,
+        **{f"--{name.replace('__', '.')}": value for name, value in changes.items()},
+    }
+    return [part for pair in options.items() for part in pair]
 
 
-def finish(*processes):
-    """Returns exit statuses and outputs; no process outlives the test."""
-    try:
-        outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [process.returncode for process in processes], outputs
+def commands_of(folder, made, **changes):
+    """The commands of three runs with all trainings, whose run directories lie in a folder."""
+    runs = {"propose": PROPOSE, "apart": APART, "joint": JOINT}
+    return [
+        command_of(options, f"{folder}/{name}", made, **changes) for name, options in runs.items()
+    ]
 
 
-def start_two(run_dir, made, **changes):
-    ports = free_ports(2)
-    return [start(run_dir, made, place, ports, **changes) for place in (0, 1)]
+def start_workers(folder, *commands, method="forkserver", killed=(None, None)):
+    """Starts workers that write output to a folder; `killed` is one's index and its training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ports = free_ports(len(commands))
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    processes = []
+    for index, of_worker in enumerate(commands):
+        task = {"type": "worker", "index": index}
+        environment = {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
+        work = Work(
+            of_worker,
+            {**QUIET, **environment, "TMPDIR": str(folder)},
+            killed_in=killed[1] if killed[0] == index else None,
+        )
+        processes.append(FitProcess(work, folder / f"worker-{index}.txt", method))
+    return processes
 
 
-def history(run_dir, stage):
-    return json.loads((run_dir / "checkpoints" / stage / "progress.json").read_text())["history"]
+def finish(processes):
+    """Returns exit statuses and outputs."""
+    statuses, outputs = zip(*(process.wait() for process in processes), strict=True)
+    return list(statuses), outputs
 
 
-@pytest.fixture(scope="module")
-def made(untrained_run, tmp_path_factory):
-    """The configuration of the untrained run, and a cache of its own, which is empty."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "run").mkdir()
+def history(folder, training):
+    return json.loads((folder / training / "progress.json").read_text())["history"]
+
+
+def last_state(folder, training):
+    """The arrays after the last epoch."""
+    states = (folder / training).glob("last-*.npz")
+    with np.load(max(states, key=lambda path: int(path.stem.split("-")[1]))) as file:
+        return {name: file[name] for name in file.files if name != "progress"}
+
+
+@pytest.fixture(scope="session")
+def made(untrained_run, shared_folder):
+    """The configuration of the untrained run, and a cache of its own."""
+    folder = shared_folder / "workers"
+    (folder / "run").mkdir(parents=True, exist_ok=True)
     shutil.copy(untrained_run.path / "config.json", folder / "run")
     return folder
 
 
-@pytest.fixture(scope="module")
-def two_workers(tmp_path_factory, made):
-    """The run directory of two workers, and what both of them printed."""
-    run_dir = tmp_path_factory.mktemp("runs") / "two"
-    statuses, outputs = finish(*start_two(run_dir, made))
-    assert statuses == [0, 0], outputs
-    return run_dir, outputs
+@pytest.fixture(scope="session")
+def two_workers(made):
+    """A folder with the runs of two workers, and what both of them printed.
+
+    The first process of pytest-xdist that asks for it makes it; the others wait.
+    """
+    folder = made / "two"
+    with FileLock(made / "two.lock"):
+        if not folder.exists():
+            statuses, outputs = finish(start_workers(folder, *[commands_of(folder, made)] * 2))
+            assert statuses == [0, 0], outputs
+    return folder, [(folder / f"worker-{index}.txt").read_text() for index in (0, 1)]
 
 
 @pytest.mark.slow
-def test_two_workers_equal_two_devices_to_the_last_bit(two_workers, tmp_path, made):
-    run_dir, _ = two_workers
-    statuses, outputs = finish(start(tmp_path / "mirrored", made, distribute__replicas=2))
-    assert statuses == [0], outputs
-    for stage in ("align", "finetune", "generate/full_frame", "generate/full_frame_cider"):
-        states = (run_dir / "checkpoints" / stage).glob("last-*.npz")
-        file = max(states, key=lambda path: int(path.stem.split("-")[1]))  # of the last epoch
-        with (
-            np.load(file) as two,
-            np.load(tmp_path / "mirrored" / file.relative_to(run_dir)) as one,
-        ):
-            for name in set(two.files) - {"progress"}:  # which is text, compared below
-                np.testing.assert_allclose(two[name], one[name], rtol=1e-6, atol=1e-7)
-        alone = history(tmp_path / "mirrored", stage)
-        for epoch, expected in zip(history(run_dir, stage), alone, strict=True):
-            assert epoch == pytest.approx(expected, rel=1e-5)
+def test_two_workers_equal_two_devices_and_one(two_workers, tmp_path, made):
+    folder, _ = two_workers
+    mirrored = commands_of(tmp_path / "mirrored", made, distribute__replicas=2)
+    alone = commands_of(
+        tmp_path / "alone", made, distribute__strategy="none", generate__cider_epochs=0
+    )
+    work = Work([*mirrored, *alone], QUIET)
+    status, output = FitProcess(work, tmp_path / "output.txt").wait()
+    assert status == 0, output
+    for training in TRAININGS:
+        two, devices = (last_state(place, training) for place in (folder, tmp_path / "mirrored"))
+        for name in two.keys() | devices.keys():
+            np.testing.assert_allclose(two[name], devices[name], rtol=1e-6, atol=1e-7)
+        places = {"mirrored": 1e-5}
+        if training in WITHOUT_DROPOUT:
+            places["alone"] = 1e-4
+        for place, tolerance in places.items():
+            expected = history(tmp_path / place, training)
+            for epoch, other in zip(history(folder, training), expected, strict=True):
+                assert epoch == pytest.approx(other, rel=tolerance), (training, place)
 
 
 @pytest.mark.slow
 def test_the_chief_alone_writes_and_reports(two_workers):
-    run_dir, (chief, worker) = two_workers
+    folder, (chief, worker) = two_workers
     assert "alignment: epoch 2/2" in chief and "run directory:" in chief
     assert "epoch" not in worker and "run directory:" not in worker
     assert "[2/3] align: finished" in worker
-    assert not list(run_dir.rglob("*.partial*"))
-    state = json.loads((run_dir / "state.json").read_text())
-    assert all(stage["done"] for stage in state["stages"].values())
+    assert not list(folder.rglob("*.partial*"))
+    for name in ("propose", "apart", "joint"):
+        state = json.loads((folder / name / "state.json").read_text())
+        assert all(stage["done"] for stage in state["stages"].values())
 
 
 @pytest.mark.slow
 def test_a_lost_worker_ends_the_other_and_a_restart_goes_on(two_workers, tmp_path, made):
-    killed = tmp_path / "killed"
-    changes = {"stages": "features,align", "align__finetune_epochs": 0}
-    processes = start_two(killed, made, **changes)
-    started = time.monotonic()
-    while not (killed / "checkpoints" / "align" / "progress.json").exists():
-        assert all(process.poll() is None for process in processes), finish(*processes)
-        assert time.monotonic() - started < PATIENCE
-        time.sleep(0.05)
-    processes[1].send_signal(signal.SIGKILL)
-    statuses, outputs = finish(*processes)
-    assert statuses[0] == 2, outputs
-    assert "another worker was lost" in outputs[0]
-    assert "Traceback" not in outputs[0]
-    statuses, outputs = finish(*start_two(killed, made, **changes))
+    """In every training, with run directories that only the working copies of workers know."""
+    remote = (tmp_path / "runs").as_uri()
+    commands = [commands_of(remote, made)] * 2
+    for number, training in enumerate(TRAININGS):
+        lost = (number + 1) % 2  # now a worker, now the chief
+        # The joint training has the name of one that has ended.
+        name = training.partition("checkpoints/")[2]
+        folder = tmp_path / f"start-{number}"
+        # The first two end as commands do; the others are forked, which takes less time.
+        method = "forkserver" if number else "spawn"
+        processes = start_workers(folder, *commands, method=method, killed=(lost, name))
+        statuses, outputs = finish(processes)
+        assert (statuses[lost], statuses[1 - lost]) == (-signal.SIGKILL, 2), outputs
+        assert "another worker was lost" in outputs[1 - lost]
+        assert "Traceback" not in outputs[1 - lost]
+        assert len(history(tmp_path / "runs", training)) == 1
+    statuses, outputs = finish(start_workers(tmp_path / "last", *commands))
     assert statuses == [0, 0], outputs
-    assert history(killed, "align") == history(two_workers[0], "align")
+    for training in TRAININGS:
+        assert history(tmp_path / "runs", training) == history(two_workers[0], training)
 
 
 @pytest.mark.slow
 def test_workers_that_differ_are_told_so(tmp_path, made):
-    ports = free_ports(2)
+    commands = [
+        command_of(APART, tmp_path / name, made, align__margin=margin)
+        for name, margin in (("a", 0.1), ("b", 0.5))
+    ]
     statuses, outputs = finish(
-        start(tmp_path / "a", made, 0, ports),
-        start(tmp_path / "b", made, 1, ports, align__margin="0.5"),
+        start_workers(tmp_path, *([command] for command in commands), method="spawn")
     )
     assert statuses == [2, 2], outputs
     for output in outputs:

@@ -28,7 +28,7 @@ class Work:
     """What a process does.
 
     Attributes:
-        commands: Arguments of `visem_tf.fit`; it runs once with each of them.
+        commands: Arguments of `visem_tf.fit`; it runs once with each of them, until one fails.
         environment: Variables of the environment to set.
         killed_in: Folder of a training below `checkpoints`: the process kills itself after the
             first step of the second epoch of this training. None if it is not killed.
@@ -85,14 +85,13 @@ def _run(work: Work, output: Path) -> None:
     opening.make_strategy = functools.cache(opening.make_strategy)
     if work.killed_in:
         _kill_in(work.killed_in)
-    statuses = []
     with small_cnn():
         for command in work.commands:
             try:
                 run_command(functools.partial(fit.main, [str(part) for part in command]))
             except SystemExit as end:
-                statuses.append(end.code)
-    raise SystemExit(max(statuses))
+                if end.code:
+                    raise
 
 
 def _kill_in(folder: str) -> None:

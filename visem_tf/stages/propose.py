@@ -170,7 +170,7 @@ class _Views:
     def examples(self, positions: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the entries of `ProposalTraining.train_step` for positions int32 [B]."""
         images = positions % self.num_images
-        views = tf.map_fn(self._view, positions, tf.float32)
+        views = tf.map_fn(self._view, positions, fn_output_signature=tf.float32)
         box_mask = tf.gather(self.box_mask, images)
         most = tf.reduce_max(tf.reduce_sum(tf.cast(box_mask, tf.int32), axis=1))
         boxes, kept = boxes_in_view(
