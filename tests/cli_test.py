@@ -331,7 +331,8 @@ def test_standard_streams_as_users_have_them(redirection: str, output: str, mess
 def test_output_that_cannot_be_written_when_a_command_ends(redirection: str, end: str, status: int):
     source = textwrap.dedent(
         f"""
-        from visem_tf.cli import make_parser, parse_arguments, run_command
+        from visem_tf.cli import parse_arguments, run_command
+        from visem_tf.config.options import make_parser
         from visem_tf.errors import UserError
         def main():
             print("a dog")

@@ -27,7 +27,7 @@ def test_every_format_is_recognised(folder, write, name):
     assert recognise(folder.parent)[0] == name or name in ("image_folder", "sidecar_txt")
     builder = builder_class(name)
     outer = folder.parent if name != "sidecar_txt" else folder
-    assert builder.source_files(check_folder(builder, outer, None), DataConfig())
+    assert builder.source_files(check_folder(builder, Config(data_dir=str(outer))), DataConfig())
 
 
 @pytest.mark.parametrize(
