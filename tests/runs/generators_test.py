@@ -107,6 +107,17 @@ def test_runs_of_an_ensemble_must_match(run, other_run, copy_run, tmp_path):
         with_ensemble(run, other_run)
 
 
+def test_a_vocabulary_of_another_size_is_refused(copy_run):
+    path = copy_run("words") / "vocabulary.txt"
+    words = path.read_text()
+    for changed in (words + "another\n", words.rpartition("\n")[0].rpartition("\n")[0] + "\n"):
+        path.write_text(changed)
+        damaged = TrainedRun(path.parent)
+        for name in ("alignment_model", "full_frame_generator", "region_generator"):
+            with pytest.raises(UserError, match=r"vocabulary.txt has \d+ words, but the models"):
+                getattr(damaged, name)
+
+
 def test_a_checkpoint_of_another_cell_or_kind_is_refused(run):
     recorded = TrainedRun(run.path).config
     for name, value, message in (

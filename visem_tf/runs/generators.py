@@ -153,7 +153,8 @@ def find_and_read_generator(
         name: "regions", or one of `member_names`.
 
     Raises:
-        UserError: The run has no such generator, or it does not have this configuration.
+        UserError: The run has no such generator, it does not have this configuration, or the
+            vocabulary of the run is not its vocabulary.
     """
     path = run.generator(name)
     if not path.exists():
@@ -163,7 +164,23 @@ def find_and_read_generator(
                 "use another run"
             )
         raise run.missing(path, "generate")
-    return read_generator(path, settings, name)
+    generator = read_generator(path, settings, name)
+    require_vocabulary(run, generator.vocabulary_size)
+    return generator
+
+
+def require_vocabulary(run: ModelFiles, size: int) -> None:
+    """Checks that the file of the vocabulary has as many words as a model of the run.
+
+    Raises:
+        UserError: It has another number of words.
+    """
+    path = run / "vocabulary.txt"
+    found = len(Vocabulary.load(path))
+    if found != size:
+        raise UserError(
+            f"{path} has {found:,} words, but the models of the run have {size:,}; restore the file"
+        )
 
 
 def find_full_frame_generators(

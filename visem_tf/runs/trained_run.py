@@ -19,6 +19,7 @@ from visem_tf.runs.description import Description
 from visem_tf.runs.generators import (
     find_and_read_generator,
     read_full_frame_generators,
+    require_vocabulary,
 )
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import open_model_files
@@ -70,7 +71,9 @@ class TrainedRun:
         path = self.run.alignment_model
         if not path.exists():
             raise self.run.missing(path, "align")
-        return load_model(path, AlignmentModel)
+        model = load_model(path, AlignmentModel)
+        require_vocabulary(self.run, model.sentence_encoder.vocabulary_size)
+        return model
 
     @functools.cached_property
     def grounder(self) -> Grounder:
