@@ -33,7 +33,7 @@ def test_default_configuration(tmp_path):
 
 
 def test_metadata_is_found(builder):
-    assert "true of the image" in builder.info.description
+    assert "five true sentences" in builder.info.description
     assert "karpathy2015deep" in builder.info.citation
 
 
