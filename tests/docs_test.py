@@ -1,15 +1,18 @@
 """The documentation does what it says: commands parse, code runs, links lead somewhere."""
 
+import argparse
 import importlib
 import inspect
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from visem_tf.config import Config
+from visem_tf.config.options import Parser
 from visem_tf.runtime import model_places
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +63,14 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def stop_after(parse: Callable[..., object]) -> Callable[..., NoReturn]:
+    def parsed(*arguments, **options):
+        parse(*arguments, **options)
+        raise Parsed
+
+    return parsed
+
+
 @pytest.mark.parametrize(("page", "module", "arguments"), sorted(set(commands())))
 def test_commands_are_understood(page, module, arguments, run_dir, monkeypatch):
     monkeypatch.setattr(model_places, "packaged_models", lambda: {"flickr8k": run_dir})
@@ -72,23 +83,10 @@ def test_commands_are_understood(page, module, arguments, run_dir, monkeypatch):
         if run_wanted and module != "visem_tf.fit":
             given[position] = str(run_dir)
     if hasattr(command, "parse_arguments"):
-        parse = command.parse_arguments
-
-        def understood(*args, **options):
-            parse(*args, **options)
-            raise Parsed
-
-        monkeypatch.setattr(command, "parse_arguments", understood)
+        monkeypatch.setattr(command, "parse_arguments", stop_after(command.parse_arguments))
     else:
-        import argparse
-
-        parse_args = argparse.ArgumentParser.parse_args
-
-        def parsed(*args, **options):
-            parse_args(*args, **options)
-            raise Parsed
-
-        monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+        for parser, name in ((argparse.ArgumentParser, "parse_args"), (Parser, "parse")):
+            monkeypatch.setattr(parser, name, stop_after(getattr(parser, name)))
     with pytest.raises(Parsed):
         command.main(given)
 
