@@ -34,7 +34,6 @@ SIZES = {
 AMOUNTS = {
     "features, crops": ("features, 20 regions, crops", IMAGES),
     "features, pooled": ("features, 20 regions, pooled", IMAGES),
-    "features, one pass": ("features, 20 regions, one pass, trained proposer", IMAGES),
     "alignment, an epoch": ("alignment step, float32", SENTENCES * IMAGES),
     "alignment, an epoch, mixed_bfloat16": ("alignment step, mixed_bfloat16", SENTENCES * IMAGES),
     "segments (MRF)": ("MRF", SENTENCES * IMAGES),
@@ -89,7 +88,7 @@ def page(found: dict[str, Any]) -> str:
 
 def _ratio(figures: dict[str, Any], name: str) -> str:
     """Returns a ratio with its spread, as in "1.15 (1.10 to 1.24)"."""
-    if name not in figures:
+    if f"{name}_spread" not in figures:
         return "–"
     lowest, highest = figures[f"{name}_spread"]
     return f"{figures[name]:.2f} ({lowest:.2f} to {highest:.2f})"
