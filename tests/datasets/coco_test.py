@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import dummy_data
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets.coco.coco_dataset_builder import Builder
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.phrases import phrases_of_objects
@@ -185,7 +185,7 @@ def test_all_images_may_be_in_one_folder(folder):
         (folder / name).rmdir()
     (folder / "dataset_coco.json").unlink()
     assert recognise(folder.parent)[0] == "coco"
-    root = check_folder(Builder, folder.parent, None)
+    root = check_folder(Builder, Config(data_dir=str(folder.parent)))
     assert root == folder
     records, problems = read(root, splits="random")
     assert len(check_files(records)) == len(PICTURES)
