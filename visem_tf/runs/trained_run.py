@@ -22,7 +22,7 @@ from visem_tf.runs.generators import (
     require_vocabulary,
 )
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.model_files import open_model_files
+from visem_tf.runs.model_files import ModelFiles, open_model_files
 from visem_tf.runs.phrase_grounding import PhraseGrounder
 from visem_tf.text import Vocabulary
 
@@ -31,7 +31,7 @@ class TrainedRun:
     """A run whose models are loaded at their first use.
 
     Args:
-        path: Run directory, or published model by its path, address or name.
+        path: Run directory, or published model by its path, address or name; or its opened files.
         config: Configuration to use instead of the recorded one, e.g. with another beam size.
 
     Raises:
@@ -39,8 +39,10 @@ class TrainedRun:
             properties raise it if the run has no such model.
     """
 
-    def __init__(self, path: str | os.PathLike[str], config: Config | None = None) -> None:
-        self.run = open_model_files(path)
+    def __init__(
+        self, path: str | os.PathLike[str] | ModelFiles, config: Config | None = None
+    ) -> None:
+        self.run = path if isinstance(path, ModelFiles) else open_model_files(path)
         self.config = config or self.run.recorded_config()
         self._captioners: dict[tuple[str, int], Captioner] = {}
 

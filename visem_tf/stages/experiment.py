@@ -39,7 +39,7 @@ class EvaluatedSplit:
     def open(cls, context: Context) -> EvaluatedSplit:
         """Opens the split that `evaluate.split` names."""
         name, max_words = context.config.evaluate.split, context.config.text.max_words
-        split, run = context.data.splits[name], TrainedRun(context.run.path, context.config)
+        split, run = context.data.splits[name], TrainedRun(context.run, context.config)
         token_ids = sentence_token_ids(run.vocabulary, split.sentences, max_words)
         return cls(context, split, open_cache(context, name), run, token_ids)
 
