@@ -1,7 +1,6 @@
 """Opens a run for its stages: devices, run directory and data set."""
 
 import secrets
-import sys
 
 import tensorflow as tf
 
@@ -16,7 +15,7 @@ from visem_tf.runs.starting import copy_parts, parts_to_copy
 from visem_tf.runtime.devices import make_strategy, set_seed, use_threads
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.startup import run_first_operation
-from visem_tf.runtime.streams import without_controls
+from visem_tf.runtime.streams import warn
 from visem_tf.runtime.workers import (
     barrier,
     check_workers_agree,
@@ -75,7 +74,7 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
         if hidden := len(data.problems) - len(problems):
             problems.append(f"… and {hidden} more problems in the data")
         for problem in problems:
-            print(f"visem_tf: warning: {without_controls(problem)}", file=sys.stderr)
+            warn(problem)
     return Context(config, run, data, strategy)
 
 

@@ -1,7 +1,6 @@
 """Sentences as words: those that a user types, and what the vocabulary lacks of them."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from visem_tf.datasets.phrases import locate
 from visem_tf.errors import UserError
+from visem_tf.runtime.streams import warn
 from visem_tf.runtime.terminal import printable
 from visem_tf.text import UNK_ID, Vocabulary, tokenize
 
@@ -129,4 +129,4 @@ def print_remarks(queries: Sequence[Query]) -> None:
     """Prints the remarks on sentences as warnings."""
     for query in queries:
         for remark in query.remarks():
-            print(f"visem_tf: warning: {printable(remark)}", file=sys.stderr)
+            warn(printable(remark))

@@ -5,7 +5,6 @@ The contributions of the images go to `evidence_SPLIT.npz`, for paired tests bet
 """
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +22,7 @@ from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.scoring import Scorer
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.json_files import parse_json
+from visem_tf.runtime.streams import warn
 from visem_tf.stages.evaluate_captions import evaluate_captions
 from visem_tf.stages.evaluate_ranking import evaluate_ranking, rank_both_ways
 from visem_tf.stages.evaluate_regions import evaluate_regions
@@ -43,7 +43,7 @@ def run(context: Context) -> dict[str, Any]:
     """
     started = time.perf_counter()
     if reason := java_reason():
-        print(f"visem_tf: warning: captions are not scored: {reason}", file=sys.stderr)
+        warn(f"captions are not scored: {reason}")
     config, data = context.config, EvaluatedSplit.open(context)
     split, sentences = data.split, data.split.sentences
     ranking, regions = (absent(name, NOT_ALIGNED) for name in ("ranking", "regions"))

@@ -1,6 +1,5 @@
 """Last stage: exports the models as a SavedModel, `saved_model/1/` in the run directory."""
 
-import sys
 from typing import Any, TypedDict
 
 from visem_tf.config import Config, differences
@@ -11,6 +10,7 @@ from visem_tf.export.saved_model.writer import export_saved_model
 from visem_tf.runs.context import Context
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.json_files import parse_json
+from visem_tf.runtime.streams import warn
 
 
 class _Export(TypedDict):
@@ -26,11 +26,11 @@ def run(context: Context) -> dict[str, Any]:
     Returns:
         Names of the signatures, and the reasons for those that are missing.
     """
-    trained = TrainedRun(context.run.path, context.config)
+    trained = TrainedRun(context.run, context.config)
     try:
         check_exportable(trained)
     except UserError as error:
-        print(f"visem_tf: warning: no export: {error}", file=sys.stderr)
+        warn(f"no export: {error}")
         return {"signatures": [], "reason": str(error)}
     export = export_saved_model(trained, context.run / "saved_model", version=1)
     return {

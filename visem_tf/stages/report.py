@@ -41,7 +41,7 @@ def run(context: Context) -> dict[str, Any]:
     captions = _read_if_there(context, f"captions_{name}.json", list[_Caption], EVALUATE_AGAIN)
     absences = [] if captions is not None else [_why_without_captions(context)]
     by_image = {caption["image_id"]: caption["caption"] for caption in captions or []}
-    model = LoadedModel(TrainedRun(context.run.path, config))
+    model = LoadedModel(TrainedRun(context.run, config))
     gallery = None
     if split.regions is None:
         gallery = make_gallery(context, model, split, open_cache(context, name), by_image)
