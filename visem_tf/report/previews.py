@@ -71,6 +71,10 @@ class AlignmentPreview(_Preview):
     def _grounder(self) -> Grounder:
         return Grounder(self.model, self._vocabulary, self.config)
 
+    @functools.cached_property
+    def _encoded(self) -> list[tuple[int, bytes]]:
+        return list(self.split.pictures_at(self._images))
+
     def write(self, epoch: int) -> None:
         """Aligns and draws."""
         if self.split.regions is not None:
@@ -78,7 +82,7 @@ class AlignmentPreview(_Preview):
         token_ids = ragged_ids(self._queries)
         found = self._grounder.ground_split(self._cache, token_ids, self._images)
         drawn = {}
-        for row, (image, encoded) in enumerate(self.split.pictures_at(self._images)):
+        for row, (image, encoded) in enumerate(self._encoded):
             words = self._queries[row].words
             _, first, last, _ = find_segments(found.regions[row : row + 1])
             texts = [" ".join(words[a : b + 1]) for a, b in zip(first, last, strict=True)]

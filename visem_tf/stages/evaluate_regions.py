@@ -116,7 +116,10 @@ def _descriptions(data: EvaluatedSplit, truth: TrueRegions, scorer: CaptionScore
         if not data.run.has(f"generate/{generator_name}"):
             notes[f"bleu.{generator_name}"] = "this generator was not trained"
             continue
-        generator = find_and_read_generator(context.run, config.generate, generator_name)
+        if generator_name == "regions":
+            generator = data.run.region_generator
+        else:  # its first member alone
+            generator = find_and_read_generator(context.run, config.generate, generator_name)
         captioner = Captioner(
             generator, data.run.vocabulary, config.generate, config.evaluate.beam_size
         )
