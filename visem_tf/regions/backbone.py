@@ -216,12 +216,14 @@ def _with_folded_norms(model: keras.Model) -> list[np.ndarray]:
     the same up to rounding.
     """
     weights = {variable.path: variable.numpy() for variable in model.variables}
+    convolutions = {id(x.output): x for x in model.layers if isinstance(x, _CONVOLUTIONS)}
     for norm in model.layers:
-        if not isinstance(norm, keras.layers.BatchNormalization):
+        if (
+            not isinstance(norm, keras.layers.BatchNormalization)
+            or id(norm.input) not in convolutions
+        ):
             continue
-        convolution = norm.input._keras_history.operation
-        if not isinstance(convolution, _CONVOLUTIONS):
-            continue
+        convolution = convolutions[id(norm.input)]
         gamma, beta, mean, variance = (
             variable.path
             for variable in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)

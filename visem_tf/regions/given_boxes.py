@@ -23,8 +23,9 @@ BOX_FORMATS = ("rel_yxyx", "rel_xyxy", "yxyx", "xyxy", "xywh", "center_xywh")
 """Formats of boxes, by KerasCV's names; without `rel_` they are in pixels."""
 
 MAX_BOXES = 1000
-_MAX_EDGE = 1e9
 """Largest number of boxes of an image."""
+
+_MAX_EDGE = 1e9
 
 
 @dataclass(frozen=True)
