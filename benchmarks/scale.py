@@ -81,17 +81,7 @@ def page(found: dict[str, Any]) -> str:
             if path in rates
         },
         results=results,
-        rounds=found["rounds"],
-        ratio=_ratio,
     )
-
-
-def _ratio(figures: dict[str, Any], name: str) -> str:
-    """Returns a ratio with its spread, as in "1.15 (1.10 to 1.24)"."""
-    if f"{name}_spread" not in figures:
-        return "–"
-    lowest, highest = figures[f"{name}_spread"]
-    return f"{figures[name]:.2f} ({lowest:.2f} to {highest:.2f})"
 
 
 def _bytes(count: float) -> str:
