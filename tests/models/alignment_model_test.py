@@ -133,6 +133,19 @@ def test_swapped_sentences_are_learned_to_be_false():
     assert swap_objective(model, batch)[0] < 0.1
 
 
+def test_several_sentences_of_an_image_are_pairs_of_their_own():
+    model, batch = make_model(), make_batch()
+    whole = {**batch, "image_ids": np.array([7, 7, 8, 8, 8, 9])}
+    for name in ("region_features", "region_mask"):  # rows of one image are the same
+        whole[name] = batch[name][[0, 0, 2, 2, 2, 5]]
+    once = {**whole, "image_ids": np.array([7, 8, 9]), "sentence_images": whole["image_ids"]}
+    for name in ("region_features", "region_mask"):
+        once[name] = batch[name][[0, 2, 5]]
+    loss, count = model.global_loss(once, training=False)
+    assert int(count) == 6
+    np.testing.assert_allclose(float(loss), objective(model, whole), rtol=1e-5)
+
+
 def test_scores_match_the_call_and_leave_out_padding():
     model, batch = make_model(), make_batch()
     scores = model(batch).numpy()

@@ -174,6 +174,7 @@ APART = {
     "--align.finetune_epochs": 2,
     "--align.finetune_from": 8,
     "--align.finetune_batch_size": 5,  # of six images
+    "--align.finetune_sentences": 3,
     "--generate.epochs": 2,
     "--generate.batch_size": 29,
     "--generate.regions": "false",

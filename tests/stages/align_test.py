@@ -32,9 +32,13 @@ def test_members_are_joined_into_one_model(train_again):
     ("changes", "message"),
     [
         ({"align.members": 2, "align.score": "cosine"}, "align.members averages dot products"),
-        ({"align.members": 2, "align.finetune_epochs": 1}, "align.finetune_epochs trains one"),
         ({"align.members": 2, "joint.train": True}, "joint.train has one alignment model"),
         ({"align.mirror": True, "joint.train": True}, "align.mirror changes the regions"),
+        ({"generate.mirror": True}, "generate.mirror True applies to attention"),
+        (
+            {"generate.mirror": True, "generate.model": "attention", "joint.train": True},
+            "generate.mirror applies to generators that are trained after",
+        ),
     ],
 )
 def test_options_that_exclude_members_or_mirror_images(changes, message):

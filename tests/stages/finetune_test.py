@@ -9,6 +9,8 @@ from small_cnn import small_cnn
 
 from visem_tf.config import Config
 from visem_tf.errors import UserError
+from visem_tf.models.alignment_model import AlignmentModel
+from visem_tf.models.saving import load_model
 from visem_tf.regions.backbone import TrainableCNN, load_backbone
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import finetune
@@ -78,6 +80,41 @@ def test_only_the_chosen_blocks_change(tmp_path):
     for name in ("bad.npz", "other.npz"):
         with pytest.raises(UserError, match="has no weights of the CNN efficientnet_lite0"):
             load_backbone("efficientnet_lite0", tmp_path / name)
+
+
+def test_blocks_before_the_middle_map_are_shared(tmp_path):
+    backbone = load_backbone("efficientnet_lite0")
+    pixels = tf.random.stateless_uniform([2, 64, 64, 3], [1, 2], 0, 255)
+    for from_block, shared in ((5, False), (6, True)):
+        cnn = TrainableCNN(backbone, from_block)
+        for variable in cnn.trainable_variables:
+            variable.assign(variable * 1.05)
+        cnn.write(tmp_path / f"{from_block}.npz")
+        loaded = load_backbone("efficientnet_lite0", tmp_path / f"{from_block}.npz")
+        assert (loaded.trunk is backbone) is shared
+        expected = cnn.network((pixels - 127) / 128, training=False)
+        for network in (cnn, loaded):
+            maps = network.maps(pixels)
+            np.testing.assert_allclose(maps.last, expected, atol=1e-3)
+            is_frozen = np.allclose(maps.middle, backbone.maps(pixels).middle, atol=1e-3)
+            assert is_frozen is shared
+
+
+def test_members_stay_apart_and_take_some_sentences_of_every_image(train_again):
+    """Two members are tuned as one model: the zeros between them stay zeros."""
+    growing = iter(range(100))
+    with pytest.MonkeyPatch.context() as patch, small_cnn():
+        patch.setattr(finetune, "recalls", lambda *arguments: {"recall_sum": next(growing)})
+        options = {"align.members": 2, "align.finetune_sentences": 3, "align.mirror": True}
+        path = train_again("align", **{**FINETUNE, **options})
+    joined, tuned = (
+        load_model(path / "checkpoints" / name / "best.keras", AlignmentModel)
+        for name in ("align", "finetune")
+    )
+    kernels = [np.asarray(model.sentence_encoder.forward_kernel) for model in (joined, tuned)]
+    half = len(kernels[0]) // 2
+    assert not kernels[1][:half, half:].any() and not kernels[1][half:, :half].any()
+    assert (kernels[0][:half, :half] != kernels[1][:half, :half]).mean() > 0.9
 
 
 def test_joint_training_excludes_a_trained_cnn():

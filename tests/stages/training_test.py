@@ -69,6 +69,17 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
         "generate/full_frame",
         {"generate.epochs": 2, "generate.batch_size": 15, "generate.regions": False},
     ),
+    "attention": (
+        generate.run,
+        "generate/full_frame",
+        {
+            "generate.model": "attention",
+            "generate.mirror": True,
+            "generate.epochs": 2,
+            "generate.batch_size": 15,
+            "generate.regions": False,
+        },
+    ),
     "joint": (
         joint.run,
         "align",
@@ -90,6 +101,8 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
             "align.finetune_epochs": 2,
             "align.finetune_from": 8,
             "align.finetune_batch_size": 3,
+            "align.finetune_sentences": 2,
+            "align.mirror": True,
         },
     ),
     "self_critical": (

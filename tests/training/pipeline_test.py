@@ -13,6 +13,7 @@ from visem_tf.training.pipeline import (
     Swaps,
     alignment_draws,
     alignment_examples,
+    attention_examples,
     caption_examples,
     epoch_batches,
     ordered_batches,
@@ -157,6 +158,21 @@ def test_a_pair_takes_the_image_or_its_mirror():
         turned.append((value > 5)[order])
         assert 10 < turned[-1].sum() < 30
     assert np.any(turned[0] != turned[1])  # another view in another epoch
+
+
+def test_a_sentence_takes_the_image_or_its_mirror():
+    token_ids = tf.ragged.constant([[n + 4] for n in range(40)], dtype=tf.int32)
+    image_index, mirrored = np.arange(40) % 2, FakeCache(plus=10)
+    pairs = Pairs(FakeCache(), token_ids, image_index)
+    batches = epoch_batches(40, 8, seed=1, epochs=2, draws=1)
+    flips = []
+    for batch in attention_examples(batches, pairs, mirrored):
+        sentences = batch["token_ids"][:, 1].numpy() - 4
+        shown = batch["region_features"][:, 0, 0].numpy()
+        np.testing.assert_array_equal(shown % 10, image_index[sentences])
+        flips += zip(sentences, shown >= 10, strict=True)
+    assert 20 < sum(flip for _, flip in flips) < 60
+    assert dict(flips[:40]) != dict(flips[40:])  # other ones in the second epoch
 
 
 def test_caption_examples_have_start_and_end():

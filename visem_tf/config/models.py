@@ -150,8 +150,8 @@ class AlignConfig(TrainingConfig):
     against the others of its batch."""
     finetune_epochs: int = setting(0, at_least=0, at_most=100_000)
     """Number of epochs after the alignment in which the CNN is trained too. An epoch uses every
-    training image with one of its sentences. Every step computes features from pixels, which needs
-    a GPU. 0 does not train the CNN."""
+    training image once. Every step computes features from pixels, which needs a GPU unless
+    regions.features is one_pass and align.finetune_from is above 5. 0 does not train the CNN."""
     finetune_from: int = setting(7, at_least=1, at_most=8)
     """The first block of the CNN that is fine-tuned, together with all later ones: 1 to 7, or 8 for
     the last convolution only. Batch normalisation is not trained."""
@@ -160,7 +160,10 @@ class AlignConfig(TrainingConfig):
     finetune_align_rate: float = setting(1e-4, above=0, at_most=1000)
     """The learning rate of the alignment model in fine-tuning."""
     finetune_batch_size: int = setting(16, at_least=2, at_most=1_000_000)
-    """Number of pairs of an image and a sentence in a batch in fine-tuning."""
+    """Number of images in a batch in fine-tuning."""
+    finetune_sentences: int = setting(1, at_least=1, at_most=1000)
+    """Number of sentences of each image in a batch in fine-tuning; an image with fewer repeats
+    some of them."""
 
     def _conflicts(self) -> Iterator[str]:
         if self.normalise_by_length and self.score not in ("best_region", "fragments"):
@@ -178,11 +181,6 @@ class AlignConfig(TrainingConfig):
             yield (
                 f"align.members averages dot products, and align.score {self.score} has cosines; "
                 "leave it at 1"
-            )
-        if self.members > 1 and self.finetune_epochs:
-            yield (
-                "align.finetune_epochs trains one alignment model with the CNN, and align.members "
-                f"is {self.members}; leave one of them out"
             )
         if self.threshold and self.score != "negative_aware":
             yield (
@@ -218,6 +216,9 @@ class GenerateConfig(TrainingConfig):
     doubly_stochastic: float = setting(0.0, at_least=0, at_most=1e6)
     """For attention: weight of the penalty on regions whose attention weights do not sum to 1 over
     a sentence; 1 in Show, Attend and Tell."""
+    mirror: bool = False
+    """For attention: whether mirror images are trained on too. In every epoch, each sentence has
+    the image or its mirror image at random. The training on CIDEr uses no mirror images."""
     deep_output: bool = False
     """For attention: whether the output layer also reads the last word and the attended regions."""
     hidden_dim: int = setting(256, at_least=1, at_most=65_536)
@@ -291,6 +292,7 @@ class GenerateConfig(TrainingConfig):
             for name, off in (
                 ("attend_to", "features"),
                 ("doubly_stochastic", 0),
+                ("mirror", False),
                 ("deep_output", False),
                 ("alignment_weight", 0),
             ):

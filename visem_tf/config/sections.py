@@ -345,6 +345,11 @@ class Config(Settings):
                 "align.mirror changes the regions of an image from pair to pair, and joint.train "
                 "writes to those of the snippets; leave one of them out"
             )
+        if generate.mirror:
+            yield (
+                "generate.mirror applies to generators that are trained after the alignment, and "
+                "joint.train trains them with it; leave one of them out"
+            )
         if align.finetune_epochs:
             yield (
                 "align.finetune_epochs changes the region features after the alignment, while "

@@ -241,7 +241,9 @@ class AlignmentModel(GlobalBatchModel):
         number of replicas, by which the callers divide.
 
         Args:
-            data: Dictionary as for `train_step`.
+            data: Dictionary as for `train_step`. With "sentence_images", int [N], the image of
+                every sentence, the token ids are [N, T] of any number of sentences an image; each
+                sentence is a pair with its image, and an image occurs once.
             training: Whether dropout is applied.
 
         Returns:
@@ -268,6 +270,10 @@ class AlignmentModel(GlobalBatchModel):
             None if region_mask is None else gather(region_mask),
             gather(tf.not_equal(token_ids, PAD_ID)),
         )
+        if "sentence_images" in data:
+            images, image_ids = image_ids, gather(data["sentence_images"])
+            rows = tf.argmax(tf.equal(images[:, tf.newaxis], image_ids), axis=0)
+            scores = tf.gather(scores, rows)  # [N, N]: the row of its image for every sentence
         scale = getattr(self, self._objective.scale)
         loss = self._loss_of(scores, image_ids, scale)
         has_negatives = loss > 0

@@ -20,7 +20,8 @@ class FinetuningModel(GlobalBatchModel):
     """Minimises the objective of the alignment over the alignment and the CNN.
 
     `fit` takes dictionaries with `pixels`, float [B, P, P, 3] in 0..255, `boxes`, float [B, R, 4],
-    `rel_yxyx`, and the other entries of `AlignmentModel.train_step`.
+    `rel_yxyx`, and the other entries of `AlignmentModel.global_loss`. Weights of the alignment that
+    are zero stay so: those between the members of an ensemble.
 
     Args:
         alignment: Built alignment model.
@@ -64,6 +65,7 @@ class FinetuningModel(GlobalBatchModel):
             self.alignment.clip_value,
             gradient_scale=1 / batch_size,
             examples=pixels,
+            keep_zeros=True,
         )
         return self.alignment.get_metrics_result()
 

@@ -123,6 +123,7 @@ def apply_global_gradients(
     clip_value: float | None = None,
     gradient_scale: tf.Tensor | float = 1.0,
     examples: tf.Tensor | None = None,
+    keep_zeros: bool = False,
 ) -> None:
     """Takes one optimizer step along the gradient of the global loss.
 
@@ -142,6 +143,8 @@ def apply_global_gradients(
         gradient_scale: Factor of the clipped gradient.
         examples: Tensor whose first axis are the examples of this replica. A replica without any
             contributes no gradient. Needed by models with convolutions, see `at_least_one`.
+        keep_zeros: Whether weights that are zero have no gradient, so that they stay zero with
+            optimizers without weight decay.
     """
     variables = model.trainable_variables
     optimizer = model.optimizer
@@ -158,6 +161,11 @@ def apply_global_gradients(
         any_example = tf.shape(examples)[0] > 0
         gradients = [tf.where(any_example, gradient, 0) for gradient in gradients]
     gradients = all_reduce_sum(gradients)
+    if keep_zeros:
+        gradients = [
+            tf.where(tf.equal(variable.value, 0), tf.zeros_like(gradient), gradient)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
     if (norm := getattr(model, "gradient_norm", None)) is not None:  # set by a recorder
         norm.update([gradient / tf.cast(loss_scale, gradient.dtype) for gradient in gradients])
     if clip_value is not None:

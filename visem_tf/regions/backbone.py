@@ -33,6 +33,8 @@ FEATURE_DIM = 1280
 LAST_BLOCK = 8
 """Number of the last convolution, after the seven blocks."""
 
+_MIDDLE_BLOCK = 5  # whose output is the middle map
+
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")  # in the order of Keras
 
@@ -72,6 +74,11 @@ class CNN:
         """Returns the last map [B, h/2, w/2, F] of a middle map, or a part of it, [B, h, w, C]."""
         raise NotImplementedError
 
+    def _maps_on(self, trunk: "CNN", pixels: tf.Tensor) -> Maps:
+        """The maps, of which another CNN computes the fine and the middle one."""
+        maps = trunk.maps(pixels)
+        return maps._replace(last=self.tail(maps.middle))
+
     def feature_map(self, pixels: tf.Tensor) -> tf.Tensor:
         """Returns the last map [B, H/32, W/32, F] of pixels float [B, H, W, 3] in 0..255."""
         return self.maps(pixels).last
@@ -89,6 +96,8 @@ class Backbone(CNN):
         cnn: Keras model from preprocessed pixels [B, H, W, 3] to a map [B, H/32, W/32, F].
         classifier_kernel: float32 tensor [F, 1000], of the ImageNet classes.
         classifier_bias: float32 tensor [1000].
+        trunk: Frozen CNN that computes the fine and the middle map in place of this one, which has
+            the same blocks before them; None if this one does.
     """
 
     def __init__(
@@ -97,9 +106,11 @@ class Backbone(CNN):
         cnn: keras.Model,
         classifier_kernel: np.ndarray,
         classifier_bias: np.ndarray,
+        trunk: CNN | None = None,
     ) -> None:
         self.name = name
         self.cnn = cnn
+        self.trunk = trunk
         self.classifier_kernel = tf.constant(classifier_kernel)
         self.classifier_bias = tf.constant(classifier_bias)
         self._levels, self._tail = _parts(cnn)
@@ -107,6 +118,8 @@ class Backbone(CNN):
 
     def maps(self, pixels: tf.Tensor) -> Maps:
         """Returns the maps of pixels float [B, H, W, 3] in 0..255."""
+        if self.trunk:
+            return self._maps_on(self.trunk, pixels)
         return Maps(*self._compute_maps(pixels))
 
     def tail(self, middle: tf.Tensor) -> tf.Tensor:
@@ -144,6 +157,8 @@ class Backbone(CNN):
 class TrainableCNN(CNN, keras.layers.Layer):
     """A CNN whose last blocks can be trained.
 
+    If only blocks after the middle map are trained, the frozen CNN computes the maps before them.
+
     Args:
         backbone: Frozen CNN to start from, which stays as it is.
         from_block: First block to train, 1 to 7, or `LAST_BLOCK`.
@@ -163,10 +178,13 @@ class TrainableCNN(CNN, keras.layers.Layer):
                 isinstance(layer, _CONVOLUTIONS) and _block_of(layer.name) >= from_block
             )
         self._levels, self._tail = _parts(self.network)
+        self._trunk = backbone if from_block > _MIDDLE_BLOCK else None
         self.built = True
 
     def maps(self, pixels: tf.Tensor) -> Maps:
         """Returns the maps of pixels float [B, H, W, 3] in 0..255."""
+        if self._trunk:
+            return self._maps_on(self._trunk, pixels)
         return Maps(*self._levels(_preprocessed(pixels), training=False))
 
     def tail(self, middle: tf.Tensor) -> tf.Tensor:
@@ -289,9 +307,12 @@ def _load(name: str, path: Path, tuned: Path | None = None) -> Backbone:
     cnn = build_network(name)
     cnn.trainable = False
     _assign(cnn, weights)
+    trunk = None
     if tuned:
-        _assign_tuned(cnn, tuned, name)
-    return Backbone(name, cnn, weights["_fc.weight"].T.copy(), weights["_fc.bias"])
+        changed = _assign_tuned(cnn, tuned, name)
+        if all(_block_of(layer) > _MIDDLE_BLOCK for layer in changed):
+            trunk = _load_pretrained(name, path)
+    return Backbone(name, cnn, weights["_fc.weight"].T.copy(), weights["_fc.bias"], trunk)
 
 
 _load_pretrained = functools.cache(_load)
@@ -345,11 +366,13 @@ def _assign(cnn: keras.Model, weights: dict[str, np.ndarray]) -> None:
         layer.set_weights(parts)
 
 
-def _assign_tuned(cnn: keras.Model, path: Path, name: str) -> None:
-    """Copies the weights that were trained further."""
+def _assign_tuned(cnn: keras.Model, path: Path, name: str) -> list[str]:
+    """Copies the weights that were trained further, and returns the names of their layers."""
     variables = {variable.path: variable for variable in cnn.variables}
     try:
-        for key, weights in read_arrays(path).items():
+        tuned = read_arrays(path)
+        for key, weights in tuned.items():
             variables[key].assign(weights)
+        return [key.partition("/")[0] for key in tuned]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} has no weights of the CNN {name} ({error})") from error

@@ -44,8 +44,10 @@ def run(context: Context) -> dict[str, Any]:
     """Trains the alignment model; the epoch that ranks the validation split best is kept."""
     config = context.config
     vocabulary = read_or_build_vocabulary(context)
-    pairs = open_pairs(context, vocabulary, tuned=False)
-    mirrored = mirrored_cache(context)
+    # A CNN that this run trains after the alignment is not yet used; one of `init_from` is.
+    tuned = not config.align.finetune_epochs
+    pairs = open_pairs(context, vocabulary, tuned=tuned)
+    mirrored = mirrored_cache(context, tuned=tuned) if config.align.mirror else None
     summary: dict[str, Any] = {}
 
     def build(steps_per_epoch: int) -> AlignmentModel:

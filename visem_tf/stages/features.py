@@ -52,28 +52,33 @@ def is_outdated(context: Context) -> bool:
     return read and any(open_cache(context, name).missing() for name in context.data.splits)
 
 
-def mirrored_cache(context: Context) -> FeatureCache | None:
-    """Returns the features of the training images turned over, left for right, for `align.mirror`.
+def mirrored_cache(context: Context, *, tuned: bool) -> FeatureCache | None:
+    """Returns the features of the training images turned over, left for right.
 
-    What is missing is extracted first. The CNN is the pretrained one, with which the alignment is
-    trained.
+    What is missing is extracted first.
+
+    Args:
+        context: Context of the run.
+        tuned: Whether the CNN is the one that the run has trained, if it has.
 
     Returns:
-        The complete cache; None if mirror images are not wanted, or if the features of the data set
-        come without images.
+        The complete cache; None if the features of the data set come without images.
     """
     config, data = context.config, context.data
-    if not config.align.mirror:
-        return None
     if data.splits["train"].regions is not None:
         if context.is_chief:
-            print("alignment: without mirror images, because these features come without images")
+            print("training without mirror images, because these features come without images")
         return None
-    weights = context.run.region_weights._replace(cnn=None)
+    weights = _region_weights(context, tuned)
     caches = fill_caches(
         config, data, context.strategy, weights=weights, splits=("train",), mirrored=True
     )
     return caches["train"]
+
+
+def _region_weights(context: Context, tuned: bool) -> RegionWeights:
+    weights = context.run.region_weights
+    return weights if tuned else weights._replace(cnn=None)
 
 
 def fill_caches(
@@ -182,9 +187,7 @@ def open_cache(context: Context, split: str, *, tuned: bool = True) -> FeatureCa
         tuned: Whether the features are those of the CNN that the run has trained, if it has
             trained one; otherwise they are those of the pretrained CNN.
     """
-    weights = context.run.region_weights
-    if not tuned:
-        weights = weights._replace(cnn=None)
+    weights = _region_weights(context, tuned)
     return CacheFiller(context.config, context.data, weights).cache(split)
 
 

@@ -1,9 +1,10 @@
 """End of stage align with `align.finetune_epochs`: trains the CNN together with the alignment.
 
-An epoch visits every training image once, with one of its sentences; every step crops the regions
-out of the pixels, at the boxes of the cached features, and extracts their features again. If the
-trained CNN ranks the validation split better than the pretrained one, it replaces it: the features
-of all images are then extracted again, and later commands use the new CNN for this run.
+An epoch visits every training image once, with some of its sentences; every step extracts the
+features of the regions from the pixels again, at the boxes of the cached features. With
+`align.mirror`, half of the images are turned over. If the trained CNN ranks the validation split
+better than the pretrained one, it replaces it: the features of all images are then extracted
+again, and later commands use the new CNN for this run.
 """
 
 import functools
@@ -14,16 +15,19 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.errors import UserError
-from visem_tf.images.prepare import prepare_image
+from visem_tf.images.decode import decode_image
+from visem_tf.images.prepare import place_images
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.finetuning import FinetuningModel
 from visem_tf.models.saving import load_model, save_model
 from visem_tf.regions.backbone import Backbone, TrainableCNN, load_backbone
+from visem_tf.regions.dataset_cache import FeatureCache, Views
 from visem_tf.regions.extractor import RegionExtractor, prepared_batches
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import features
+from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule
@@ -50,6 +54,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
             "align.finetune_epochs trains the CNN on images, and these features came without them"
         )
     pairs = open_pairs(context, vocabulary, tuned=False)
+    mirrored = mirrored_cache(context, tuned=False) if settings.mirror else None
     folder = context.run / "checkpoints" / "finetune"
     best_cnn = folder / "best-cnn.npz"
     # Outside of the scope of the strategy, in which all workers must create the same variables:
@@ -89,7 +94,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         seed=config.seed,
         num_examples=len(split.image_ids),
         build=build,
-        make_dataset=lambda part: _examples(context, pairs["train"], part),
+        make_dataset=lambda part: _examples(context, pairs["train"], mirrored, part),
         make_validation=lambda model: _validation(context, model, pairs["val"]),
         monitor="recall_sum",
         measure_before=True,
@@ -119,16 +124,19 @@ def _build(context: Context, backbone: Backbone) -> FinetuningModel:
     return FinetuningModel(alignment, cnn, extractor)
 
 
-def _examples(context: Context, pairs: Pairs, part: Part) -> tf.data.Dataset:
-    """Makes batches of pixels, boxes and one sentence of every image, from a part on.
+def _examples(
+    context: Context, pairs: Pairs, mirrored: FeatureCache | None, part: Part
+) -> tf.data.Dataset:
+    """Makes batches of pixels, boxes and some sentences of every image, from a part on.
 
-    The order and the sentences depend on the seed and the epoch only.
+    The order, the sentences and which images are turned over depend on the seed and the epoch only.
     """
     config, split = context.config, context.data.splits["train"]
     cache, token_ids, image_index = pairs
-    count = len(split.image_ids)
+    count, views = len(split.image_ids), cache if mirrored is None else Views(cache, mirrored)
     first = tf.constant(split.first_sentences, tf.int32)
     sentences = tf.constant(np.bincount(image_index, minlength=count), tf.int32)
+    chosen = tf.range(config.align.finetune_sentences)
     images = tf.data.Dataset.zip(
         tf.data.Dataset.range(count, output_type=tf.int32), split.pictures()
     )
@@ -139,24 +147,37 @@ def _examples(context: Context, pairs: Pairs, part: Part) -> tf.data.Dataset:
         seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0] >> 1)
 
         def choose(image: tf.Tensor, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
-            fraction = tf.random.stateless_uniform([], seed=tf.stack([seed, image]))
-            chosen = tf.cast(fraction * tf.cast(sentences[image], tf.float32), tf.int32)
-            sentence = first[image] + tf.minimum(chosen, sentences[image] - 1)
-            return {"encoded": encoded, "image_ids": image, "sentence": sentence}
+            start, side = tf.unstack(tf.random.stateless_uniform([2], seed=tf.stack([seed, image])))
+            begin = tf.cast(start * tf.cast(sentences[image], tf.float32), tf.int32)
+            return {
+                "encoded": encoded,
+                "image_ids": image,
+                "is_mirrored": side < 0.5 if mirrored is not None else False,
+                "sentences": first[image] + (begin + chosen) % sentences[image],
+            }
 
         shuffled = images.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False)
         return shuffled.map(choose).batch(config.align.finetune_batch_size)
 
-    def prepare(encoded: tf.Tensor) -> tf.Tensor:
-        return prepare_image(encoded, regions.picture_size, regions.resolution)
+    def prepare(image: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        encoded, is_mirrored = image
+        pixels = decode_image(encoded)
+        pixels = tf.where(is_mirrored, tf.reverse(pixels, [1]), pixels)
+        return place_images(pixels, regions.picture_size, regions.resolution)
 
     def example(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        pixels = tf.map_fn(prepare, batch.pop("encoded"), fn_output_signature=tf.float32)
-        words = tf.gather(token_ids, batch.pop("sentence"))
-        boxes = read_cached(cache, batch["image_ids"], ("boxes", "region_mask"))
+        images, is_mirrored = batch["image_ids"], batch["is_mirrored"]
+        pixels = tf.map_fn(prepare, (batch["encoded"], is_mirrored), fn_output_signature=tf.float32)
         size = regions.picture_size
-        pixels = tf.ensure_shape(pixels, [None, size, size, 3])
-        return {**batch, **boxes, "pixels": pixels, "token_ids": words.to_tensor(PAD_ID)}
+        words = tf.gather(token_ids, tf.reshape(batch["sentences"], [-1]))
+        positions = images + count * tf.cast(is_mirrored, tf.int32)
+        return {
+            "image_ids": images,
+            **read_cached(views, positions, ("boxes", "region_mask")),
+            "pixels": tf.ensure_shape(pixels, [None, size, size, 3]),
+            "token_ids": words.to_tensor(PAD_ID),
+            "sentence_images": tf.repeat(images, len(chosen)),
+        }
 
     epochs = [epoch(number) for number in range(part.epoch, config.align.finetune_epochs)]
     joined = functools.reduce(tf.data.Dataset.concatenate, epochs).skip(part.step)

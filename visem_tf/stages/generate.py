@@ -30,7 +30,7 @@ from visem_tf.runs.model_files import cider_folder
 from visem_tf.runs.snippets import SnippetCutter, require_snippets
 from visem_tf.runs.starting import start_generator
 from visem_tf.runtime.workers import barrier, broadcast_rows_from_chief
-from visem_tf.stages.features import open_cache
+from visem_tf.stages.features import mirrored_cache, open_cache
 from visem_tf.stages.self_critical import fine_tune
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import Vocabulary
@@ -60,11 +60,13 @@ class Texts:
         token_ids: Token ids of the texts without START and END, int32 [S, (T)].
         examples: Maps batches of positions to batches of training examples.
         sample: CNN features of some of the images or regions, float [N, F].
+        draws: Number of random numbers that `examples` needs with every position.
     """
 
     token_ids: tf.RaggedTensor
     examples: Callable[[tf.data.Dataset], tf.data.Dataset]
     sample: np.ndarray
+    draws: int = 0
 
     def __len__(self) -> int:
         return int(self.token_ids.shape[0])
@@ -80,7 +82,11 @@ def run(context: Context) -> dict[str, Any]:
     if config.joint.train and context.is_chief:
         print("generate: the generators were trained with the alignment")
     if settings.full_frame:
-        texts = {split: sentence_texts(context, pairs[split]) for split in pairs}
+        mirrored = mirrored_cache(context, tuned=True) if settings.mirror else None
+        texts = {
+            "train": sentence_texts(context, pairs["train"], mirrored),
+            "val": sentence_texts(context, pairs["val"]),
+        }
         for number, name in enumerate(member_names(settings)):
             seed = member_seed(config.seed, number)
             if not config.joint.train:
@@ -104,12 +110,22 @@ def _forget_tuned(context: Context, name: str) -> None:
     barrier(context.strategy)
 
 
-def sentence_texts(context: Context, pairs: Pairs) -> Texts:
-    """Pairs sentences with whole frames, or with all regions if the generator reads regions."""
+def sentence_texts(context: Context, pairs: Pairs, mirrored: FeatureCache | None = None) -> Texts:
+    """Pairs sentences with whole frames, or with all regions if the generator reads regions.
+
+    Args:
+        context: Context of the run.
+        pairs: Sentences and regions of a split.
+        mirrored: Regions of the images turned over, for generators that read regions; None if they
+            are not used.
+    """
     cache, token_ids, image_index = pairs
     if model_of(context.config.generate, "full_frame").reads_regions:
         return Texts(
-            token_ids, lambda batches: attention_examples(batches, *pairs), cache.sample_features()
+            token_ids,
+            lambda batches: attention_examples(batches, pairs, mirrored),
+            cache.sample_features(),
+            draws=0 if mirrored is None else 1,
         )
     frames = cache.frame_features()
     return _of_vectors(token_ids, lambda positions: frames[image_index[positions]], cache)
@@ -170,6 +186,7 @@ def _train(
             part=part,
             lengths=train.token_ids.row_lengths().numpy(),
             bucket_batches=settings.bucket_batches,
+            draws=train.draws,
         )
         return train.examples(positions)
 

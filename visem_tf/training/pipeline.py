@@ -249,7 +249,7 @@ def alignment_examples(
         images = tf.gather(image_index, positions)
         views = images
         if mirrored is not None:
-            views += len(pairs.cache) * tf.cast(batch["random"][:, -1] < 0.5, tf.int32)
+            views += len(pairs.cache) * _are_mirrored(batch["random"][:, -1])
         words = tf.gather(pairs.token_ids, positions).to_tensor(PAD_ID)
         examples = {
             **read_cached(cache, views, _FIELDS),
@@ -267,26 +267,34 @@ def alignment_examples(
     return mapped(batches, example)
 
 
+def _are_mirrored(random: tf.Tensor) -> tf.Tensor:
+    """1 for the examples whose image is turned over, by a random number in [0, 1) of each, or 0."""
+    return tf.cast(random < 0.5, tf.int32)
+
+
 def attention_examples(
-    batches: tf.data.Dataset,
-    cache: FeatureCache,
-    token_ids: tf.RaggedTensor,
-    image_index: np.ndarray,
+    batches: tf.data.Dataset, pairs: Pairs, mirrored: FeatureCache | None = None
 ) -> tf.data.Dataset:
     """Makes pairs of an image and a sentence, for `AttentionGenerator.train_step`.
 
     Args:
-        batches: Positions of sentences, int32 [B].
-        cache: Region features of the images.
-        token_ids: Token ids of the sentences without START and END, int32 [S, (T)].
-        image_index: Position of the image of every sentence, int [S].
+        batches: Positions of sentences, int32 [B]; with `mirrored`, dictionaries of `epoch_batches`
+            with one random number.
+        pairs: Sentences and regions.
+        mirrored: Region features of the same images turned over, which take the place of those of
+            the images in half of the cases. None leaves them out.
     """
-    image_index = tf.constant(image_index, tf.int32)
+    image_index = tf.constant(pairs.image_index, tf.int32)
+    cache = pairs.cache if mirrored is None else Views(pairs.cache, mirrored)
 
-    def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+    def example(batch: Any) -> dict[str, tf.Tensor]:
+        positions = batch if mirrored is None else batch["positions"]
+        views = tf.gather(image_index, positions)
+        if mirrored is not None:
+            views += len(pairs.cache) * _are_mirrored(batch["random"][:, 0])
         return {
-            **read_cached(cache, tf.gather(image_index, positions), _FIELDS),
-            "token_ids": _with_start_and_end(tf.gather(token_ids, positions)),
+            **read_cached(cache, views, _FIELDS),
+            "token_ids": _with_start_and_end(tf.gather(pairs.token_ids, positions)),
         }
 
     return mapped(batches, example)
