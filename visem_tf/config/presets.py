@@ -8,9 +8,9 @@
   for whole-image sentences that attends to the regions before every word, is trained on
   likelihood and then on CIDEr, and whose beams the alignment ranks.
 - `best`: the best on Flickr8K by validation data: the regions of `default`; two alignment models of
-  `paper` at half its width,
-  trained by cross-entropy with Adam on the images and their mirror images, and joined; and a
-  generator of whole-image sentences as in `default`.
+  `paper` at half its width, trained by cross-entropy with Adam on the images and their mirror
+  images, joined, and trained further together with the last blocks of the CNN; and a generator of
+  whole-image sentences as in `default`.
 - `paper`: the paper's models and training: regions of a trained detector, each cut out and read by
   the CNN; embeddings and BRNN of 1,000 units, SGD with momentum 0.9 on 100 pairs, generators of 512
   units with RMSProp. The paper does not give the learning rates and their schedule, the weight
@@ -127,6 +127,12 @@ PRESETS["best"] = {
         "epochs": 14,
         "mirror": True,
         "members": 2,
+        "finetune_epochs": 6,
+        "finetune_from": 6,
+        "finetune_learning_rate": 1e-4,
+        "finetune_align_rate": 1e-4,
+        "finetune_batch_size": 96,
+        "finetune_sentences": 5,
     },
     "infer": {},
     "generate": {
@@ -137,10 +143,11 @@ PRESETS["best"] = {
         "word_dim": 300,
         "doubly_stochastic": 1.0,
         "image_dropout": 0.3,
+        "mirror": True,
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "warmup_steps": 300,
-        "epochs": 7,
+        "epochs": 12,
         "bucket_batches": 20,
         "cider_epochs": 2,
         "length_normalisation": 1.25,
