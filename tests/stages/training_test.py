@@ -67,7 +67,12 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
     "generate": (
         generate.run,
         "generate/full_frame",
-        {"generate.epochs": 2, "generate.batch_size": 15, "generate.regions": False},
+        {
+            "generate.epochs": 2,
+            "generate.batch_size": 15,
+            "generate.regions": False,
+            "generate.mirror": True,
+        },
     ),
     "attention": (
         generate.run,

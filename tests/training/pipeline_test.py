@@ -160,15 +160,24 @@ def test_a_pair_takes_the_image_or_its_mirror():
     assert np.any(turned[0] != turned[1])  # another view in another epoch
 
 
-def test_a_sentence_takes_the_image_or_its_mirror():
+@pytest.mark.parametrize("reads_regions", [True, False])
+def test_a_sentence_takes_the_image_or_its_mirror(reads_regions):
     token_ids = tf.ragged.constant([[n + 4] for n in range(40)], dtype=tf.int32)
     image_index, mirrored = np.arange(40) % 2, FakeCache(plus=10)
-    pairs = Pairs(FakeCache(), token_ids, image_index)
     batches = epoch_batches(40, 8, seed=1, epochs=2, draws=1)
+    if reads_regions:
+        pairs = Pairs(FakeCache(), token_ids, image_index)
+        examples, name = attention_examples(batches, pairs, mirrored), "region_features"
+    else:
+        vectors = np.array([[n % 2 + 10 * (n >= 40)] * 2 for n in range(80)], np.float32)
+        examples, name = (
+            caption_examples(batches, lambda rows: vectors[rows], 2, token_ids, mirrored=True),
+            "image_features",
+        )
     flips = []
-    for batch in attention_examples(batches, pairs, mirrored):
+    for batch in examples:
         sentences = batch["token_ids"][:, 1].numpy() - 4
-        shown = batch["region_features"][:, 0, 0].numpy()
+        shown = batch[name].numpy().reshape(len(sentences), -1)[:, 0]
         np.testing.assert_array_equal(shown % 10, image_index[sentences])
         flips += zip(sentences, shown >= 10, strict=True)
     assert 20 < sum(flip for _, flip in flips) < 60

@@ -216,11 +216,12 @@ class GenerateConfig(TrainingConfig):
     doubly_stochastic: float = setting(0.0, at_least=0, at_most=1e6)
     """For attention: weight of the penalty on regions whose attention weights do not sum to 1 over
     a sentence; 1 in Show, Attend and Tell."""
-    mirror: bool = False
-    """For attention: whether mirror images are trained on too. In every epoch, each sentence has
-    the image or its mirror image at random. The training on CIDEr uses no mirror images."""
     deep_output: bool = False
     """For attention: whether the output layer also reads the last word and the attended regions."""
+    mirror: bool = False
+    """Whether the generator of whole-image sentences is trained on mirror images too. In every
+    epoch, each sentence has the image or its mirror image at random. The training on CIDEr uses no
+    mirror images."""
     hidden_dim: int = setting(256, at_least=1, at_most=65_536)
     """Number of hidden units of the recurrent network."""
     word_dim: int = setting(256, at_least=1, at_most=65_536)
@@ -292,7 +293,6 @@ class GenerateConfig(TrainingConfig):
             for name, off in (
                 ("attend_to", "features"),
                 ("doubly_stochastic", 0),
-                ("mirror", False),
                 ("deep_output", False),
                 ("alignment_weight", 0),
             ):

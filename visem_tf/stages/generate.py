@@ -116,19 +116,20 @@ def sentence_texts(context: Context, pairs: Pairs, mirrored: FeatureCache | None
     Args:
         context: Context of the run.
         pairs: Sentences and regions of a split.
-        mirrored: Regions of the images turned over, for generators that read regions; None if they
-            are not used.
+        mirrored: Regions of the images turned over; None if they are not used.
     """
     cache, token_ids, image_index = pairs
+    views = [cache] if mirrored is None else [cache, mirrored]
     if model_of(context.config.generate, "full_frame").reads_regions:
         return Texts(
             token_ids,
             lambda batches: attention_examples(batches, pairs, mirrored),
             cache.sample_features(),
-            draws=0 if mirrored is None else 1,
+            draws=len(views) - 1,
         )
-    frames = cache.frame_features()
-    return _of_vectors(token_ids, lambda positions: frames[image_index[positions]], cache)
+    frames = np.concatenate([view.frame_features() for view in views])
+    rows = np.concatenate([image_index + number * len(cache) for number in range(len(views))])
+    return _of_vectors(token_ids, lambda chosen: frames[rows[chosen]], cache, len(views) - 1)
 
 
 def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary, cut: SnippetCutter) -> Texts:
@@ -152,14 +153,18 @@ def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary, cut: Snipp
 
 
 def _of_vectors(
-    token_ids: tf.RaggedTensor, read: Callable[[np.ndarray], np.ndarray], cache: FeatureCache
+    token_ids: tf.RaggedTensor,
+    read: Callable[[np.ndarray], np.ndarray],
+    cache: FeatureCache,
+    draws: int = 0,
 ) -> Texts:
     """Pairs each text with one feature vector; `read` returns those at some positions."""
     count, feature_dim = token_ids.shape[0], cache.feature_dim
     return Texts(
         token_ids,
-        lambda batches: caption_examples(batches, read, feature_dim, token_ids),
+        lambda batches: caption_examples(batches, read, feature_dim, token_ids, mirrored=draws > 0),
         read(np.arange(0, count, max(1, count // _SAMPLE))),
+        draws,
     )
 
 

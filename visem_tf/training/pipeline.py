@@ -325,19 +325,28 @@ def caption_examples(
     read_features: Callable[[np.ndarray], np.ndarray],
     feature_dim: int,
     token_ids: tf.RaggedTensor,
+    *,
+    mirrored: bool = False,
 ) -> tf.data.Dataset:
     """Makes pairs of a feature vector and a text, for `CaptionGenerator.train_step`.
 
     Args:
-        batches: Positions of texts, int32 [B].
+        batches: Positions of texts, int32 [B]; with `mirrored`, dictionaries of `epoch_batches`
+            with one random number.
         read_features: Returns the CNN features [B, F] of the images or regions of the texts at
             some positions.
         feature_dim: F.
         token_ids: Token ids of the texts without START and END, int32 [S, (T)].
+        mirrored: Whether half of the texts have the features at their position plus S instead,
+            which are those of mirror images.
     """
 
-    def example(positions: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = tf.numpy_function(read_features, [positions], tf.float32, stateful=False)
+    def example(batch: Any) -> dict[str, tf.Tensor]:
+        positions = rows = batch
+        if mirrored:
+            positions = batch["positions"]
+            rows = positions + token_ids.shape[0] * _are_mirrored(batch["random"][:, 0])
+        features = tf.numpy_function(read_features, [rows], tf.float32, stateful=False)
         return {
             "image_features": tf.ensure_shape(features, [None, feature_dim]),
             "token_ids": _with_start_and_end(tf.gather(token_ids, positions)),
