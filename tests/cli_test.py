@@ -1,21 +1,17 @@
-import errno
 import importlib
 import json
-import os
 import subprocess
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from visem_tf.cli import parse_arguments, run_command
+from visem_tf.cli import parse_arguments
 from visem_tf.config import Config
 from visem_tf.config.options import make_parser, option, short_for
 from visem_tf.config.presets import preset
 from visem_tf.errors import UserError
-from visem_tf.runtime.startup import without_noise
 
 ROOT = Path(__file__).parents[1]
 
@@ -214,68 +210,6 @@ def test_help_explains_every_field(capsys: pytest.CaptureFixture):
     assert "one of smoke, default, paper, best; default: default" in " ".join(text.split())
 
 
-def status(raised: BaseException) -> tuple:
-    def fail() -> None:
-        raise raised
-
-    with pytest.raises(SystemExit) as ended:
-        run_command(fail)
-    return ended.value.code
-
-
-def test_exit_statuses(capsys: pytest.CaptureFixture):
-    assert status(UserError("a is missing; give b")) == 2
-    assert capsys.readouterr().err == "visem_tf: error: a is missing; give b\n"
-    assert status(OSError(errno.ENOSPC, "No space left on device", "/r/f")) == 2
-    assert capsys.readouterr().err == (
-        "visem_tf: error: /r/f: No space left on device; free it or choose another\n"
-    )
-    assert status(OSError(errno.ENOSPC, "No space left on device", "/from", None, "/to")) == 2
-    assert "error: /to: No space left" in capsys.readouterr().err
-    assert status(PermissionError(errno.EACCES, "Permission denied", "/r/f")) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    assert status(UserError("there is no image \x1b[2J\udc80 3\u202fPM.jpg")) == 2
-    message = "there is no image \ufffd[2J\ufffd 3\u202fPM.jpg"
-    assert capsys.readouterr().err == f"visem_tf: error: {message}\n"
-    assert status(KeyboardInterrupt()) == 130
-    assert "Traceback" not in capsys.readouterr().err
-    with pytest.raises(SystemExit) as ended:
-        run_command(lambda: None)
-    assert ended.value.code == 0
-
-
-def test_a_full_disk_without_room_for_temporary_files(
-    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
-    def open_file(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(os, "open", open_file)
-    with without_noise():  # it holds messages back in a temporary file
-        pass
-    with pytest.raises(SystemExit) as ended:
-        run_command(tempfile.mkdtemp)
-    assert ended.value.code == 2
-    message = capsys.readouterr().err
-    assert "No usable temporary directory found in" in message
-    assert message.count("\n") == 1
-
-
-def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "argv", ["fit", "--debug"])
-    assert status(UserError("a is missing")) == 2
-    assert "Traceback" in capsys.readouterr().err
-
-
-def test_defects_keep_their_traceback():
-    def fail() -> None:
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        run_command(fail)
-
-
 def run_script(source: str, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(source), *arguments],
@@ -284,76 +218,6 @@ def run_script(source: str, *arguments: str) -> subprocess.CompletedProcess:
         text=True,
         check=False,
     )
-
-
-@pytest.mark.parametrize(
-    ("redirection", "output", "message"),
-    [
-        (">&-", "", ""),
-        ("2>&- >&-", "", ""),
-        ("", "a caf\\xe9 \\udc80\n", ""),
-        (
-            ">/dev/full",
-            "",
-            "visem_tf: error: the disk, or standard output: No space left on device; free it or "
-            "choose another\n",
-        ),
-    ],
-)
-def test_standard_streams_as_users_have_them(redirection: str, output: str, message: str):
-    source = (
-        "from visem_tf.cli import run_command\n"
-        "run_command(lambda: print('a caf\\xe9 \\udc80', flush=True))"
-    )
-    done = subprocess.run(
-        ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, source],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == (output, message)
-    assert done.returncode == (2 if message else 0)
-
-
-@pytest.mark.parametrize(
-    ("end", "status"),
-    [
-        ("pass", 2),
-        ("raise SystemExit(1)", 2),
-        ("parse_arguments(make_parser('fit', ''), ['--help'])", 2),
-        ("raise UserError('wrong')", 2),
-        ("raise KeyboardInterrupt", 130),
-    ],
-)
-@pytest.mark.parametrize("redirection", [">/dev/full", ">/dev/full 2>/dev/full", "2>&1 | true"])
-def test_output_that_cannot_be_written_when_a_command_ends(redirection: str, end: str, status: int):
-    source = textwrap.dedent(
-        f"""
-        from visem_tf.cli import parse_arguments, run_command
-        from visem_tf.config.options import make_parser
-        from visem_tf.errors import UserError
-        def main():
-            print("a dog")
-            {end}
-        run_command(main)
-        """
-    )
-    # A pipe whose reader has ended is what `head` leaves.
-    shell = f'{{ "$0" -c "$1"; echo $? >&3; }} {redirection}'
-    done = subprocess.run(
-        ["sh", "-c", f"exec 3>&1; {shell}", sys.executable, source],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": ""},  # the output is written at the end
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    expected = 1 if "true" in redirection and status == 2 and "wrong" not in end else status
-    assert done.stdout == f"{expected}\n"
-    assert done.stderr.count("\n") == (redirection == ">/dev/full")
-    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
 
 
 def test_outputs_are_checked_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -405,30 +269,6 @@ def test_help_and_mistakes_need_no_tensorflow():
     done = run_script(source, "--sede", "3")
     assert (done.returncode, done.stdout) == (2, "False\n")
     assert done.stderr == "visem_tf: error: unknown option --sede; did you mean --seed?\n"
-
-
-@pytest.mark.slow
-def test_tensorflow_starts_quietly_and_warnings_come_through():
-    source = """
-        import os, sys, warnings
-        from visem_tf.runtime.startup import run_first_operation, start_tensorflow, without_noise
-        start_tensorflow()
-        run_first_operation()
-        import tensorflow as tf
-        tf.transpose(tf.ones([64, 15], tf.bool))
-        with without_noise():
-            warnings.warn("ours")
-            print("E0000 00:00:1.2  3 cuda.cc:1] failed call to cuInit: (100)", file=sys.stderr)
-            os.write(2, b"I0000 00:00:1.2  3 cuda.cc:1] remark\\nnative\\n")
-    """
-    done = run_script(source)
-    assert done.returncode == 0
-    lines = done.stderr.splitlines()
-    assert [line for line in lines if "ours" in line]
-    assert [line for line in lines if "(100)" in line]
-    assert "native" in lines
-    assert not [line for line in lines if line.startswith(("I0000", "WARNING: All log"))]
-    assert not [line for line in lines if "oneDNN" in line]
 
 
 def test_json_of_a_run_can_be_given_as_a_configuration(tmp_path: Path):

@@ -1,0 +1,147 @@
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from visem_tf.cli import run_command
+from visem_tf.errors import UserError
+from visem_tf.runtime.startup import without_noise
+
+ROOT = Path(__file__).parents[1]
+
+
+def status(raised: BaseException) -> tuple:
+    def fail() -> None:
+        raise raised
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(fail)
+    return ended.value.code
+
+
+def test_exit_statuses(capsys: pytest.CaptureFixture):
+    assert status(UserError("a is missing; give b")) == 2
+    assert capsys.readouterr().err == "visem_tf: error: a is missing; give b\n"
+    assert status(OSError(errno.ENOSPC, "No space left on device", "/r/f")) == 2
+    assert capsys.readouterr().err == (
+        "visem_tf: error: /r/f: No space left on device; free it or choose another\n"
+    )
+    assert status(OSError(errno.ENOSPC, "No space left on device", "/from", None, "/to")) == 2
+    assert "error: /to: No space left" in capsys.readouterr().err
+    assert status(PermissionError(errno.EACCES, "Permission denied", "/r/f")) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert status(UserError("there is no image \x1b[2J\udc80 3\u202fPM.jpg")) == 2
+    message = "there is no image \ufffd[2J\ufffd 3\u202fPM.jpg"
+    assert capsys.readouterr().err == f"visem_tf: error: {message}\n"
+    assert status(KeyboardInterrupt()) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        run_command(lambda: None)
+    assert ended.value.code == 0
+
+
+def test_a_full_disk_without_room_for_temporary_files(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def open_file(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(os, "open", open_file)
+    with without_noise():  # it holds messages back in a temporary file
+        pass
+    with pytest.raises(SystemExit) as ended:
+        run_command(tempfile.mkdtemp)
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert "No usable temporary directory found in" in message
+    assert message.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["fit", "--debug"])
+    assert status(UserError("a is missing")) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_defects_keep_their_traceback():
+    def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run_command(fail)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "output", "message"),
+    [
+        (">&-", "", ""),
+        ("2>&- >&-", "", ""),
+        ("", "a caf\\xe9 \\udc80\n", ""),
+        (
+            ">/dev/full",
+            "",
+            "visem_tf: error: the disk, or standard output: No space left on device; free it or "
+            "choose another\n",
+        ),
+    ],
+)
+def test_standard_streams_as_users_have_them(redirection: str, output: str, message: str):
+    source = (
+        "from visem_tf.cli import run_command\n"
+        "run_command(lambda: print('a caf\\xe9 \\udc80', flush=True))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {redirection}', sys.executable, source],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (output, message)
+    assert done.returncode == (2 if message else 0)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("pass", 2),
+        ("raise SystemExit(1)", 2),
+        ("parse_arguments(make_parser('fit', ''), ['--help'])", 2),
+        ("raise UserError('wrong')", 2),
+        ("raise KeyboardInterrupt", 130),
+    ],
+)
+@pytest.mark.parametrize("redirection", [">/dev/full", ">/dev/full 2>/dev/full", "2>&1 | true"])
+def test_output_that_cannot_be_written_when_a_command_ends(redirection: str, end: str, status: int):
+    source = textwrap.dedent(
+        f"""
+        from visem_tf.cli import parse_arguments, run_command
+        from visem_tf.config.options import make_parser
+        from visem_tf.errors import UserError
+        def main():
+            print("a dog")
+            {end}
+        run_command(main)
+        """
+    )
+    # A pipe whose reader has ended is what `head` leaves.
+    shell = f'{{ "$0" -c "$1"; echo $? >&3; }} {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", f"exec 3>&1; {shell}", sys.executable, source],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},  # the output is written at the end
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = 1 if "true" in redirection and status == 2 and "wrong" not in end else status
+    assert done.stdout == f"{expected}\n"
+    assert done.stderr.count("\n") == (redirection == ">/dev/full")
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
