@@ -6,7 +6,14 @@ The configuration must not import those packages, which load TensorFlow.
 import pkgutil
 from pathlib import Path
 
-SCORES = ("attention", "best_region", "cosine", "fragments", "hard_alignment", "negative_aware")
+SCORES = (
+    "attention",
+    "best_region",
+    "cosine",
+    "fragments",
+    "hard_alignment",
+    "negative_aware",
+)
 """Image-sentence scores, see `visem_tf.alignment.word_scores`."""
 
 LOSSES = ("hinge_max", "hinge_sum", "infonce")
