@@ -140,7 +140,7 @@ def rounded(description):
 
 
 def test_search_is_that_of_the_command(run, model, folder, arrays, tmp_path, monkeypatch):
-    monkeypatch.setattr("visem_tf.runs.user_images._SHARD", 2)
+    monkeypatch.setattr("visem_tf.runs.user_images.SHARD_SIZE", 2)
     command = ["--run-dir", str(run.run.path), "--images", str(folder), "a dog", "red zebra"]
     caches = ["--cache-dir", str(tmp_path / "cache")]
     search.main([*command, *caches, "--json", str(tmp_path / "a.json"), "--top", "2"])

@@ -52,15 +52,20 @@ def export_saved_model(
     check_exportable(run)
     with report_full_disk(to), new_version(to, version) as paths:
         signatures = Signatures(run, unreadable=unreadable, names=names)
-        description = _save(signatures, paths[0])
+        description = write_signatures(signatures, paths[0])
         if images:
             description["parity"] = check_saved_model(run, paths[0], images)
         write_json(paths[0] / "export.json", description)
     return Export(paths[-1], description)
 
 
-def _save(signatures: Signatures, folder: Path) -> dict[str, Any]:
-    """Writes the model and its warm-up requests; returns the content of export.json."""
+def write_signatures(signatures: Signatures, folder: Path) -> dict[str, Any]:
+    """Writes the model and its warm-up requests; returns the content of export.json.
+
+    Args:
+        signatures: Signatures of the run.
+        folder: New folder.
+    """
     run = signatures.run
     functions = signatures.trace()
     root = tf.Module()

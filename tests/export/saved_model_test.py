@@ -134,7 +134,7 @@ def test_a_failure_leaves_nothing(
         (folder / "half").touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "_save", fail)
+    monkeypatch.setattr(writer, "write_signatures", fail)
     with pytest.raises(OSError, match="No space"):
         export_saved_model(small, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -197,7 +197,7 @@ def test_a_java_that_only_exists(monkeypatch, tmp_path):
 @pytest.mark.parametrize("script", ["echo broken >&2; exit 1", "while read l; do :; done"])
 def test_a_meteor_that_fails_gives_none_and_goes_away(monkeypatch, tmp_path, script):
     """At once, with words, or by never answering; and nothing hangs when it is freed."""
-    monkeypatch.setattr(meteor, "_TIMEOUT_S", 1)
+    monkeypatch.setattr(meteor, "TIMEOUT_S", 1)
     monkeypatch.setattr(meteor, "java_reason", lambda: None)
     started = []
     popen = subprocess.Popen

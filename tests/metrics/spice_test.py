@@ -28,9 +28,9 @@ json.dump(items[::-1], open(found, "w"))
 @pytest.fixture
 def program(tmp_path, monkeypatch):
     (tmp_path / "lib").mkdir()
-    for name in spice._FILES:
+    for name in spice.MODEL_FILES:
         (tmp_path / "lib" / name).touch()
-    monkeypatch.setattr(spice, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(spice, "spice_folder", lambda: tmp_path)
     monkeypatch.setattr(spice, "java_reason", lambda: None)
 
     def install(text):
@@ -59,7 +59,7 @@ def test_a_program_that_fails_says_why(program, text, message):
 
 
 def test_missing_files_are_named_and_never_fetched(tmp_path, monkeypatch):
-    monkeypatch.setattr(spice, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(spice, "spice_folder", lambda: tmp_path)
     assert "stanford-corenlp-3.6.0-models.jar" in spice.spice_reason()
     with pytest.raises(JavaError, match=r"stanford-corenlp-3\.6\.0\.jar"):
         spice.spice_scores({"1": "a"}, {"1": ["a"]})

@@ -77,7 +77,7 @@ def test_files_longer_than_a_block_are_read_whole(tmp_path, monkeypatch):
     from visem_tf.models import word_vectors
 
     for block in (200, 250):  # the first block holds a line, which shows whether numbers follow
-        monkeypatch.setattr(word_vectors, "_BLOCK", block)
+        monkeypatch.setattr(word_vectors, "BLOCK_BYTES", block)
         for form in FORMS:
             assert len(FORMS[form]) > block
             found = read(tmp_path, FORMS[form])

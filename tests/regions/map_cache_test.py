@@ -44,7 +44,7 @@ class Pixels:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(map_cache, "_SHARD_SIZE", 4)
+    monkeypatch.setattr(map_cache, "SHARD_SIZE", 4)
 
 
 def fill(cache, pixels, batch_size=3):

@@ -76,7 +76,7 @@ def test_the_similarities_are_those_of_the_phrase_s_words_in_its_image(run, regi
 
 
 def test_a_split_and_images_in_memory_give_the_same(run, regions, monkeypatch):
-    monkeypatch.setattr("visem_tf.runs.phrase_grounding._PHRASES_AT_A_TIME", 2)
+    monkeypatch.setattr("visem_tf.runs.phrase_grounding.PHRASES_AT_A_TIME", 2)
     grounder = PhraseGrounder(run.grounder)
     spans = Spans(
         *np.array([[0, 0, 1, 2], [0, 0, 3, 3], [1, 1, 1, 1], [2, 2, 4, 5], [2, 2, 0, 1]]).T

@@ -12,7 +12,9 @@ import numpy as np
 
 from visem_tf.metrics.java import JavaError, decimal_points, java_reason, last_line
 
-_TIMEOUT_S = 1800  # then the program is killed
+TIMEOUT_S = 1800
+"""Seconds after which the program is killed."""
+
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
 _MODULE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
 _STATISTICS = 23
@@ -50,7 +52,7 @@ class Meteor:
         """
         scorer = self._start()
         process = scorer.meteor_p
-        watchdog = threading.Timer(_TIMEOUT_S, process.kill)
+        watchdog = threading.Timer(TIMEOUT_S, process.kill)
         watchdog.start()
         try:
             lines = [

@@ -14,13 +14,15 @@ import numpy as np
 from visem_tf.metrics.java import JavaError, java_reason, run_java
 from visem_tf.runtime.files import temporary_folder
 
-_FILES = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+MODEL_FILES = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
+"""Files of Stanford CoreNLP that SPICE needs in its folder `lib`."""
+
 _TIMEOUT_S = 7200
 
 
 def spice_reason() -> str | None:
     """Returns why SPICE cannot be computed; None where it can."""
-    missing = [name for name in _FILES if not (_folder() / "lib" / name).is_file()]
+    missing = [name for name in MODEL_FILES if not (spice_folder() / "lib" / name).is_file()]
     if missing:
         return (
             f"SPICE needs {' and '.join(missing)} in the folder spice/lib of pycocoevalcap; "
@@ -57,7 +59,7 @@ def spice_scores(
         cache.mkdir()
         program = ["-Xmx8G", "-jar", "spice-1.0.jar", str(given), "-cache", str(cache)]
         output = ["-out", str(found), "-subset", "-silent"]
-        run_java("SPICE", *program, *output, cwd=_folder(), timeout=_TIMEOUT_S)
+        run_java("SPICE", *program, *output, cwd=spice_folder(), timeout=_TIMEOUT_S)
         try:
             results = json.loads(found.read_text(encoding="utf-8"))
             scores = {item["image_id"]: item["scores"]["All"]["f"] for item in results}
@@ -66,7 +68,8 @@ def spice_scores(
             raise JavaError(f"SPICE failed: {error}") from error
 
 
-def _folder() -> Path:
+def spice_folder() -> Path:
+    """Returns the folder of SPICE in the installed pycocoevalcap."""
     import pycocoevalcap.spice
 
     return Path(next(iter(pycocoevalcap.spice.__path__)))

@@ -20,7 +20,8 @@ from visem_tf.runtime.storage import AnyPath, as_path, reason_of, require_regula
 from visem_tf.text import SPECIAL_WORDS, Vocabulary, tokenize
 
 _LONGEST_WORD = 1 << 12
-_BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
+"""Bytes of a file that are read at a time."""
 
 
 class WordVectors(NamedTuple):
@@ -125,7 +126,7 @@ def _read(path: AnyPath) -> Iterator[tuple[bytes, np.ndarray]]:
             raise UserError(f"{path} is empty; give a file of word vectors")
         header = first.split()
         has_header = len(header) == 2 and all(part.isdigit() for part in header)
-        if has_header and not _is_line(file.read(_BLOCK).split(b"\n", 1)[0], int(header[1])):
+        if has_header and not _is_line(file.read(BLOCK_BYTES).split(b"\n", 1)[0], int(header[1])):
             file.seek(len(first))
             yield from _read_binary(path, file, int(header[0]), int(header[1]))
         else:
@@ -153,7 +154,7 @@ def _read_binary(
     for number in range(1, count + 1):
         space = buffer.find(b" ", 0, _LONGEST_WORD)
         while space < 0 or len(buffer) < space + 1 + size:
-            more = file.read(_BLOCK)
+            more = file.read(BLOCK_BYTES)
             if not more or (space < 0 and len(buffer) > _LONGEST_WORD):
                 raise UserError(
                     f"{path} is incomplete or damaged: its first line announces {count} words of "

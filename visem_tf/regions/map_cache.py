@@ -15,7 +15,8 @@ from visem_tf.runtime.files import save_array
 from visem_tf.runtime.pipelines import prefetched
 from visem_tf.runtime.progress import progress_bar
 
-_SHARD_SIZE = 64
+SHARD_SIZE = 64
+"""Images of one file."""
 
 
 class MapCache(Shards):
@@ -31,7 +32,7 @@ class MapCache(Shards):
 
     def __init__(self, folder: Path, key: Mapping[str, Any], count: int) -> None:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        super().__init__(folder / digest, count, _SHARD_SIZE)
+        super().__init__(folder / digest, count, SHARD_SIZE)
 
     def path(self, shard: int) -> Path:
         """Returns the file of a shard."""

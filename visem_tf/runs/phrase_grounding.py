@@ -29,7 +29,8 @@ from visem_tf.runs.query import Query, ragged_ids
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.text import PAD_ID
 
-_PHRASES_AT_A_TIME = 200
+PHRASES_AT_A_TIME = 200
+"""Phrases that are grounded together."""
 
 
 class Spans(NamedTuple):
@@ -165,8 +166,8 @@ class PhraseGrounder:
         """Grounds a block of phrases at a time, with each of its images and sentences once."""
         parts = []
         with progress_bar(len(spans.first), "ground", "phrases") as bar:
-            for start in range(0, max(1, len(spans.first)), _PHRASES_AT_A_TIME):
-                rows = slice(start, start + _PHRASES_AT_A_TIME)
+            for start in range(0, max(1, len(spans.first)), PHRASES_AT_A_TIME):
+                rows = slice(start, start + PHRASES_AT_A_TIME)
                 block = Spans(*(np.asarray(part[rows], np.int32) for part in spans))
                 images, image = np.unique(block.image, return_inverse=True)
                 sentences, sentence = np.unique(block.sentence, return_inverse=True)

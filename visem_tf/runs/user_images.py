@@ -17,7 +17,8 @@ from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.storage import PathLike, as_path, reason_of
 from visem_tf.runtime.working_copy import working_copy
 
-_SHARD = 256
+SHARD_SIZE = 256
+"""Images that are cached and read together."""
 
 Batches = Generator[tuple[list[ImageSource], Regions], None, None]
 """Batches of B images with their regions, which are NumPy arrays."""
@@ -92,12 +93,12 @@ def cached_regions(
     def store(images: list[ImageSource], *regions: np.ndarray) -> None:
         cache.add([keys[source] for source in images], Regions(*regions))
 
-    with Blocks(store, _SHARD) as blocks:
+    with Blocks(store, SHARD_SIZE) as blocks:
         for images, regions in extract_regions(run, missing, failures):
             blocks.add(images, *regions)
     readable = [source for source, key in keys.items() if key in cache]
-    for start in range(0, len(readable), _SHARD):
-        block = readable[start : start + _SHARD]
+    for start in range(0, len(readable), SHARD_SIZE):
+        block = readable[start : start + SHARD_SIZE]
         yield block, cache.gather([keys[source] for source in block])
 
 
