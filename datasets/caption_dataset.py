@@ -88,7 +88,7 @@ class Split:
             for image, number in zip(self.image_index.tolist(), numbers.tolist(), strict=True)
         ]
 
-    def pictures_at(self, positions: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    def images_at(self, positions: Collection[int]) -> Iterator[tuple[int, bytes]]:
         """Yields positions and encoded images of some `image_ids`, in the order of the split."""
         wanted = {int(position) for position in positions}
         pictures = self.pictures().take(max(wanted, default=-1) + 1)
@@ -96,7 +96,7 @@ class Split:
             if position in wanted:
                 yield position, encoded
 
-    def phrases_of_pictures(self) -> list[list[Phrase]]:
+    def phrases_of_images(self) -> list[list[Phrase]]:
         """Returns the phrases of each image, with boxes relative to the image."""
         found: list[list[Phrase]] = [[] for _ in self.image_ids]
         if self.phrases is None:
@@ -122,7 +122,7 @@ class Split:
     def records(self) -> list[Record]:
         """Returns the images with their sentences and phrases; their paths are only names."""
         sentences = self.references()
-        columns = self.image_ids, self.file_names, self.phrases_of_pictures()
+        columns = self.image_ids, self.file_names, self.phrases_of_images()
         return [
             Record(image_id, as_path(name), sentences[image_id], phrases, name)
             for image_id, name, phrases in zip(*columns, strict=True)

@@ -116,7 +116,7 @@ def _make_split(builder: Any, name: str, columns: dict[str, np.ndarray]) -> Spli
             type=_strings(columns["type"]),
         )
 
-    def open_pictures() -> tf.data.Dataset:
+    def open_images() -> tf.data.Dataset:
         pictures = _read_images(builder, [name])
         return pictures.apply(tf.data.experimental.assert_cardinality(len(image_ids)))
 
@@ -127,7 +127,7 @@ def _make_split(builder: Any, name: str, columns: dict[str, np.ndarray]) -> Spli
         sentences=_strings(columns["sentences"]),
         image_index=np.repeat(np.arange(len(image_ids), dtype=np.int32), counts),
         phrases=phrases,
-        pictures=open_pictures,
+        pictures=open_images,
     )
 
 
@@ -195,7 +195,7 @@ def _with_digests(builder: Any, splits: dict[str, Split], folder: Path) -> dict[
     path = folder / _DIGESTS_FILE
     digests = parse_json(path.read_bytes(), dict[str, str]) if path.is_file() else {}
     if digests.keys() != splits.keys():
-        digests = _picture_digests(builder, splits)
+        digests = _image_digests(builder, splits)
         write_json(path, digests)
     return {
         split.name: dataclasses.replace(split, picture_digest=digests[split.name])
@@ -203,7 +203,7 @@ def _with_digests(builder: Any, splits: dict[str, Split], folder: Path) -> dict[
     }
 
 
-def _picture_digests(builder: Any, splits: dict[str, Split]) -> dict[str, str]:
+def _image_digests(builder: Any, splits: dict[str, Split]) -> dict[str, str]:
     """Returns 64 hexadecimal digits of the encoded images of each split in their order."""
     count = sum(len(split.image_ids) for split in splits.values())
     images = _read_images(builder, list(splits)).as_numpy_iterator()

@@ -55,7 +55,7 @@ def write_coco(data: CaptionDataset, folder: AnyPath) -> None:
             )
         for image, phrases, first in zip(
             images[first_image - 1 :],
-            split.phrases_of_pictures(),
+            split.phrases_of_images(),
             split.first_sentences.tolist(),
             strict=True,
         ):

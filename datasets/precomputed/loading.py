@@ -156,12 +156,12 @@ def _split(name: str, records: list[Record], source: RegionSource) -> Split:
         sentences=[sentence for record in records for sentence in record.sentences],
         image_index=np.repeat(np.arange(len(records), dtype=np.int32), counts),
         phrases=phrases,
-        pictures=_no_pictures,
+        pictures=_no_images,
         regions=source,
     )
 
 
-def _no_pictures() -> tf.data.Dataset:
+def _no_images() -> tf.data.Dataset:
     raise UserError(f"{PRECOMPUTED} has features and no images")
 
 

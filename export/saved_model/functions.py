@@ -56,7 +56,7 @@ class ModelFunctions:
         """
         real = regions.region_mask[:, :1]
         # An image without a real region would leave nothing to attend to; its row is masked below.
-        inputs = self._generator("full_frame").inputs_of_pictures(
+        inputs = self._generator("full_frame").inputs_of_images(
             regions.region_features, regions.region_mask | ~real
         )
         token_ids, log_probs = self._search("full_frame", beam)(inputs)

@@ -201,7 +201,7 @@ class TfliteFunctions:
                 model = RerankedModel(model.members, model.alignment, model.weight, encode)
             inputs = features
             if region_mask is not None:
-                inputs = model.inputs_of_pictures(features, region_mask)
+                inputs = model.inputs_of_images(features, region_mask)
             token_ids, log_probs = search_sentences(
                 model, inputs, settings, settings.beam_size if beam else 1
             )
@@ -217,7 +217,7 @@ class TfliteFunctions:
         """Returns the weights [B, L, R] of every token, for captions of `greedy` or `beam`."""
         generator = attending_member(self.run.full_frame_generator)
         assert generator is not None
-        inputs = generator.inputs_of_pictures(region_features, region_mask)
+        inputs = generator.inputs_of_images(region_features, region_mask)
         return {"attention": attend_padded(generator, inputs, token_ids)}
 
     def _embed_text(self, token_ids: tf.Tensor) -> Outputs:

@@ -70,7 +70,7 @@ def attend_padded(generator: AttentionGenerator, inputs: Any, token_ids: tf.Tens
 
     Args:
         generator: Generator that attends to regions.
-        inputs: B images, from its `inputs_of_pictures`.
+        inputs: B images, from its `inputs_of_images`.
         token_ids: Captions without START, int32 [B, T].
 
     Returns:

@@ -89,7 +89,7 @@ def test_phrases_of_flickr8k_have_boxes_and_types_packed_and_unpacked(
     assert set(test.phrases.last) == {1}
     # Relative to the annotated size: the images are squares.
     np.testing.assert_allclose(test.phrases.boxes, [[0.1, 0.1, 0.5, 0.5]] * 10, atol=1e-6)
-    [first, *_] = test.phrases_of_pictures()[0]
+    [first, *_] = test.phrases_of_images()[0]
     assert first.type == "animals"
 
 

@@ -50,7 +50,7 @@ def test_generators_that_read_a_picture_differently():
     ensemble = EnsembleModel(members)
     rng = np.random.default_rng(0)
     features, mask = rng.normal(size=[2, 3, 4]).astype("f4"), np.ones([2, 3], bool)
-    inputs = ensemble.inputs_of_pictures(features, mask)
+    inputs = ensemble.inputs_of_images(features, mask)
     assert ensemble.reads_regions
     search = tf.function(
         lambda inputs: beam_search(ensemble, inputs, 3, 6), input_signature=[ensemble.input_specs()]

@@ -52,7 +52,7 @@ def exact_gradient(generator, data, temperature):
     token_ids = np.array(sentences, np.int32)
     names = ("region_features", "region_mask", "image_ids")
     features, mask, image_ids = (np.repeat(data[name], len(sentences), axis=0) for name in names)
-    inputs = generator.inputs_of_pictures(features, mask)
+    inputs = generator.inputs_of_images(features, mask)
     starts = np.full([len(sentences), 1], START, np.int32)
     batch = generator.batch_of(inputs, np.concatenate([starts, token_ids], axis=1))
     rewards = worth(token_ids, image_ids).astype(np.float32)
@@ -96,7 +96,7 @@ def test_the_baseline_of_one_sample_is_the_greedy_sentence():
         return worth(token_ids, image_ids)
 
     model = SelfCriticalModel(generator, reward, samples=1, max_length=LENGTH)
-    inputs = generator.inputs_of_pictures(data["region_features"], data["region_mask"])
+    inputs = generator.inputs_of_images(data["region_features"], data["region_mask"])
     _, advantages, rewards = model.sample(inputs, tf.constant(data["image_ids"]), data["random"])
     (sampled, _), (greedy, image_ids) = seen
     np.testing.assert_array_equal(image_ids, data["image_ids"])
@@ -110,7 +110,7 @@ def test_the_baseline_of_one_sample_is_the_greedy_sentence():
 def test_the_baseline_of_several_samples_is_the_mean_of_the_others():
     generator, data = make_generator("mrnn"), make_images(3, 4)
     model = SelfCriticalModel(generator, worth, samples=4, max_length=LENGTH)
-    inputs = generator.inputs_of_pictures(data["region_features"], data["region_mask"])
+    inputs = generator.inputs_of_images(data["region_features"], data["region_mask"])
     token_ids, advantages, _ = model.sample(inputs, tf.constant(data["image_ids"]), data["random"])
     rewards = worth(token_ids.numpy(), np.repeat(data["image_ids"], 4)).reshape(3, 4)
     for image, sample in np.ndindex(3, 4):

@@ -17,7 +17,7 @@ from visem_tf.decoding.common import (
     map_rows,
     split_state,
 )
-from visem_tf.models.generator import PictureState
+from visem_tf.models.generator import ImageState
 from visem_tf.text import END_ID, PAD_ID, START_ID
 
 _EMPTY = -float("inf")  # log-probability of a beam that holds no sentence
@@ -41,7 +41,7 @@ def beam_search(
     is therefore `token_ids[:, 0]`.
 
     Runs in graph, for any batch size; the loop ends when all beams are finished. The generator
-    steps only the beams that are not finished, unless its state is a `PictureState`.
+    steps only the beams that are not finished, unless its state is an `ImageState`.
 
     Args:
         generator: Model with `initial_state` and `step`, such as `CaptionGenerator`.
@@ -75,7 +75,7 @@ def beam_search(
     column = tf.range(max_length)
     initial_state = generator.initial_state(image_features)
     state, restore = split_state(initial_state)
-    steps_all = isinstance(initial_state, PictureState)  # its rows keep their places
+    steps_all = isinstance(initial_state, ImageState)  # its rows keep their places
 
     def stepped(log_probs, finished):
         """Whether the state has a row for each beam, bool [B K]."""

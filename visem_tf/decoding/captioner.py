@@ -83,7 +83,7 @@ class Captioner:
         log_probs = [np.zeros(0, np.float32)]
         with progress_bar(count, "write texts", "texts", delay=2) as bar:
             for features, mask in batches:
-                inputs = self.generator.inputs_of_pictures(features, mask)
+                inputs = self.generator.inputs_of_images(features, mask)
                 token_ids, found = self._search(tf.nest.map_structure(tf.constant, inputs))
                 texts.extend(text.decode() for text in self.vocabulary.decode(token_ids).numpy())
                 log_probs.append(found.numpy())
@@ -163,7 +163,7 @@ def word_attention(
     words = vocabulary.lookup(tf.strings.split(tf.constant(texts, tf.string)))
     starts = tf.fill([len(texts), 1], START_ID)
     inputs = {
-        **attending.inputs_of_pictures(tf.constant(region_features), tf.constant(region_mask)),
+        **attending.inputs_of_images(tf.constant(region_features), tf.constant(region_mask)),
         "token_ids": tf.concat([starts, words.to_tensor(PAD_ID)], axis=1),
     }
     weights = attending.attention(inputs).numpy()

@@ -5,11 +5,11 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from visem_tf.models.generator import PictureState
+from visem_tf.models.generator import ImageState
 from visem_tf.text import END_ID, PAD_ID, START_ID, UNK_ID
 
 State = Any
-"""A nest of tensors whose first axis is the batch, or a `PictureState`."""
+"""A nest of tensors whose first axis is the batch, or an `ImageState`."""
 
 _BLOCK = 32
 
@@ -25,7 +25,7 @@ class StepwiseModel(Protocol):
 
         Returns:
             A nest of tensors [B, ...] whose shapes and types stay the same from step to step, or a
-            `PictureState`, whose `pictures` no search changes.
+            `ImageState`, whose `images` no search changes.
         """
 
     def step(self, token_ids: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
@@ -38,11 +38,11 @@ class CaptioningModel(StepwiseModel, Protocol):
     reads_regions: bool
     """Whether it reads the regions of an image, or one vector."""
 
-    def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
+    def inputs_of_images(self, region_features: Any, region_mask: Any) -> Any:
         """Returns what `initial_state` takes, for regions [B, R, F] and their mask [B, R]."""
 
     def input_specs(self) -> Any:
-        """Returns the `tf.TensorSpec`s of what `inputs_of_pictures` returns."""
+        """Returns the `tf.TensorSpec`s of what `inputs_of_images` returns."""
 
 
 ChooseWords = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -226,8 +226,8 @@ def batch_size(image_features: Any) -> tf.Tensor:
 
 def split_state(state: State) -> tuple[State, Callable[[State], State]]:
     """Returns the part of a state that changes from step to step, and a function to restore it."""
-    if isinstance(state, PictureState):
-        return state.rows, lambda rows: PictureState(rows, state.pictures)
+    if isinstance(state, ImageState):
+        return state.rows, lambda rows: ImageState(rows, state.images)
     return state, lambda rows: rows
 
 

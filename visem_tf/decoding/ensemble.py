@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from visem_tf.decoding.common import CaptioningModel, split_state
-from visem_tf.models.generator import PictureState
+from visem_tf.models.generator import ImageState
 
 
 class EnsembleModel:
@@ -37,23 +37,23 @@ class EnsembleModel:
         self._reader = max(self.members, key=lambda member: member.reads_regions)
         self.reads_regions = self._reader.reads_regions
 
-    def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
+    def inputs_of_images(self, region_features: Any, region_mask: Any) -> Any:
         """Returns the regions of images if a member reads them, else the whole frames."""
-        return self._reader.inputs_of_pictures(region_features, region_mask)
+        return self._reader.inputs_of_images(region_features, region_mask)
 
     def input_specs(self) -> Any:
-        """Returns the `tf.TensorSpec`s of what `inputs_of_pictures` returns."""
+        """Returns the `tf.TensorSpec`s of what `inputs_of_images` returns."""
         return self._reader.input_specs()
 
-    def initial_state(self, image_features: Any) -> PictureState:
+    def initial_state(self, image_features: Any) -> ImageState:
         """Returns the initial states of all members."""
         return _joined([member.initial_state(image_features) for member in self.members])
 
-    def step(self, token_ids: tf.Tensor, state: PictureState) -> tuple[tf.Tensor, PictureState]:
+    def step(self, token_ids: tf.Tensor, state: ImageState) -> tuple[tf.Tensor, ImageState]:
         """Returns the log of the mean probability of every word, [B, V], and the next state."""
         log_probs, states = [], []
-        for member, rows, pictures in zip(self.members, *state, strict=True):
-            member_state = rows if pictures is None else PictureState(rows, pictures)
+        for member, rows, images in zip(self.members, *state, strict=True):
+            member_state = rows if images is None else ImageState(rows, images)
             member_log_probs, next_state = member.step(token_ids, member_state)
             log_probs.append(tf.cast(member_log_probs, tf.float32))
             states.append(next_state)
@@ -61,9 +61,9 @@ class EnsembleModel:
         return mean, _joined(states)
 
 
-def _joined(states: Sequence[Any]) -> PictureState:
-    """Joins the states of the members; `pictures` is None for members without such a part."""
-    return PictureState(
+def _joined(states: Sequence[Any]) -> ImageState:
+    """Joins the states of the members; `images` is None for members without such a part."""
+    return ImageState(
         tuple(split_state(state)[0] for state in states),
-        tuple(s.pictures if isinstance(s, PictureState) else None for s in states),
+        tuple(s.images if isinstance(s, ImageState) else None for s in states),
     )

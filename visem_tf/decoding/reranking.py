@@ -55,7 +55,7 @@ class RerankedModel(EnsembleModel):
         """Ranks the sentences of a beam.
 
         Args:
-            image_features: Regions of B images, see `inputs_of_pictures`.
+            image_features: Regions of B images, see `inputs_of_images`.
             token_ids: Int32 tensor [B, K, L]: the words, END, then PAD.
             log_probs: Float32 tensor [B, K], log p of the sentences.
             length_normalisation: n; the length counts END.

@@ -11,12 +11,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from visem_tf.models.generator import PictureState, SentenceGenerator, Targets
+from visem_tf.models.generator import ImageState, SentenceGenerator, Targets
 from visem_tf.models.layers import FeatureScale
 from visem_tf.models.recurrence import DeferredProduct, Rows, SortedSentences, unroll
 from visem_tf.models.region_encoder import RegionEncoder
 
-Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+ImageTensors = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 Product = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -162,7 +162,7 @@ class AttentionGenerator(SentenceGenerator):
         places = tf.cast(tf.reverse(targets.places, axis=[1]), tf.int32)  # sentence, step
         return tf.scatter_nd(places, weights, shape)
 
-    def initial_state(self, image_features: Any) -> PictureState:
+    def initial_state(self, image_features: Any) -> ImageState:
         """Returns the state before START.
 
         Args:
@@ -174,9 +174,9 @@ class AttentionGenerator(SentenceGenerator):
             inputs = {"region_features": tf.expand_dims(inputs, 1)}
         if not self.built:
             self.build({"region_features": tuple(inputs["region_features"].shape)})
-        return PictureState(*self._start(inputs, training=False))
+        return ImageState(*self._start(inputs, training=False))
 
-    def step(self, token_ids: tf.Tensor, state: PictureState) -> tuple[tf.Tensor, PictureState]:
+    def step(self, token_ids: tf.Tensor, state: ImageState) -> tuple[tf.Tensor, ImageState]:
         """Computes one step of decoding.
 
         Args:
@@ -189,9 +189,9 @@ class AttentionGenerator(SentenceGenerator):
         vectors = self.word_vectors(token_ids)
         rows, (hidden, context, _) = self._advance(self.word_projection(vectors), *state)
         logits = self._logits(self._output(vectors, hidden, context, training=False))
-        return tf.nn.log_softmax(logits), PictureState(rows, state.pictures)
+        return tf.nn.log_softmax(logits), ImageState(rows, state.images)
 
-    def attend(self, token_ids: tf.Tensor, state: PictureState) -> tuple[tf.Tensor, PictureState]:
+    def attend(self, token_ids: tf.Tensor, state: ImageState) -> tuple[tf.Tensor, ImageState]:
         """Computes the attention weights of one step of decoding.
 
         Args:
@@ -203,7 +203,7 @@ class AttentionGenerator(SentenceGenerator):
         """
         word_inputs = self.word_projection(self.word_vectors(token_ids))
         rows, (_, _, weights) = self._advance(word_inputs, *state)
-        return weights, PictureState(rows, state.pictures)
+        return weights, ImageState(rows, state.images)
 
     def hidden_of_targets(
         self, inputs: dict[str, tf.Tensor], targets: Targets, training: bool
@@ -220,7 +220,7 @@ class AttentionGenerator(SentenceGenerator):
         missed = tf.where(counts, tf.square(1 - totals), 0)
         return hidden, self.doubly_stochastic * tf.reduce_sum(missed)
 
-    def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> dict[str, Any]:
+    def inputs_of_images(self, region_features: Any, region_mask: Any) -> dict[str, Any]:
         """Returns all regions and their mask."""
         return {"region_features": region_features, "region_mask": region_mask}
 
@@ -229,7 +229,7 @@ class AttentionGenerator(SentenceGenerator):
         return {**inputs, "token_ids": token_ids}
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
-        """Returns the types of `inputs_of_pictures`, float [B, R, F] and bool [B, R]."""
+        """Returns the types of `inputs_of_images`, float [B, R, F] and bool [B, R]."""
         return {
             "region_features": tf.TensorSpec([None, None, self.feature_dim], tf.float32),
             "region_mask": tf.TensorSpec([None, None], tf.bool),
@@ -250,7 +250,7 @@ class AttentionGenerator(SentenceGenerator):
         annotations = self.region_projection(self.scaling(features))
         return self.region_dropout(annotations, training=training)
 
-    def _start(self, inputs: dict[str, tf.Tensor], training: bool) -> tuple[Rows, Pictures]:
+    def _start(self, inputs: dict[str, tf.Tensor], training: bool) -> tuple[Rows, ImageTensors]:
         """h_0 and the memory; keys [B, R, H], annotations [B, R, H] and mask [B, R]."""
         annotations = self._annotate(inputs["region_features"], training)
         mask = inputs.get("region_mask")
@@ -268,7 +268,7 @@ class AttentionGenerator(SentenceGenerator):
         self,
         word_inputs: tf.Tensor,
         rows: Rows,
-        pictures: Pictures,
+        images: ImageTensors,
         recurrence: Product | None = None,
         context_projection: Product | None = None,
     ) -> tuple[Rows, Rows]:
@@ -277,14 +277,14 @@ class AttentionGenerator(SentenceGenerator):
         Args:
             word_inputs: W_x x_t, float tensor [B K, G H].
             rows: h_{t-1} and the memory, float tensors [B K, H].
-            pictures: Keys and annotations [B, R, H] and mask [B, R].
+            images: Keys and annotations [B, R, H] and mask [B, R].
             recurrence: Takes the place of the layer of this name, with the same value.
             context_projection: The same.
 
         Returns:
             The rows after the step; and h_t and ẑ_t, [B K, H], and α_t, [B K, R].
         """
-        keys, annotations, mask = pictures
+        keys, annotations, mask = images
         hidden, *memory = rows
         products = (recurrence or self.recurrence)(hidden)
         recurrent, query, gate = tf.split(products, self._widths, axis=-1)
@@ -323,7 +323,7 @@ class AttentionGenerator(SentenceGenerator):
         vectors = self.word_vectors(tf.gather_nd(words, places))
         vectors = self.word_dropout(vectors, training=training)
         projected = self.word_projection(tf.gather(vectors, tf.math.invert_permutation(row)))
-        rows, pictures = by_length.sort(self._start(inputs, training))
+        rows, images = by_length.sort(self._start(inputs, training))
 
         kernel, bias, of_context = (
             tf.cast(w, projected.dtype)
@@ -335,7 +335,7 @@ class AttentionGenerator(SentenceGenerator):
 
         def advance(inputs: Rows, rows: Rows, count: tf.Tensor) -> tuple[Rows, Rows]:
             word_inputs, biases = inputs
-            rows, current = by_length.first((rows, pictures), count)
+            rows, current = by_length.first((rows, images), count)
             after, found = self._advance(
                 word_inputs,
                 rows,
@@ -345,7 +345,7 @@ class AttentionGenerator(SentenceGenerator):
             )
             return after, (rows[0], *found)
 
-        sizes = (*(self.hidden_dim,) * 3, pictures[2].shape[1])
+        sizes = (*(self.hidden_dim,) * 3, images[2].shape[1])
         inputs_of_steps = (context_projection.addends, recurrence.addends)
         before, *packed = unroll(advance, inputs_of_steps, by_length.counts, rows, sizes)
         recurrence.close(before)

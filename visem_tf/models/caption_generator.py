@@ -135,7 +135,7 @@ class CaptionGenerator(SentenceGenerator):
         product.close(hidden)
         return self.hidden_dropout(tf.gather(hidden, row), training=training), tf.constant(0.0)
 
-    def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
+    def inputs_of_images(self, region_features: Any, region_mask: Any) -> Any:
         """Returns the features of the whole frames, [B, F]."""
         return region_features[:, 0]
 
@@ -144,7 +144,7 @@ class CaptionGenerator(SentenceGenerator):
         return {"image_features": inputs, "token_ids": token_ids}
 
     def input_specs(self) -> tf.TensorSpec:
-        """Returns the type of `inputs_of_pictures`, float [B, F]."""
+        """Returns the type of `inputs_of_images`, float [B, F]."""
         return tf.TensorSpec([None, self.feature_dim], tf.float32)
 
     def _first_state(self, image_features: tf.Tensor, training: bool) -> Rows:

@@ -20,18 +20,18 @@ RETIRED = frozenset({"scheduled_sampling", "sampling_steps", "sampled_words"})
 Generator = TypeVar("Generator", bound="SentenceGenerator")
 
 
-class PictureState(NamedTuple):
+class ImageState(NamedTuple):
     """A state of decoding in two parts, so that a search need not copy images for its beams.
 
     Attributes:
         rows: Nest of tensors [B K, ...] with a row for every sentence that is being written. A
             search copies, reorders and replaces these rows.
-        pictures: Nest of tensors [B, ...] with a row for every image, the same at every step. The
+        images: Nest of tensors [B, ...] with a row for every image, the same at every step. The
             sentences of image b are the rows b K to b K + K - 1.
     """
 
     rows: Any
-    pictures: Any
+    images: Any
 
 
 class Targets(NamedTuple):
@@ -170,7 +170,7 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
         """Computes one step of decoding, see `visem_tf.decoding.StepwiseModel`."""
 
     @abc.abstractmethod
-    def inputs_of_pictures(self, region_features: Any, region_mask: Any) -> Any:
+    def inputs_of_images(self, region_features: Any, region_mask: Any) -> Any:
         """Returns the argument of `initial_state` for images with known regions.
 
         Args:
@@ -180,11 +180,11 @@ class SentenceGenerator(GlobalBatchModel, abc.ABC):
 
     @abc.abstractmethod
     def batch_of(self, inputs: Any, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns a batch of images (`inputs_of_pictures`) and sentences int32 [B, 1 + T]."""
+        """Returns a batch of images (`inputs_of_images`) and sentences int32 [B, 1 + T]."""
 
     @abc.abstractmethod
     def input_specs(self) -> Any:
-        """Returns the types of `inputs_of_pictures`, for compiled searches."""
+        """Returns the types of `inputs_of_images`, for compiled searches."""
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Computes the logits of every word at every step.

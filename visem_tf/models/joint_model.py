@@ -127,7 +127,7 @@ class JointModel(GlobalBatchModel):
             generator = self.generators[name]
             sentences = tf.RaggedTensor.from_tensor(token_ids, padding=PAD_ID)
             return generator.batch_of(
-                generator.inputs_of_pictures(features, data.get("region_mask")),
+                generator.inputs_of_images(features, data.get("region_mask")),
                 with_start_and_end(sentences).to_tensor(PAD_ID),
             )
         regions = tf.gather(self.snippet_regions.value, data["sentence_ids"])

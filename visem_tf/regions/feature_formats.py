@@ -68,7 +68,7 @@ def write_cache(split: Split, cache: FeatureCache, folder: AnyPath) -> None:
     has_boxes = split.regions is None or split.regions.has_boxes
     key = json.dumps({**cache.key, "boxes": has_boxes}, indent=1) + "\n"
     write_atomically(target / "key.json", key)
-    phrases = split.phrases_of_pictures()
+    phrases = split.phrases_of_images()
     references = split.references()
     rows = [
         json.dumps(

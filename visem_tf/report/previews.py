@@ -73,7 +73,7 @@ class AlignmentPreview(_Preview):
 
     @functools.cached_property
     def _encoded(self) -> list[tuple[int, bytes]]:
-        return list(self.split.pictures_at(self._images))
+        return list(self.split.images_at(self._images))
 
     def write(self, epoch: int) -> None:
         """Aligns and draws."""

@@ -181,7 +181,7 @@ def _mark_phrases(
 def _small_images(split: Split, positions: np.ndarray) -> dict[int, tuple[bytes, tuple[int, int]]]:
     """Reads images and reduces their size; returns JPEG and size by position."""
     small = {}
-    for position, encoded in split.pictures_at(positions):
+    for position, encoded in split.images_at(positions):
         image = Image.open(io.BytesIO(encoded))
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         small[position] = as_jpeg(image.convert("RGB"), quality=80), image.size

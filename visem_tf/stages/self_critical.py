@@ -123,7 +123,7 @@ def _validation(model: SelfCriticalModel, pairs: Pairs, vocabulary: Vocabulary) 
         for start in range(0, len(all_images), _IMAGES_PER_BATCH):
             images = all_images[start : start + _IMAGES_PER_BATCH]
             regions = pairs.cache.gather(images)
-            inputs = generator.inputs_of_pictures(regions.region_features, regions.region_mask)
+            inputs = generator.inputs_of_images(regions.region_features, regions.region_mask)
             token_ids = search(tf.nest.map_structure(tf.constant, inputs)).numpy()
             scores.append(reward(np.where(token_ids == END_ID, PAD_ID, token_ids), images))
         return {"val_cider": 100.0 * float(np.mean(np.concatenate(scores)))}

@@ -71,7 +71,7 @@ class SelfCriticalModel(GlobalBatchModel):
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Takes one optimizer step; see the class for `data`."""
-        inputs = self.generator.inputs_of_pictures(data["region_features"], data["region_mask"])
+        inputs = self.generator.inputs_of_images(data["region_features"], data["region_mask"])
         token_ids, advantages, rewards = self.sample(inputs, data["image_ids"], data["random"])
         repeated = tf.nest.map_structure(
             lambda tensor: tf.repeat(tensor, self.samples, axis=0), inputs
