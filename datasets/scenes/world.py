@@ -27,7 +27,6 @@ true."""
 
 SHAPES = tuple(ROTATIONS)
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
-SIZES = ("small", "big")
 SURFACES = (
     ("plain", "matt"),
     ("plain", "shiny"),

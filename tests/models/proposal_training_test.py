@@ -12,7 +12,6 @@ from visem_tf.models.proposal_training import (
     Assignment,
     ProposalTraining,
     assign_boxes,
-    pairwise_iou,
     proposal_loss,
 )
 from visem_tf.regions.box_network import BoxPredictions
@@ -41,14 +40,6 @@ def complete_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
-
-
-def test_overlaps_of_boxes():
-    rng = np.random.default_rng(0)
-    boxes, others = random_boxes(rng, 2, 3), random_boxes(rng, 2, 5)
-    found = pairwise_iou(tf.constant(boxes), tf.constant(others)).numpy()
-    expected = [[[iou(a, b) for b in others[i]] for a in boxes[i]] for i in range(2)]
-    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def reference_assignment(logits, predicted, centres, boxes, mask):

@@ -1,4 +1,4 @@
-"""How well the snippets of sentences agree with the phrases that people marked in them."""
+"""Agreement of the snippets of sentences with the phrases that people marked in them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,9 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from visem_tf.metrics.resampling import Evidence, ratio
-
-SNIPPET_METRICS = ("f1", "precision", "recall", "overlap", "function_word_ends")
-"""Names of the metrics of snippets in percent."""
 
 
 class Spans(NamedTuple):
@@ -36,7 +33,7 @@ class Spans(NamedTuple):
 
 
 class SnippetHits(NamedTuple):
-    """How M snippets and P phrases agree; see `snippet_hits`.
+    """Agreement of M snippets and P phrases; see `snippet_hits`.
 
     Attributes:
         found: Whether each phrase is a snippet, bool [P].
@@ -55,7 +52,7 @@ class SnippetHits(NamedTuple):
     snippet_sentence: np.ndarray
 
     def evidence(self, image_index: np.ndarray, images: int) -> dict[str, Evidence]:
-        """Returns the per-image evidence of `SNIPPET_METRICS`.
+        """Returns the per-image evidence of all metrics.
 
         * `precision`: the share of snippets that are a phrase, word by word.
         * `recall`: the share of phrases that are a snippet.

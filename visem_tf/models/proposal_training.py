@@ -29,7 +29,7 @@ _NEGATIVE_WEIGHT, _FOCUS = 0.75, 2.0  # of the varifocal loss
 
 
 class Assignment(NamedTuple):
-    """What the cells of a batch learn.
+    """Targets of the cells of a batch.
 
     Attributes:
         targets: float [B, A], the IoU that the score learns; 0 for cells without a box.
@@ -38,11 +38,6 @@ class Assignment(NamedTuple):
 
     targets: tf.Tensor
     boxes: tf.Tensor
-
-
-def pairwise_iou(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Computes the IoU [B, G, A] of every box [B, G, 4] with every other [B, A, 4]."""
-    return keras_cv.bounding_box.compute_iou(boxes, others, _FORMAT)
 
 
 def assign_boxes(
@@ -61,7 +56,7 @@ def assign_boxes(
         boxes: True boxes, float [B, G, 4], `rel_yxyx`.
         box_mask: Boolean tensor [B, G], False for padding.
     """
-    iou = pairwise_iou(boxes, predictions.boxes)  # [B, G, A]
+    iou = keras_cv.bounding_box.compute_iou(boxes, predictions.boxes, _FORMAT)  # [B, G, A]
     inside = tf.reduce_all(
         (centres > boxes[:, :, tf.newaxis, :2]) & (centres < boxes[:, :, tf.newaxis, 2:]), axis=3
     )
