@@ -19,7 +19,7 @@ from visem_tf.images.decode import read_image
 from visem_tf.images.find import find_images
 from visem_tf.images.read import ImageError
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.phrase_grounding import Spans
+from visem_tf.runs.phrase_grounding import PhraseSpans
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.streams import warn
 
@@ -167,7 +167,9 @@ def _compare_phrases(
     zeros = np.zeros_like(last)
     words = tf.RaggedTensor.from_tensor(query.token_ids[np.newaxis])
     embeddings = run.grounder.embed(regions.region_features)
-    expected = run.phrase_grounder(embeddings, regions, words, Spans(zeros, image, zeros, last))
+    expected = run.phrase_grounder(
+        embeddings, regions, words, PhraseSpans(zeros, image, zeros, last)
+    )
     sentences = [query.text] * len(last)
     answers = [
         model(

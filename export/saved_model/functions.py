@@ -1,4 +1,4 @@
-"""What the models of a run compute from the regions of images, in graph.
+"""Computations of the models of a run from the regions of images, in graph.
 
 Boxes are `rel_yxyx`; region 0 is the whole frame. A region that is not real, because the proposer
 found fewer than R - 1 boxes or the image cannot be decoded, has an empty text, minus infinity for
@@ -15,7 +15,7 @@ import tensorflow as tf
 from visem_tf.decoding import CaptioningModel
 from visem_tf.decoding.captioner import search_sentences
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.phrase_grounding import Spans
+from visem_tf.runs.phrase_grounding import PhraseSpans
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.text import PAD_ID, tokenize
 
@@ -189,7 +189,7 @@ class ModelFunctions:
             self.run.alignment_model.encode_regions(regions.region_features),
             regions,
             self._token_ids(sentences)[0],
-            Spans(tf.range(tf.shape(sentences)[0]), image, first, last),
+            PhraseSpans(tf.range(tf.shape(sentences)[0]), image, first, last),
         )
         return {"boxes": found.boxes, "points": found.points, "scores": found.scores}
 

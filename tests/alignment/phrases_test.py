@@ -7,7 +7,7 @@ import tensorflow as tf
 from visem_tf.alignment.phrases import (
     GRID,
     READOUTS,
-    Evidence,
+    PhraseEvidence,
     Readout,
     content_words,
     ground_phrases,
@@ -37,11 +37,11 @@ def evidence():
         "region_scores": random.uniform(0.01, 0.9, [N, R]).astype(np.float32),
         "region_mask": mask,
     }
-    return Evidence(**values)
+    return PhraseEvidence(**values)
 
 
 def find(evidence, **settings):
-    tensors = Evidence(*(None if part is None else tf.constant(part) for part in evidence))
+    tensors = PhraseEvidence(*(None if part is None else tf.constant(part) for part in evidence))
     return [np.asarray(part) for part in ground_phrases(tensors, Readout(**settings))]
 
 
@@ -72,7 +72,7 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(evid
     }
     if compiled:
         function = tf.function(lambda e: ground_phrases(e, Readout("phrase", **settings)))
-        found = function(Evidence(*map(tf.constant, evidence)))
+        found = function(PhraseEvidence(*map(tf.constant, evidence)))
         boxes, points, scores, regions, ranking = map(np.asarray, found)
     else:
         boxes, points, scores, regions, ranking = find(evidence, name="phrase", **settings)
@@ -144,7 +144,7 @@ def test_padding_order_and_company_change_nothing(evidence, name):
     whole = find(evidence, name=name, proposer_weight=0.5)
     order = np.array([0, *(1 + np.random.default_rng(0).permutation(R - 1))])
     back = np.argsort(order)
-    permuted = Evidence(
+    permuted = PhraseEvidence(
         evidence.similarities[:, :, order],
         evidence.words,
         evidence.content,
@@ -156,7 +156,7 @@ def test_padding_order_and_company_change_nothing(evidence, name):
     other = find(permuted, name=name, proposer_weight=0.5)
     for a, b in zip(whole[:3], other[:3], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    alone = find(Evidence(*(part[2:3] for part in evidence)), name=name, proposer_weight=0.5)
+    alone = find(PhraseEvidence(*(part[2:3] for part in evidence)), name=name, proposer_weight=0.5)
     for a, b in zip(whole, alone, strict=True):
         np.testing.assert_allclose(a[2:3], b, rtol=1e-4, atol=1e-5)
 

@@ -20,7 +20,7 @@ from visem_tf.images.sources import ImageSource
 from visem_tf.loaded_model import LoadedModel
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
-from visem_tf.runs.grounding import Grounding, words_as_json
+from visem_tf.runs.grounding import WordGrounding, words_as_json
 from visem_tf.runs.opening import open_run
 from visem_tf.runs.query import read_query
 from visem_tf.runs.run_directory import RunDirectory
@@ -259,7 +259,7 @@ def test_json_names_every_word():
     query = read_query("a dog runs zebra", vocabulary, 9)
     regions = np.array([[1, 1, 0, 2]])
     boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]])
-    grounding = Grounding(regions, np.array([[1, 4, 6, 11]]), boxes[regions])
+    grounding = WordGrounding(regions, np.array([[1, 4, 6, 11]]), boxes[regions])
     words = words_as_json(query, grounding, 0)
     assert [word["word"] for word in words] == ["a", "dog", "runs", "zebra"]
     assert [word["score"] for word in words] == [1, 4, 6, 11]

@@ -12,7 +12,7 @@ from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.phrase_grounding import (
     PhraseGrounder,
-    Spans,
+    PhraseSpans,
     configured_readout,
     ground_sentences,
 )
@@ -61,7 +61,7 @@ def test_the_similarities_are_those_of_the_phrase_s_words_in_its_image(run, regi
     model = run.alignment_model
     grounder = PhraseGrounder(run.grounder)
     embeddings = run.grounder.embed(regions.region_features)
-    spans = Spans(*np.array([[0, 2, 1, 2], [2, 0, 3, 5], [0, 1, 0, 0], [2, 1, 0, 1]]).T)
+    spans = PhraseSpans(*np.array([[0, 2, 1, 2], [2, 0, 3, 5], [0, 1, 0, 0], [2, 1, 0, 1]]).T)
     found = grounder(embeddings, regions, token_ids(run), spans)
     counted = [[1, 2], [4, 5], [0], [1]]  # without "a" and "and", but for the phrase "a"
     for row, (sentence, image, _, _) in enumerate(zip(*spans, strict=True)):
@@ -78,7 +78,7 @@ def test_the_similarities_are_those_of_the_phrase_s_words_in_its_image(run, regi
 def test_a_split_and_images_in_memory_give_the_same(run, regions, monkeypatch):
     monkeypatch.setattr("visem_tf.runs.phrase_grounding.PHRASES_AT_A_TIME", 2)
     grounder = PhraseGrounder(run.grounder)
-    spans = Spans(
+    spans = PhraseSpans(
         *np.array([[0, 0, 1, 2], [0, 0, 3, 3], [1, 1, 1, 1], [2, 2, 4, 5], [2, 2, 0, 1]]).T
     )
     embeddings = run.grounder.embed(regions.region_features)
@@ -91,7 +91,7 @@ def test_a_split_and_images_in_memory_give_the_same(run, regions, monkeypatch):
 
 def test_no_phrases_give_empty_arrays(run, regions):
     embeddings = run.grounder.embed(regions.region_features)
-    none = Spans(*np.zeros([4, 0], np.int32))
+    none = PhraseSpans(*np.zeros([4, 0], np.int32))
     found = PhraseGrounder(run.grounder)(embeddings, regions, token_ids(run), none)
     assert [part.shape for part in found] == [(0, 4), (0, 2), (0,), (0,), (0, 5)]
 
@@ -161,7 +161,7 @@ def test_scores_of_a_proposer_are_used_only_where_they_are_probabilities():
 
 def test_places_are_named_tuples_of_arrays(run, regions):
     embeddings = run.grounder.embed(regions.region_features)
-    spans = Spans(*np.array([[0, 0, 0, 1]]).T)
+    spans = PhraseSpans(*np.array([[0, 0, 0, 1]]).T)
     found = run.phrase_grounder(embeddings, regions, token_ids(run), spans)
     assert isinstance(found, PhraseGrounding)
     assert all(isinstance(part, np.ndarray) for part in found)

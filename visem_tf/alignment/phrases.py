@@ -29,7 +29,7 @@ _TINY = 1e-6
 
 
 class Readout(NamedTuple):
-    """How the box and the point of a phrase are found.
+    """Method and options for the box and the point of a phrase.
 
     Attributes:
         name: Key of `READOUTS`.
@@ -47,8 +47,8 @@ class Readout(NamedTuple):
     point_scale: float = 1.0
 
 
-class Evidence(NamedTuple):
-    """What is known about N phrases, each in its own image.
+class PhraseEvidence(NamedTuple):
+    """Inputs for the grounding of N phrases, each in its own image.
 
     Attributes:
         similarities: v_i · s_t, float tensor [N, T, R]; minus infinity at padded regions.
@@ -110,7 +110,7 @@ def content_words(words: tf.Tensor, is_function_word: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.reduce_any(content, axis=1, keepdims=True), content, words)
 
 
-def ground_phrases(evidence: Evidence, readout: Readout) -> PhraseGrounding:
+def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGrounding:
     """Finds the box and the point of every phrase.
 
     Args:
@@ -123,7 +123,7 @@ def ground_phrases(evidence: Evidence, readout: Readout) -> PhraseGrounding:
     Example:
         >>> import tensorflow as tf
         >>> found = ground_phrases(
-        ...     Evidence(
+        ...     PhraseEvidence(
         ...         tf.constant([[[0.0, 9.0]]]), tf.constant([[True]]), tf.constant([[True]]), None,
         ...         tf.constant([[[0.0, 0, 1, 1], [0.25, 0.25, 0.5, 0.5]]]), tf.zeros([1, 2]),
         ...         tf.constant([[True, True]])),
@@ -209,12 +209,12 @@ def highest_points(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     return tf.stack([y, x], axis=1)
 
 
-def _by_word(evidence: Evidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
+def _by_word(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
     """The sum of the similarities of all words of the phrase."""
     return tf.reduce_sum(tf.where(evidence.words[..., tf.newaxis], evidence.similarities, 0.0), 1)
 
 
-def _by_mrf(evidence: Evidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
+def _by_mrf(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
     """The votes of the words; of equal votes, the sum of the similarities decides."""
     chosen = tf.where(evidence.words, evidence.word_regions, -1)
     votes = tf.one_hot(chosen, tf.shape(evidence.boxes)[1])  # [N, T, R]
@@ -226,7 +226,7 @@ def _by_mrf(evidence: Evidence, means: tf.Tensor, readout: Readout) -> tf.Tensor
     return votes + tie / (3 * spread)
 
 
-def _by_expected_overlap(evidence: Evidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
+def _by_expected_overlap(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
     """The overlap that is expected of a region under the softmax of the mean similarities."""
     logits = readout.box_scale * means
     if readout.proposer_weight:
@@ -242,7 +242,7 @@ def _softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return tf.where(mask, shares, 0.0)
 
 
-READOUTS: dict[str, Callable[[Evidence, tf.Tensor, Readout], tf.Tensor]] = {
+READOUTS: dict[str, Callable[[PhraseEvidence, tf.Tensor, Readout], tf.Tensor]] = {
     "word": _by_word,
     "mrf": _by_mrf,
     "phrase": _by_expected_overlap,

@@ -26,7 +26,7 @@ from visem_tf.text import FUNCTION_WORDS, PAD_ID, UNK_ID, Vocabulary
 _PAIRS_AT_A_TIME = 200
 
 
-class Grounding(NamedTuple):
+class WordGrounding(NamedTuple):
     """The region of every word of B sentences, each in its own image.
 
     Attributes:
@@ -88,7 +88,7 @@ class Grounder:
         boxes: tf.Tensor,
         token_ids: tf.Tensor,
         beta: float | tf.Tensor | None = None,
-    ) -> Grounding:
+    ) -> WordGrounding:
         """Chooses a region for every word of B sentences, each in its own image, in graph.
 
         Args:
@@ -117,7 +117,7 @@ class Grounder:
         chosen = tf.maximum(regions, 0)
         scores = tf.gather(similarities, chosen, axis=2, batch_dims=2)
         boxes = tf.gather(boxes, chosen, axis=1, batch_dims=1)
-        return Grounding(
+        return WordGrounding(
             regions,
             tf.where(word_mask, scores, 0.0),
             tf.where(word_mask[..., tf.newaxis], boxes, 0.0),
@@ -130,7 +130,7 @@ class Grounder:
         boxes: np.ndarray,
         queries: Sequence[Query],
         beta: float | None = None,
-    ) -> Grounding:
+    ) -> WordGrounding:
         """Finds the regions of the words of B sentences, each in its own image.
 
         Args:
@@ -155,7 +155,7 @@ class Grounder:
         token_ids: tf.RaggedTensor,
         image_index: np.ndarray,
         beta: float | None = None,
-    ) -> Grounding:
+    ) -> WordGrounding:
         """Finds the regions of the words of S sentences in the images of a split.
 
         Args:
@@ -213,11 +213,11 @@ class Grounder:
         )
         return tf.reduce_sum(similarities, [1, 2]).numpy().reshape(region_features.shape[:2])
 
-    def _in_blocks(self, read, image_index, token_ids, beta) -> Grounding:
+    def _in_blocks(self, read, image_index, token_ids, beta) -> WordGrounding:
         """Grounds pairs of an image and a sentence, a block at a time."""
         beta = tf.constant(self.config.infer.beta if beta is None else beta, tf.float32)
         count, longest = len(image_index), int(token_ids.bounding_shape()[1])
-        found = Grounding(
+        found = WordGrounding(
             np.full([count, longest], -1, np.int32),
             np.zeros([count, longest], np.float32),
             np.zeros([count, longest, 4], np.float32),
@@ -236,7 +236,7 @@ class Grounder:
         return found
 
 
-def words_as_json(query: Query, grounding: Grounding, row: int) -> list[dict[str, Any]]:
+def words_as_json(query: Query, grounding: WordGrounding, row: int) -> list[dict[str, Any]]:
     """The regions of the words of a sentence in one image, in JSON's types.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.alignment.phrases import (
-    Evidence,
+    PhraseEvidence,
     PhraseGrounding,
     Readout,
     content_words,
@@ -33,7 +33,7 @@ PHRASES_AT_A_TIME = 200
 """Phrases that are grounded together."""
 
 
-class Spans(NamedTuple):
+class PhraseSpans(NamedTuple):
     """N phrases: parts of sentences, each with an image.
 
     Attributes:
@@ -83,7 +83,7 @@ class PhraseGrounder:
         region_embeddings: tf.Tensor,
         regions: Regions,
         token_ids: tf.Tensor,
-        spans: Spans,
+        spans: PhraseSpans,
     ) -> PhraseGrounding:
         """Finds the boxes and points of N phrases, in graph.
 
@@ -107,7 +107,7 @@ class PhraseGrounder:
         chosen = None
         if self.readout.name == "mrf":
             chosen = grounder.ground_words(embeddings, mask, boxes, words).regions
-        evidence = Evidence(
+        evidence = PhraseEvidence(
             similarities,
             inside,
             content_words(inside, tf.gather(grounder.is_function, words)),
@@ -119,7 +119,11 @@ class PhraseGrounder:
         return ground_phrases(evidence, self.readout)
 
     def __call__(
-        self, embeddings: np.ndarray, regions: Regions, token_ids: tf.RaggedTensor, spans: Spans
+        self,
+        embeddings: np.ndarray,
+        regions: Regions,
+        token_ids: tf.RaggedTensor,
+        spans: PhraseSpans,
     ) -> PhraseGrounding:
         """Grounds phrases in images whose regions are in memory.
 
@@ -140,7 +144,7 @@ class PhraseGrounder:
         )
 
     def of_split(
-        self, cache: FeatureCache, token_ids: tf.RaggedTensor, spans: Spans
+        self, cache: FeatureCache, token_ids: tf.RaggedTensor, spans: PhraseSpans
     ) -> PhraseGrounding:
         """Grounds phrases in the images of a split; see `__call__`.
 
@@ -161,14 +165,14 @@ class PhraseGrounder:
         self,
         read: Callable[[np.ndarray], tuple[Any, Regions]],
         token_ids: tf.RaggedTensor,
-        spans: Spans,
+        spans: PhraseSpans,
     ) -> PhraseGrounding:
         """Grounds a block of phrases at a time, with each of its images and sentences once."""
         parts = []
         with progress_bar(len(spans.first), "ground", "phrases") as bar:
             for start in range(0, max(1, len(spans.first)), PHRASES_AT_A_TIME):
                 rows = slice(start, start + PHRASES_AT_A_TIME)
-                block = Spans(*(np.asarray(part[rows], np.int32) for part in spans))
+                block = PhraseSpans(*(np.asarray(part[rows], np.int32) for part in spans))
                 images, image = np.unique(block.image, return_inverse=True)
                 sentences, sentence = np.unique(block.sentence, return_inverse=True)
                 if not len(images):  # no phrase at all
@@ -179,7 +183,7 @@ class PhraseGrounder:
                     tf.convert_to_tensor(embeddings),
                     Regions(*map(tf.convert_to_tensor, regions)),
                     tf.gather(token_ids, sentences).to_tensor(PAD_ID),
-                    Spans(*(tf.constant(part, tf.int32) for part in own)),
+                    PhraseSpans(*(tf.constant(part, tf.int32) for part in own)),
                 )
                 parts.append([np.asarray(part) for part in found])
                 bar.update(len(block.first))
@@ -224,7 +228,7 @@ def ground_sentences(
     ]
     rows = np.array([*zip(sentence, first, last, strict=True), *asked], np.int32).reshape(-1, 3)
     token_ids = ragged_ids(queries)
-    spans = Spans(rows[:, 0], image[rows[:, 0]], rows[:, 1], rows[:, 2])
+    spans = PhraseSpans(rows[:, 0], image[rows[:, 0]], rows[:, 1], rows[:, 2])
     places = phrase_grounder(embeddings, regions, token_ids, spans)
     results: list[dict[str, Any]] = [
         {

@@ -7,7 +7,7 @@ from visem_tf.alignment.nouns import noun_shares
 from visem_tf.alignment.snippets import Snippets, find_snippets
 from visem_tf.config import InferConfig
 from visem_tf.errors import UserError
-from visem_tf.runs.grounding import Grounding
+from visem_tf.runs.grounding import WordGrounding
 from visem_tf.text import DETERMINERS, FUNCTION_WORDS, NUMERALS, PAD_ID, Vocabulary
 
 
@@ -35,7 +35,7 @@ class SnippetCutter:
             if is_noun.any():  # not in other languages than English
                 self.may_end = is_noun
 
-    def __call__(self, found: Grounding, token_ids: tf.RaggedTensor) -> Snippets:
+    def __call__(self, found: WordGrounding, token_ids: tf.RaggedTensor) -> Snippets:
         """Returns the snippets of S sentences.
 
         Args:

@@ -24,7 +24,7 @@ from visem_tf.metrics.grounding import (
 )
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans, configured_readout
+from visem_tf.runs.phrase_grounding import PhraseGrounder, PhraseSpans, configured_readout
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 
 _PROPOSAL_RECALLS = {"proposal_recall": 0.5, "proposal_recall_iou70": 0.7}
@@ -66,7 +66,7 @@ def _phrases(
     """Evaluates every read-out of the phrases, beside answers that know nothing."""
     truth, images = true_phrases(phrases), len(data.split.image_ids)
     image = data.split.image_index[truth.sentence_index]
-    spans = Spans(truth.sentence_index, image, truth.first, truth.last)
+    spans = PhraseSpans(truth.sentence_index, image, truth.first, truth.last)
     overlaps = Candidates(regions.boxes, regions.region_mask, image).overlaps(truth)
     configured = configured_readout(grounder.config)
     hits = {}

@@ -27,7 +27,7 @@ from visem_tf.report.gallery import (
 from visem_tf.report.marked_phrases import MarkedPhrase, mark_phrases
 from visem_tf.report.results import ImageDescription
 from visem_tf.runs.context import Context
-from visem_tf.runs.phrase_grounding import PhraseGrounder, Spans
+from visem_tf.runs.phrase_grounding import PhraseGrounder, PhraseSpans
 from visem_tf.runs.query import split_sentences
 from visem_tf.runs.scoring import sentence_token_ids
 from visem_tf.runs.trained_run import TrainedRun
@@ -170,7 +170,7 @@ def _mark_phrases(
     shown = np.isin(phrases.sentence_index, np.concatenate(rows))
     truth = true_phrases(phrases.rows(np.flatnonzero(shown)))
     image = split.image_index[truth.sentence_index]
-    spans = Spans(truth.sentence_index, image, truth.first, truth.last)
+    spans = PhraseSpans(truth.sentence_index, image, truth.first, truth.last)
     found = mark_phrases(truth, grounder.of_split(cache, token_ids, spans))
     return [
         [found[place] for place in np.flatnonzero(np.isin(truth.sentence_index, of_image))]
