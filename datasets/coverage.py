@@ -1,4 +1,4 @@
-"""How much of the training sentences models can learn: unknown words and long sentences."""
+"""Share of the training sentences that models can learn: unknown words and long sentences."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u
 
 
 class Coverage(NamedTuple):
-    """What a model sees of sentences.
+    """Statistics of what a model sees of sentences.
 
     Attributes:
         num_words: Number of words in the vocabulary, without the special ones.

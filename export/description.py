@@ -1,4 +1,4 @@
-"""What an export may change of its run, and the content of its `export.json`."""
+"""Options that an export may change of its run, and the content of its `export.json`."""
 
 import importlib
 from dataclasses import dataclass

@@ -151,7 +151,7 @@ def _neighbour_vectors(sentences: Sentences, nouns: np.ndarray) -> np.ndarray:
 
 
 def _seen_together(sentences: Sentences, nouns: np.ndarray) -> np.ndarray:
-    """How much more often than by chance two nouns describe one image, float [N, N].
+    """Computes how much more often than by chance two nouns describe one image, float [N, N].
 
     1 means as often as independent words would.
     """

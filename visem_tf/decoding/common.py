@@ -1,4 +1,4 @@
-"""What all searches share: the interface of a model, its state, and the words that may follow."""
+"""Parts of all searches: the interface of a model, its state, and the words that may follow."""
 
 from collections.abc import Callable
 from typing import Any, Protocol

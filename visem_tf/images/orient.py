@@ -173,6 +173,6 @@ def _part(encoded: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
 
 
 def _first(kept: tf.Tensor, content: tf.Tensor, signature: bytes) -> tf.Tensor:
-    """What was kept before, or the content if it is the first with the signature."""
+    """Returns what was kept before, or the content if it is the first with the signature."""
     matches = tf.equal(tf.strings.substr(content, 0, len(signature)), signature)
     return tf.where(matches & tf.equal(kept, b""), content, kept)

@@ -21,7 +21,7 @@ RECALLS = {"r1": 1, "r5": 5, "r10": 10}
 """Names of the recalls, and how many of the best regions they look at."""
 
 PROPOSALS = (10, 20, 50)
-"""How many of the first regions the recall of the proposals looks at, the frame among them."""
+"""Numbers of first regions, including the frame, for the recall of the proposals."""
 
 _MIN_IOU = 0.5
 _CENTRE = np.array([0.5, 0.5])

@@ -1,4 +1,4 @@
-"""How many of the boxes that people marked a proposer finds."""
+"""Overlap of the boxes that people marked with those of a proposer."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How often words and phrases are aligned with the right part of the image (paper, section 4.1)."""
+"""Accuracy of the alignment of words and phrases with parts of the image (paper, section 4.1)."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

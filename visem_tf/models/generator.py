@@ -1,4 +1,4 @@
-"""What the generators of sentences share: words, targets, the loss and the training step."""
+"""Base class of the generators of sentences: words, targets, the loss and the training step."""
 
 import abc
 from collections.abc import Callable

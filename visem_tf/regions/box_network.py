@@ -39,7 +39,7 @@ class _RequiredMetadata(TypedDict):
 
 
 class _Metadata(_RequiredMetadata, total=False):
-    """What the file of a network says about it."""
+    """Description of a network in its file."""
 
     head_blocks: int
 

@@ -71,7 +71,7 @@ def select_covering(
 
 
 def _closeness(boxes: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """How near boxes [..., 4] are to others [..., 4], between 0 and 1."""
+    """Computes the nearness of boxes [..., 4] to others [..., 4], between 0 and 1."""
     top_left = tf.maximum(boxes[..., :2], others[..., :2])
     bottom_right = tf.minimum(boxes[..., 2:], others[..., 2:])
     shared = tf.reduce_prod(tf.nn.relu(bottom_right - top_left), axis=-1)

@@ -1,1 +1,1 @@
-"""What people look at: the report page, drawn images, text tables, and TensorBoard."""
+"""Presentation of results: the report page, drawn images, text tables, and TensorBoard."""

@@ -1,4 +1,4 @@
-"""What the report shows of single images: which images, which boxes, and the words of each box."""
+"""Single images in the report: which images, which boxes, and the words of each box."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

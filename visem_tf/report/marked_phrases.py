@@ -36,7 +36,7 @@ class MarkedPhrase:
 
     @property
     def verdict(self) -> str:
-        """What is right about it, in words.
+        """Overlap of the box, and whether the point is right, in words.
 
         Example:
             >>> MarkedPhrase("a dog", "animals", (0, 0, 50, 50), (25, 25), (), 62.4, True).verdict

@@ -1,4 +1,4 @@
-"""What a loaded model returns: descriptions, groundings and search results of images."""
+"""Results of a loaded model: descriptions, groundings and search results of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage works with: the configuration, the run directory, the data set and the devices."""
+"""Context of a stage: the configuration, the run directory, the data set and the devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage works with.
+    """Context of a stage.
 
     Attributes:
         config: Resolved configuration of this call.

@@ -1,4 +1,4 @@
-"""What a model says about an image and its regions, as arrays."""
+"""Description of an image and its regions, as arrays."""
 
 from dataclasses import dataclass
 

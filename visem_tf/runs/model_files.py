@@ -128,7 +128,7 @@ class ModelFiles:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What is known about the model, in JSON's types."""
+        """Description of the model, in JSON's types."""
         return {
             "name": self.name,
             "dataset": self.recorded_config().dataset,

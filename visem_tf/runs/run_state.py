@@ -1,4 +1,4 @@
-"""What a run directory records about its run: `state.json`."""
+"""State of a run, which its run directory records in `state.json`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ AnyPath: TypeAlias = Path | UPath
 """A path on the disk or on any other storage."""
 
 PathLike: TypeAlias = str | os.PathLike[str] | UPath
-"""What functions accept as a path."""
+"""Types that functions accept as a path."""
 
 PARTIAL = ".partial"
 """Part of the names of hidden files that are still being written."""

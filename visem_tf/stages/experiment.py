@@ -1,4 +1,4 @@
-"""What the experiments of section 4 take and return."""
+"""Inputs and results of the experiments of section 4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report adds to TensorBoard: its images and captions, the metrics, and the embeddings.
+"""Images and captions, metrics and embeddings that the report adds to TensorBoard.
 
 The event files of a report end with its name and are replaced when it is made again.
 """

@@ -1,4 +1,4 @@
-"""How every stage trains a model: data, devices, seeds, checkpoints, and logs for TensorBoard."""
+"""Training of a model in any stage: data, devices, seeds, checkpoints, and TensorBoard."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

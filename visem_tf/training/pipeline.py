@@ -58,7 +58,7 @@ class Pairs(NamedTuple):
 
 
 class Swaps(NamedTuple):
-    """What false sentences are made from, see `visem_tf.alignment.substitutes`.
+    """Inputs for making false sentences, see `visem_tf.alignment.substitutes`.
 
     Attributes:
         substitutes: Words that may replace every word, int32 [V, M].

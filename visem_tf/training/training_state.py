@@ -21,7 +21,7 @@ _NAME = re.compile(r"last-(\d+)(?:-(\d+))?\.npz")  # version 0.1.0 saved whole e
 
 
 class Progress(TypedDict):
-    """How far a training has come.
+    """Progress of a training.
 
     Attributes:
         epochs: Number of whole epochs.
