@@ -22,8 +22,20 @@ _NOTEBOOK_SIDE = 800
 _THUMBNAIL_SIDE = 240
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class _Drawn:
-    """A result that is drawn on its image, also in notebooks."""
+    """A result that is drawn on its image, also in notebooks.
+
+    Attributes:
+        source: The image.
+    """
+
+    source: ImageSource
+
+    @property
+    def image(self) -> str:
+        """Path of the image, or its position among those that were given."""
+        return self.source.name
 
     def plot(self) -> Image.Image:
         """Draws the result on its image."""
@@ -67,13 +79,7 @@ class ImageDescription(_Drawn):
         found: The description as arrays.
     """
 
-    source: ImageSource
     found: Description
-
-    @property
-    def image(self) -> str:
-        """Path of the image, or its position among those that were given."""
-        return self.source.name
 
     @property
     def caption(self) -> str:
@@ -185,13 +191,7 @@ class Grounding(_Drawn):
             `visem_tf.runs.phrase_grounding.ground_sentences`.
     """
 
-    source: ImageSource
     found: Mapping[str, Any]
-
-    @property
-    def image(self) -> str:
-        """Path of the image, or its position among those that were given."""
-        return self.source.name
 
     @property
     def sentence(self) -> str:
