@@ -12,6 +12,7 @@ from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model
 from visem_tf.regions.backbone import TrainableCNN, load_backbone
+from visem_tf.regions.dataset_cache import file_digest
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import finetune
 
@@ -50,8 +51,9 @@ def test_later_stages_use_the_trained_cnn(run_dir):
     assert np.abs(tuned.features(pixels) - started.features(pixels)).max() > 1e-2
     summary = json.loads((run_dir / "state.json").read_text())["stages"]["align"]["summary"]
     assert summary["finetune"]["recall_sum"] > summary["finetune"]["recall_sum_before"]
-    caches = [path.name for path in (run_dir.parent / "cache" / "features").iterdir()]
-    assert sum("train" in name for name in caches) == 2  # pretrained and trained CNN
+    keys = (run_dir.parent / "cache" / "features").glob("*-train-*/key.json")
+    found = [json.loads(path.read_text(encoding="utf-8")).get("tuned") for path in keys]
+    assert {None, file_digest(run.run.tuned_cnn)} == set(found)  # pretrained and trained CNN
     assert (run_dir / "metrics.json").exists()
 
 
