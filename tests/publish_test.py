@@ -14,7 +14,7 @@ from upath import UPath
 
 from visem_tf import publish
 from visem_tf.errors import UserError
-from visem_tf.regions.backbone import FEATURE_DIM
+from visem_tf.regions.backbone import FEATURE_DIM, TrainableCNN, load_backbone
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime import model_places, published
@@ -76,6 +76,22 @@ def test_the_card_names_data_versions_and_format_but_no_paths(run, model):
     assert text.startswith("---\nlibrary_name: visem_tf\n")
     for path in model.iterdir():
         assert b"/private" not in path.read_bytes()
+
+
+def test_a_cnn_of_the_run_is_published_and_counted(run, tmp_path):
+    copy, published = tmp_path / "run", tmp_path / "published"
+    shutil.copytree(run.run.path, copy)
+    cnn = TrainableCNN(load_backbone("efficientnet_lite0"), 8)
+    [kernel] = cnn.trainable_variables
+    kernel.assign(kernel * 1.5)
+    (copy / "checkpoints" / "finetune").mkdir()
+    cnn.write(copy / "checkpoints" / "finetune" / "cnn.npz")
+    publish.main(["--run-dir", str(copy), "--to", str(published)])
+    card = json.loads((published / "card.json").read_text())
+    assert card["parameters"]["cnn"] == kernel.shape[2] * kernel.shape[3]
+    read = load_backbone("efficientnet_lite0", TrainedRun(published).run.tuned_cnn)
+    layer = read.cnn.get_layer(kernel.path.split("/")[0])
+    np.testing.assert_allclose(layer.kernel, kernel, rtol=2e-3, atol=1e-6)
 
 
 def test_figures_are_on_the_card_without_compared_files(run, tmp_path):

@@ -26,7 +26,8 @@ def write_model(run: TrainedRun, folder: Path) -> dict[str, int]:
         folder: Folder on the disk.
 
     Returns:
-        Numbers of weights, by the names of the files of the models.
+        Numbers of weights, by the names of the files of the models; that of a CNN is the number of
+        its weights that the run has trained.
 
     Raises:
         UserError: The run has no trained model, generators of several kinds write together, or the
@@ -61,19 +62,27 @@ def write_model(run: TrainedRun, folder: Path) -> dict[str, int]:
         raise UserError(f"{run.run.path} has no trained model to publish; run visem_tf.fit first")
     for path, model in models.items():
         write_weights(model, path)
-    _copy_region_weights(run, folder)
+    counts = {path.stem: model.count_params() for path, model in models.items()}
+    counts |= _copy_region_weights(run, folder)
     shutil.copyfile(run.run / "vocabulary.txt", folder / "vocabulary.txt")
     published = config.updated({**LOCAL_FIELDS, "generate.members": settings.members})
     text = published.to_json(versions=run.run.recorded_versions())
     write_atomically(folder / "config.json", text)
-    return {path.stem: model.count_params() for path, model in models.items()}
+    return counts
 
 
-def _copy_region_weights(run: TrainedRun, folder: Path) -> None:
-    """Writes the weights of the proposer and of the CNN, if they are not those of a package."""
+def _copy_region_weights(run: TrainedRun, folder: Path) -> dict[str, int]:
+    """Writes the weights of the proposer and of the CNN, and counts those of the CNN.
+
+    A CNN from a package is neither written nor counted.
+    """
     if run.config.regions.proposer == "trained":
         source = weights_file(run.config.regions, run.run.region_weights.proposer)
         shutil.copyfile(source, folder / "proposer.npz")
-    if cnn := run.run.tuned_cnn:
-        with np.load(cnn, allow_pickle=False) as arrays:
-            write_arrays(folder / "cnn.npz", dict(arrays))
+    cnn = run.run.tuned_cnn
+    if cnn is None:
+        return {}
+    with np.load(cnn, allow_pickle=False) as arrays:
+        weights = dict(arrays)
+    write_arrays(folder / "cnn.npz", weights)
+    return {"cnn": sum(array.size for array in weights.values())}
