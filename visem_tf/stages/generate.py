@@ -120,16 +120,17 @@ def sentence_texts(context: Context, pairs: Pairs, mirrored: FeatureCache | None
     """
     cache, token_ids, image_index = pairs
     views = [cache] if mirrored is None else [cache, mirrored]
+    draws = 0 if mirrored is None else 1
     if model_of(context.config.generate, "full_frame").reads_regions:
         return Texts(
             token_ids,
             lambda batches: attention_examples(batches, pairs, mirrored),
             cache.sample_features(),
-            draws=len(views) - 1,
+            draws,
         )
     frames = np.concatenate([view.frame_features() for view in views])
     rows = np.concatenate([image_index + number * len(cache) for number in range(len(views))])
-    return _of_vectors(token_ids, lambda chosen: frames[rows[chosen]], cache, len(views) - 1)
+    return _of_vectors(token_ids, lambda chosen: frames[rows[chosen]], cache, draws)
 
 
 def _snippets(context: Context, pairs: Pairs, vocabulary: Vocabulary, cut: SnippetCutter) -> Texts:
