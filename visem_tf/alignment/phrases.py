@@ -14,6 +14,9 @@ region of one of them. `READOUTS` holds three ways by name:
 
       Σ_i w_i [point in box i] / √area_i     w = softmax_i(μ m_i)
 
+  With `unit_phrases`, m_i is divided by the length of mean_t s_t. Otherwise the phrases with long
+  vectors, which are those that rank images best, would have the sharpest softmax.
+
 The point of the other two is the centre of their box.
 """
 
@@ -38,6 +41,7 @@ class Readout(NamedTuple):
             probabilities; 0 does not use them.
         frame_penalty: b, what the whole frame loses.
         point_scale: μ, the factor of the mean similarity before the softmax of the heat map.
+        unit_phrases: Whether the mean vector of the words is scaled to length 1.
     """
 
     name: str = "phrase"
@@ -45,6 +49,7 @@ class Readout(NamedTuple):
     proposer_weight: float = 0.0
     frame_penalty: float = 0.0
     point_scale: float = 1.0
+    unit_phrases: bool = False
 
 
 class PhraseEvidence(NamedTuple):
@@ -58,6 +63,8 @@ class PhraseEvidence(NamedTuple):
         boxes: Boxes of the regions, float tensor [N, R, 4], `rel_yxyx`; region 0 is the frame.
         region_scores: The proposer's scores, float tensor [N, R]; the frame has the best of them.
         region_mask: Boolean tensor [N, R], True for real regions.
+        lengths: Lengths of the means of s_t over the words `content`, float tensor [N]; only
+            `unit_phrases` needs them.
     """
 
     similarities: tf.Tensor
@@ -67,6 +74,7 @@ class PhraseEvidence(NamedTuple):
     boxes: tf.Tensor
     region_scores: tf.Tensor
     region_mask: tf.Tensor
+    lengths: tf.Tensor | None = None
 
 
 class PhraseGrounding(NamedTuple):
@@ -135,13 +143,16 @@ def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGroundin
         raise ValueError(f"readout must be one of {', '.join(READOUTS)}, not {readout.name!r}")
     by_phrase = readout.name == "phrase"
     counted = evidence.content if by_phrase else evidence.words
-    means = mean_similarities(evidence.similarities, counted)
-    ranking = READOUTS[readout.name](evidence, means, readout)
+    means = mean_over_words(evidence.similarities, counted)
+    scaled = means
+    if by_phrase and readout.unit_phrases:
+        scaled /= tf.maximum(evidence.lengths, _TINY)[:, tf.newaxis]
+    ranking = READOUTS[readout.name](evidence, scaled, readout)
     ranking = tf.where(evidence.region_mask, ranking, -float("inf"))
     regions = tf.argmax(ranking, axis=1, output_type=tf.int32)
     boxes = tf.gather(evidence.boxes, regions, axis=1, batch_dims=1)
     if by_phrase:
-        weights = _softmax(readout.point_scale * means, evidence.region_mask)
+        weights = _softmax(readout.point_scale * scaled, evidence.region_mask)
         points = highest_points(weights, evidence.boxes)
     else:
         points = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -156,11 +167,33 @@ def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGroundin
     )
 
 
-def mean_similarities(similarities: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
-    """Averages the similarities of some words, float [N, T, R] and bool [N, T] to float [N, R]."""
-    chosen = tf.where(words[..., tf.newaxis], similarities, 0.0)
+def mean_over_words(values: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+    """Averages the values of some words, float [N, T, K] and bool [N, T] to float [N, K]."""
+    chosen = tf.where(words[..., tf.newaxis], values, 0.0)
     count = tf.maximum(tf.math.count_nonzero(words, axis=1, keepdims=True, dtype=tf.float32), 1.0)
     return tf.reduce_sum(chosen, axis=1) / count
+
+
+def region_probabilities(
+    means: tf.Tensor, region_scores: tf.Tensor, region_mask: tf.Tensor, readout: Readout
+) -> tf.Tensor:
+    """Computes p of the read-out `phrase`, the probabilities that regions are that of a phrase.
+
+    Args:
+        means: m, float tensor [..., R].
+        region_scores: q, the proposer's scores, float tensor [..., R].
+        region_mask: Boolean tensor [..., R], True for real regions; the others get 0.
+        readout: λ, a and b.
+
+    Returns:
+        Float tensor [..., R].
+    """
+    logits = readout.box_scale * means
+    if readout.proposer_weight:
+        chances = tf.clip_by_value(region_scores, _TINY, 1.0)
+        logits += readout.proposer_weight * tf.math.log(chances)
+    logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[-1])
+    return _softmax(logits, region_mask)
 
 
 def expected_overlaps(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
@@ -228,12 +261,8 @@ def _by_mrf(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.
 
 def _by_expected_overlap(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
     """The overlap that is expected of a region under the softmax of the mean similarities."""
-    logits = readout.box_scale * means
-    if readout.proposer_weight:
-        chances = tf.clip_by_value(evidence.region_scores, _TINY, 1.0)
-        logits += readout.proposer_weight * tf.math.log(chances)
-    logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[1])
-    return expected_overlaps(_softmax(logits, evidence.region_mask), evidence.boxes)
+    scores, mask = evidence.region_scores, evidence.region_mask
+    return expected_overlaps(region_probabilities(means, scores, mask, readout), evidence.boxes)
 
 
 def _softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -215,14 +215,20 @@ def word_region_similarities(
     Returns:
         Float tensor [B, T, R], minus infinity at padded regions.
     """
-    if get_score(score).unit:
-        region_embeddings = unit_vectors(tf.convert_to_tensor(region_embeddings))
-        word_embeddings = unit_vectors(tf.convert_to_tensor(word_embeddings))
-    similarities = tf.matmul(word_embeddings, region_embeddings, transpose_b=True)
+    regions, words = (
+        as_compared(vectors, score) for vectors in (region_embeddings, word_embeddings)
+    )
+    similarities = tf.matmul(words, regions, transpose_b=True)
     if region_mask is None:
         return similarities
     mask = tf.convert_to_tensor(region_mask)[:, tf.newaxis]
     return tf.where(mask, similarities, tf.constant(float("-inf"), similarities.dtype))
+
+
+def as_compared(vectors: tf.Tensor, score: str) -> tf.Tensor:
+    """Returns embeddings as a score compares them: of length 1 for scores of unit vectors."""
+    vectors = tf.convert_to_tensor(vectors)
+    return unit_vectors(vectors) if get_score(score).unit else vectors
 
 
 def unit_vectors(vectors: tf.Tensor) -> tf.Tensor:

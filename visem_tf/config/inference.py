@@ -42,7 +42,7 @@ class InferConfig(Settings):
     """How the box and the point of a phrase are found: word (the region with the largest sum of
     the scores of its words), mrf (the region that the MRF gives to most of its words) or phrase
     (the region with the largest expected overlap, and the highest point of a heat map)."""
-    box_scale: float = setting(0.5, at_least=0, at_most=1e6)
+    box_scale: float = setting(1.0, at_least=0, at_most=1e6)
     """For phrase: factor of the mean score of a phrase with a region, before the softmax over
     regions that chooses the box."""
     proposer_weight: float = setting(1.0, at_least=0, at_most=1e6)
@@ -50,9 +50,12 @@ class InferConfig(Settings):
     other scores are not used."""
     frame_penalty: float = setting(1.0, at_least=-1e6, at_most=1e6)
     """For phrase: penalty of the whole frame, before the softmax that chooses the box."""
-    point_scale: float = setting(4.0, at_least=0, at_most=1e6)
+    point_scale: float = setting(8.0, at_least=0, at_most=1e6)
     """For phrase: factor of the mean score, before the softmax that makes the heat map. Its highest
     point is the point of the phrase."""
+    unit_phrases: bool = True
+    """For phrase: whether the mean score is divided by the length of the mean vector of the words,
+    so that all phrases choose equally sharply."""
 
 
 PAPER_SNIPPETS: dict[str, Any] = {

@@ -164,6 +164,19 @@ class AlignConfig(TrainingConfig):
     finetune_sentences: int = setting(1, at_least=1, at_most=1000)
     """Number of sentences of each image in a batch in fine-tuning; an image with fewer repeats
     some of them."""
+    self_training_epochs: int = setting(0, at_least=0, at_most=100_000)
+    """Number of epochs after the alignment, and after the CNN, in which the phrases of sentences
+    are also trained to choose the regions that the read-out phrase gives them. An epoch uses every
+    training image once. 0 skips this."""
+    self_training_weight: float = setting(5.0, above=0, at_most=1e6)
+    """Weight of the loss of the phrases of a sentence in self-training."""
+    self_training_rate: float = setting(2e-4, above=0, at_most=1000)
+    """The learning rate in self-training, for Adam with a cosine schedule down to zero."""
+    self_training_batch_size: int = setting(96, at_least=2, at_most=1_000_000)
+    """Number of images in a batch in self-training."""
+    self_training_sentences: int = setting(5, at_least=1, at_most=1000)
+    """Number of sentences of each image in a batch in self-training; an image with fewer repeats
+    some of them."""
 
     def _conflicts(self) -> Iterator[str]:
         if self.normalise_by_length and self.score not in ("best_region", "fragments"):

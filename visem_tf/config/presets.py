@@ -9,8 +9,8 @@
   likelihood and then on CIDEr, and whose beams the alignment ranks.
 - `best`: the best on Flickr8K by validation data: the regions of `default`; two alignment models of
   `paper` at half its width, trained by cross-entropy with Adam on the images and their mirror
-  images, joined, and trained further together with the last blocks of the CNN; and a generator of
-  whole-image sentences as in `default`.
+  images, joined, trained further together with the last blocks of the CNN, and then by
+  self-training; and a generator of whole-image sentences as in `default`.
 - `paper`: the paper's models and training: regions of a trained detector, each cut out and read by
   the CNN; embeddings and BRNN of 1,000 units, SGD with momentum 0.9 on 100 pairs, generators of 512
   units with RMSProp. The paper does not give the learning rates and their schedule, the weight
@@ -133,6 +133,7 @@ PRESETS["best"] = {
         "finetune_align_rate": 1e-4,
         "finetune_batch_size": 96,
         "finetune_sentences": 5,
+        "self_training_epochs": 3,
     },
     "infer": {},
     "generate": {

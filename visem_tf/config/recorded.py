@@ -20,6 +20,7 @@ them, with these values only."""
 ADDED_FIELDS: dict[str, Any] = {
     **{f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()},
     "infer.readout": "mrf",
+    "infer.unit_phrases": False,
     "propose.head_blocks": 2,
     "generate.cider_patience": 100_000,
     "generate.cider_temperature": 1.0,
@@ -59,20 +60,31 @@ GROWING_FIELDS = (
         for section in ("propose", "align", "generate")
         for name in ("epochs", "patience")
     ),
+    "align.self_training_epochs",
     "generate.cider_epochs",
     "generate.cider_patience",
 )
 """Fields that may be raised: a finished training then goes on to its new end."""
 
-_CIDER_FIELDS = (
-    "generate.cider_epochs",
-    "generate.cider_patience",
-    "generate.cider_samples",
-    "generate.cider_batch_size",
-    "generate.cider_learning_rate",
-    "generate.cider_temperature",
-)
-"""Fields that change nothing in a run without training on CIDEr."""
+FURTHER_FIELDS: dict[str, tuple[str, ...]] = {
+    "align.self_training_epochs": (
+        "align.self_training_epochs",
+        "align.self_training_weight",
+        "align.self_training_rate",
+        "align.self_training_batch_size",
+        "align.self_training_sentences",
+    ),
+    "generate.cider_epochs": (
+        "generate.cider_epochs",
+        "generate.cider_patience",
+        "generate.cider_samples",
+        "generate.cider_batch_size",
+        "generate.cider_learning_rate",
+        "generate.cider_temperature",
+    ),
+}
+"""Epochs of trainings that continue another one, with all of their fields, which change nothing in
+a run without these epochs."""
 
 LOCAL_FIELDS: dict[str, Any] = {
     "run_dir": "",
@@ -106,6 +118,7 @@ READOUT_FIELDS = (
     "infer.proposer_weight",
     "infer.frame_penalty",
     "infer.point_scale",
+    "infer.unit_phrases",
 )
 """Fields that change how the boxes of phrases are found, but no trained model."""
 
@@ -134,8 +147,8 @@ def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields with which a run begins that starts from another model.
 
     These are the sections of the models, because weights fit no others. The new run has its own
-    data, and does not repeat the training of the proposer and of the CNN. Several alignment models
-    that were joined are one model of their widths together.
+    data, and does not repeat the training of the proposer and of the CNN, nor the self-training.
+    Several alignment models that were joined are one model of their widths together.
 
     Args:
         fields: Recorded fields of the model, from `read_fields`.
@@ -148,7 +161,7 @@ def starting_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
         (10, 1024)
     """
     kept = {k: v for k, v in fields.items() if k.partition(".")[0] in _SECTIONS_OF_MODELS}
-    kept |= {"propose.epochs": 0, "align.finetune_epochs": 0}
+    kept |= {"propose.epochs": 0, "align.finetune_epochs": 0, "align.self_training_epochs": 0}
     kept |= {"align.word_vectors": "", "generate.ensemble": ()}
     align = kept.get("align", {})
     if (members := align.get("members", 1)) > 1:
@@ -162,7 +175,7 @@ def raised_fields(recorded: Settings, config: Settings) -> list[str]:
     """Returns the fields of trainings that are to go on further than they were recorded.
 
     These are the fields of `GROWING_FIELDS` that are larger than recorded, and not recorded as 0. A
-    run without training on CIDEr may begin one, with any settings.
+    run without a training of `FURTHER_FIELDS` may begin it, with any settings.
 
     Args:
         recorded: Configuration that a run was started with.
@@ -175,11 +188,11 @@ def raised_fields(recorded: Settings, config: Settings) -> list[str]:
     """
     before, now = dict(recorded.flat()), dict(config.flat())
     raised = [name for name in GROWING_FIELDS if 0 < before[name] < now[name]]
-    if before["generate.cider_epochs"]:
-        return raised
-    raised = [name for name in raised if name not in _CIDER_FIELDS]
-    if now["generate.cider_epochs"]:
-        raised += [name for name in _CIDER_FIELDS if now[name] != before[name]]
+    for epochs, fields in FURTHER_FIELDS.items():
+        if not before[epochs]:
+            raised = [name for name in raised if name not in fields]
+            if now[epochs]:
+                raised += [name for name in fields if now[name] != before[name]]
     return raised
 
 

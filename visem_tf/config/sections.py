@@ -355,6 +355,11 @@ class Config(Settings):
                 "align.finetune_epochs changes the region features after the alignment, while "
                 "joint.train trains generators on them at the same time; choose one of the two"
             )
+        if align.self_training_epochs:
+            yield (
+                "align.self_training_epochs trains the region encoder after the alignment, and "
+                "joint.train trains generators that share it; choose one of the two"
+            )
         if align.word_dim != generate.word_dim:
             yield (
                 "joint.train has one set of word vectors, so that align.word_dim "

@@ -237,8 +237,7 @@ class AlignmentModel(GlobalBatchModel):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes C over the pairs of all replicas, and updates the metrics.
 
-        With `swap_weight`, the loss of a replica's own swapped sentences is added to C, times the
-        number of replicas, by which the callers divide.
+        With `swap_weight`, the loss of swapped sentences is added to C.
 
         Args:
             data: Dictionary as for `train_step`. With "sentence_images", int [N], the image of
@@ -253,16 +252,38 @@ class AlignmentModel(GlobalBatchModel):
         if not self.built:
             self.build({name: tuple(value.shape) for name, value in data.items()})
         region_embeddings = self.encode_regions(data["region_features"], training=training)
-        token_ids, region_mask = data["token_ids"], data.get("region_mask")
+        token_ids = data["token_ids"]
         swapped_ids = data.get("swapped_ids") if self.swap_weight else None
-        swap_loss = None
         if swapped_ids is None:
             word_embeddings = self.encode_sentences(token_ids, training=training)
-        else:
-            own_ids = tf.concat([token_ids[:, tf.newaxis], swapped_ids], axis=1)  # [B, 1 + K, T]
-            own_embeddings = self._encode_own_sentences(own_ids, training)
-            word_embeddings = own_embeddings[:, 0]
-            swap_loss = self._swap_loss(region_embeddings, own_embeddings, region_mask, own_ids)
+            return self.loss_of_embeddings(region_embeddings, word_embeddings, data)
+        own_ids = tf.concat([token_ids[:, tf.newaxis], swapped_ids], axis=1)  # [B, 1 + K, T]
+        own_embeddings = self._encode_own_sentences(own_ids, training)
+        region_mask = data.get("region_mask")
+        swap_loss = self._swap_loss(region_embeddings, own_embeddings, region_mask, own_ids)
+        own_loss = self.swap_weight * swap_loss
+        return self.loss_of_embeddings(region_embeddings, own_embeddings[:, 0], data, own_loss)
+
+    def loss_of_embeddings(
+        self,
+        region_embeddings: tf.Tensor,
+        word_embeddings: tf.Tensor,
+        data: dict[str, tf.Tensor],
+        own_loss: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes C over the pairs of all replicas, and updates the metrics.
+
+        Args:
+            region_embeddings: v_i of the images, float [B, R, D].
+            word_embeddings: s_t of the sentences, float [N, T, D].
+            data: Dictionary as for `global_loss`; the features are not used.
+            own_loss: Another loss, of the pairs of this replica only, which is added to C times the
+                number of replicas, by which the callers divide.
+
+        Returns:
+            C and the number of pairs, scalars.
+        """
+        token_ids, region_mask = data["token_ids"], data.get("region_mask")
         image_ids = gather(data["image_ids"])
         scores = self._scores_in_memory(
             gather(region_embeddings),
@@ -277,8 +298,8 @@ class AlignmentModel(GlobalBatchModel):
         scale = getattr(self, self._objective.scale)
         loss = self._loss_of(scores, image_ids, scale)
         has_negatives = loss > 0
-        if swap_loss is not None:  # of the pairs of one replica, where C is of all
-            loss += self.swap_weight * replica_count() * swap_loss
+        if own_loss is not None:  # of the pairs of one replica, where C is of all
+            loss += replica_count() * own_loss
 
         batch_size = tf.cast(tf.shape(image_ids)[0], loss.dtype)
         spread = score_spread(scores, image_ids)

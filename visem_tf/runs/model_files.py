@@ -57,6 +57,12 @@ class ModelFiles:
     @property
     def alignment_model(self) -> Path:
         """File of the best alignment model, which need not exist."""
+        refined = self.path / "checkpoints" / "self_training" / "best.keras"
+        return refined if refined.exists() else self.ranking_model
+
+    @property
+    def ranking_model(self) -> Path:
+        """File of the best alignment model before self-training, which need not exist."""
         tuned = self.path / "checkpoints" / "finetune" / "best.keras"
         if self.tuned_cnn and tuned.exists():  # no training of this run if the CNN is of another
             return tuned

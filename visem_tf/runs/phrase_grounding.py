@@ -16,8 +16,9 @@ from visem_tf.alignment.phrases import (
     Readout,
     content_words,
     ground_phrases,
+    mean_over_words,
 )
-from visem_tf.alignment.scores import word_region_similarities
+from visem_tf.alignment.scores import as_compared, word_region_similarities
 from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
 from visem_tf.config import Config
 from visem_tf.config.registry import PROBABILITY_PROPOSERS
@@ -62,6 +63,7 @@ def configured_readout(config: Config) -> Readout:
         settings.proposer_weight if are_chances else 0.0,
         settings.frame_penalty,
         settings.point_scale,
+        settings.unit_phrases,
     )
 
 
@@ -94,11 +96,12 @@ class PhraseGrounder:
             spans: The phrases.
         """
         grounder, model = self.grounder, self.grounder.model
-        word_embeddings = model.encode_sentences(token_ids)
+        word_embeddings = as_compared(model.encode_sentences(token_ids), model.score)
         embeddings = tf.gather(region_embeddings, spans.image)
         boxes, mask = (tf.gather(p, spans.image) for p in (regions.boxes, regions.region_mask))
+        word_embeddings = tf.gather(word_embeddings, spans.sentence)
         similarities = word_region_similarities(
-            embeddings, tf.gather(word_embeddings, spans.sentence), mask, score=model.score
+            embeddings, word_embeddings, mask, score=model.score
         )
         words = tf.gather(token_ids, spans.sentence)
         position = tf.range(tf.shape(words)[1])
@@ -107,14 +110,16 @@ class PhraseGrounder:
         chosen = None
         if self.readout.name == "mrf":
             chosen = grounder.ground_words(embeddings, mask, boxes, words).regions
+        content = content_words(inside, tf.gather(grounder.is_function, words))
         evidence = PhraseEvidence(
             similarities,
             inside,
-            content_words(inside, tf.gather(grounder.is_function, words)),
+            content,
             chosen,
             boxes,
             tf.gather(regions.scores, spans.image),
             mask,
+            tf.norm(mean_over_words(word_embeddings, content), axis=1),
         )
         return ground_phrases(evidence, self.readout)
 

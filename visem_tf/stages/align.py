@@ -22,7 +22,7 @@ from visem_tf.runs.generators import alignment_folders, member_seed
 from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.runs.starting import start_alignment
 from visem_tf.runtime.workers import barrier
-from visem_tf.stages import finetune
+from visem_tf.stages import finetune, self_train
 from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
@@ -91,6 +91,8 @@ def run(context: Context) -> dict[str, Any]:
         )
     if config.align.finetune_epochs:
         summary["finetune"] = finetune.run(context, vocabulary)
+    if config.align.self_training_epochs:
+        summary["self_training"] = self_train.run(context, vocabulary)
     return summary
 
 

@@ -31,7 +31,14 @@ from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule
-from visem_tf.training.pipeline import Pairs, Part, mapped, read_cached, shares
+from visem_tf.training.pipeline import (
+    Pairs,
+    Part,
+    choose_sentences,
+    mapped,
+    read_cached,
+    shares,
+)
 from visem_tf.training.resumable import Validation
 
 _SHUFFLE_BUFFER = 1000  # encoded images
@@ -136,7 +143,6 @@ def _examples(
     count, views = len(split.image_ids), cache if mirrored is None else Views(cache, mirrored)
     first = tf.constant(split.first_sentences, tf.int32)
     sentences = tf.constant(np.bincount(image_index, minlength=count), tf.int32)
-    chosen = tf.range(config.align.finetune_sentences)
     images = tf.data.Dataset.zip(
         tf.data.Dataset.range(count, output_type=tf.int32), split.pictures()
     )
@@ -148,12 +154,12 @@ def _examples(
 
         def choose(image: tf.Tensor, encoded: tf.Tensor) -> dict[str, tf.Tensor]:
             start, side = tf.unstack(tf.random.stateless_uniform([2], seed=tf.stack([seed, image])))
-            begin = tf.cast(start * tf.cast(sentences[image], tf.float32), tf.int32)
+            number = config.align.finetune_sentences
             return {
                 "encoded": encoded,
                 "image_ids": image,
                 "is_mirrored": side < 0.5 if mirrored is not None else False,
-                "sentences": first[image] + (begin + chosen) % sentences[image],
+                "sentences": choose_sentences(first[image], sentences[image], start, number),
             }
 
         shuffled = images.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=False)
@@ -176,7 +182,7 @@ def _examples(
             **read_cached(views, positions, ("boxes", "region_mask")),
             "pixels": tf.ensure_shape(pixels, [None, size, size, 3]),
             "token_ids": words.to_tensor(PAD_ID),
-            "sentence_images": tf.repeat(images, len(chosen)),
+            "sentence_images": tf.repeat(images, config.align.finetune_sentences),
         }
 
     epochs = [epoch(number) for number in range(part.epoch, config.align.finetune_epochs)]

@@ -267,6 +267,65 @@ def alignment_examples(
     return mapped(batches, example)
 
 
+def choose_sentences(
+    first: tf.Tensor, counts: tf.Tensor, random: tf.Tensor, number: int
+) -> tf.Tensor:
+    """Chooses consecutive sentences of images, from a random one on, the first after the last.
+
+    Args:
+        first: Position of the first sentence of every image, int32 [...].
+        counts: Number of sentences of every image, int32 [...].
+        random: Random numbers in [0, 1), float32 [...].
+        number: Number N of sentences; an image with fewer repeats some of them.
+
+    Returns:
+        Positions of sentences, int32 [..., N].
+
+    Example:
+        >>> import tensorflow as tf
+        >>> choose_sentences(tf.constant(10), tf.constant(5), tf.constant(0.7), 3).numpy()
+        array([13, 14, 10], dtype=int32)
+    """
+    begin = tf.cast(random * tf.cast(counts, tf.float32), tf.int32)[..., tf.newaxis]
+    return first[..., tf.newaxis] + (begin + tf.range(number)) % counts[..., tf.newaxis]
+
+
+def images_with_sentences(
+    batches: tf.data.Dataset,
+    pairs: Pairs,
+    number: int,
+    mirrored: FeatureCache | None = None,
+) -> tf.data.Dataset:
+    """Makes images with some sentences of each, for `SelfTrainingModel.train_step`.
+
+    Args:
+        batches: Dictionaries of `epoch_batches` with positions of images and two random numbers.
+        pairs: Sentences and regions; the sentences of an image follow each other.
+        number: Number of sentences of an image, see `choose_sentences`.
+        mirrored: Region features of the same images turned over, which take the place of those of
+            the images in half of the cases. None leaves them out.
+    """
+    counts = np.bincount(pairs.image_index, minlength=len(pairs.cache)).astype(np.int32)
+    first = tf.constant(np.cumsum(counts) - counts, tf.int32)
+    cache = pairs.cache if mirrored is None else Views(pairs.cache, mirrored)
+
+    def example(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        images, random = batch["positions"], batch["random"]
+        views = images
+        if mirrored is not None:
+            views += len(pairs.cache) * _are_mirrored(random[:, 1])
+        found = tf.gather(first, images), tf.gather(counts, images), random[:, 0]
+        sentences = tf.reshape(choose_sentences(*found, number), [-1])
+        return {
+            **read_cached(cache, views, (*_FIELDS, "boxes", "scores")),
+            "image_ids": images,
+            "token_ids": tf.gather(pairs.token_ids, sentences).to_tensor(PAD_ID),
+            "sentence_images": tf.repeat(images, number),
+        }
+
+    return mapped(batches, example)
+
+
 def _are_mirrored(random: tf.Tensor) -> tf.Tensor:
     """1 for the examples whose image is turned over, by a random number in [0, 1) of each, or 0."""
     return tf.cast(random < 0.5, tf.int32)

@@ -1,0 +1,142 @@
+"""Self-training: words learn from the regions that their phrases already choose.
+
+The objective of section 3.1.3 only compares whole sentences with whole images. Its words may choose
+a part of the thing that they name, or all of its surroundings, as long as the pair scores high. The
+loss of this module asks more of the phrases of a true pair. As in the refinement of Tang et al.
+(CVPR 2017), the model is its own teacher:
+
+- A phrase n is a run of words that name something, with the mean of their vectors scaled to length
+  1, p_n. Function words end phrases.
+- The teacher is the model without dropout. It chooses the region j of every phrase with the
+  read-out `phrase` of `visem_tf.alignment.phrases`, which also knows the boxes and the proposer's
+  scores. Targets are all regions that overlap j with an IoU of at least 0.5.
+- The student is the same model with dropout, and sees similarities only:
+
+      L_n = -c_n log Σ_{i in targets} softmax_i(λ p_n · v_i)
+
+  The confidence c_n is the probability that the teacher gives to the targets.
+
+No box that people marked is used.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from visem_tf.alignment.phrases import Readout, region_probabilities
+from visem_tf.alignment.scores import unit_vectors
+
+MIN_IOU = 0.5
+"""Smallest IoU of a target with the region that the teacher has chosen."""
+
+_TINY = 1e-9
+
+
+class PhraseTargets(NamedTuple):
+    """What the teacher says of the phrases that end at the words of S sentences.
+
+    Attributes:
+        regions: Boolean tensor [S, T, R], True for the targets.
+        confidence: Float tensor [S, T].
+    """
+
+    regions: tf.Tensor
+    confidence: tf.Tensor
+
+
+def phrase_ends(content: tf.Tensor) -> tf.Tensor:
+    """Finds the last words of phrases, which are the runs of content words.
+
+    Args:
+        content: Boolean tensor [S, T], True for words that name something.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> phrase_ends(tf.constant([[False, True, True, False, True]])).numpy()
+        array([[False, False,  True, False,  True]])
+    """
+    return content & ~tf.pad(content[:, 1:], [[0, 0], [0, 1]])
+
+
+def phrase_vectors(word_embeddings: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+    """Computes the vectors p of the phrases of sentences.
+
+    Args:
+        word_embeddings: s_t, float tensor [S, T, D].
+        content: Boolean tensor [S, T], True for words that name something.
+
+    Returns:
+        Float tensor [S, T, D]: for each content word, the sum of the vectors of its phrase, scaled
+        to length 1.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> words = tf.constant([[[3.0, 0.0], [0.0, 4.0], [9.0, 9.0], [0.0, 2.0]]])
+        >>> content = tf.constant([[True, True, False, True]])
+        >>> phrase_vectors(words, content).numpy()[0, [0, 1, 3]].round(3).tolist()
+        [[0.6, 0.8], [0.6, 0.8], [0.0, 1.0]]
+    """
+    group = tf.cumsum(tf.cast(~content, tf.int32), axis=1)  # the same for all words of a phrase
+    same = tf.equal(group[:, :, tf.newaxis], group[:, tf.newaxis])
+    same &= content[:, :, tf.newaxis] & content[:, tf.newaxis]
+    return unit_vectors(tf.matmul(tf.cast(same, word_embeddings.dtype), word_embeddings))
+
+
+def find_targets(
+    similarities: tf.Tensor,
+    boxes: tf.Tensor,
+    region_scores: tf.Tensor,
+    region_mask: tf.Tensor,
+    readout: Readout,
+) -> PhraseTargets:
+    """Chooses a region for every phrase, and the regions near it.
+
+    Args:
+        similarities: p · v_i of the teacher, float tensor [S, T, R].
+        boxes: Boxes of the regions of the image of every sentence, float tensor [S, R, 4],
+            `rel_yxyx`.
+        region_scores: The proposer's scores, float tensor [S, R].
+        region_mask: Boolean tensor [S, R], True for real regions, at least one per image.
+        readout: Options of the read-out `phrase`.
+
+    Returns:
+        The targets; those of padded words have no meaning.
+    """
+    import keras_cv
+
+    probabilities = region_probabilities(
+        similarities, region_scores[:, tf.newaxis], region_mask[:, tf.newaxis], readout
+    )
+    overlaps = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx")  # [S, R, R]
+    real = region_mask[:, tf.newaxis]
+    expected = tf.where(real, tf.matmul(probabilities, overlaps), -1.0)
+    near = tf.gather(overlaps, tf.argmax(expected, axis=2), axis=1, batch_dims=1)
+    targets = real & (near >= MIN_IOU)
+    confidence = tf.reduce_sum(tf.where(targets, probabilities, 0.0), axis=2)
+    return PhraseTargets(targets, confidence)
+
+
+def self_training_loss(
+    similarities: tf.Tensor,
+    targets: PhraseTargets,
+    ends: tf.Tensor,
+    region_mask: tf.Tensor,
+    scale: float,
+) -> tf.Tensor:
+    """Computes the sum over sentences of the mean of L_n over their phrases.
+
+    Args:
+        similarities: p · v_i of the student, float tensor [S, T, R].
+        targets: Of the teacher.
+        ends: Boolean tensor [S, T], the last words of phrases.
+        region_mask: Boolean tensor [S, R], True for real regions, at least one per image.
+        scale: λ.
+
+    Returns:
+        Float scalar.
+    """
+    logits = tf.where(region_mask[:, tf.newaxis], scale * similarities, -1e9)
+    chances = tf.reduce_sum(tf.where(targets.regions, tf.nn.softmax(logits), 0.0), axis=2)
+    losses = tf.where(ends, -targets.confidence * tf.math.log(chances + _TINY), 0.0)
+    count = tf.math.count_nonzero(ends, axis=1, dtype=losses.dtype)
+    return tf.reduce_sum(tf.reduce_sum(losses, axis=1) / tf.maximum(count, 1.0))
