@@ -36,7 +36,8 @@ from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.regions.dataset_cache import FeatureCache
 from visem_tf.regions.shards import record_fields
 from visem_tf.text import UNK_ID
-from visem_tf.training.pipeline import Pairs, alignment_examples, caption_examples, epoch_batches
+from visem_tf.training.batches import epoch_batches
+from visem_tf.training.examples import Pairs, alignment_examples, caption_examples
 
 POLICIES = ("float32", "mixed_bfloat16")
 STEPS = 20

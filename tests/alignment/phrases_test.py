@@ -36,6 +36,7 @@ def evidence():
         "boxes": boxes.astype(np.float32),
         "region_scores": random.uniform(0.01, 0.9, [N, R]).astype(np.float32),
         "region_mask": mask,
+        "lengths": random.uniform(0.5, 3, [N]).astype(np.float32),
     }
     return PhraseEvidence(**values)
 
@@ -62,9 +63,13 @@ def test_the_names_are_those_of_the_configuration():
         ground_phrases(None, Readout("words"))
 
 
+@pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(evidence, compiled):
+def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(
+    evidence, compiled, unit
+):
     settings = {
+        "unit_phrases": unit,
         "box_scale": 1.7,
         "proposer_weight": 1.3,
         "frame_penalty": 0.6,
@@ -82,7 +87,8 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(evid
         means = evidence.similarities[n][evidence.content[n]][:, real].mean(axis=0)
         prior = 1.3 * np.log(evidence.region_scores[n][real])
         prior[0] -= 0.6
-        shares = softmax(1.7 * means + prior)
+        scaled = means / evidence.lengths[n] if unit else means
+        shares = softmax(1.7 * scaled + prior)
         expected = np.array(
             [
                 sum(p * iou(a, b) for p, a in zip(shares, region_boxes, strict=True))
@@ -95,7 +101,7 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(evid
         np.testing.assert_allclose(boxes[n], region_boxes[regions[n]], rtol=1e-6)
         assert scores[n] == pytest.approx(means[regions[n]], rel=1e-4)
         # The point is in the cells with the largest sum.
-        weights = softmax(2.5 * means) / np.sqrt(
+        weights = softmax(2.5 * scaled) / np.sqrt(
             np.prod(region_boxes[:, 2:] - region_boxes[:, :2], axis=1)
         )
         centres = (np.arange(GRID) + 0.5) / GRID
@@ -152,6 +158,7 @@ def test_padding_order_and_company_change_nothing(evidence, name):
         evidence.boxes[:, order],
         evidence.region_scores[:, order],
         evidence.region_mask[:, order],
+        evidence.lengths,
     )
     other = find(permuted, name=name, proposer_weight=0.5)
     for a, b in zip(whole[:3], other[:3], strict=True):

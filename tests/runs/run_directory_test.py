@@ -87,11 +87,26 @@ def test_training_on_cider_may_begin_later_and_go_on(tmp_path: Path):
     assert not run.is_done("generate")
 
 
+def test_self_training_may_begin_after_the_cnn_was_trained_and_go_on(tmp_path: Path):
+    tuned = Config().updated({"align.finetune_epochs": 1})
+    run = finished_run(tmp_path, tuned, "align", "infer", "generate")
+    longer = tuned.updated({"align.self_training_epochs": 2, "align.self_training_weight": 3.0})
+    run.claim(longer)
+    assert [stage for stage in ("align", "infer", "generate") if run.is_done(stage)] == ["generate"]
+    run.mark_done("align", 1.0, {})
+    (tmp_path / "checkpoints" / "self_training").mkdir()
+    run.claim(longer.updated({"align.self_training_epochs": 3}))
+    assert not run.is_done("align")
+    run.mark_done("align", 1.0, {})
+    with pytest.raises(UserError, match="align.epochs cannot be raised, because the alignment"):
+        run.claim(run.config().updated({"align.epochs": 20}))
+
+
 @pytest.mark.parametrize(
     ("before", "raised", "options", "message"),
     [
         ({}, {"align.epochs": 20}, {"trained": False}, "without the state of their optimizers"),
-        ({"align.finetune_epochs": 1}, {"align.epochs": 20}, {}, "trained further after the"),
+        ({"align.finetune_epochs": 1}, {"align.epochs": 20}, {}, "trained further after this"),
         (
             {"regions.proposer": "trained", "propose.epochs": 1},
             {"propose.epochs": 2},

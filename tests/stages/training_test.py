@@ -15,9 +15,9 @@ from visem_tf.config import Config
 from visem_tf.runs.checkpoints import read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.opening import open_run
-from visem_tf.stages import align, finetune, generate, joint, propose, self_critical
+from visem_tf.stages import align, finetune, generate, joint, propose, self_critical, self_train
 from visem_tf.stages.training import open_pairs
-from visem_tf.training.pipeline import Part
+from visem_tf.training.batches import Part
 from visem_tf.training.resumable import ResumableTraining
 
 pytestmark = pytest.mark.usefixtures("quick", "small_cnn")
@@ -25,6 +25,10 @@ pytestmark = pytest.mark.usefixtures("quick", "small_cnn")
 
 def train_cnn(context: Context) -> Any:
     return finetune.run(context, read_or_build_vocabulary(context))
+
+
+def train_on_own_regions(context: Context) -> Any:
+    return self_train.run(context, read_or_build_vocabulary(context))
 
 
 def train_on_swapped_nouns(context: Context) -> Any:
@@ -107,6 +111,16 @@ TRAININGS: dict[str, tuple[Callable[[Context], Any], str, dict[str, Any]]] = {
             "align.finetune_from": 8,
             "align.finetune_batch_size": 3,
             "align.finetune_sentences": 2,
+            "align.mirror": True,
+        },
+    ),
+    "self_training": (
+        train_on_own_regions,
+        "self_training",
+        {
+            "align.self_training_epochs": 2,
+            "align.self_training_batch_size": 3,
+            "align.self_training_sentences": 2,
             "align.mirror": True,
         },
     ),

@@ -26,15 +26,9 @@ from visem_tf.stages import finetune, self_train
 from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
+from visem_tf.training.batches import Part, epoch_batches
+from visem_tf.training.examples import Pairs, Swaps, alignment_draws, alignment_examples
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import (
-    Pairs,
-    Part,
-    Swaps,
-    alignment_draws,
-    alignment_examples,
-    epoch_batches,
-)
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True

@@ -8,7 +8,8 @@ from visem_tf.models.generator import SentenceGenerator
 from visem_tf.stages.experiment import EvaluatedSplit, Experiment, absent, merge
 from visem_tf.stages.generate import sentence_texts
 from visem_tf.stages.nearest_neighbour import nearest_captions
-from visem_tf.training.pipeline import Pairs, ordered_batches
+from visem_tf.training.batches import ordered_batches
+from visem_tf.training.examples import Pairs
 
 
 def evaluate_captions(data: EvaluatedSplit, scorer: CaptionScorer) -> Experiment:

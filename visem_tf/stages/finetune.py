@@ -30,15 +30,9 @@ from visem_tf.stages import features
 from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import PAD_ID, Vocabulary
+from visem_tf.training.batches import Part, shares
+from visem_tf.training.examples import Pairs, choose_sentences, mapped, read_cached
 from visem_tf.training.optimizers import TwoRatesAdam, WarmupSchedule
-from visem_tf.training.pipeline import (
-    Pairs,
-    Part,
-    choose_sentences,
-    mapped,
-    read_cached,
-    shares,
-)
 from visem_tf.training.resumable import Validation
 
 _SHUFFLE_BUFFER = 1000  # encoded images

@@ -34,16 +34,9 @@ from visem_tf.stages.features import mirrored_cache, open_cache
 from visem_tf.stages.self_critical import fine_tune
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import Vocabulary
+from visem_tf.training.batches import Part, distributed, epoch_batches, ordered_batches
+from visem_tf.training.examples import Pairs, attention_examples, caption_examples
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import (
-    Pairs,
-    Part,
-    attention_examples,
-    caption_examples,
-    distributed,
-    epoch_batches,
-    ordered_batches,
-)
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True

@@ -24,8 +24,9 @@ from visem_tf.runs.context import Context
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.working_copy import working_copy
 from visem_tf.stages.training import train_model
+from visem_tf.training.batches import Part, epoch_batches
+from visem_tf.training.examples import mapped, read_cached
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import Part, epoch_batches, mapped, read_cached
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True

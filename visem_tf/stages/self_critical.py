@@ -16,8 +16,9 @@ from visem_tf.runs.generators import read_generator, title_of
 from visem_tf.runs.model_files import cider_folder
 from visem_tf.stages.training import train_model
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
+from visem_tf.training.batches import Part, epoch_batches
+from visem_tf.training.examples import Pairs, image_examples
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import Pairs, Part, epoch_batches, image_examples
 from visem_tf.training.resumable import Validation
 from visem_tf.training.self_critical import SelfCriticalModel
 

@@ -19,8 +19,9 @@ from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, train_model
 from visem_tf.text import FUNCTION_WORDS, UNK_ID, Vocabulary
+from visem_tf.training.batches import Part, epoch_batches
+from visem_tf.training.examples import images_with_sentences
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.pipeline import Part, epoch_batches, images_with_sentences
 
 
 def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:

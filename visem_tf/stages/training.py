@@ -17,7 +17,8 @@ from visem_tf.runtime.devices import set_seed
 from visem_tf.runtime.workers import barrier, broadcast_from_chief
 from visem_tf.stages.features import open_cache
 from visem_tf.text import Vocabulary
-from visem_tf.training.pipeline import Pairs, Part
+from visem_tf.training.batches import Part
+from visem_tf.training.examples import Pairs
 from visem_tf.training.resumable import ResumableTraining, Validation
 from visem_tf.training.tensorboard import Recorder
 

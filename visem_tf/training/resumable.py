@@ -18,7 +18,7 @@ from visem_tf.models.saving import save_model
 from visem_tf.runtime.files import temporary_folder
 from visem_tf.runtime.progress import progress_bar
 from visem_tf.runtime.workers import broadcast_from_chief, num_workers, worker_index
-from visem_tf.training.pipeline import Part, distributed
+from visem_tf.training.batches import Part, distributed
 from visem_tf.training.training_state import Progress, load_state, save_state
 
 Validation = Callable[[], dict[str, float]]
@@ -117,7 +117,7 @@ class ResumableTraining(keras.callbacks.Callback):
         Args:
             model: Compiled and built model; a checkpoint in the folder replaces its variables.
             make_dataset: Makes the batches from a part of the training on, see
-                `visem_tf.training.pipeline.epoch_batches`.
+                `visem_tf.training.batches.epoch_batches`.
             callbacks: Further callbacks, which must not change the training.
         """
         strategy = model.distribute_strategy
