@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 from untrained import make_run
 
-from visem_tf.alignment.phrases import PhraseGrounding
+from visem_tf.alignment.phrases import PhraseGrounding, Readout
 from visem_tf.config import Config
 from visem_tf.errors import UserError
+from visem_tf.metrics.regions import box_iou
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.phrase_grounding import (
@@ -56,23 +57,27 @@ def token_ids(run):
     return tf.ragged.constant(ids, tf.int32)
 
 
-def test_the_similarities_are_those_of_the_phrase_s_words_in_its_image(run, regions):
-    """The chosen region has the score that the definition gives it, for one phrase at a time."""
+@pytest.mark.parametrize("unit", [False, True])
+def test_the_similarities_are_those_of_the_phrase_s_words_in_its_image(run, regions, unit):
+    """Regions are ranked as the definition says, for one phrase at a time."""
     model = run.alignment_model
-    grounder = PhraseGrounder(run.grounder)
+    readout = Readout("phrase", box_scale=7.0, unit_phrases=unit)
+    grounder = PhraseGrounder(run.grounder, readout)
     embeddings = run.grounder.embed(regions.region_features)
     spans = PhraseSpans(*np.array([[0, 2, 1, 2], [2, 0, 3, 5], [0, 1, 0, 0], [2, 1, 0, 1]]).T)
     found = grounder(embeddings, regions, token_ids(run), spans)
     counted = [[1, 2], [4, 5], [0], [1]]  # without "a" and "and", but for the phrase "a"
     for row, (sentence, image, _, _) in enumerate(zip(*spans, strict=True)):
         ids = run.grounder.read(SENTENCES[sentence]).token_ids
-        s = np.asarray(model.encode_sentences(ids[np.newaxis]))[0]
-        v = embeddings[image][regions.region_mask[image]]
-        means = (s @ v.T)[counted[row]].mean(axis=0)
-        shares = np.exp(means - means.max() - np.arange(len(v)) * 0.0)
-        assert shares.max() == 1
+        phrase = np.asarray(model.encode_sentences(ids[np.newaxis]))[0][counted[row]].mean(axis=0)
+        mask = regions.region_mask[image]
+        means = embeddings[image][mask] @ phrase
+        scaled = means / np.linalg.norm(phrase) if unit else means
+        shares = np.exp(7.0 * (scaled - scaled.max()))
+        boxes = regions.boxes[image][mask]
+        expected = (shares / shares.sum()) @ box_iou(boxes[:, np.newaxis], boxes)
+        np.testing.assert_allclose(found.ranking[row][mask], expected, rtol=1e-3)
         assert found.scores[row] == pytest.approx(means[found.regions[row]], rel=1e-4)
-        assert found.regions[row] < len(v)
 
 
 def test_a_split_and_images_in_memory_give_the_same(run, regions, monkeypatch):

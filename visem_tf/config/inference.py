@@ -42,7 +42,7 @@ class InferConfig(Settings):
     """How the box and the point of a phrase are found: word (the region with the largest sum of
     the scores of its words), mrf (the region that the MRF gives to most of its words) or phrase
     (the region with the largest expected overlap, and the highest point of a heat map)."""
-    box_scale: float = setting(1.0, at_least=0, at_most=1e6)
+    box_scale: float = setting(0.8, at_least=0, at_most=1e6)
     """For phrase: factor of the mean score of a phrase with a region, before the softmax over
     regions that chooses the box."""
     proposer_weight: float = setting(1.0, at_least=0, at_most=1e6)
