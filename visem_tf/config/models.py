@@ -170,7 +170,7 @@ class AlignConfig(TrainingConfig):
     training image once. 0 skips this."""
     self_training_weight: float = setting(5.0, above=0, at_most=1e6)
     """Weight of the loss of the phrases of a sentence in self-training."""
-    self_training_rate: float = setting(2e-4, above=0, at_most=1000)
+    self_training_rate: float = setting(1e-4, above=0, at_most=1000)
     """The learning rate in self-training, for Adam with a cosine schedule down to zero."""
     self_training_batch_size: int = setting(96, at_least=2, at_most=1_000_000)
     """Number of images in a batch in self-training."""

@@ -133,7 +133,7 @@ PRESETS["best"] = {
         "finetune_align_rate": 1e-4,
         "finetune_batch_size": 96,
         "finetune_sentences": 5,
-        "self_training_epochs": 3,
+        "self_training_epochs": 4,
     },
     "infer": {},
     "generate": {
