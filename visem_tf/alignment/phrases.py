@@ -14,8 +14,8 @@ region of one of them. `READOUTS` holds three ways by name:
 
       Σ_i w_i [point in box i] / √area_i     w = softmax_i(μ m_i)
 
-  With `unit_phrases`, m_i is divided by the length of mean_t s_t. Otherwise the phrases with long
-  vectors, which are those that rank images best, would have the sharpest softmax.
+  With `unit_phrases`, m_i is divided by the length of mean_t s_t. Otherwise, the longer the vector
+  of a phrase, the sharper its softmax.
 
 The point of the other two is the centre of their box.
 """

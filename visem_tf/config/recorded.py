@@ -120,7 +120,8 @@ READOUT_FIELDS = (
     "infer.point_scale",
     "infer.unit_phrases",
 )
-"""Fields that change how the boxes of phrases are found, but no trained model."""
+"""Fields that change how the boxes of phrases are found, but no trained model, apart from
+self-training, which finds its targets with their values at that time."""
 
 UNTRAINED_SECTIONS = ("evaluate", "report", "distribute")
 """Sections that change no trained model: how it is evaluated and shown, and on how many devices it

@@ -237,8 +237,6 @@ class AlignmentModel(GlobalBatchModel):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes C over the pairs of all replicas, and updates the metrics.
 
-        With `swap_weight`, the loss of swapped sentences is added to C.
-
         Args:
             data: Dictionary as for `train_step`. With "sentence_images", int [N], the image of
                 every sentence, the token ids are [N, T] of any number of sentences an image; each
