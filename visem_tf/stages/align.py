@@ -19,17 +19,15 @@ from visem_tf.report.previews import AlignmentPreview
 from visem_tf.runs.checkpoints import build_alignment_model, read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import alignment_folders, member_seed
-from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.runs.starting import start_alignment
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import finetune, self_train
 from visem_tf.stages.features import mirrored_cache
-from visem_tf.stages.training import open_pairs, train_model
+from visem_tf.stages.training import open_pairs, recall_validation, train_model
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.batches import Part, epoch_batches
 from visem_tf.training.examples import Pairs, Swaps, alignment_draws, alignment_examples
 from visem_tf.training.optimizers import make_optimizer
-from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True
 
@@ -155,12 +153,6 @@ def _find_swaps(config: Config, pairs: Pairs, vocabulary: Vocabulary) -> Swaps:
     print(f"swapped nouns: {len(found)} of {len(vocabulary) - 4} words, such as {shown}")
     image_words = words_of_images(sentences, len(pairs.cache))
     return Swaps(substitutes, image_words, config.align.swaps)
-
-
-def recall_validation(model: AlignmentModel, pairs: Pairs) -> Validation:
-    """Makes the function that computes the recalls of a model on a split."""
-    scorer = Scorer(model)
-    return lambda: recalls(scorer(pairs.cache, pairs.token_ids), pairs.image_index)
 
 
 def load_word_vectors(

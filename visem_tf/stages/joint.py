@@ -18,9 +18,9 @@ from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.snippets import SnippetCutter
 from visem_tf.runs.starting import start_alignment, start_generator
 from visem_tf.runtime.workers import broadcast_from_chief
-from visem_tf.stages.align import load_word_vectors, recall_validation, training_pairs
+from visem_tf.stages.align import load_word_vectors, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
-from visem_tf.stages.training import open_pairs, train_model
+from visem_tf.stages.training import open_pairs, recall_validation, train_model
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.resumable import Validation
 

@@ -7,7 +7,6 @@ some of its sentences. The epoch that ranks the validation split best is kept.
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from visem_tf.models.alignment_model import AlignmentModel
@@ -15,9 +14,8 @@ from visem_tf.models.saving import load_model, save_model
 from visem_tf.models.self_training import SelfTrainingModel
 from visem_tf.runs.context import Context
 from visem_tf.runs.phrase_grounding import configured_readout
-from visem_tf.runs.scoring import Scorer, recalls
 from visem_tf.stages.features import mirrored_cache
-from visem_tf.stages.training import open_pairs, train_model
+from visem_tf.stages.training import open_pairs, recall_validation, train_model
 from visem_tf.text import FUNCTION_WORDS, UNK_ID, Vocabulary
 from visem_tf.training.batches import Part, epoch_batches
 from visem_tf.training.examples import images_with_sentences
@@ -70,10 +68,6 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         number = settings.self_training_sentences
         return images_with_sentences(batches, pairs["train"], number, mirrored)
 
-    def make_validation(model: SelfTrainingModel) -> Any:
-        scorer, (cache, token_ids, image_index) = Scorer(model.alignment), pairs["val"]
-        return lambda: recalls(scorer(cache, token_ids), np.asarray(image_index))
-
     return train_model(
         context,
         "alignment by self-training",
@@ -84,7 +78,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         num_examples=num_images,
         build=build,
         make_dataset=make_dataset,
-        make_validation=make_validation,
+        make_validation=lambda model: recall_validation(model.alignment, pairs["val"]),
         monitor="recall_sum",
         measure_before=True,
         save_best=lambda model, path: save_model(model.alignment, path),

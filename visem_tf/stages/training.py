@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.config import TrainingConfig
+from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.precision import training_precision
 from visem_tf.models.saving import save_model
 from visem_tf.runs.context import Context
-from visem_tf.runs.scoring import sentence_token_ids
+from visem_tf.runs.scoring import Scorer, recalls, sentence_token_ids
 from visem_tf.runtime.devices import set_seed
 from visem_tf.runtime.workers import barrier, broadcast_from_chief
 from visem_tf.stages.features import open_cache
@@ -37,6 +38,12 @@ def open_pairs(context: Context, vocabulary: Vocabulary, *, tuned: bool = True) 
         token_ids = sentence_token_ids(vocabulary, split.sentences, max_words)
         pairs[name] = Pairs(cache, token_ids, split.image_index)
     return pairs
+
+
+def recall_validation(model: AlignmentModel, pairs: Pairs) -> Validation:
+    """Makes the function that computes the recalls of a model on a split."""
+    scorer = Scorer(model)
+    return lambda: recalls(scorer(pairs.cache, pairs.token_ids), pairs.image_index)
 
 
 def train_model(
