@@ -183,7 +183,7 @@ def region_probabilities(
         means: m, float tensor [..., R].
         region_scores: q, the proposer's scores, float tensor [..., R].
         region_mask: Boolean tensor [..., R], True for real regions; the others get 0.
-        readout: λ, a and b.
+        readout: Constants λ, a and b.
 
     Returns:
         Float tensor [..., R].

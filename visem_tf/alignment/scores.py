@@ -215,9 +215,8 @@ def word_region_similarities(
     Returns:
         Float tensor [B, T, R], minus infinity at padded regions.
     """
-    regions, words = (
-        as_compared(vectors, score) for vectors in (region_embeddings, word_embeddings)
-    )
+    regions = as_compared(region_embeddings, score)
+    words = as_compared(word_embeddings, score)
     similarities = tf.matmul(words, regions, transpose_b=True)
     if region_mask is None:
         return similarities

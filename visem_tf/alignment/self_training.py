@@ -26,18 +26,16 @@ import tensorflow as tf
 from visem_tf.alignment.phrases import Readout, region_probabilities
 from visem_tf.alignment.scores import unit_vectors
 
-MIN_IOU = 0.5
-"""Smallest IoU of a target with the region that the teacher has chosen."""
-
+_MIN_IOU = 0.5  # of a target with the region that the teacher has chosen
 _TINY = 1e-9
 
 
 class PhraseTargets(NamedTuple):
-    """What the teacher says of the phrases that end at the words of S sentences.
+    """Targets of the phrases that end at the words of S sentences, as the teacher finds them.
 
     Attributes:
-        regions: Boolean tensor [S, T, R], True for the targets.
-        confidence: Float tensor [S, T].
+        regions: Boolean tensor [S, T, R], True for the regions that are targets.
+        confidence: Probability c that the teacher gives to the targets, float tensor [S, T].
     """
 
     regions: tf.Tensor
@@ -113,7 +111,7 @@ def find_targets(
     real = region_mask[:, tf.newaxis]
     expected = tf.where(real, tf.matmul(probabilities, overlaps), -1.0)
     near = tf.gather(overlaps, tf.argmax(expected, axis=2), axis=1, batch_dims=1)
-    targets = real & (near >= MIN_IOU)
+    targets = real & (near >= _MIN_IOU)
     confidence = tf.reduce_sum(tf.where(targets, probabilities, 0.0), axis=2)
     return PhraseTargets(targets, confidence)
 
@@ -129,10 +127,10 @@ def self_training_loss(
 
     Args:
         similarities: p · v_i of the student, float tensor [S, T, R].
-        targets: Of the teacher.
+        targets: Targets of the phrases, from `find_targets`.
         ends: Boolean tensor [S, T], the last words of phrases.
         region_mask: Boolean tensor [S, R], True for real regions, at least one per image.
-        scale: λ.
+        scale: Factor λ of the similarities before the softmax.
 
     Returns:
         Float scalar.

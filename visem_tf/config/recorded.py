@@ -66,25 +66,10 @@ GROWING_FIELDS = (
 )
 """Fields that may be raised: a finished training then goes on to its new end."""
 
-FURTHER_FIELDS: dict[str, tuple[str, ...]] = {
-    "align.self_training_epochs": (
-        "align.self_training_epochs",
-        "align.self_training_weight",
-        "align.self_training_rate",
-        "align.self_training_batch_size",
-        "align.self_training_sentences",
-    ),
-    "generate.cider_epochs": (
-        "generate.cider_epochs",
-        "generate.cider_patience",
-        "generate.cider_samples",
-        "generate.cider_batch_size",
-        "generate.cider_learning_rate",
-        "generate.cider_temperature",
-    ),
-}
-"""Epochs of trainings that continue another one, with all of their fields, which change nothing in
-a run without these epochs."""
+SELF_TRAINING = "align.self_training_"
+_FURTHER_TRAININGS = (SELF_TRAINING, "generate.cider_")
+"""Trainings that continue another one: beginnings of the names of their fields, which change
+nothing in a run that has no epochs of them."""
 
 LOCAL_FIELDS: dict[str, Any] = {
     "run_dir": "",
@@ -176,7 +161,7 @@ def raised_fields(recorded: Settings, config: Settings) -> list[str]:
     """Returns the fields of trainings that are to go on further than they were recorded.
 
     These are the fields of `GROWING_FIELDS` that are larger than recorded, and not recorded as 0. A
-    run without a training of `FURTHER_FIELDS` may begin it, with any settings.
+    run without self-training or training on CIDEr may begin it, with any settings.
 
     Args:
         recorded: Configuration that a run was started with.
@@ -189,10 +174,11 @@ def raised_fields(recorded: Settings, config: Settings) -> list[str]:
     """
     before, now = dict(recorded.flat()), dict(config.flat())
     raised = [name for name in GROWING_FIELDS if 0 < before[name] < now[name]]
-    for epochs, fields in FURTHER_FIELDS.items():
-        if not before[epochs]:
-            raised = [name for name in raised if name not in fields]
-            if now[epochs]:
+    for training in _FURTHER_TRAININGS:
+        if not before[f"{training}epochs"]:
+            raised = [name for name in raised if not name.startswith(training)]
+            if now[f"{training}epochs"]:
+                fields = (name for name in now if name.startswith(training))
                 raised += [name for name in fields if now[name] != before[name]]
     return raised
 

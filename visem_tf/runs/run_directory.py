@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from visem_tf.config import Config, differences
-from visem_tf.config.recorded import FURTHER_FIELDS, affects_training, raised_fields
+from visem_tf.config.recorded import SELF_TRAINING, affects_training, raised_fields
 from visem_tf.errors import UserError
 from visem_tf.runs.model_files import ModelFiles
 from visem_tf.runs.run_state import deciding_fields, read_state
@@ -146,12 +146,7 @@ class RunDirectory(ModelFiles):
             config.joint.train and config.generate.cider_epochs
         )
         tuned = tuned or (self.path / "checkpoints" / "self_training").exists()
-        first = {
-            name
-            for name in raised
-            if name.startswith("align.")
-            and name not in FURTHER_FIELDS["align.self_training_epochs"]
-        }
+        first = any(n.startswith("align.") and not n.startswith(SELF_TRAINING) for n in raised)
         if tuned and first and self.is_done("align"):
             raise UserError(
                 f"{names} cannot be raised, because the alignment, the CNN or the generators were "

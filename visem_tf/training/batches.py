@@ -116,7 +116,7 @@ def ordered_batches(num_examples: int, batch_size: int, part: Part = WHOLE) -> t
     Args:
         num_examples: Number of examples.
         batch_size: B, examples of a batch for all replicas together.
-        part: For which replicas, see `shares`.
+        part: Replicas whose shares are returned, see `shares`.
     """
     batches = tf.data.Dataset.range(num_examples, output_type=tf.int32).batch(batch_size)
     return shares(batches, part)
@@ -127,8 +127,8 @@ def shares(batches: tf.data.Dataset, part: Part) -> tf.data.Dataset:
 
     Args:
         batches: Dataset of tensors [B, ...], or of dictionaries of them.
-        part: Whose shares to return; each of the R replicas gets a slice of every batch, and the
-            sizes of the slices differ by at most one.
+        part: Replicas whose shares are returned. Each of the R replicas gets a slice of every
+            batch, and the sizes of the slices differ by at most one.
     """
     if part.replicas == 1:
         return batches

@@ -152,11 +152,6 @@ def images_with_sentences(
     return mapped(batches, example)
 
 
-def _are_mirrored(random: tf.Tensor) -> tf.Tensor:
-    """1 for the examples whose image is turned over, by a random number in [0, 1) of each, or 0."""
-    return tf.cast(random < 0.5, tf.int32)
-
-
 def attention_examples(
     batches: tf.data.Dataset, pairs: Pairs, mirrored: FeatureCache | None = None
 ) -> tf.data.Dataset:
@@ -218,7 +213,7 @@ def caption_examples(
             with one random number.
         read_features: Returns the CNN features [B, F] of the images or regions of the texts at
             some positions.
-        feature_dim: F.
+        feature_dim: Size F of a feature vector.
         token_ids: Token ids of the texts without START and END, int32 [S, (T)].
         mirrored: Whether half of the texts have the features at their position plus S instead,
             which are those of mirror images.
@@ -242,6 +237,11 @@ def _with_start_and_end(token_ids: tf.RaggedTensor) -> tf.Tensor:
     """Token ids with START and END, padded to int32 [B, T], T >= 2 even if B is 0."""
     padded = with_start_and_end(token_ids).to_tensor(PAD_ID)
     return tf.pad(padded, [[0, 0], [0, tf.maximum(0, 2 - tf.shape(padded)[1])]])
+
+
+def _are_mirrored(random: tf.Tensor) -> tf.Tensor:
+    """1 for the examples whose image is turned over, by a random number in [0, 1) of each, or 0."""
+    return tf.cast(random < 0.5, tf.int32)
 
 
 def _view_reader(
