@@ -164,8 +164,8 @@ def changed_metadata(path: Path, **changes) -> None:
         ({"format": 2}, "was written by another version of visem_tf; train it again"),
         (
             {"backbone": "efficientnet_lite2"},
-            "was trained on the maps of efficientnet_lite2, and regions.backbone is "
-            "efficientnet_lite0; choose regions.backbone efficientnet_lite2, or train another",
+            "was trained on the maps of efficientnet_lite2, and the proposer reads those of "
+            "efficientnet_lite0; choose regions.proposer_backbone efficientnet_lite2, or train",
         ),
         ({"weights": "0" * 64}, "was trained on other weights of efficientnet_lite0 than those"),
         ({"channels": 16}, "is not a trained proposer (its shapes differ); give another file"),

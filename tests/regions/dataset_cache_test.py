@@ -219,10 +219,15 @@ def test_the_key_holds_what_features_depend_on(tmp_path):
             base,
             cache_key(RegionsConfig(crop_size=64), "flickr8k", "print", "val"),
             cache_key(RegionsConfig(), "flickr8k", "other", "val"),
+            cache_key(
+                RegionsConfig(proposer_backbone="efficientnet_lite2"), "flickr8k", "print", "val"
+            ),
             cache_key(RegionsConfig(), "flickr8k", "print", "test"),
             {**base, "weights": "other"},
         )
     }
-    assert len(folders) == 5
+    assert len(folders) == 6
+    same = RegionsConfig(proposer_backbone="efficientnet_lite0")
+    assert cache_key(same, "flickr8k", "print", "val") == base
     assert cache_key(RegionsConfig(batch_size=2), "flickr8k", "print", "val") == base
     assert json.loads(json.dumps(base)) == base

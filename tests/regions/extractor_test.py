@@ -118,6 +118,23 @@ def test_positions_follow_the_features_of_every_kind(features):
     )
 
 
+def test_another_cnn_may_propose_the_boxes():
+    options = {**SETTINGS, "proposer": "trained", "features": "one_pass"}
+    one = RegionExtractor(RegionsConfig(**options))
+    two = RegionExtractor(
+        RegionsConfig(
+            **options, backbone="efficientnet_lite2", proposer_backbone="efficientnet_lite0"
+        )
+    )
+    pixels = prepare_image(tf.constant(encoded(9)), 128)[None]
+    expected, found = one(pixels), two(pixels)
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    frame = two.backbone.features(pixels)[0]
+    np.testing.assert_allclose(found.region_features[0, 0], frame, atol=1e-3)
+    assert not np.allclose(found.region_features, expected.region_features, atol=0.1)
+
+
 def test_without_proposals_the_frame_is_alone():
     extractor = RegionExtractor(RegionsConfig(**SETTINGS, proposer="none"))
     regions = extractor(prepare_image(tf.constant(encoded(7)), 128)[None])

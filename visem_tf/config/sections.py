@@ -81,12 +81,17 @@ class RegionsConfig(Settings):
     backbone: Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"] = (
         "efficientnet_lite0"
     )
-    """The CNN pretrained on ImageNet; all but efficientnet_lite0 need the extra `backbones`."""
+    """The CNN pretrained on ImageNet; efficientnet_lite1 needs the extra `backbones`."""
     proposer: str = setting("windows", choices=PROPOSERS)
     """The proposer of the boxes: windows (of several sizes, scored by the classifier), trained (a
     small detector, see the section propose), selective_search (needs the extra
     `selective-search`), retinanet (KerasCV's detector, whose weights are downloaded from Kaggle),
     grid (the same boxes in every image), or none (the whole frame is the only region)."""
+    proposer_backbone: Literal[
+        "same", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"
+    ] = "same"
+    """The CNN whose maps the proposer reads: same (that of `backbone`) or another one, which then
+    reads every image too. The proposer in the package was trained on efficientnet_lite0."""
     num_regions: int = setting(20, at_least=1, at_most=1000)
     """Number of regions of an image, including the whole frame; the paper has 19 boxes and the
     frame."""
@@ -123,6 +128,11 @@ class RegionsConfig(Settings):
     photographs."""
     batch_size: int = setting(8, at_least=1, at_most=1_000_000)
     """Images in one pass of the CNN; affects speed and memory only."""
+
+    @property
+    def maps_backbone(self) -> str:
+        """Name of the CNN whose maps the proposer reads."""
+        return self.backbone if self.proposer_backbone == "same" else self.proposer_backbone
 
     def _conflicts(self) -> Iterator[str]:
         if self.features != "crops":

@@ -247,8 +247,9 @@ def read_network(path: AnyPath, backbone: Backbone) -> BoxNetwork:
     trained_on = metadata["backbone"]
     if trained_on != backbone.name:
         raise UserError(
-            f"{path} was trained on the maps of {trained_on}, and regions.backbone is "
-            f"{backbone.name}; choose regions.backbone {trained_on}, or train another proposer"
+            f"{path} was trained on the maps of {trained_on}, and the proposer reads those of "
+            f"{backbone.name}; choose regions.proposer_backbone {trained_on}, or train another "
+            "proposer"
         )
     if metadata["weights"] != weights_digest(backbone.name):
         raise UserError(

@@ -221,9 +221,13 @@ def cache_key(
     fields = settings.to_dict()
     del fields["batch_size"]  # changes the speed only
     del fields["proposer_file"]  # its content counts
+    del fields["proposer_backbone"]  # likewise
     for name in ("resolution", "scales", "position"):  # older caches lack them
         if fields[name] == getattr(RegionsConfig(), name):
             del fields[name]
+    digests = {"weights": weights_digest(settings.backbone)}
+    if settings.maps_backbone != settings.backbone:
+        digests["proposer_weights"] = weights_digest(settings.maps_backbone)
     files: dict[str, AnyPath | None] = {"tuned": weights.cnn}
     if settings.proposer == "trained":
         files["proposer"] = weights_file(settings, weights.proposer)
@@ -232,8 +236,8 @@ def cache_key(
         "dataset": dataset,
         "pictures": images,
         "split": split,
-        "weights": weights_digest(settings.backbone),
         "regions": fields,
+        **digests,
         **{name: file_digest(path) for name, path in files.items() if path},
         **({"mirrored": True} if mirrored else {}),
     }

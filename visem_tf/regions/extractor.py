@@ -83,7 +83,9 @@ class RegionExtractor:
         self.cnn: CNN = self.backbone
         if weights.cnn:
             self.cnn = load_backbone(settings.backbone, weights.cnn)
-        self.proposer = build_proposer(settings, self.backbone, weights.proposer)
+        same = settings.maps_backbone == settings.backbone
+        maps_backbone = self.backbone if same else load_backbone(settings.maps_backbone)
+        self.proposer = build_proposer(settings, maps_backbone, weights.proposer)
 
     @property
     def feature_dim(self) -> int:

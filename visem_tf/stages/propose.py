@@ -50,7 +50,7 @@ def run(context: Context) -> dict[str, Any]:
         views.fill()
 
     def build(steps_per_epoch: int) -> ProposalTraining:
-        backbone = load_backbone(config.regions.backbone)
+        backbone = load_backbone(config.regions.maps_backbone)
         network = BoxNetwork(backbone.map_channels, settings.channels, settings.head_blocks)
         model = ProposalTraining(network, settings.clip_value)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
@@ -60,7 +60,7 @@ def run(context: Context) -> dict[str, Any]:
         write_network(
             model.network,
             path.with_name("proposer.npz"),
-            config.regions.backbone,
+            config.regions.maps_backbone,
             dataset=data.name,
             picture_size=config.regions.picture_size,
         )
@@ -131,7 +131,7 @@ class _Views:
         regions = self.config.regions
         key = {
             "pictures": split.picture_digest,
-            "weights": weights_digest(regions.backbone),
+            "weights": weights_digest(regions.maps_backbone),
             "picture_size": regions.picture_size,
             "views": count,
             "min_view": self.config.propose.min_view,
@@ -145,7 +145,7 @@ class _Views:
     def fill(self) -> None:
         """Computes the maps that are missing."""
         regions = self.config.regions
-        backbone = load_backbone(regions.backbone)
+        backbone = load_backbone(regions.maps_backbone)
         label = f"maps of {self.split.name}"
         self.maps.fill(self._pixels, backbone, regions.batch_size, label)
 
