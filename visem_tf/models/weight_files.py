@@ -1,4 +1,4 @@
-"""Models in `.npz` files of 16 bits, for publishing; reading one cannot run code.
+"""Models in `.npz` files of rounded 16 bits, for publishing; reading one cannot run code.
 
 A file contains the weights of a model in order, and an entry "model": JSON with the version
 of the format and with what Keras writes into the `config.json` of a `.keras` file. That
@@ -23,6 +23,8 @@ from visem_tf.runtime.json_files import parse_json
 FORMAT = 1
 """Version of the format, increased when former versions can no longer read the files."""
 
+_LARGEST = 65_000  # number that float16 can express, also after rounding
+_UNUSED_BITS = 4  # of the ten of the significand of float16; zeros make files smaller
 _MODEL = "model"
 _UNUSED = ("compile_config",)  # of the training
 
@@ -48,7 +50,7 @@ def write_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray], **texts: str) -> None:
-    """Writes arrays in 16 bits, whole or not at all.
+    """Writes arrays in 16 bits, rounded to seven significant bits, whole or not at all.
 
     Args:
         path: File name that ends in `.npz`.
@@ -99,10 +101,12 @@ def _named(model: keras.Model) -> dict[str, Any]:
 
 
 def _in_16_bits(array: np.ndarray) -> np.ndarray:
-    """The array in float16 if it is of numbers that float16 can express."""
-    if array.dtype.kind != "f" or not np.all(np.abs(array) < np.finfo(np.float16).max):
+    """The array in float16, rounded, if it is of numbers that float16 can express."""
+    if array.dtype.kind != "f" or not np.all(np.abs(array) < _LARGEST):
         return array
-    return array.astype(np.float16)
+    bits = array.astype(np.float16).view(np.uint16)
+    half = 1 << (_UNUSED_BITS - 1)  # a carry goes on into the exponent, as it should
+    return ((bits + half) >> _UNUSED_BITS << _UNUSED_BITS).view(np.float16)
 
 
 def _check_classes(config: Any) -> None:
