@@ -31,6 +31,7 @@ def make_card(
         "dataset": run.config.dataset,
         "backbone": run.config.regions.backbone,
         "proposer": run.config.regions.proposer,
+        "proposer_backbone": run.config.regions.maps_backbone,
         "vocabulary": len(run.vocabulary),
         "parameters": dict(parameters),
         "versions": run.run.recorded_versions(),
@@ -47,7 +48,8 @@ def card_as_markdown(card: Mapping[str, Any]) -> str:
     total = sum(card["parameters"].values())
     facts = [
         ("data set", card["dataset"]),
-        ("regions", f"{card['proposer']}, {card['backbone']}"),
+        ("boxes of regions", f"{card['proposer']}, {card['proposer_backbone']}"),
+        ("features of regions", card["backbone"]),
         ("vocabulary", f"{card['vocabulary']:,} words"),
         *((f"weights of {part}", f"{count:,}") for part, count in card["parameters"].items()),
         ("weights in total", f"{total:,}, in 16 bits"),
