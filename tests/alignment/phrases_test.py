@@ -37,6 +37,7 @@ def evidence():
         "region_scores": random.uniform(0.01, 0.9, [N, R]).astype(np.float32),
         "region_mask": mask,
         "lengths": random.uniform(0.5, 3, [N]).astype(np.float32),
+        "overlaps": random.uniform(0, 0.9, [N, R]).astype(np.float32),
     }
     return PhraseEvidence(**values)
 
@@ -73,6 +74,7 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(
         "box_scale": 1.7,
         "proposer_weight": 1.3,
         "frame_penalty": 0.6,
+        "overlap_penalty": 2.2,
         "point_scale": 2.5,
     }
     if compiled:
@@ -87,6 +89,7 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(
         means = evidence.similarities[n][evidence.content[n]][:, real].mean(axis=0)
         prior = 1.3 * np.log(evidence.region_scores[n][real])
         prior[0] -= 0.6
+        prior -= 2.2 * evidence.overlaps[n][real]
         scaled = means / evidence.lengths[n] if unit else means
         shares = softmax(1.7 * scaled + prior)
         expected = np.array(
@@ -147,7 +150,7 @@ def test_by_mrf_takes_the_region_of_most_words_then_the_largest_sum(evidence):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_order_and_company_change_nothing(evidence, name):
-    whole = find(evidence, name=name, proposer_weight=0.5)
+    whole = find(evidence, name=name, proposer_weight=0.5, overlap_penalty=0.7)
     order = np.array([0, *(1 + np.random.default_rng(0).permutation(R - 1))])
     back = np.argsort(order)
     permuted = PhraseEvidence(
@@ -159,11 +162,13 @@ def test_padding_order_and_company_change_nothing(evidence, name):
         evidence.region_scores[:, order],
         evidence.region_mask[:, order],
         evidence.lengths,
+        evidence.overlaps[:, order],
     )
-    other = find(permuted, name=name, proposer_weight=0.5)
+    other = find(permuted, name=name, proposer_weight=0.5, overlap_penalty=0.7)
     for a, b in zip(whole[:3], other[:3], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    alone = find(PhraseEvidence(*(part[2:3] for part in evidence)), name=name, proposer_weight=0.5)
+    alone = PhraseEvidence(*(part[2:3] for part in evidence))
+    alone = find(alone, name=name, proposer_weight=0.5, overlap_penalty=0.7)
     for a, b in zip(whole, alone, strict=True):
         np.testing.assert_allclose(a[2:3], b, rtol=1e-4, atol=1e-5)
 

@@ -57,25 +57,35 @@ def token_ids(run):
     return tf.ragged.constant(ids, tf.int32)
 
 
-@pytest.mark.parametrize("unit", [False, True])
-def test_the_similarities_are_those_of_the_phrase_s_words_in_its_image(run, regions, unit):
-    """Regions are ranked as the definition says, for one phrase at a time."""
+@pytest.mark.parametrize(
+    ("unit", "penalty"), [(False, 0.0), (True, 0.0), (False, 3.0), (True, 3.0)]
+)
+def test_regions_are_ranked_as_the_definition_says(run, regions, unit, penalty):
     model = run.alignment_model
-    readout = Readout("phrase", box_scale=7.0, unit_phrases=unit)
+    readout = Readout("phrase", box_scale=7.0, unit_phrases=unit, overlap_penalty=penalty)
     grounder = PhraseGrounder(run.grounder, readout)
     embeddings = run.grounder.embed(regions.region_features)
     spans = PhraseSpans(*np.array([[0, 2, 1, 2], [2, 0, 3, 5], [0, 1, 0, 0], [2, 1, 0, 1]]).T)
     found = grounder(embeddings, regions, token_ids(run), spans)
     counted = [[1, 2], [4, 5], [0], [1]]  # without "a" and "and", but for the phrase "a"
+    others = [[], [[1]], [[1, 2, 3]], [[4, 5]]]  # "runs" belongs to "red dog runs"
     for row, (sentence, image, _, _) in enumerate(zip(*spans, strict=True)):
         ids = run.grounder.read(SENTENCES[sentence]).token_ids
-        phrase = np.asarray(model.encode_sentences(ids[np.newaxis]))[0][counted[row]].mean(axis=0)
+        words = np.asarray(model.encode_sentences(ids[np.newaxis]))[0]
         mask = regions.region_mask[image]
-        means = embeddings[image][mask] @ phrase
-        scaled = means / np.linalg.norm(phrase) if unit else means
-        shares = np.exp(7.0 * (scaled - scaled.max()))
         boxes = regions.boxes[image][mask]
-        expected = (shares / shares.sum()) @ box_iou(boxes[:, np.newaxis], boxes)
+
+        def overlaps(positions, loss=0.0, of=(words, embeddings[image][mask], boxes)):
+            """The expected overlaps of regions with some words, and the similarities."""
+            words, vectors, boxes = of
+            phrase = words[positions].mean(axis=0)
+            means = vectors @ phrase
+            logits = 7.0 * (means / np.linalg.norm(phrase) if unit else means) - loss
+            shares = np.exp(logits - logits.max())
+            return (shares / shares.sum()) @ box_iou(boxes[:, np.newaxis], boxes), means
+
+        loss = penalty * np.max([overlaps(other)[0] for other in others[row]] or [0.0], axis=0)
+        expected, means = overlaps(counted[row], loss)
         np.testing.assert_allclose(found.ranking[row][mask], expected, rtol=1e-3)
         assert found.scores[row] == pytest.approx(means[found.regions[row]], rel=1e-4)
 

@@ -8,9 +8,12 @@ region of one of them. `READOUTS` holds three ways by name:
 - `phrase`: the words are averaged, m_i = mean_t v_i · s_t over the words t that name something.
   The box is the region j that is expected to overlap most,
 
-      argmax_j Σ_i p_i IoU(i, j)     p = softmax_i(λ m_i + a log q_i - b [i is the frame])
+      argmax_j Σ_i p_i IoU(i, j)     p = softmax_i(λ m_i + a log q_i - b [i is the frame] - c o_i)
 
-  with the probability q_i that the proposer gives region i, and the point is the highest point of
+  with the probability q_i that the proposer gives region i. Phrases of a sentence mostly name
+  different things, so a region loses c times the overlap o_i that it is expected to have with
+  another one: the largest Σ_j p_j IoU(i, j) of the other phrases of the sentence, whose p are those
+  without c. The point is the highest point of
 
       Σ_i w_i [point in box i] / √area_i     w = softmax_i(μ m_i)
 
@@ -40,6 +43,7 @@ class Readout(NamedTuple):
         proposer_weight: a, the weight of the logarithm of the proposer's scores, which must be
             probabilities; 0 does not use them.
         frame_penalty: b, what the whole frame loses.
+        overlap_penalty: c, what a region loses that is the box of another phrase of the sentence.
         point_scale: μ, the factor of the mean similarity before the softmax of the heat map.
         unit_phrases: Whether the mean vector of the words is scaled to length 1.
     """
@@ -48,6 +52,7 @@ class Readout(NamedTuple):
     box_scale: float = 1.0
     proposer_weight: float = 0.0
     frame_penalty: float = 0.0
+    overlap_penalty: float = 0.0
     point_scale: float = 1.0
     unit_phrases: bool = False
 
@@ -65,6 +70,8 @@ class PhraseEvidence(NamedTuple):
         region_mask: Boolean tensor [N, R], True for real regions.
         lengths: Lengths of the means of s_t over the words `content`, float tensor [N]; only
             `unit_phrases` needs them.
+        overlaps: Overlaps o of the regions with other phrases, float tensor [N, R], from
+            `overlaps_with_others`; None if they are not used.
     """
 
     similarities: tf.Tensor
@@ -75,6 +82,7 @@ class PhraseEvidence(NamedTuple):
     region_scores: tf.Tensor
     region_mask: tf.Tensor
     lengths: tf.Tensor | None = None
+    overlaps: tf.Tensor | None = None
 
 
 class PhraseGrounding(NamedTuple):
@@ -174,8 +182,63 @@ def mean_over_words(values: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(chosen, axis=1) / count
 
 
+def phrase_vectors(word_embeddings: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+    """Computes the vectors of the phrases of sentences, which are runs of content words.
+
+    Args:
+        word_embeddings: s_t, float tensor [S, T, D].
+        content: Boolean tensor [S, T], True for words that name something.
+
+    Returns:
+        Float tensor [S, T, D]: for each content word, the mean of the vectors of its phrase.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> words = tf.constant([[[3.0, 0.0], [0.0, 4.0], [9.0, 9.0], [0.0, 2.0]]])
+        >>> content = tf.constant([[True, True, False, True]])
+        >>> phrase_vectors(words, content).numpy()[0, [0, 1, 3]]
+        array([[1.5, 2. ],
+               [1.5, 2. ],
+               [0. , 2. ]], dtype=float32)
+    """
+    same = tf.cast(same_phrase(content), word_embeddings.dtype)
+    count = tf.maximum(tf.reduce_sum(same, axis=2, keepdims=True), 1.0)
+    return tf.matmul(same, word_embeddings) / count
+
+
+def overlaps_with_others(expected: tf.Tensor, content: tf.Tensor, words: tf.Tensor) -> tf.Tensor:
+    """Computes o, the largest overlap that a region is expected to have with another phrase.
+
+    Args:
+        expected: Σ_j p_j IoU(i, j) of the phrase of every word of a sentence, float tensor
+            [N, T, R].
+        content: Boolean tensor [N, T], True for the words of the sentence that name something; runs
+            of them are the phrases.
+        words: Boolean tensor [N, K, T], True for the words of K phrases in question. The other
+            phrases of each are those without any of its words.
+
+    Returns:
+        Float tensor [N, K, R]; zeros if the sentence has no other phrase.
+    """
+    together = tf.cast(same_phrase(content), tf.float32)
+    own = tf.matmul(tf.cast(words, tf.float32), together) > 0
+    others = content[:, tf.newaxis] & ~own
+    return tf.reduce_max(tf.where(others[..., tf.newaxis], expected[:, tf.newaxis], 0.0), axis=2)
+
+
+def same_phrase(content: tf.Tensor) -> tf.Tensor:
+    """Finds pairs of words of one phrase, a run of content words: bool [S, T] to [S, T, T]."""
+    run = tf.cumsum(tf.cast(~content, tf.int32), axis=1)
+    same = tf.equal(run[:, :, tf.newaxis], run[:, tf.newaxis])
+    return same & content[:, :, tf.newaxis] & content[:, tf.newaxis]
+
+
 def region_probabilities(
-    means: tf.Tensor, region_scores: tf.Tensor, region_mask: tf.Tensor, readout: Readout
+    means: tf.Tensor,
+    region_scores: tf.Tensor,
+    region_mask: tf.Tensor,
+    readout: Readout,
+    overlaps: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Computes p of the read-out `phrase`, the probabilities that regions are that of a phrase.
 
@@ -183,7 +246,8 @@ def region_probabilities(
         means: m, float tensor [..., R].
         region_scores: q, the proposer's scores, float tensor [..., R].
         region_mask: Boolean tensor [..., R], True for real regions; the others get 0.
-        readout: Constants λ, a and b.
+        readout: Constants λ, a, b and c.
+        overlaps: o, float tensor [..., R]; None is 0.
 
     Returns:
         Float tensor [..., R].
@@ -193,6 +257,8 @@ def region_probabilities(
         chances = tf.clip_by_value(region_scores, _TINY, 1.0)
         logits += readout.proposer_weight * tf.math.log(chances)
     logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[-1])
+    if overlaps is not None:
+        logits -= readout.overlap_penalty * overlaps
     return _softmax(logits, region_mask)
 
 
@@ -200,16 +266,16 @@ def expected_overlaps(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     """Computes Σ_i p_i IoU(i, j) for every region j.
 
     Args:
-        weights: p, float tensor [N, R].
+        weights: p of K phrases in each image, float tensor [N, K, R].
         boxes: Float tensor [N, R, 4], `rel_yxyx`.
 
     Returns:
-        Float tensor [N, R].
+        Float tensor [N, K, R].
     """
     import keras_cv
 
     overlaps = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx")  # [N, R, R]
-    return tf.linalg.matvec(overlaps, weights)
+    return tf.matmul(weights, overlaps)
 
 
 def highest_points(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
@@ -262,7 +328,8 @@ def _by_mrf(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.
 def _by_expected_overlap(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
     """The overlap that is expected of a region under the softmax of the mean similarities."""
     scores, mask = evidence.region_scores, evidence.region_mask
-    return expected_overlaps(region_probabilities(means, scores, mask, readout), evidence.boxes)
+    weights = region_probabilities(means, scores, mask, readout, evidence.overlaps)
+    return expected_overlaps(weights[:, tf.newaxis], evidence.boxes)[:, 0]
 
 
 def _softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -23,8 +23,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from visem_tf.alignment.phrases import Readout, region_probabilities
-from visem_tf.alignment.scores import unit_vectors
+from visem_tf.alignment.phrases import (
+    Readout,
+    overlaps_with_others,
+    region_probabilities,
+    same_phrase,
+)
 
 _MIN_IOU = 0.5  # of a target with the region that the teacher has chosen
 _TINY = 1e-9
@@ -56,37 +60,12 @@ def phrase_ends(content: tf.Tensor) -> tf.Tensor:
     return content & ~tf.pad(content[:, 1:], [[0, 0], [0, 1]])
 
 
-def phrase_vectors(word_embeddings: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Computes the vectors p of the phrases of sentences.
-
-    Args:
-        word_embeddings: s_t, float tensor [S, T, D].
-        content: Boolean tensor [S, T], True for words that name something.
-
-    Returns:
-        Float tensor [S, T, D]: for each content word, the sum of the vectors of its phrase, scaled
-        to length 1.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> words = tf.constant([[[3.0, 0.0], [0.0, 4.0], [9.0, 9.0], [0.0, 2.0]]])
-        >>> content = tf.constant([[True, True, False, True]])
-        >>> phrase_vectors(words, content).numpy()[0, [0, 1, 3]].round(2)
-        array([[0.6, 0.8],
-               [0.6, 0.8],
-               [0. , 1. ]], dtype=float32)
-    """
-    group = tf.cumsum(tf.cast(~content, tf.int32), axis=1)  # the same for all words of a phrase
-    same = tf.equal(group[:, :, tf.newaxis], group[:, tf.newaxis])
-    same &= content[:, :, tf.newaxis] & content[:, tf.newaxis]
-    return unit_vectors(tf.matmul(tf.cast(same, word_embeddings.dtype), word_embeddings))
-
-
 def find_targets(
     similarities: tf.Tensor,
     boxes: tf.Tensor,
     region_scores: tf.Tensor,
     region_mask: tf.Tensor,
+    content: tf.Tensor,
     readout: Readout,
 ) -> PhraseTargets:
     """Chooses a region for every phrase, and the regions near it.
@@ -97,6 +76,7 @@ def find_targets(
             `rel_yxyx`.
         region_scores: The proposer's scores, float tensor [S, R].
         region_mask: Boolean tensor [S, R], True for real regions, at least one per image.
+        content: Boolean tensor [S, T], True for words that name something.
         readout: Options of the read-out `phrase`.
 
     Returns:
@@ -104,13 +84,15 @@ def find_targets(
     """
     import keras_cv
 
-    probabilities = region_probabilities(
-        similarities, region_scores[:, tf.newaxis], region_mask[:, tf.newaxis], readout
-    )
-    overlaps = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx")  # [S, R, R]
-    real = region_mask[:, tf.newaxis]
-    expected = tf.where(real, tf.matmul(probabilities, overlaps), -1.0)
-    near = tf.gather(overlaps, tf.argmax(expected, axis=2), axis=1, batch_dims=1)
+    real, scores = region_mask[:, tf.newaxis], region_scores[:, tf.newaxis]
+    iou = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx")  # [S, R, R]
+    probabilities = region_probabilities(similarities, scores, real, readout)
+    if readout.overlap_penalty:
+        own, alone = same_phrase(content), tf.matmul(probabilities, iou)
+        overlaps = overlaps_with_others(alone, content, own)
+        probabilities = region_probabilities(similarities, scores, real, readout, overlaps)
+    expected = tf.where(real, tf.matmul(probabilities, iou), -1.0)
+    near = tf.gather(iou, tf.argmax(expected, axis=2), axis=1, batch_dims=1)
     targets = real & (near >= _MIN_IOU)
     confidence = tf.reduce_sum(tf.where(targets, probabilities, 0.0), axis=2)
     return PhraseTargets(targets, confidence)

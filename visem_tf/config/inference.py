@@ -50,6 +50,9 @@ class InferConfig(Settings):
     other scores are not used."""
     frame_penalty: float = setting(1.0, at_least=-1e6, at_most=1e6)
     """For phrase: penalty of the whole frame, before the softmax that chooses the box."""
+    overlap_penalty: float = setting(1.0, at_least=0, at_most=1e6)
+    """For phrase: penalty of a region that is expected to be the box of another phrase of the
+    sentence, before the softmax that chooses the box. With 0, every phrase chooses alone."""
     point_scale: float = setting(8.0, at_least=0, at_most=1e6)
     """For phrase: factor of the mean score, before the softmax that makes the heat map. Its highest
     point is the point of the phrase."""

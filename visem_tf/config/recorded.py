@@ -21,6 +21,7 @@ ADDED_FIELDS: dict[str, Any] = {
     **{f"infer.{name}": value for name, value in PAPER_SNIPPETS.items()},
     "infer.readout": "mrf",
     "infer.unit_phrases": False,
+    "infer.overlap_penalty": 0.0,
     "propose.head_blocks": 2,
     "generate.cider_patience": 100_000,
     "generate.cider_temperature": 1.0,
@@ -102,6 +103,7 @@ READOUT_FIELDS = (
     "infer.box_scale",
     "infer.proposer_weight",
     "infer.frame_penalty",
+    "infer.overlap_penalty",
     "infer.point_scale",
     "infer.unit_phrases",
 )

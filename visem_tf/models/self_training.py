@@ -6,13 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.phrases import Readout
-from visem_tf.alignment.scores import as_compared
+from visem_tf.alignment.phrases import Readout, phrase_vectors
+from visem_tf.alignment.scores import as_compared, unit_vectors
 from visem_tf.alignment.self_training import (
     PhraseTargets,
     find_targets,
     phrase_ends,
-    phrase_vectors,
     self_training_loss,
 )
 from visem_tf.models.alignment_model import AlignmentModel
@@ -64,11 +63,12 @@ class SelfTrainingModel(GlobalBatchModel):
             """Embeddings of regions and words, and p · v_i [N, T, R]."""
             regions = alignment.encode_regions(data["region_features"], training=training)
             words = alignment.encode_sentences(data["token_ids"], training=training)
-            phrases = phrase_vectors(as_compared(words, alignment.score), content)
+            phrases = unit_vectors(phrase_vectors(as_compared(words, alignment.score), content))
             own = tf.gather(as_compared(regions, alignment.score), own_image)
             return regions, words, tf.matmul(phrases, own, transpose_b=True)
 
-        found = find_targets(similarities(training=False)[2], boxes, scores, mask, self._readout)
+        products = similarities(training=False)[2]
+        found = find_targets(products, boxes, scores, mask, content, self._readout)
         targets = PhraseTargets(*map(tf.stop_gradient, found))
         with tf.GradientTape() as tape:
             regions, words, products = similarities(training=True)

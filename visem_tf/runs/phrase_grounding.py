@@ -15,10 +15,14 @@ from visem_tf.alignment.phrases import (
     PhraseGrounding,
     Readout,
     content_words,
+    expected_overlaps,
     ground_phrases,
     mean_over_words,
+    overlaps_with_others,
+    phrase_vectors,
+    region_probabilities,
 )
-from visem_tf.alignment.scores import as_compared, word_region_similarities
+from visem_tf.alignment.scores import as_compared, unit_vectors, word_region_similarities
 from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
 from visem_tf.config import Config
 from visem_tf.config.registry import PROBABILITY_PROPOSERS
@@ -28,7 +32,7 @@ from visem_tf.regions.extractor import Regions
 from visem_tf.runs.grounding import Grounder, words_as_json
 from visem_tf.runs.query import Query, ragged_ids
 from visem_tf.runtime.progress import progress_bar
-from visem_tf.text import PAD_ID
+from visem_tf.text import PAD_ID, UNK_ID
 
 PHRASES_AT_A_TIME = 200
 """Phrases that are grounded together."""
@@ -62,6 +66,7 @@ def configured_readout(config: Config) -> Readout:
         settings.box_scale,
         settings.proposer_weight if are_chances else 0.0,
         settings.frame_penalty,
+        settings.overlap_penalty,
         settings.point_scale,
         settings.unit_phrases,
     )
@@ -121,7 +126,30 @@ class PhraseGrounder:
             mask,
             tf.norm(mean_over_words(word_embeddings, content), axis=1),
         )
+        if self.readout.name == "phrase" and self.readout.overlap_penalty:
+            overlaps = self._overlaps_with_others(evidence, embeddings, word_embeddings, words)
+            evidence = evidence._replace(overlaps=overlaps)
         return ground_phrases(evidence, self.readout)
+
+    def _overlaps_with_others(
+        self,
+        evidence: PhraseEvidence,
+        region_embeddings: tf.Tensor,
+        word_embeddings: tf.Tensor,
+        token_ids: tf.Tensor,
+    ) -> tf.Tensor:
+        """Computes the overlaps [N, R] of regions with the other phrases of N sentences."""
+        is_known_word = token_ids > UNK_ID
+        content = is_known_word & ~tf.gather(self.grounder.is_function, token_ids)
+        vectors = phrase_vectors(word_embeddings, content)
+        if self.readout.unit_phrases:
+            vectors = unit_vectors(vectors)
+        compared = as_compared(region_embeddings, self.grounder.model.score)
+        means = tf.matmul(vectors, compared, transpose_b=True)
+        scores, mask = evidence.region_scores[:, tf.newaxis], evidence.region_mask[:, tf.newaxis]
+        weights = region_probabilities(means, scores, mask, self.readout)
+        expected = expected_overlaps(weights, evidence.boxes)
+        return overlaps_with_others(expected, content, evidence.words[:, tf.newaxis])[:, 0]
 
     def __call__(
         self,
