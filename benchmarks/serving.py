@@ -19,6 +19,7 @@ from benchmarks.startup import measure_parts
 from visem_tf.decoding.captioner import Captioner
 from visem_tf.export.parity import SessionModel, sample_images
 from visem_tf.export.tflite.model import TfliteModel
+from visem_tf.images.find import find_images
 from visem_tf.images.prepare import prepare_images
 from visem_tf.runs.trained_run import TrainedRun
 
@@ -29,7 +30,7 @@ def start(count: int, given: Namespace) -> Iterator[Case]:
     The floor is `import tensorflow` alone. The further figures are the seconds of the parts of one
     more run, see `benchmarks.startup`.
     """
-    files = sorted(str(path) for path in Path(given.images).glob("*.jpg"))[:count]
+    files = [str(path) for path in find_images([given.images])[:count]]
     for engine in ("litert", "tensorflow"):
         arguments = ("--engine", engine, *files)
         yield Case(
