@@ -221,7 +221,7 @@ def cache_key(
     fields = settings.to_dict()
     del fields["batch_size"]  # changes the speed only
     del fields["proposer_file"]  # its content counts
-    del fields["proposer_backbone"]  # likewise
+    del fields["proposer_backbone"]  # its weights count
     for name in ("resolution", "scales", "position"):  # older caches lack them
         if fields[name] == getattr(RegionsConfig(), name):
             del fields[name]

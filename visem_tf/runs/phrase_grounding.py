@@ -115,7 +115,8 @@ class PhraseGrounder:
         chosen = None
         if self.readout.name == "mrf":
             chosen = grounder.ground_words(embeddings, mask, boxes, words).regions
-        content = content_words(inside, tf.gather(grounder.is_function, words))
+        is_function = tf.gather(grounder.is_function, words)
+        content = content_words(inside, is_function)
         evidence = PhraseEvidence(
             similarities,
             inside,
@@ -127,7 +128,10 @@ class PhraseGrounder:
             tf.norm(mean_over_words(word_embeddings, content), axis=1),
         )
         if self.readout.name == "phrase" and self.readout.overlap_penalty:
-            overlaps = self._overlaps_with_others(evidence, embeddings, word_embeddings, words)
+            of_sentence = (words > UNK_ID) & ~is_function
+            overlaps = self._overlaps_with_others(
+                evidence, embeddings, word_embeddings, of_sentence
+            )
             evidence = evidence._replace(overlaps=overlaps)
         return ground_phrases(evidence, self.readout)
 
@@ -136,11 +140,16 @@ class PhraseGrounder:
         evidence: PhraseEvidence,
         region_embeddings: tf.Tensor,
         word_embeddings: tf.Tensor,
-        token_ids: tf.Tensor,
+        content: tf.Tensor,
     ) -> tf.Tensor:
-        """Computes the overlaps [N, R] of regions with the other phrases of N sentences."""
-        is_known_word = token_ids > UNK_ID
-        content = is_known_word & ~tf.gather(self.grounder.is_function, token_ids)
+        """Computes the overlaps [N, R] of regions with the other phrases of N sentences.
+
+        Args:
+            evidence: What is known about N phrases.
+            region_embeddings: Float tensor [N, R, D].
+            word_embeddings: s_t, as they are compared, float tensor [N, T, D].
+            content: Boolean tensor [N, T], True for the words of the sentences that name something.
+        """
         vectors = phrase_vectors(word_embeddings, content)
         if self.readout.unit_phrases:
             vectors = unit_vectors(vectors)
