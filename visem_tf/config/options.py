@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import docstring_parser
 
 from visem_tf.config.presets import preset
-from visem_tf.config.sections import Config
+from visem_tf.config.run_config import Config
 from visem_tf.config.settings import Settings, dotted_name, expectation, field_types, nearest
 from visem_tf.errors import UserError
 

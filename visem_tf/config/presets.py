@@ -21,7 +21,7 @@
 from typing import Any
 
 from visem_tf.config.inference import PAPER_SNIPPETS
-from visem_tf.config.sections import Config
+from visem_tf.config.run_config import Config
 
 ONE_PASS = {
     "proposer": "trained",

@@ -170,7 +170,7 @@ def raised_fields(recorded: Settings, config: Settings) -> list[str]:
         config: Configuration to go on with.
 
     Example:
-        >>> from visem_tf.config.sections import Config
+        >>> from visem_tf.config.run_config import Config
         >>> raised_fields(Config(), Config().updated({"generate.cider_epochs": 2}))
         ['generate.cider_epochs']
     """

@@ -25,6 +25,9 @@ READOUTS = ("mrf", "phrase", "word")
 CELLS = ("gru", "lstm", "rnn")
 """Recurrent cells of the caption generators, see `visem_tf.models.cells`."""
 
+BACKBONES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+"""Pretrained CNNs, see `visem_tf.regions.backbone`."""
+
 PROPOSERS = tuple(
     module.name
     for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "regions" / "proposers")])

@@ -1,6 +1,6 @@
 """The base class of the configuration: frozen dataclasses that check and explain their fields.
 
-`visem_tf.config.sections` and `visem_tf.config.models` declare the fields.
+`visem_tf.config.run_config` and the modules of its sections declare the fields.
 """
 
 import dataclasses

@@ -65,7 +65,7 @@ def freeze_alignment(model: AlignmentModel, parts: tuple[str, ...], num_words: i
 
     Args:
         model: Built model, before it is compiled.
-        parts: Names out of `visem_tf.config.sections.FREEZABLE`.
+        parts: Names out of `visem_tf.config.run_config.FREEZABLE`.
         num_words: Number of words, from the first on, whose vectors "word_vectors" names.
     """
     encoder = model.sentence_encoder

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from keras_cv.models import EfficientNetLiteBackbone
 
+from visem_tf.config.registry import BACKBONES
 from visem_tf.errors import UserError
 from visem_tf.regions.weights import read_torch_weights
 from visem_tf.runtime.arrays import read_arrays
@@ -44,9 +45,6 @@ _WIDTH_AND_DEPTH = {
     "efficientnet_lite1": (1.0, 1.1),
     "efficientnet_lite2": (1.1, 1.2),
 }
-
-BACKBONES = tuple(_WIDTH_AND_DEPTH)
-"""Names of the networks that `load_backbone` can load."""
 
 
 class Maps(NamedTuple):
