@@ -15,6 +15,7 @@ from benchmarks import floors
 from benchmarks.measuring import Case, Work
 from visem_tf.config.presets import preset
 from visem_tf.images.prepare import prepare_images
+from visem_tf.regions.backbone import load_backbone
 from visem_tf.regions.extractor import RegionExtractor
 from visem_tf.regions.proposers.windows import window_grid
 from visem_tf.regions.suppression import suppress
@@ -24,6 +25,12 @@ KINDS = {
     "20 regions, pooled": {"features": "pooled"},
     "20 regions, one pass": {"features": "one_pass"},
     "20 regions, one pass, trained proposer": {"features": "one_pass", "proposer": "trained"},
+    "20 regions, one pass, CNNs of best": {
+        "features": "one_pass",
+        "proposer": "trained",
+        "backbone": "efficientnet_lite2",
+        "proposer_backbone": "efficientnet_lite0",
+    },
     "20 regions, crops": {"features": "crops"},
     "20 regions, crops in own shapes": {"features": "crops", "resolution": "own"},
 }
@@ -35,7 +42,8 @@ def features(count: int, given: Namespace) -> Iterator[Case]:
     """Yields the features of a batch of `count` noise images, with the preset `paper`.
 
     The floor is the CNN's own convolutions by oneDNN for one image, without what is between them:
-    on the frame, and on all crops or the parts of the middle map where there are any.
+    on the frame, and on all crops or the parts of the middle map where there are any; and those of
+    the proposer's CNN, if it is another one.
     """
     settings = preset("paper").regions.updated({"batch_size": count})
     side, others = settings.picture_size, settings.num_regions - 1
@@ -43,10 +51,12 @@ def features(count: int, given: Namespace) -> Iterator[Case]:
     for name, changes in KINDS.items():
         extractor = RegionExtractor(settings.updated(changes))
         cnn = extractor.backbone.cnn
-        kind = changes.get("features", "")
+        kind, other = changes.get("features", ""), changes.get("proposer_backbone")
 
-        def floor(cnn: keras.Model = cnn, kind: str = kind) -> Work:
+        def floor(cnn: keras.Model = cnn, kind: str = kind, other: str | None = other) -> Work:
             parts = [floors.convolutions(cnn, 1, side)]
+            if other:
+                parts.append(floors.convolutions(load_backbone(other).cnn, 1, side))
             if kind == "crops":
                 parts.append(floors.convolutions(cnn, others, settings.crop_size))
             if kind == "one_pass":
