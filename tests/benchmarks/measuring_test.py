@@ -54,7 +54,7 @@ def test_cheap_paths_run(name):
     ("name", "number"),
     [
         ("alignment", 3), ("generator", 8), ("attention", 4), ("training", 2), ("decoding", 4),
-        ("features", 6), ("proposals", 4),
+        ("features", 7), ("proposals", 4),
     ],
 )  # fmt: skip
 def test_other_paths_run(name, number):
