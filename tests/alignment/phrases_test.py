@@ -13,6 +13,7 @@ from visem_tf.alignment.phrases import (
     ground_phrases,
     highest_points,
 )
+from visem_tf.alignment.plurals import boxes_around_two
 from visem_tf.config.registry import READOUTS as NAMES
 
 N, T, R = 6, 5, 7
@@ -38,6 +39,7 @@ def evidence():
         "region_mask": mask,
         "lengths": random.uniform(0.5, 3, [N]).astype(np.float32),
         "overlaps": random.uniform(0, 0.9, [N, R]).astype(np.float32),
+        "several": np.zeros(N, bool),
     }
     return PhraseEvidence(**values)
 
@@ -65,9 +67,10 @@ def test_the_names_are_those_of_the_configuration():
 
 
 @pytest.mark.parametrize("unit", [False, True])
+@pytest.mark.parametrize("heat_map", ["flat", "peaked"])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(
-    evidence, compiled, unit
+    evidence, compiled, heat_map, unit
 ):
     settings = {
         "unit_phrases": unit,
@@ -76,13 +79,14 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(
         "frame_penalty": 0.6,
         "overlap_penalty": 2.2,
         "point_scale": 2.5,
+        "heat_map": heat_map,
     }
     if compiled:
         function = tf.function(lambda e: ground_phrases(e, Readout("phrase", **settings)))
         found = function(PhraseEvidence(*map(tf.constant, evidence)))
-        boxes, points, scores, regions, ranking = map(np.asarray, found)
+        boxes, points, scores, regions, ranking, _ = map(np.asarray, found)
     else:
-        boxes, points, scores, regions, ranking = find(evidence, name="phrase", **settings)
+        boxes, points, scores, regions, ranking, _ = find(evidence, name="phrase", **settings)
     for n in range(N):
         real = evidence.region_mask[n]
         region_boxes = evidence.boxes[n][real].astype(np.float64)
@@ -104,9 +108,9 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(
         np.testing.assert_allclose(boxes[n], region_boxes[regions[n]], rtol=1e-6)
         assert scores[n] == pytest.approx(means[regions[n]], rel=1e-4)
         # The point is in the cells with the largest sum.
-        weights = softmax(2.5 * scaled) / np.sqrt(
-            np.prod(region_boxes[:, 2:] - region_boxes[:, :2], axis=1)
-        )
+        peaked = heat_map == "peaked"
+        weights = softmax(2.5 * scaled + prior) if peaked else softmax(2.5 * scaled)
+        weights /= np.sqrt(np.prod(region_boxes[:, 2:] - region_boxes[:, :2], axis=1))
         centres = (np.arange(GRID) + 0.5) / GRID
         heat = np.zeros([GRID, GRID])
         for weight, (top, left, bottom, right) in zip(weights, region_boxes, strict=True):
@@ -114,13 +118,46 @@ def test_by_phrase_takes_the_largest_expected_overlap_and_the_highest_point(
                 (centres >= top) & (centres <= bottom),
                 (centres >= left) & (centres <= right),
             )
+            if peaked:
+                rows = rows * (1 - 0.3 * ((2 * centres - top - bottom) / (bottom - top)) ** 2)
+                columns = columns * (1 - 0.3 * ((2 * centres - left - right) / (right - left)) ** 2)
             heat += weight * np.outer(rows, columns)
         highest = np.argwhere(heat >= heat.max() * (1 - 1e-5))
         np.testing.assert_allclose(points[n], centres[highest].mean(axis=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_only_by_phrase_gives_several_things_the_box_around_two_regions(evidence, name):
+    settings = {"name": name, "box_scale": 1.7, "proposer_weight": 1.3, "overlap_penalty": 2.2}
+    alone = find(evidence, **settings)
+    found = find(evidence._replace(several=np.arange(N) % 2 == 0), **settings)
+    np.testing.assert_array_equal(found[1], alone[1])  # the point
+    np.testing.assert_array_equal(found[4], alone[4])  # the ranking
+    for n in range(N):
+        if n % 2 or name != "phrase":
+            assert not found[5][n]
+            for part, other in zip(found, alone, strict=True):
+                np.testing.assert_array_equal(part[n], other[n])
+            continue
+        assert found[5][n]
+        real = evidence.region_mask[n]
+        means = evidence.similarities[n][evidence.content[n]][:, real].mean(axis=0)
+        logits = 1.7 * means + 1.3 * np.log(evidence.region_scores[n][real])
+        logits -= 2.2 * evidence.overlaps[n][real]
+        box, region = boxes_around_two(
+            *(tf.constant(part[np.newaxis]) for part in (logits, evidence.boxes[n][real])),
+            tf.ones([1, real.sum()], tf.bool),
+        )
+        np.testing.assert_allclose(found[0][n], box[0], rtol=1e-5)
+        assert found[3][n] == int(region[0])
+        assert found[2][n] == pytest.approx(means[int(region[0])], rel=1e-4)
+    none = evidence._replace(several=None)
+    for part, other in zip(find(none, **settings), alone, strict=True):
+        np.testing.assert_array_equal(part, other)
+
+
 def test_by_word_sums_over_all_words_and_points_at_the_centre(evidence):
-    boxes, points, scores, regions, ranking = find(evidence, name="word")
+    boxes, points, scores, regions, ranking, _ = find(evidence, name="word")
     for n in range(N):
         sums = evidence.similarities[n][evidence.words[n]].sum(axis=0)
         np.testing.assert_allclose(ranking[n], sums, rtol=1e-4)
@@ -131,7 +168,7 @@ def test_by_word_sums_over_all_words_and_points_at_the_centre(evidence):
 
 
 def test_by_mrf_takes_the_region_of_most_words_then_the_largest_sum(evidence):
-    _, _, _, regions, ranking = find(evidence, name="mrf")
+    _, _, _, regions, ranking, _ = find(evidence, name="mrf")
     for n in range(N):
         words = np.flatnonzero(evidence.words[n])
         votes = np.bincount(evidence.word_regions[n, words], minlength=R)
@@ -163,6 +200,7 @@ def test_padding_order_and_company_change_nothing(evidence, name):
         evidence.region_mask[:, order],
         evidence.lengths,
         evidence.overlaps[:, order],
+        evidence.several,
     )
     other = find(permuted, name=name, proposer_weight=0.5, overlap_penalty=0.7)
     for a, b in zip(whole[:3], other[:3], strict=True):
@@ -179,7 +217,9 @@ def test_phrases_without_words_and_images_without_regions_have_no_place(evidence
     evidence.word_regions[0] = -1
     evidence.region_mask[1] = False
     evidence.similarities[1] = -np.inf
-    boxes, points, scores, regions, ranking = find(evidence, name=name)
+    evidence.several[:3] = True
+    boxes, points, scores, regions, ranking, several = find(evidence, name=name)
+    assert several.tolist() == [False, False, name == "phrase", *[False] * (N - 3)]
     for n in (0, 1):
         assert not boxes[n].any()
         assert not points[n].any()
@@ -211,7 +251,8 @@ def test_content_words_are_all_words_of_a_phrase_of_function_words():
     ]
 
 
-def test_the_highest_point_of_a_tiny_box_is_near_it():
+@pytest.mark.parametrize("falloff", [0.0, 0.3])
+def test_the_highest_point_of_a_tiny_box_is_near_it(falloff):
     boxes = tf.constant([[[0.0, 0.0, 1.0, 1.0], [0.501, 0.751, 0.502, 0.752]]])
-    point = highest_points(tf.constant([[0.5, 0.5]]), boxes).numpy()[0]
+    point = highest_points(tf.constant([[0.5, 0.5]]), boxes, falloff).numpy()[0]
     np.testing.assert_allclose(point, [0.5015, 0.7515], atol=1 / GRID)

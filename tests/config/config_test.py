@@ -234,7 +234,10 @@ def test_fields_that_earlier_versions_did_not_have_keep_their_meaning():
     assert earlier.infer.function_word_weight == 1
     of_now = Config().to_json(versions={"visem_tf": "0.3.0"})
     assert Config.from_json(of_now) == Config()
-    of_phrases = {"unit_phrases": True, "overlap_penalty": 1.0}
+    of_phrases = {
+        **{"unit_phrases": True, "overlap_penalty": 1.0},
+        **{"two_regions": True, "heat_map": "peaked"},
+    }
     assert preset("paper").infer == earlier.infer.updated({"beta": 0.5, **of_phrases})
     assert preset("best").infer == Config().infer
 

@@ -103,7 +103,7 @@ def test_recalls_look_at_the_best_regions_and_their_overlap_with_the_box_around(
     points = random.uniform(size=[count, 2])
     overlaps = Candidates(boxes, mask, image).overlaps(truth)
     hits = readout_hits(truth, overlaps, points, ranking)
-    references = reference_hits(truth, overlaps)
+    references = reference_hits(truth, overlaps, np.zeros(count, bool))
     for n in range(count):
         good = [
             r
@@ -122,6 +122,44 @@ def test_recalls_look_at_the_best_regions_and_their_overlap_with_the_box_around(
     )
     assert hits["r10"].any()
     assert not hits["r10"].all()
+
+
+def test_boxes_around_two_regions_come_before_the_regions(phrases, random):
+    truth = true_phrases(phrases)
+    count = len(truth.first)
+    assert count > 4
+    overlaps = np.zeros([count, 12], bool)
+    overlaps[:, 4] = True  # the fifth region
+    ranking = np.tile(-np.arange(12.0), [count, 1])
+    points = np.zeros([count, 2])
+    boxes = np.full([count, 4], np.nan)
+    boxes[0], boxes[1] = truth.around[0], [0, 0, 1e-3, 1e-3]
+    hits = readout_hits(truth, overlaps, points, ranking, boxes)
+    assert [hits["r1"][n] for n in range(3)] == [True, False, False]
+    assert [hits["r5"][n] for n in range(3)] == [True, False, True]
+    assert [hits["r10"][n] for n in range(3)] == [True, True, True]
+
+
+def test_the_ceiling_of_several_things_counts_all_pairs_of_regions(phrases, random):
+    truth = true_phrases(phrases)
+    count, image = len(truth.first), truth.sentence_index // 2
+    boxes, mask = random_boxes(random, 3, 9), np.arange(9) < np.array([[9], [6], [1]])
+    asked = np.arange(count) % 4 > 0
+    found = Candidates(boxes, mask, image).pairs_meet(truth, asked)
+    for n in range(count):
+        own = boxes[image[n]][mask[image[n]]]
+        meets = [
+            box_iou(
+                np.array([*np.minimum(a, b)[:2], *np.maximum(a, b)[2:]]), truth.around[n]
+            )
+            >= 0.5
+            for a in own
+            for b in own
+        ]
+        assert found[n] == (asked[n] and any(meets)), n
+    assert found.any()
+    overlaps = np.zeros([count, 9], bool)
+    np.testing.assert_array_equal(reference_hits(truth, overlaps, found)["ceiling"], found)
 
 
 def test_types_are_counted_each_and_a_phrase_of_two_types_in_both():

@@ -198,6 +198,7 @@ def test_phrases_have_the_boxes_of_people_beside_ours() -> None:
         np.zeros(2),
         np.zeros(2, int),
         np.zeros([2, 3]),
+        np.zeros(2, bool),
     )
     marked = mark_phrases(truth, found)
     assert [m.verdict for m in marked] == [

@@ -108,7 +108,7 @@ def test_no_phrases_give_empty_arrays(run, regions):
     embeddings = run.grounder.embed(regions.region_features)
     none = PhraseSpans(*np.zeros([4, 0], np.int32))
     found = PhraseGrounder(run.grounder)(embeddings, regions, token_ids(run), none)
-    assert [part.shape for part in found] == [(0, 4), (0, 2), (0,), (0,), (0, 5)]
+    assert [part.shape for part in found] == [(0, 4), (0, 2), (0,), (0,), (0, 5), (0,)]
 
 
 @pytest.mark.parametrize("readout", ["phrase", "mrf", "word"])

@@ -13,9 +13,14 @@ region of one of them. `READOUTS` holds three ways by name:
   with the probability q_i that the proposer gives region i. Phrases of a sentence mostly name
   different things, so a region loses c times the overlap o_i that it is expected to have with
   another one: the largest Σ_j p_j IoU(i, j) of the other phrases of the sentence, whose p are those
-  without c. The point is the highest point of
+  without c. A phrase that names several things has the box around two regions
+  (`visem_tf.alignment.plurals`). The point is the highest point of a heat map,
 
-      Σ_i w_i [point in box i] / √area_i     w = softmax_i(μ m_i)
+      flat      Σ_i w_i [point in box i] / √area_i         w = softmax_i(μ m_i)
+      peaked    Σ_i w_i f_i [point in box i] / √area_i     w as p, with μ in the place of λ
+
+  where f_i falls from 1 at the centre of box i: f_i = Π_yx (1 - 0.3 d²), with the distance d from
+  the centre in halves of a side.
 
   With `unit_phrases`, m_i is divided by the length of mean_t s_t. Otherwise, the longer the vector
   of a phrase, the sharper its softmax.
@@ -28,9 +33,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from visem_tf.alignment.plurals import boxes_around_two
+
 GRID = 32
 """Rows and columns of points that are searched for the highest one."""
 
+_FALLOFF = 0.3
 _TINY = 1e-6
 
 
@@ -45,7 +53,9 @@ class Readout(NamedTuple):
         frame_penalty: b, what the whole frame loses.
         overlap_penalty: c, what a region loses that is the box of another phrase of the sentence.
         point_scale: μ, the factor of the mean similarity before the softmax of the heat map.
+        heat_map: The heat map, "flat" or "peaked".
         unit_phrases: Whether the mean vector of the words is scaled to length 1.
+        two_regions: Whether phrases that name several things get the box around two regions.
     """
 
     name: str = "phrase"
@@ -54,7 +64,9 @@ class Readout(NamedTuple):
     frame_penalty: float = 0.0
     overlap_penalty: float = 0.0
     point_scale: float = 1.0
+    heat_map: str = "flat"
     unit_phrases: bool = False
+    two_regions: bool = False
 
 
 class PhraseEvidence(NamedTuple):
@@ -72,6 +84,8 @@ class PhraseEvidence(NamedTuple):
             `unit_phrases` needs them.
         overlaps: Overlaps o of the regions with other phrases, float tensor [N, R], from
             `overlaps_with_others`; None if they are not used.
+        several: Boolean tensor [N], True for phrases that name several things, whose boxes are
+            around two regions in `phrase`; None if all have the box of one region.
     """
 
     similarities: tf.Tensor
@@ -83,6 +97,7 @@ class PhraseEvidence(NamedTuple):
     region_mask: tf.Tensor
     lengths: tf.Tensor | None = None
     overlaps: tf.Tensor | None = None
+    several: tf.Tensor | None = None
 
 
 class PhraseGrounding(NamedTuple):
@@ -93,9 +108,12 @@ class PhraseGrounding(NamedTuple):
         points: Float tensor [N, 2], (y, x); zeros for a phrase without words.
         scores: Mean v_i · s_t of the words that count with the region i of the box, float tensor
             [N]; minus infinity for a phrase without words.
-        regions: Region of the box, int32 tensor [N]; -1 for a phrase without words.
+        regions: Region of the box, int32 tensor [N]; of two, the one that fits the phrase better;
+            -1 for a phrase without words.
         ranking: Values by which the regions are ranked, float tensor [N, R]; minus infinity at
             padded regions, and for a phrase without words.
+        several: Boolean tensor [N], True for phrases that name several things, whose boxes are
+            around two regions. The boxes of the others are those of the region that ranks first.
     """
 
     boxes: tf.Tensor
@@ -103,6 +121,7 @@ class PhraseGrounding(NamedTuple):
     scores: tf.Tensor
     regions: tf.Tensor
     ranking: tf.Tensor
+    several: tf.Tensor
 
 
 def content_words(words: tf.Tensor, is_function_word: tf.Tensor) -> tf.Tensor:
@@ -159,11 +178,16 @@ def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGroundin
     ranking = tf.where(evidence.region_mask, ranking, -float("inf"))
     regions = tf.argmax(ranking, axis=1, output_type=tf.int32)
     boxes = tf.gather(evidence.boxes, regions, axis=1, batch_dims=1)
+    points = (boxes[:, :2] + boxes[:, 2:]) / 2
+    several = tf.zeros_like(regions, tf.bool)
+    if by_phrase and evidence.several is not None:
+        several = evidence.several
+        logits = _region_logits(scaled, evidence.region_scores, readout, evidence.overlaps)
+        around, better = boxes_around_two(logits, evidence.boxes, evidence.region_mask)
+        boxes = tf.where(several[:, tf.newaxis], around, boxes)
+        regions = tf.where(several, better, regions)
     if by_phrase:
-        weights = _softmax(readout.point_scale * scaled, evidence.region_mask)
-        points = highest_points(weights, evidence.boxes)
-    else:
-        points = (boxes[:, :2] + boxes[:, 2:]) / 2
+        points = _points(evidence, scaled, readout)
     known = tf.reduce_any(evidence.words, axis=1) & tf.reduce_any(evidence.region_mask, axis=1)
     scores = tf.gather(means, regions, axis=1, batch_dims=1)
     return PhraseGrounding(
@@ -172,6 +196,7 @@ def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGroundin
         tf.where(known, scores, -float("inf")),
         tf.where(known, regions, -1),
         tf.where(known[:, tf.newaxis], ranking, -float("inf")),
+        known & several,
     )
 
 
@@ -252,14 +277,7 @@ def region_probabilities(
     Returns:
         Float tensor [..., R].
     """
-    logits = readout.box_scale * means
-    if readout.proposer_weight:
-        chances = tf.clip_by_value(region_scores, _TINY, 1.0)
-        logits += readout.proposer_weight * tf.math.log(chances)
-    logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[-1])
-    if overlaps is not None:
-        logits -= readout.overlap_penalty * overlaps
-    return _softmax(logits, region_mask)
+    return _softmax(_region_logits(means, region_scores, readout, overlaps), region_mask)
 
 
 def expected_overlaps(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
@@ -278,15 +296,16 @@ def expected_overlaps(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     return tf.matmul(weights, overlaps)
 
 
-def highest_points(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-    """Finds the highest point of Σ_i w_i [point in box i] / √area_i.
+def highest_points(weights: tf.Tensor, boxes: tf.Tensor, falloff: float = 0.0) -> tf.Tensor:
+    """Finds the highest point of Σ_i w_i f_i [point in box i] / √area_i.
 
-    The points are the centres of `GRID` x `GRID` cells. All the highest of them are averaged: they
-    lie where the boxes of the largest weights intersect.
+    The points are the centres of `GRID` x `GRID` cells. All the highest of them are averaged: with
+    f = 1, they lie where the boxes of the largest weights intersect.
 
     Args:
         weights: w, float tensor [N, R]; 0 for padded regions.
         boxes: Float tensor [N, R, 4], `rel_yxyx`.
+        falloff: By how much f is below 1 in the middle of an edge.
 
     Returns:
         (y, x), float tensor [N, 2].
@@ -296,6 +315,9 @@ def highest_points(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
     # A box between two centres holds the one that is nearest.
     nearest = tf.abs(centres - (low + high) / 2) <= 0.5 / GRID + _TINY
     inside = tf.cast(((centres >= low) & (centres <= high)) | nearest, tf.float32)  # [N, R, 2, G]
+    if falloff:
+        half = tf.maximum((high - low) / 2, 0.5 / GRID)
+        inside *= 1 - falloff * tf.square((centres - (low + high) / 2) / half)
     sides = tf.maximum(boxes[..., 2:] - boxes[..., :2], 1.0 / GRID)
     density = weights * tf.math.rsqrt(sides[..., 0] * sides[..., 1])
     rows, columns = density[..., tf.newaxis] * inside[:, :, 0], inside[:, :, 1]
@@ -330,6 +352,30 @@ def _by_expected_overlap(evidence: PhraseEvidence, means: tf.Tensor, readout: Re
     scores, mask = evidence.region_scores, evidence.region_mask
     weights = region_probabilities(means, scores, mask, readout, evidence.overlaps)
     return expected_overlaps(weights[:, tf.newaxis], evidence.boxes)[:, 0]
+
+
+def _region_logits(
+    means: tf.Tensor, region_scores: tf.Tensor, readout: Readout, overlaps: tf.Tensor | None
+) -> tf.Tensor:
+    """The logits of p, of which those of padded regions have no meaning."""
+    logits = readout.box_scale * means
+    if readout.proposer_weight:
+        chances = tf.clip_by_value(region_scores, _TINY, 1.0)
+        logits += readout.proposer_weight * tf.math.log(chances)
+    logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[-1])
+    if overlaps is not None:
+        logits -= readout.overlap_penalty * overlaps
+    return logits
+
+
+def _points(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:
+    """The highest points of the heat maps."""
+    scores, mask = evidence.region_scores, evidence.region_mask
+    if readout.heat_map == "flat":
+        return highest_points(_softmax(readout.point_scale * means, mask), evidence.boxes)
+    readout = readout._replace(box_scale=readout.point_scale)
+    weights = region_probabilities(means, scores, mask, readout, evidence.overlaps)
+    return highest_points(weights, evidence.boxes, _FALLOFF)
 
 
 def _softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
 """The section of the configuration that says how the regions of words and phrases are found."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from visem_tf.config.registry import READOUTS
 from visem_tf.config.settings import Settings, setting
@@ -53,9 +53,16 @@ class InferConfig(Settings):
     overlap_penalty: float = setting(1.0, at_least=0, at_most=1e6)
     """For phrase: penalty of a region that is expected to be the box of another phrase of the
     sentence, before the softmax that chooses the box. With 0, every phrase chooses alone."""
-    point_scale: float = setting(8.0, at_least=0, at_most=1e6)
+    two_regions: bool = True
+    """For phrase: whether the box of a phrase that names several things (two dogs) is that around
+    two regions."""
+    point_scale: float = setting(2.5, at_least=0, at_most=1e6)
     """For phrase: factor of the mean score, before the softmax that makes the heat map. Its highest
     point is the point of the phrase."""
+    heat_map: Literal["flat", "peaked"] = "peaked"
+    """For phrase: how regions make the heat map: flat (by their scores alone, evenly in their boxes)
+    or peaked (also by the weight and the penalties that choose the box, and most at the centre of
+    their boxes)."""
     unit_phrases: bool = True
     """For phrase: whether the mean score is divided by the length of the mean vector of the words,
     so that all phrases choose equally sharply."""

@@ -22,6 +22,8 @@ ADDED_FIELDS: dict[str, Any] = {
     "infer.readout": "mrf",
     "infer.unit_phrases": False,
     "infer.overlap_penalty": 0.0,
+    "infer.two_regions": False,
+    "infer.heat_map": "flat",
     "propose.head_blocks": 2,
     "generate.cider_patience": 100_000,
     "generate.cider_temperature": 1.0,
@@ -105,7 +107,9 @@ READOUT_FIELDS = (
     "infer.frame_penalty",
     "infer.overlap_penalty",
     "infer.point_scale",
+    "infer.heat_map",
     "infer.unit_phrases",
+    "infer.two_regions",
 )
 """Fields that change how the boxes of phrases are found, but no trained model, apart from
 self-training, which finds its targets with their values at that time."""

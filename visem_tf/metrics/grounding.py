@@ -128,11 +128,38 @@ class Candidates(NamedTuple):
             found[rows] = (iou >= _MIN_IOU) & self.mask[image]
         return found
 
+    def pairs_meet(self, truth: TruePhrases, phrases: np.ndarray) -> np.ndarray:
+        """Returns whether a box around two regions meets the box around each phrase.
+
+        Args:
+            truth: P phrases.
+            phrases: Boolean array [P], the phrases in question.
+
+        Returns:
+            Boolean array [P]; False for the other phrases.
+        """
+        found = np.zeros(len(self.image), bool)
+        first, second = np.triu_indices(self.mask.shape[1])
+        asked = np.flatnonzero(phrases)
+        for start in range(0, len(asked), 256):  # bounds the memory
+            rows = asked[start : start + 256]
+            boxes, mask = self.boxes[self.image[rows]], self.mask[self.image[rows]]
+            a, b = boxes[:, first], boxes[:, second]
+            low, high = np.minimum(a[..., :2], b[..., :2]), np.maximum(a[..., 2:], b[..., 2:])
+            around = np.concatenate([low, high], axis=2)
+            iou = box_iou(around, truth.around[rows, np.newaxis])
+            found[rows] = ((iou >= _MIN_IOU) & mask[:, first] & mask[:, second]).any(axis=1)
+        return found
+
 
 def readout_hits(
-    truth: TruePhrases, overlaps: np.ndarray, points: np.ndarray, ranking: np.ndarray
+    truth: TruePhrases,
+    overlaps: np.ndarray,
+    points: np.ndarray,
+    ranking: np.ndarray,
+    boxes: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Finds the phrases whose point, or one of whose best regions, is right.
+    """Finds the phrases whose point, or whose box or one of whose best regions, is right.
 
     Args:
         truth: P phrases.
@@ -140,6 +167,8 @@ def readout_hits(
         points: Float array [P, 2], (y, x). NaN for a phrase that has none.
         ranking: Float array [P, R] by which regions are ranked; minus infinity for those that are
             no answer.
+        boxes: Boxes that come before the regions, float array [P, 4]; NaN for phrases whose box is
+            that of their best region. None if all are.
 
     Returns:
         Boolean arrays [P]: "pointing", and the names of `RECALLS`.
@@ -158,25 +187,34 @@ def readout_hits(
     place = np.where(
         right.any(axis=1), right.argmax(axis=1), ranking.shape[1] + max(RECALLS.values())
     )
+    if boxes is not None:
+        comes_first = ~np.isnan(boxes[:, 0])
+        place = np.where(comes_first, place + 1, place)
+        place[comes_first & (box_iou(boxes, truth.around) >= _MIN_IOU)] = 0
     return {
         "pointing": truth.holds(points),
         **{name: place < count for name, count in RECALLS.items()},
     }
 
 
-def reference_hits(truth: TruePhrases, overlaps: np.ndarray) -> dict[str, np.ndarray]:
+def reference_hits(
+    truth: TruePhrases, overlaps: np.ndarray, pairs_meet: np.ndarray
+) -> dict[str, np.ndarray]:
     """Finds what answers that know nothing reach, and what the best region would.
 
     Args:
         truth: P phrases.
         overlaps: Boolean array [P, R], the regions that meet the box of the phrase.
+        pairs_meet: Boolean array [P], whether the box around two regions meets it, for phrases
+            that may have such a box.
 
     Returns:
-        Arrays [P]: "ceiling", whether any region meets the box; "centre_pointing", the centre of
-        the image; "random_pointing", the chance of a random point; "frame_r1", the whole frame.
+        Arrays [P]: "ceiling", whether any region meets the box, or any two; "centre_pointing", the
+        centre of the image; "random_pointing", the chance of a random point; "frame_r1", the whole
+        frame.
     """
     return {
-        "ceiling": np.asarray(overlaps.any(axis=1)),
+        "ceiling": overlaps.any(axis=1) | pairs_meet,
         "centre_pointing": truth.holds(_CENTRE),
         "random_pointing": truth.covered(),
         "frame_r1": box_iou(truth.around, _FRAME) >= _MIN_IOU,

@@ -30,7 +30,8 @@ def grounding_of_phrases(metrics: Mapping[str, Any]) -> Table | None:
         f"For {grounding['phrases']:,} phrases whose boxes are known; in percent, higher is "
         "better. Pointing: phrases whose predicted point lies in one of their boxes. R@K: phrases "
         "for which one of the K best regions has an IoU of at least 0.5 with the box around all "
-        "boxes of the phrase.",
+        "boxes of the phrase. For a phrase that names several things, the box around two regions "
+        "comes first.",
         POINTING,
         metrics,
     )

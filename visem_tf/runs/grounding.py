@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from visem_tf.alignment.function_words import weigh_function_words
 from visem_tf.alignment.mrf import smooth_alignment
+from visem_tf.alignment.plurals import word_numbers
 from visem_tf.alignment.scores import word_region_similarities
 from visem_tf.alignment.segments import box_as_json
 from visem_tf.config import Config
@@ -55,6 +56,7 @@ class Grounder:
         self.config = config
         self.scorer = Scorer(model)
         self.is_function = vocabulary.among(FUNCTION_WORDS)
+        self.word_numbers = word_numbers(vocabulary.words)
         self._ground = tf.function(self.ground_words, reduce_retracing=True)
 
     def read(self, text: str, phrases: Sequence[str] | None = None) -> Query:

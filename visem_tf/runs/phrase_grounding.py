@@ -22,6 +22,7 @@ from visem_tf.alignment.phrases import (
     phrase_vectors,
     region_probabilities,
 )
+from visem_tf.alignment.plurals import name_several
 from visem_tf.alignment.scores import as_compared, unit_vectors, word_region_similarities
 from visem_tf.alignment.segments import box_as_json, find_segments, snippet_as_json
 from visem_tf.config import Config
@@ -68,7 +69,9 @@ def configured_readout(config: Config) -> Readout:
         settings.frame_penalty,
         settings.overlap_penalty,
         settings.point_scale,
+        settings.heat_map,
         settings.unit_phrases,
+        settings.two_regions,
     )
 
 
@@ -133,6 +136,9 @@ class PhraseGrounder:
                 evidence, embeddings, word_embeddings, of_sentence
             )
             evidence = evidence._replace(overlaps=overlaps)
+        if self.readout.name == "phrase" and self.readout.two_regions:
+            several = name_several(words, inside, grounder.word_numbers)
+            evidence = evidence._replace(several=several)
         return ground_phrases(evidence, self.readout)
 
     def _overlaps_with_others(
@@ -281,7 +287,7 @@ def ground_sentences(
         for row, query in enumerate(queries)
     ]
     for row, (number, a, b) in enumerate(rows.tolist()):
-        box, point, score, region, _ = (part[row] for part in places)
+        box, point, score, region, *_ = (part[row] for part in places)
         place = snippet_as_json(queries[number].words, a, b, region, box, score)
         place["point"] = box_as_json(point)
         results[number]["segments" if row < len(sentence) else "phrases"].append(place)

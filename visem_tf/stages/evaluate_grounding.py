@@ -67,7 +67,9 @@ def _phrases(
     truth, images = true_phrases(phrases), len(data.split.image_ids)
     image = data.split.image_index[truth.sentence_index]
     spans = PhraseSpans(truth.sentence_index, image, truth.first, truth.last)
-    overlaps = Candidates(regions.boxes, regions.region_mask, image).overlaps(truth)
+    candidates = Candidates(regions.boxes, regions.region_mask, image)
+    overlaps = candidates.overlaps(truth)
+    pairs_meet = np.zeros(len(image), bool)
     configured = configured_readout(grounder.config)
     hits = {}
     for name in READOUTS:
@@ -75,9 +77,12 @@ def _phrases(
             data.cache, data.token_ids, spans
         )
         points = np.where(place.regions[:, np.newaxis] < 0, np.nan, place.points)
-        hits[name] = readout_hits(truth, overlaps, points, place.ranking)
+        boxes = np.where(place.several[:, np.newaxis], place.boxes, np.nan)
+        hits[name] = readout_hits(truth, overlaps, points, place.ranking, boxes)
+        if name == configured.name:
+            pairs_meet = candidates.pairs_meet(truth, place.several)
     readouts = [_measured(found, image, images).under(name) for name, found in hits.items()]
-    all_hits = {**hits[configured.name], **reference_hits(truth, overlaps)}
+    all_hits = {**hits[configured.name], **reference_hits(truth, overlaps, pairs_meet)}
     types = []
     for name, rows in by_type(truth.types).items():
         of_type = {key: found[rows] for key, found in all_hits.items()}
