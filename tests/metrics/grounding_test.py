@@ -149,9 +149,7 @@ def test_the_ceiling_of_several_things_counts_all_pairs_of_regions(phrases, rand
     for n in range(count):
         own = boxes[image[n]][mask[image[n]]]
         meets = [
-            box_iou(
-                np.array([*np.minimum(a, b)[:2], *np.maximum(a, b)[2:]]), truth.around[n]
-            )
+            box_iou(np.array([*np.minimum(a, b)[:2], *np.maximum(a, b)[2:]]), truth.around[n])
             >= 0.5
             for a in own
             for b in own

@@ -60,8 +60,8 @@ class InferConfig(Settings):
     """For phrase: factor of the mean score, before the softmax that makes the heat map. Its highest
     point is the point of the phrase."""
     heat_map: Literal["flat", "peaked"] = "peaked"
-    """For phrase: how regions make the heat map: flat (by their scores alone, evenly in their boxes)
-    or peaked (also by the weight and the penalties that choose the box, and most at the centre of
+    """For phrase: how regions make the heat map: flat (by their scores, evenly in their boxes) or
+    peaked (also by the weight and the penalties that choose the box, and most at the centre of
     their boxes)."""
     unit_phrases: bool = True
     """For phrase: whether the mean score is divided by the length of the mean vector of the words,

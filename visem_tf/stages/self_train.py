@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from visem_tf.alignment.plurals import word_numbers
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model, save_model
 from visem_tf.models.self_training import SelfTrainingModel
@@ -52,7 +53,8 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         alignment = load_model(context.run.ranking_model, AlignmentModel)
         alignment.swap_weight = 0.0  # these batches have no false sentences
         readout = configured_readout(config)
-        model = SelfTrainingModel(alignment, readout, is_content, settings.self_training_weight)
+        weight, numbers = settings.self_training_weight, word_numbers(vocabulary.words)
+        model = SelfTrainingModel(alignment, readout, is_content, weight, numbers)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
         return model
 
