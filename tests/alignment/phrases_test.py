@@ -13,7 +13,7 @@ from visem_tf.alignment.phrases import (
     ground_phrases,
     highest_points,
 )
-from visem_tf.alignment.plurals import choose_pairs
+from visem_tf.alignment.plurals import boxes_around_two
 from visem_tf.config.registry import READOUTS as NAMES
 
 N, T, R = 6, 5, 7
@@ -144,13 +144,13 @@ def test_only_by_phrase_gives_several_things_the_box_around_two_regions(evidence
         means = evidence.similarities[n][evidence.content[n]][:, real].mean(axis=0)
         logits = 1.7 * means + 1.3 * np.log(evidence.region_scores[n][real])
         logits -= 2.2 * evidence.overlaps[n][real]
-        box, pair = choose_pairs(
+        box, region = boxes_around_two(
             *(tf.constant(part[np.newaxis]) for part in (logits, evidence.boxes[n][real])),
             tf.ones([1, real.sum()], tf.bool),
         )
         np.testing.assert_allclose(found[0][n], box[0], rtol=1e-5)
-        assert found[3][n] == int(pair[0, 0])
-        assert found[2][n] == pytest.approx(means[int(pair[0, 0])], rel=1e-4)
+        assert found[3][n] == int(region[0])
+        assert found[2][n] == pytest.approx(means[int(region[0])], rel=1e-4)
     none = evidence._replace(several=None)
     for part, other in zip(find(none, **settings), alone, strict=True):
         np.testing.assert_array_equal(part, other)

@@ -5,7 +5,6 @@ import pytest
 ONE_OR_TWO_REPLICAS = """
 import keras, numpy as np
 from visem_tf.alignment.phrases import Readout
-from visem_tf.alignment.plurals import word_numbers
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.self_training import SelfTrainingModel
@@ -49,10 +48,7 @@ def train(strategy):
         alignment.build({"region_features": (None, regions, 9), "token_ids": (None, None)})
         kernel = alignment.region_encoder.projection.kernel
         kernel.assign(kernel * (np.arange(16) % 2))
-        words = [*("<pad>", "<start>", "<end>", "<unk>"), *"a two dog dogs cat cats".split()]
-        numbers = word_numbers([*words, *map(str, range(20 - len(words)))])
-        readout = Readout("phrase", two_regions=True)
-        model = SelfTrainingModel(alignment, readout, is_content, 5.0, numbers)
+        model = SelfTrainingModel(alignment, Readout("phrase"), is_content, 5.0)
         model.compile(keras.optimizers.SGD(0.01), run_eagerly=strategy.num_replicas_in_sync == 1)
     example = next(batches())
     types = {name: tf.TensorSpec([None, *np.shape(v)[1:]], np.asarray(v).dtype)

@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from visem_tf.alignment.plurals import choose_pairs
+from visem_tf.alignment.plurals import boxes_around_two
 
 GRID = 32
 """Rows and columns of points that are searched for the highest one."""
@@ -182,10 +182,10 @@ def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGroundin
     several = tf.zeros_like(regions, tf.bool)
     if by_phrase and evidence.several is not None:
         several = evidence.several
-        logits = region_logits(scaled, evidence.region_scores, readout, evidence.overlaps)
-        around, pairs = choose_pairs(logits, evidence.boxes, evidence.region_mask)
+        logits = _region_logits(scaled, evidence.region_scores, readout, evidence.overlaps)
+        around, better = boxes_around_two(logits, evidence.boxes, evidence.region_mask)
         boxes = tf.where(several[:, tf.newaxis], around, boxes)
-        regions = tf.where(several, pairs[:, 0], regions)
+        regions = tf.where(several, better, regions)
     if by_phrase:
         points = _points(evidence, scaled, readout)
     known = tf.reduce_any(evidence.words, axis=1) & tf.reduce_any(evidence.region_mask, axis=1)
@@ -277,24 +277,7 @@ def region_probabilities(
     Returns:
         Float tensor [..., R].
     """
-    return _softmax(region_logits(means, region_scores, readout, overlaps), region_mask)
-
-
-def region_logits(
-    means: tf.Tensor,
-    region_scores: tf.Tensor,
-    readout: Readout,
-    overlaps: tf.Tensor | None = None,
-) -> tf.Tensor:
-    """Computes the logits of `region_probabilities`; those of padded regions have no meaning."""
-    logits = readout.box_scale * means
-    if readout.proposer_weight:
-        chances = tf.clip_by_value(region_scores, _TINY, 1.0)
-        logits += readout.proposer_weight * tf.math.log(chances)
-    logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[-1])
-    if overlaps is not None:
-        logits -= readout.overlap_penalty * overlaps
-    return logits
+    return _softmax(_region_logits(means, region_scores, readout, overlaps), region_mask)
 
 
 def expected_overlaps(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
@@ -369,6 +352,20 @@ def _by_expected_overlap(evidence: PhraseEvidence, means: tf.Tensor, readout: Re
     scores, mask = evidence.region_scores, evidence.region_mask
     weights = region_probabilities(means, scores, mask, readout, evidence.overlaps)
     return expected_overlaps(weights[:, tf.newaxis], evidence.boxes)[:, 0]
+
+
+def _region_logits(
+    means: tf.Tensor, region_scores: tf.Tensor, readout: Readout, overlaps: tf.Tensor | None
+) -> tf.Tensor:
+    """The logits of p, of which those of padded regions have no meaning."""
+    logits = readout.box_scale * means
+    if readout.proposer_weight:
+        chances = tf.clip_by_value(region_scores, _TINY, 1.0)
+        logits += readout.proposer_weight * tf.math.log(chances)
+    logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[-1])
+    if overlaps is not None:
+        logits -= readout.overlap_penalty * overlaps
+    return logits
 
 
 def _points(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.Tensor:

@@ -93,10 +93,10 @@ def name_several(token_ids: tf.Tensor, phrase: tf.Tensor, numbers: WordNumbers) 
     return tf.reduce_any(counting, axis=1) | (ends_in_plural & ~tf.reduce_any(singular, axis=1))
 
 
-def choose_pairs(
+def boxes_around_two(
     logits: tf.Tensor, boxes: tf.Tensor, region_mask: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds the two regions of N phrases that name several things, each in its own image.
+    """Finds the boxes of N phrases that name several things, each in its own image.
 
     Args:
         logits: e of the regions, float tensor [N, R].
@@ -104,15 +104,15 @@ def choose_pairs(
         region_mask: Boolean tensor [N, R], True for real regions.
 
     Returns:
-        The box around both regions, float tensor [N, 4]; and the regions, int32 tensor [N, 2], the
-        one with the larger logit first. They have no meaning for an image without regions.
+        The box around both regions of the pair, float tensor [N, 4]; and the one of them with the
+        larger logit, int32 tensor [N]. They have no meaning for an image without regions.
 
     Example:
         >>> boxes = tf.constant([[[0.0, 0, 1, 1], [0.2, 0.1, 0.4, 0.3], [0.2, 0.7, 0.4, 0.9]]])
-        >>> box, pair = choose_pairs(
+        >>> box, region = boxes_around_two(
         ...     tf.constant([[0.0, 8.9, 9.0]]), boxes, tf.ones([1, 3], tf.bool))
-        >>> box.numpy(), pair.numpy()
-        (array([[0.2, 0.1, 0.4, 0.9]], dtype=float32), array([[2, 1]], dtype=int32))
+        >>> box.numpy(), region.numpy()
+        (array([[0.2, 0.1, 0.4, 0.9]], dtype=float32), array([2], dtype=int32))
     """
     import keras_cv
 
@@ -134,9 +134,8 @@ def choose_pairs(
     expected = tf.linalg.matvec(overlaps, tf.where(real, tf.nn.softmax(best), 0.0))
     chosen = tf.argmax(tf.where(real, expected, -1.0), axis=1, output_type=tf.int32)
     members = tf.gather(members, chosen, batch_dims=1)  # [N, 2]
-    of_first, of_second = tf.unstack(tf.gather(logits, members, batch_dims=1), axis=1)
-    members = tf.where((of_first < of_second)[:, tf.newaxis], members[:, ::-1], members)
-    return tf.gather(around, chosen, batch_dims=1), members
+    better = tf.argmax(tf.gather(logits, members, batch_dims=1), axis=1, output_type=tf.int32)
+    return tf.gather(around, chosen, batch_dims=1), tf.gather(members, better, batch_dims=1)
 
 
 def _is_plural(word: str, known: set[str]) -> bool:

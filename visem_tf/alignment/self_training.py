@@ -9,8 +9,7 @@ loss of this module asks more of the phrases of a true pair. As in the refinemen
   1, p_n. Function words end phrases.
 - The teacher is the model without dropout. It chooses the region j of every phrase with the
   read-out `phrase` of `visem_tf.alignment.phrases`, which also knows the boxes and the proposer's
-  scores. Targets are all regions that overlap j with an IoU of at least 0.5. A phrase that names
-  several things has two such regions (`visem_tf.alignment.plurals`).
+  scores. Targets are all regions that overlap j with an IoU of at least 0.5.
 - The student is the same model with dropout, and sees similarities only:
 
       L_n = -c_n log Σ_{i in targets} softmax_i(λ p_n · v_i)
@@ -27,11 +26,9 @@ import tensorflow as tf
 from visem_tf.alignment.phrases import (
     Readout,
     overlaps_with_others,
-    region_logits,
     region_probabilities,
     same_phrase,
 )
-from visem_tf.alignment.plurals import choose_pairs
 
 _MIN_IOU = 0.5  # of a target with the region that the teacher has chosen
 _TINY = 1e-9
@@ -70,9 +67,8 @@ def find_targets(
     region_mask: tf.Tensor,
     content: tf.Tensor,
     readout: Readout,
-    several: tf.Tensor | None = None,
 ) -> PhraseTargets:
-    """Chooses a region for every phrase, or two, and the regions near them.
+    """Chooses a region for every phrase, and the regions near it.
 
     Args:
         similarities: p · v_i of the teacher, float tensor [S, T, R].
@@ -82,8 +78,6 @@ def find_targets(
         region_mask: Boolean tensor [S, R], True for real regions, at least one per image.
         content: Boolean tensor [S, T], True for words that name something.
         readout: Options of the read-out `phrase`.
-        several: Boolean tensor [S, T], True for words of phrases that name several things; None if
-            none does.
 
     Returns:
         The targets; those of padded words have no meaning.
@@ -92,21 +86,13 @@ def find_targets(
 
     real, scores = region_mask[:, tf.newaxis], region_scores[:, tf.newaxis]
     iou = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx")  # [S, R, R]
-    probabilities, overlaps = region_probabilities(similarities, scores, real, readout), None
+    probabilities = region_probabilities(similarities, scores, real, readout)
     if readout.overlap_penalty:
         own, alone = same_phrase(content), tf.matmul(probabilities, iou)
         overlaps = overlaps_with_others(alone, content, own)
         probabilities = region_probabilities(similarities, scores, real, readout, overlaps)
     expected = tf.where(real, tf.matmul(probabilities, iou), -1.0)
-    chosen = tf.argmax(expected, axis=2, output_type=tf.int32)[..., tf.newaxis]
-    if several is not None:
-        logits = region_logits(similarities, scores, readout, overlaps)
-        length, regions = tf.unstack(tf.shape(logits)[1:])
-        of_words = (tf.repeat(part, length, axis=0) for part in (boxes, region_mask))
-        pairs = choose_pairs(tf.reshape(logits, [-1, regions]), *of_words)[1]
-        pairs = tf.reshape(pairs, [-1, length, 2])
-        chosen = tf.where(several[..., tf.newaxis], pairs, chosen)
-    near = tf.reduce_max(tf.gather(iou, chosen, axis=1, batch_dims=1), axis=2)
+    near = tf.gather(iou, tf.argmax(expected, axis=2), axis=1, batch_dims=1)
     targets = real & (near >= _MIN_IOU)
     confidence = tf.reduce_sum(tf.where(targets, probabilities, 0.0), axis=2)
     return PhraseTargets(targets, confidence)

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.phrases import Readout, phrase_vectors, same_phrase
-from visem_tf.alignment.plurals import WordNumbers, name_several
+from visem_tf.alignment.phrases import Readout, phrase_vectors
 from visem_tf.alignment.scores import as_compared, unit_vectors
 from visem_tf.alignment.self_training import (
     PhraseTargets,
@@ -31,8 +30,6 @@ class SelfTrainingModel(GlobalBatchModel):
         readout: Options of the read-out `phrase`, with which the targets are found.
         is_content: Boolean array [V], the words of the vocabulary that name something.
         weight: Weight of the loss of a sentence beside the objective of a pair.
-        numbers: What the words of the vocabulary say about the number of things, for a read-out
-            with `two_regions`.
     """
 
     def __init__(
@@ -41,7 +38,6 @@ class SelfTrainingModel(GlobalBatchModel):
         readout: Readout,
         is_content: np.ndarray,
         weight: float,
-        numbers: WordNumbers | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -49,7 +45,6 @@ class SelfTrainingModel(GlobalBatchModel):
         self.weight = weight
         self._readout = readout
         self._is_content = tf.constant(is_content)
-        self._numbers = numbers if readout.two_regions else None
         self.built = True
 
     def train_step(self, data: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -73,8 +68,7 @@ class SelfTrainingModel(GlobalBatchModel):
             return regions, words, tf.matmul(phrases, own, transpose_b=True)
 
         products = similarities(training=False)[2]
-        several = self._name_several(data["token_ids"], content)
-        found = find_targets(products, boxes, scores, mask, content, self._readout, several)
+        found = find_targets(products, boxes, scores, mask, content, self._readout)
         targets = PhraseTargets(*map(tf.stop_gradient, found))
         with tf.GradientTape() as tape:
             regions, words, products = similarities(training=True)
@@ -87,16 +81,6 @@ class SelfTrainingModel(GlobalBatchModel):
             self, tape, share, alignment.clip_value, gradient_scale=1 / count, keep_zeros=True
         )
         return alignment.get_metrics_result()
-
-    def _name_several(self, token_ids: tf.Tensor, content: tf.Tensor) -> tf.Tensor | None:
-        """Whether the phrases of the words name several things, bool [S, T]; None if not known."""
-        if self._numbers is None:
-            return None
-        sentences, length = tf.unstack(tf.shape(token_ids))
-        phrases = tf.reshape(same_phrase(content), [-1, length])
-        of_words = tf.repeat(token_ids, length, axis=0)
-        several = name_several(of_words, phrases, self._numbers)
-        return tf.reshape(several, [sentences, length])
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

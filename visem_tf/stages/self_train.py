@@ -9,7 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from visem_tf.alignment.plurals import word_numbers
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model, save_model
 from visem_tf.models.self_training import SelfTrainingModel
@@ -53,8 +52,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
         alignment = load_model(context.run.ranking_model, AlignmentModel)
         alignment.swap_weight = 0.0  # these batches have no false sentences
         readout = configured_readout(config)
-        weight, numbers = settings.self_training_weight, word_numbers(vocabulary.words)
-        model = SelfTrainingModel(alignment, readout, is_content, weight, numbers)
+        model = SelfTrainingModel(alignment, readout, is_content, settings.self_training_weight)
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
         return model
 
