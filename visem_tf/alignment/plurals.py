@@ -1,8 +1,8 @@
 """Phrases that name several things, such as "two dogs", and the box around two regions.
 
-A region of a detector holds one thing, so no region may fit a phrase in the plural. The words tell
-such phrases; English only, as `visem_tf.text.FUNCTION_WORDS`. Their box is that around two regions
-i <= j that hardly overlap: of these pairs, the one that is expected to overlap most,
+A region of a detector holds one thing, so no region may fit a phrase in the plural. Such phrases
+are recognised by their words, in English only. Their box is that around two regions i <= j that
+hardly overlap: of these pairs, the one that is expected to overlap most,
 
     argmax_ij Σ_kl p_kl IoU(ij, kl)     p = softmax_ij((e_i + e_j) / 2)
 
