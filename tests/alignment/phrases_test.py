@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from visem_tf.alignment.overlaps import boxes_around_two
 from visem_tf.alignment.phrases import (
     GRID,
     READOUTS,
@@ -13,7 +14,6 @@ from visem_tf.alignment.phrases import (
     ground_phrases,
     highest_points,
 )
-from visem_tf.alignment.plurals import boxes_around_two
 from visem_tf.config.registry import READOUTS as NAMES
 
 N, T, R = 6, 5, 7

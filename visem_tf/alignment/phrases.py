@@ -14,7 +14,7 @@ region of one of them. `READOUTS` holds three ways by name:
   different things, so a region loses c times the overlap o_i that it is expected to have with
   another one: the largest Σ_j p_j IoU(i, j) of the other phrases of the sentence, whose p are those
   without c. A phrase that names several things has the box around two regions
-  (`visem_tf.alignment.plurals`). The point is the highest point of a heat map,
+  (`visem_tf.alignment.overlaps`). The point is the highest point of a heat map,
 
       flat      Σ_i w_i [point in box i] / √area_i         w = softmax_i(μ m_i)
       peaked    Σ_i w_i f_i [point in box i] / √area_i     w as p, with μ in the place of λ
@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from visem_tf.alignment.plurals import boxes_around_two
+from visem_tf.alignment.overlaps import boxes_around_two, expected_overlaps, masked_softmax
 
 GRID = 32
 """Rows and columns of points that are searched for the highest one."""
@@ -178,7 +178,7 @@ def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGroundin
     ranking = tf.where(evidence.region_mask, ranking, -float("inf"))
     regions = tf.argmax(ranking, axis=1, output_type=tf.int32)
     boxes = tf.gather(evidence.boxes, regions, axis=1, batch_dims=1)
-    points = (boxes[:, :2] + boxes[:, 2:]) / 2
+    points = _points(evidence, scaled, readout) if by_phrase else (boxes[:, :2] + boxes[:, 2:]) / 2
     several = tf.zeros_like(regions, tf.bool)
     if by_phrase and evidence.several is not None:
         several = evidence.several
@@ -186,8 +186,6 @@ def ground_phrases(evidence: PhraseEvidence, readout: Readout) -> PhraseGroundin
         around, better = boxes_around_two(logits, evidence.boxes, evidence.region_mask)
         boxes = tf.where(several[:, tf.newaxis], around, boxes)
         regions = tf.where(several, better, regions)
-    if by_phrase:
-        points = _points(evidence, scaled, readout)
     known = tf.reduce_any(evidence.words, axis=1) & tf.reduce_any(evidence.region_mask, axis=1)
     scores = tf.gather(means, regions, axis=1, batch_dims=1)
     return PhraseGrounding(
@@ -277,23 +275,7 @@ def region_probabilities(
     Returns:
         Float tensor [..., R].
     """
-    return _softmax(_region_logits(means, region_scores, readout, overlaps), region_mask)
-
-
-def expected_overlaps(weights: tf.Tensor, boxes: tf.Tensor) -> tf.Tensor:
-    """Computes Σ_i p_i IoU(i, j) for every region j.
-
-    Args:
-        weights: p of K phrases in each image, float tensor [N, K, R].
-        boxes: Float tensor [N, R, 4], `rel_yxyx`.
-
-    Returns:
-        Float tensor [N, K, R].
-    """
-    import keras_cv
-
-    overlaps = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx")  # [N, R, R]
-    return tf.matmul(weights, overlaps)
+    return masked_softmax(_region_logits(means, region_scores, readout, overlaps), region_mask)
 
 
 def highest_points(weights: tf.Tensor, boxes: tf.Tensor, falloff: float = 0.0) -> tf.Tensor:
@@ -305,7 +287,8 @@ def highest_points(weights: tf.Tensor, boxes: tf.Tensor, falloff: float = 0.0) -
     Args:
         weights: w, float tensor [N, R]; 0 for padded regions.
         boxes: Float tensor [N, R, 4], `rel_yxyx`.
-        falloff: By how much f is below 1 in the middle of an edge.
+        falloff: The difference between f at the centre of a box, which is 1, and in the middle of
+            its edges. With 0, boxes are filled evenly.
 
     Returns:
         (y, x), float tensor [N, 2].
@@ -372,16 +355,10 @@ def _points(evidence: PhraseEvidence, means: tf.Tensor, readout: Readout) -> tf.
     """The highest points of the heat maps."""
     scores, mask = evidence.region_scores, evidence.region_mask
     if readout.heat_map == "flat":
-        return highest_points(_softmax(readout.point_scale * means, mask), evidence.boxes)
+        return highest_points(masked_softmax(readout.point_scale * means, mask), evidence.boxes)
     readout = readout._replace(box_scale=readout.point_scale)
     weights = region_probabilities(means, scores, mask, readout, evidence.overlaps)
     return highest_points(weights, evidence.boxes, _FALLOFF)
-
-
-def _softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """The softmax over the real regions; 0 at the others, and everywhere if there are none."""
-    shares = tf.nn.softmax(tf.where(mask, logits, -float("inf")))
-    return tf.where(mask, shares, 0.0)
 
 
 READOUTS: dict[str, Callable[[PhraseEvidence, tf.Tensor, Readout], tf.Tensor]] = {

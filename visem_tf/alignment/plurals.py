@@ -1,13 +1,7 @@
-"""Phrases that name several things, such as "two dogs", and the box around two regions.
+"""Phrases that name several things, such as "two dogs": how they are recognised by their words.
 
-A region of a detector holds one thing, so no region may fit a phrase in the plural. Such phrases
-are recognised by their words, in English only. Their box is that around two regions i <= j that
-hardly overlap: of these pairs, the one that is expected to overlap most,
-
-    argmax_ij Σ_kl p_kl IoU(ij, kl)     p = softmax_ij((e_i + e_j) / 2)
-
-with the logits e_i of the regions in `visem_tf.alignment.phrases`. A pair may be one region twice,
-so that a group with a region of its own gets that one.
+A region of a detector holds one thing, so no region may fit such a phrase, and its box is that
+around two regions (`visem_tf.alignment.overlaps`). The words are English.
 """
 
 from collections.abc import Sequence
@@ -17,12 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.text import NUMERALS
-
-PAIRS = 32
-"""The pairs of regions that are compared: those with the largest p."""
-
-_MAX_IOU = 0.05
-"""Two regions that overlap more than this may be one thing."""
 
 _SINGULAR = "a an another one each every this that"
 _COLLECTIVE = "both various group groups couple pair bunch team family"
@@ -91,51 +79,6 @@ def name_several(token_ids: tf.Tensor, phrase: tf.Tensor, numbers: WordNumbers) 
     last = phrase & ~tf.pad(phrase[:, 1:], [[0, 0], [0, 1]])
     ends_in_plural = tf.reduce_any(plural & last, axis=1)
     return tf.reduce_any(counting, axis=1) | (ends_in_plural & ~tf.reduce_any(singular, axis=1))
-
-
-def boxes_around_two(
-    logits: tf.Tensor, boxes: tf.Tensor, region_mask: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds the boxes of N phrases that name several things, each in its own image.
-
-    Args:
-        logits: e of the regions, float tensor [N, R].
-        boxes: Float tensor [N, R, 4], `rel_yxyx`.
-        region_mask: Boolean tensor [N, R], True for real regions.
-
-    Returns:
-        The box around both regions of the pair, float tensor [N, 4]; and the one of them with the
-        larger logit, int32 tensor [N]. They have no meaning for an image without regions.
-
-    Example:
-        >>> boxes = tf.constant([[[0.0, 0, 1, 1], [0.2, 0.1, 0.4, 0.3], [0.2, 0.7, 0.4, 0.9]]])
-        >>> box, region = boxes_around_two(
-        ...     tf.constant([[0.0, 8.9, 9.0]]), boxes, tf.ones([1, 3], tf.bool))
-        >>> box.numpy(), region.numpy()
-        (array([[0.2, 0.1, 0.4, 0.9]], dtype=float32), array([2], dtype=int32))
-    """
-    import keras_cv
-
-    count = tf.shape(logits)[1]
-    first, second = tf.range(count)[:, tf.newaxis], tf.range(count)
-    apart = keras_cv.bounding_box.compute_iou(boxes, boxes, "yxyx") <= _MAX_IOU
-    allowed = (apart & (first < second)) | tf.equal(first, second)
-    allowed &= region_mask[:, :, tf.newaxis] & region_mask[:, tf.newaxis]
-    values = (logits[:, :, tf.newaxis] + logits[:, tf.newaxis]) / 2
-    values = tf.where(allowed, values, -float("inf"))
-    flat = tf.reshape(values, [-1, count * count])
-    best, place = tf.math.top_k(flat, tf.minimum(PAIRS, count * count))
-    members = tf.stack([place // count, place % count], axis=2)  # [N, P, 2]
-    corners = tf.gather(boxes, members, batch_dims=1)  # [N, P, 2, 4]
-    low = tf.reduce_min(corners[..., :2], axis=2)
-    around = tf.concat([low, tf.reduce_max(corners[..., 2:], axis=2)], axis=2)
-    overlaps = keras_cv.bounding_box.compute_iou(around, around, "yxyx")
-    real = best > -float("inf")
-    expected = tf.linalg.matvec(overlaps, tf.where(real, tf.nn.softmax(best), 0.0))
-    chosen = tf.argmax(tf.where(real, expected, -1.0), axis=1, output_type=tf.int32)
-    members = tf.gather(members, chosen, batch_dims=1)  # [N, 2]
-    better = tf.argmax(tf.gather(logits, members, batch_dims=1), axis=1, output_type=tf.int32)
-    return tf.gather(around, chosen, batch_dims=1), tf.gather(members, better, batch_dims=1)
 
 
 def _is_plural(word: str, known: set[str]) -> bool:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment.overlaps import expected_overlaps
 from visem_tf.alignment.phrases import (
     PhraseEvidence,
     PhraseGrounding,
     Readout,
     content_words,
-    expected_overlaps,
     ground_phrases,
     mean_over_words,
     overlaps_with_others,

@@ -69,19 +69,20 @@ def _phrases(
     spans = PhraseSpans(truth.sentence_index, image, truth.first, truth.last)
     candidates = Candidates(regions.boxes, regions.region_mask, image)
     overlaps = candidates.overlaps(truth)
-    pairs_meet = np.zeros(len(image), bool)
     configured = configured_readout(grounder.config)
-    hits = {}
-    for name in READOUTS:
-        place = PhraseGrounder(grounder, configured._replace(name=name)).of_split(
+    places = {
+        name: PhraseGrounder(grounder, configured._replace(name=name)).of_split(
             data.cache, data.token_ids, spans
         )
+        for name in READOUTS
+    }
+    hits = {}
+    for name, place in places.items():
         points = np.where(place.regions[:, np.newaxis] < 0, np.nan, place.points)
         boxes = np.where(place.several[:, np.newaxis], place.boxes, np.nan)
         hits[name] = readout_hits(truth, overlaps, points, place.ranking, boxes)
-        if name == configured.name:
-            pairs_meet = candidates.pairs_meet(truth, place.several)
     readouts = [_measured(found, image, images).under(name) for name, found in hits.items()]
+    pairs_meet = candidates.pairs_meet(truth, places[configured.name].several)
     all_hits = {**hits[configured.name], **reference_hits(truth, overlaps, pairs_meet)}
     types = []
     for name, rows in by_type(truth.types).items():
