@@ -199,6 +199,17 @@ class Vocabulary(tf.Module):
         """Returns which words of the vocabulary are among `words`, bool [V], by their ids."""
         return np.array([word in words for word in self.words])
 
+    def content_words(self) -> np.ndarray:
+        """Returns which words are content words, bool [V], by their ids.
+
+        They are all but `FUNCTION_WORDS` and `SPECIAL_WORDS`.
+
+        Example:
+            >>> Vocabulary([*SPECIAL_WORDS, "a", "dog"]).content_words().nonzero()[0]
+            array([5])
+        """
+        return ~self.among({*FUNCTION_WORDS, *SPECIAL_WORDS})
+
     def encode(self, sentences: tf.Tensor) -> tf.RaggedTensor:
         """Returns the token ids of sentences, without START and END.
 

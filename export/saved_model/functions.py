@@ -199,7 +199,9 @@ class ModelFunctions:
             generator, settings = self._generator(name), self.run.config.generate
             beam_size = settings.beam_size if beam else 1
             self._searches[name, beam] = tf.function(
-                lambda inputs: search_sentences(generator, inputs, settings, beam_size),
+                lambda inputs: search_sentences(
+                    generator, inputs, self.run.vocabulary, settings, beam_size
+                ),
                 input_signature=[generator.input_specs()],
             )
         return self._searches[name, beam]

@@ -203,7 +203,11 @@ class TfliteFunctions:
             if region_mask is not None:
                 inputs = model.inputs_of_images(features, region_mask)
             token_ids, log_probs = search_sentences(
-                model, inputs, settings, settings.beam_size if beam else 1
+                model,
+                inputs,
+                self.run.vocabulary,
+                settings,
+                settings.beam_size if beam else 1,
             )
             if not beam:
                 token_ids, log_probs = token_ids[:, 0], log_probs[:, 0]

@@ -1,11 +1,11 @@
-"""The best words of a vocabulary, and n-grams that a sentence may not repeat."""
+"""The best words of a vocabulary, and words and n-grams that a sentence may not repeat."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from visem_tf.decoding import beam_search, greedy_search
-from visem_tf.decoding.common import best_words, forbid_repeated
+from visem_tf.decoding.common import best_words, forbid_repeated, forbid_used
 
 IMAGES = np.array([[0.0], [1.0], [2.0]], np.float32)
 
@@ -68,6 +68,41 @@ def test_a_wide_beam_finds_the_best_of_what_is_allowed(table_model):
     finished, _ = model.sentences(1, 4, (4, 5, 6))
     allowed = [(p, s) for p, s in finished if not repeats(s, 1)]
     token_ids, log_probs = beam_search(model, IMAGES, 200, 4, block_ngrams=1)
+    best = token_ids[1, 0].numpy().tolist()
+    assert tuple(word for word in best if word) == allowed[0][1]
+    np.testing.assert_allclose(log_probs[1, 0], allowed[0][0], atol=1e-5)
+
+
+BLOCKED = np.array([False, False, False, False, True, False, True])
+
+
+def test_exactly_the_blocked_words_that_were_used_are_forbidden():
+    rng = np.random.default_rng(0)
+    said = rng.integers(3, 7, [30, 5]).astype(np.int32)
+    said[np.arange(5) >= rng.integers(0, 6, [30, 1])] = 0
+    log_probs = rng.normal(size=[30, 7]).astype(np.float32)
+    found = forbid_used(tf.constant(log_probs), tf.constant(said), BLOCKED)
+    for row, sentence in enumerate(said.tolist()):
+        for word in range(7):
+            bad = word in (4, 6) and word in sentence
+            assert found[row, word] == (-np.inf if bad else log_probs[row, word])
+
+
+def test_searches_use_blocked_words_once(table_model):
+    model = table_model(spread=0.3)
+    model.table[:, :, 2] = -6.0  # END comes late
+    greedy_ids, _ = greedy_search(model, IMAGES, 12, block_words=BLOCKED)
+    beam_ids, _ = beam_search(model, IMAGES, 4, 12, block_words=BLOCKED)
+    rows = [*greedy_ids.numpy().tolist(), *beam_ids.numpy().reshape(-1, 12).tolist()]
+    assert max(row.count(word) for row in rows for word in (4, 6)) == 1
+    assert max(row.count(5) for row in rows) > 1
+
+
+def test_a_wide_beam_finds_the_best_without_used_words(table_model):
+    model = table_model()
+    finished, _ = model.sentences(1, 4, (4, 5, 6))
+    allowed = [(p, s) for p, s in finished if s.count(4) < 2 and s.count(6) < 2]
+    token_ids, log_probs = beam_search(model, IMAGES, 200, 4, block_words=BLOCKED)
     best = token_ids[1, 0].numpy().tolist()
     assert tuple(word for word in best if word) == allowed[0][1]
     np.testing.assert_allclose(log_probs[1, 0], allowed[0][0], atol=1e-5)

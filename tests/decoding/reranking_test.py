@@ -13,8 +13,10 @@ from visem_tf.models.attention_generator import AttentionGenerator
 from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.text import SPECIAL_WORDS, Vocabulary
 
 FEATURES, END = 4, 2
+VOCABULARY = Vocabulary([*SPECIAL_WORDS, "a", "dog", "runs", "in", "snow"])
 RNG = np.random.default_rng(0)
 REGIONS = {
     "region_features": RNG.normal(size=[2, 3, FEATURES]).astype("f4"),
@@ -80,13 +82,28 @@ def test_the_search_ranks_what_the_generator_finds(alignment, generator):
     settings = GenerateConfig(max_length=5, length_normalisation=1.0, model="attention")
     inputs = tf.nest.map_structure(tf.constant, REGIONS)
     plain = beam_search(generator, inputs, 4, 5, length_normalisation=1.0)
-    ranked = search_sentences(model, inputs, settings, 4)
+    ranked = search_sentences(model, inputs, VOCABULARY, settings, 4)
     assert np.any(plain[1].numpy() != ranked[1].numpy())
     for found, expected in zip(ranked, model.rank(inputs, *plain, 1.0), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
     # Greedy search has one sentence, which remains as it is.
-    greedy, again = (search_sentences(each, inputs, settings, 1) for each in (generator, model))
+    greedy, again = (
+        search_sentences(each, inputs, VOCABULARY, settings, 1) for each in (generator, model)
+    )
     np.testing.assert_array_equal(greedy[0], again[0])
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_the_search_blocks_content_words(generator, beams):
+    def repeats(blocked):
+        settings = GenerateConfig(max_length=12, block_content_words=blocked)
+        token_ids, _ = search_sentences(generator, inputs, VOCABULARY, settings, beams)
+        sentences = token_ids.numpy().reshape(-1, 12).tolist()
+        return [max(sentence.count(word) for word in (5, 6, 8)) > 1 for sentence in sentences]
+
+    inputs = tf.nest.map_structure(tf.constant, REGIONS)
+    assert any(repeats(False))
+    assert not any(repeats(True))
 
 
 def test_a_generator_must_read_regions(alignment):

@@ -35,7 +35,12 @@ def run(
     folder = tmp_path_factory.mktemp(request.param) / "run"
     if request.param == "attention":
         # An alignment model ranks its beams, by similarities that count more than probabilities.
-        search = {"block_ngrams": 2, "length_normalisation": 1.0, "alignment_weight": 50.0}
+        search = {
+            "block_ngrams": 2,
+            "block_content_words": True,
+            "length_normalisation": 1.0,
+            "alignment_weight": 50.0,
+        }
         changes = {f"generate.{name}": value for name, value in search.items()}
         return make_run(folder, "align", "generate/full_frame", seed=3, **ATTENTION, **changes)
     # A member with gated units that reads the whole frame, and one that reads regions.

@@ -293,6 +293,8 @@ class GenerateConfig(TrainingConfig):
     """Whether a description may contain <unk>."""
     block_ngrams: int = setting(0, at_least=0, at_most=100)
     """No description repeats a sequence of this many words; 0 allows repetition."""
+    block_content_words: bool = False
+    """Whether no description uses a word twice, apart from function words such as "a" and "in"."""
     members: int = setting(1, at_least=1, at_most=16)
     """Number of generators of whole-image sentences that are trained from different random
     initialisations. Decoding averages their word probabilities. The training time grows in

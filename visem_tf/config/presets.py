@@ -158,6 +158,7 @@ PRESETS["best"] = {
         "length_normalisation": 1.25,
         "alignment_weight": 0.3,
         "block_ngrams": 3,
+        "block_content_words": True,
     },
 }
 

@@ -96,6 +96,7 @@ SEARCH_FIELDS = (
     "generate.alignment_weight",
     "generate.allow_unknown",
     "generate.block_ngrams",
+    "generate.block_content_words",
     "generate.ensemble",
 )
 """Fields that change how trained generators are searched for sentences, but no trained model."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from visem_tf.decoding.common import (
     StepwiseModel,
@@ -12,6 +13,7 @@ from visem_tf.decoding.common import (
     flatten_beams,
     forbid,
     forbid_repeated,
+    forbid_used,
     gather_beams,
     loop_invariants,
     map_rows,
@@ -32,6 +34,7 @@ def beam_search(
     length_normalisation: float = 0.0,
     allow_unknown: bool = False,
     block_ngrams: int = 0,
+    block_words: ArrayLike | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Writes the K best sentences that a beam finds, for every image.
 
@@ -53,6 +56,7 @@ def beam_search(
             end. 0 ranks by log p.
         allow_unknown: Whether UNK may be produced. PAD and START never are.
         block_ngrams: Length n of the n-grams that a sentence may not repeat; 0 allows all.
+        block_words: Words that a sentence may not use twice, bool [V]; None allows all.
 
     Returns:
         token_ids: Int32 tensor [B, K, L]: the words, END, then PAD; best first.
@@ -88,9 +92,11 @@ def beam_search(
         last = tf.boolean_mask(flatten_beams(last), has_row)
         word_log_probs, next_state = generator.step(last, restore(state))
         word_log_probs = forbid(word_log_probs, allow_unknown)
+        said = tf.boolean_mask(flatten_beams(token_ids), has_row)
         if block_ngrams:
-            said = tf.boolean_mask(flatten_beams(token_ids), has_row)
             word_log_probs = forbid_repeated(word_log_probs, said, t, block_ngrams)
+        if block_words is not None:
+            word_log_probs = forbid_used(word_log_probs, said, block_words)
 
         # At most K words of one beam can be among the K best of all.
         width = tf.minimum(beam_size, tf.shape(word_log_probs)[-1])

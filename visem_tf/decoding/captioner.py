@@ -29,7 +29,7 @@ class Captioner:
     Args:
         generator: Trained model.
         vocabulary: Vocabulary of the model.
-        settings: Length, length normalisation, n-gram blocking and unknown words of the search.
+        settings: Length, length normalisation, blocked words and n-grams of the search.
         beam_size: Number of beams; 1 is greedy search.
     """
 
@@ -42,7 +42,9 @@ class Captioner:
     ) -> None:
         @tf.function(input_signature=[generator.input_specs()])
         def search(image_features: Any) -> tuple[tf.Tensor, tf.Tensor]:
-            token_ids, log_probs = search_sentences(generator, image_features, settings, beam_size)
+            token_ids, log_probs = search_sentences(
+                generator, image_features, vocabulary, settings, beam_size
+            )
             return token_ids[:, 0], log_probs[:, 0]
 
         self.generator = generator
@@ -92,14 +94,19 @@ class Captioner:
 
 
 def search_sentences(
-    generator: CaptioningModel, image_features: Any, settings: GenerateConfig, beam_size: int
+    generator: CaptioningModel,
+    image_features: Any,
+    vocabulary: Vocabulary,
+    settings: GenerateConfig,
+    beam_size: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Searches for sentences as the configuration says, in graph.
 
     Args:
         generator: Trained model.
         image_features: Float tensor [B, F], or what else the generator takes.
-        settings: Length, length normalisation, n-gram blocking and unknown words of the search.
+        vocabulary: Vocabulary of the model.
+        settings: Length, length normalisation, blocked words and n-grams of the search.
         beam_size: K; 1 is greedy search.
 
     Returns:
@@ -109,6 +116,7 @@ def search_sentences(
     options: dict[str, Any] = {
         "allow_unknown": settings.allow_unknown,
         "block_ngrams": settings.block_ngrams,
+        "block_words": vocabulary.content_words() if settings.block_content_words else None,
     }
     if beam_size == 1:
         token_ids, log_probs = greedy_search(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from visem_tf.models.generator import ImageState
 from visem_tf.text import END_ID, PAD_ID, START_ID, UNK_ID
@@ -58,6 +59,7 @@ def write_sentences(
     copies: int = 1,
     allow_unknown: bool = False,
     block_ngrams: int = 0,
+    block_words: ArrayLike | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Writes sentences word by word, until all of them have ended.
 
@@ -69,6 +71,7 @@ def write_sentences(
         copies: K, the number of sentences per image.
         allow_unknown: Whether UNK may be chosen. PAD and START never are.
         block_ngrams: Length n of the n-grams that a sentence may not repeat; 0 allows all.
+        block_words: Words that a sentence may not use twice, bool [V]; None allows all.
 
     Returns:
         token_ids: Int32 tensor [B K, L]: the words, END, then PAD.
@@ -85,6 +88,8 @@ def write_sentences(
         word_log_probs = forbid(word_log_probs, allow_unknown)
         if block_ngrams:
             word_log_probs = forbid_repeated(word_log_probs, token_ids, t, block_ngrams)
+        if block_words is not None:
+            word_log_probs = forbid_used(word_log_probs, token_ids, block_words)
         words = choose_words(word_log_probs, t)
         log_prob = tf.gather(word_log_probs, words, batch_dims=1)
         log_probs += tf.where(finished, 0.0, log_prob)
@@ -168,21 +173,45 @@ def forbid_repeated(
         >>> forbid_repeated(tf.zeros([1, 7]), said, tf.constant(3), n=2).numpy()
         array([[  0.,   0.,   0.,   0.,   0., -inf,   0.]], dtype=float32)
     """
-    batch, vocabulary = tf.unstack(tf.shape(log_probs))
     places = token_ids.shape[1] - n + 1  # where an n-gram can begin
     if places < 2:
         return log_probs
     # An earlier n-gram counts if its first n - 1 words are the last n - 1 words so far.
+    batch = tf.shape(token_ids)[0]
     repeated = tf.repeat(tf.range(places)[tf.newaxis] <= length - n, batch, axis=0)
     for offset in range(n - 1):
         last = tf.gather(token_ids, tf.maximum(length - n + 1 + offset, 0), axis=1)
         repeated &= token_ids[:, offset : offset + places] == last[:, tf.newaxis]
-    word = tf.where(repeated, token_ids[:, n - 1 :], PAD_ID)  # PAD is forbidden anyway
+    return _forbid_chosen(log_probs, token_ids[:, n - 1 :], repeated)
+
+
+def forbid_used(log_probs: tf.Tensor, token_ids: tf.Tensor, words: ArrayLike) -> tf.Tensor:
+    """Sets words to minus infinity that their sentence has used, if they are among some words.
+
+    Args:
+        log_probs: Log-probabilities of the next words, float tensor [B, V].
+        token_ids: Int32 tensor [B, L], the tokens so far, followed by PAD.
+        words: The words that a sentence may not use twice, bool [V].
+
+    Returns:
+        Float tensor [B, V].
+
+    Example:
+        >>> said = tf.constant([[4, 5, 0]])
+        >>> forbid_used(tf.zeros([1, 6]), said, [False] * 5 + [True]).numpy()
+        array([[  0.,   0.,   0.,   0.,   0., -inf]], dtype=float32)
+    """
+    return _forbid_chosen(log_probs, token_ids, tf.gather(tf.constant(words), token_ids))
+
+
+def _forbid_chosen(log_probs: tf.Tensor, words: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    """Sets words int32 [B, N] to minus infinity in log-probabilities [B, V], if bool `chosen`."""
+    batch, places = tf.unstack(tf.shape(words))
     row = tf.repeat(tf.range(batch)[:, tf.newaxis], places, axis=1)
     times = tf.scatter_nd(
-        tf.reshape(tf.stack([row, word], axis=-1), [-1, 2]),
-        tf.reshape(tf.cast(repeated, log_probs.dtype), [-1]),
-        tf.stack([batch, vocabulary]),
+        tf.reshape(tf.stack([row, words], axis=-1), [-1, 2]),
+        tf.reshape(tf.cast(chosen, log_probs.dtype), [-1]),
+        tf.shape(log_probs),
     )
     return tf.where(times > 0, -float("inf"), log_probs)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from visem_tf.decoding.common import StepwiseModel, check_limits, write_sentences
 
@@ -14,6 +15,7 @@ def greedy_search(
     *,
     allow_unknown: bool = False,
     block_ngrams: int = 0,
+    block_words: ArrayLike | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Writes a sentence for every image by taking the most probable word at every step.
 
@@ -26,6 +28,7 @@ def greedy_search(
         max_length: L, the largest number of tokens, END counted.
         allow_unknown: Whether UNK may be produced.
         block_ngrams: Length n of the n-grams that a sentence may not repeat; 0 allows all.
+        block_words: Words that a sentence may not use twice, bool [V]; None allows all.
 
     Returns:
         token_ids: Int32 tensor [B, L]: the words, END, then PAD; without END where L tokens were
@@ -51,4 +54,5 @@ def greedy_search(
         lambda log_probs, t: tf.argmax(log_probs, axis=-1, output_type=tf.int32),
         allow_unknown=allow_unknown,
         block_ngrams=block_ngrams,
+        block_words=block_words,
     )

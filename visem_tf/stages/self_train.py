@@ -16,7 +16,7 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.phrase_grounding import configured_readout
 from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, recall_validation, train_model
-from visem_tf.text import FUNCTION_WORDS, UNK_ID, Vocabulary
+from visem_tf.text import Vocabulary
 from visem_tf.training.batches import Part, epoch_batches
 from visem_tf.training.examples import images_with_sentences
 from visem_tf.training.optimizers import make_optimizer
@@ -45,14 +45,14 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
     pairs = open_pairs(context, vocabulary)
     mirrored = mirrored_cache(context, tuned=True) if settings.mirror else None
     num_images = len(context.data.splits["train"].image_ids)
-    is_content = ~vocabulary.among(FUNCTION_WORDS)
-    is_content[: UNK_ID + 1] = False
 
     def build(steps_per_epoch: int) -> SelfTrainingModel:
         alignment = load_model(context.run.ranking_model, AlignmentModel)
         alignment.swap_weight = 0.0  # these batches have no false sentences
         readout = configured_readout(config)
-        model = SelfTrainingModel(alignment, readout, is_content, settings.self_training_weight)
+        model = SelfTrainingModel(
+            alignment, readout, vocabulary.content_words(), settings.self_training_weight
+        )
         model.compile(optimizer=make_optimizer(settings, steps_per_epoch))
         return model
 
