@@ -49,7 +49,9 @@ def index(count: int, given: Namespace) -> Iterator[Case]:
             regions = images.draw(len(names))
             found = np.empty([len(queries), len(names)], best.dtype)
             found["name"] = names
-            found["score"] = run.grounder.scores(regions.embeddings, regions.mask, queries).T
+            found["score"] = run.grounder.scores(
+                regions.embeddings, regions.mask, queries, regions.hubness
+            ).T
             best = np.sort(np.concatenate([best, found], axis=1), order="score")[:, -TOP:]
             shard = [b"%d" % name for name in names], [str(name) for name in names], regions
             writing += seconds(lambda shard=shard: new.add(*shard))
@@ -122,7 +124,8 @@ class SyntheticImages:
         embeddings = np.concatenate([frames[:, np.newaxis], others], axis=1)
         shape = embeddings.shape[:2]
         boxes = self.random.random([*shape, 4], np.float32)
-        return EmbeddedRegions(embeddings, boxes, boxes[..., 0], np.ones(shape, bool))
+        hubness = self.random.standard_normal(count, np.float32)
+        return EmbeddedRegions(embeddings, boxes, boxes[..., 0], np.ones(shape, bool), hubness)
 
 
 def _cached(run: TrainedRun, split: str) -> FeatureCache:

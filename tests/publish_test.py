@@ -17,13 +17,14 @@ from visem_tf.errors import UserError
 from visem_tf.regions.backbone import FEATURE_DIM, TrainableCNN, load_backbone
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runs.unpacking import unpack
 from visem_tf.runtime import model_places, published
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 FILES = {
     *("alignment.npz", "full_frame.npz", "regions.npz", "vocabulary.txt", "config.json"),
-    *("card.json", "card.md", "SHA256SUMS"),
+    *("bank.npz", "card.json", "card.md", "SHA256SUMS"),
 }
 
 ROUNDING = {"rtol": 2**-7 + 2**-11, "atol": 1e-6}  # of published weights
@@ -32,7 +33,8 @@ ROUNDING = {"rtol": 2**-7 + 2**-11, "atol": 1e-6}  # of published weights
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> TrainedRun:
     folder = tmp_path_factory.mktemp("trained") / "run"
-    return make_run(folder, "align", "generate/full_frame", "generate/regions", data_dir="/private")
+    changes = {"data_dir": "/private", "infer.hubness_scale": 0.5}
+    return make_run(folder, "align", "generate/full_frame", "generate/regions", **changes)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,23 @@ def test_a_published_model_is_read_like_its_run(run, model, tmp_path):
     for a, b in zip(read.describe(regions()), again.describe(regions()), strict=True):
         assert (a.caption, a.region_captions) == (b.caption, b.region_captions)
         np.testing.assert_array_equal(a.log_prob, b.log_prob)
+
+
+def test_an_unpacked_model_scores_like_the_published_one(model, tmp_path):
+    published = TrainedRun(model)
+    unpacked = TrainedRun(
+        unpack(model, published.config.updated({"run_dir": str(tmp_path / "run")})).path
+    )
+    dim = published.alignment_model.region_encoder.embedding_dim
+    random = np.random.default_rng(0)
+    regions, words = random.normal(size=[2, 3, 4, dim]).astype(np.float32)
+    mask = np.ones([3, 4], bool)
+    for a, b in zip(
+        published.score_embeddings(regions, words, mask, mask),
+        unpacked.score_embeddings(regions, words, mask, mask),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_the_card_names_data_versions_and_format_but_no_paths(run, model):

@@ -122,7 +122,9 @@ class ModelFunctions:
         }
 
     def score(self, regions: Regions, sentences: tf.Tensor) -> Outputs:
-        """Scores all images with all sentences; a sentence without words has score 0.
+        """Scores all images with all sentences.
+
+        A sentence without words has score 0, less the hubness of the image if it is corrected.
 
         Args:
             regions: Regions of B images.
@@ -133,12 +135,13 @@ class ModelFunctions:
         """
         token_ids, _ = self._token_ids(sentences)
         mask, readable = _maskable(regions.region_mask)
-        inputs = {
-            "region_features": regions.region_features,
-            "region_mask": mask,
-            "token_ids": token_ids,
-        }
-        scores = self.run.alignment_model(inputs)
+        model = self.run.alignment_model
+        scores = self.run.score_embeddings(
+            model.encode_regions(regions.region_features),
+            model.encode_sentences(token_ids),
+            mask,
+            tf.not_equal(token_ids, PAD_ID),
+        )
         return {"scores": tf.where(readable, scores, _MINUS_INFINITY)}
 
     def align(self, regions: Regions, sentences: tf.Tensor) -> Outputs:

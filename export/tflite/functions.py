@@ -238,8 +238,8 @@ class TfliteFunctions:
         word_embeddings: tf.Tensor,
         word_mask: tf.Tensor,
     ) -> Outputs:
-        score = self.run.alignment_model.score_embeddings
-        return {"scores": score(region_embeddings, word_embeddings, region_mask, word_mask)}
+        embeddings = region_embeddings, word_embeddings, region_mask, word_mask
+        return {"scores": self.run.score_embeddings(*embeddings)}
 
     def _fit_texts(self, region_embeddings: tf.Tensor, token_ids: tf.Tensor) -> Outputs:
         """Returns what `visem_tf.runs.grounding.Grounder.fits` returns, for token ids [N, L]."""

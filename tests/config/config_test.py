@@ -56,7 +56,8 @@ def test_the_preset_default_has_the_regions_of_best_and_an_alignment_by_cosines(
     )
     assert {name for name in changed if not name.startswith(("generate.", "regions."))} == {
         *("align.score", "align.loss", "align.temperature", "align.epochs"),
-        *("infer.beta", "infer.box_scale", "infer.point_scale"),  # of cosines
+        # of cosines:
+        *("infer.beta", "infer.box_scale", "infer.point_scale", "infer.hubness_scale"),
     }
     assert default["generate.model"] == "attention"
 
@@ -239,7 +240,7 @@ def test_fields_that_earlier_versions_did_not_have_keep_their_meaning():
         **{"two_regions": True, "heat_map": "peaked"},
     }
     assert preset("paper").infer == earlier.infer.updated({"beta": 0.5, **of_phrases})
-    assert preset("best").infer == Config().infer
+    assert preset("best").infer == Config().infer.updated({"hubness_scale": 0.5})
 
 
 def test_fields_of_all_lists_exist():

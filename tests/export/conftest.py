@@ -47,7 +47,8 @@ def trained(shared_folder: Path) -> TrainedRun:
     folder = shared_folder / "trained"
     with FileLock(shared_folder / "trained.lock"):
         if not (folder / "finished").exists():
-            make_run(folder / "run", "align", "generate/full_frame", "generate/regions")
+            models = ("align", "generate/full_frame", "generate/regions")
+            make_run(folder / "run", *models, **{"infer.hubness_scale": 0.5})
             (folder / "finished").touch()
     return TrainedRun(folder / "run")
 

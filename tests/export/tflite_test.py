@@ -246,12 +246,9 @@ def test_regions_and_scores_are_those_of_python(
         region_mask=found["region_mask"],
         **words,
     )["scores"]
-    in_python = trained.alignment_model(
-        {
-            "region_features": expected.region_features,
-            "region_mask": expected.region_mask,
-            "token_ids": tf.constant(token_ids),
-        }
+    embeddings = trained.alignment_model.encode_regions(expected.region_features)
+    in_python = trained.grounder.scorer.of_blocks(
+        [(embeddings, expected.region_mask)], tf.RaggedTensor.from_tensor(token_ids, padding=0)
     )
     np.testing.assert_allclose(scores, in_python, rtol=1e-3, atol=1e-4)
 

@@ -22,6 +22,7 @@ def regions(count: int, seed: int = 0) -> EmbeddedRegions:
         generator.uniform(size=(count, 3, 4)).astype(np.float32),
         generator.uniform(size=(count, 3)).astype(np.float32),
         np.arange(3) < generator.integers(1, 4, (count, 1)),
+        generator.normal(size=count).astype(np.float32),
     )
 
 
@@ -171,8 +172,8 @@ def test_only_an_index_of_the_same_model_is_opened(tmp_path: Path):
     for opening in (open_index, create_index):
         with pytest.raises(UserError, match=r"built with another model or other regions \(by m\)"):
             opening(folder, "here", {**KEY, "digest": "2"})
-    (folder / "index.json").write_text(json.dumps({**KEY, "format": 2}))
-    with pytest.raises(UserError, match="has format 2, and this version"):
+    (folder / "index.json").write_text(json.dumps({**KEY, "format": 1}))
+    with pytest.raises(UserError, match="has format 1, and this version"):
         create_index(folder, "here", KEY)
     (folder / "index.json").write_text("{")
     with pytest.raises(UserError, match=r"index\.json is damaged .*give another --index"):

@@ -35,7 +35,7 @@ def of_file(name: str, num_features: int) -> Regions:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> "visem_tf.loaded_model.LoadedModel":
     folder = tmp_path_factory.mktemp("untrained") / "run"
-    return visem_tf.load(make_run(folder, "align").run.path)
+    return visem_tf.load(make_run(folder, "align", **{"infer.hubness_scale": 0.5}).run.path)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,10 @@ from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model
+from visem_tf.runs.opening import open_run
 from visem_tf.runs.trained_run import TrainedRun
+from visem_tf.runtime.arrays import read_arrays
+from visem_tf.stages import run_stages
 
 
 @pytest.mark.slow
@@ -28,6 +31,24 @@ def test_members_are_joined_into_one_model(train_again):
     assert np.abs(found[1] - found[2]).max() > 1e-3
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_the_bank_of_a_run_is_drawn_again_if_it_is_missing(train_again):
+    run_dir = train_again("features", "align", **{"align.epochs": 1, "infer.hubness_scale": 0.5})
+    run = TrainedRun(run_dir)
+    drawn = read_arrays(run.run.bank)
+    assert drawn["regions"].shape[0] == 6  # all training images
+    assert drawn["sentence"].max() == 6 * 5 - 1
+    run.run.bank.unlink()
+    with pytest.raises(UserError, match=r"has no checkpoints/align/bank.npz; run python -m vis"):
+        _ = TrainedRun(run_dir).grounder
+    trained = (run_dir / "checkpoints" / "align" / "best.keras").read_bytes()
+    run_stages(open_run(run.config), progress=lambda line: None)
+    for name, array in read_arrays(run.run.bank).items():
+        np.testing.assert_array_equal(array, drawn[name])
+    assert (run_dir / "checkpoints" / "align" / "best.keras").read_bytes() == trained
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -35,6 +56,7 @@ def test_members_are_joined_into_one_model(train_again):
         ({"align.members": 2, "joint.train": True}, "joint.train has one alignment model"),
         ({"align.mirror": True, "joint.train": True}, "align.mirror changes the regions"),
         ({"generate.mirror": True, "joint.train": True}, "generate.mirror applies to generators"),
+        ({"infer.hubness_scale": 1.0, "align.score": "fragments"}, "best_region and cosine, not"),
     ],
 )
 def test_options_that_exclude_members_or_mirror_images(changes, message):

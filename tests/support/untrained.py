@@ -7,11 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from visem_tf.alignment.hubness import Bank
 from visem_tf.config import Config
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import save_model
 from visem_tf.models.sentence_encoder import SentenceEncoder
+from visem_tf.models.weight_files import write_arrays
 from visem_tf.regions.backbone import FEATURE_DIM
 from visem_tf.regions.positions import POSITION_DIM
 from visem_tf.runs.generators import build_generator
@@ -76,7 +78,19 @@ def make_run(folder: Path, *models: str, seed: int = 0, **changes: Any) -> Train
         path = run / "checkpoints" / name / "best.keras"
         path.parent.mkdir(parents=True)
         save_model(model, path)
+    if config.infer.hubness_scale:
+        write_arrays(run.bank, random_bank(seed)._asdict())
     return TrainedRun(folder)
+
+
+def random_bank(seed: int) -> Bank:
+    """A bank of 3 images and 5 sentences for the models of `make_run`."""
+    random = np.random.default_rng(seed)
+    sizes = [2, 8, 4], [3, 4, 4], [9, 4]
+    projections, regions, words = (random.normal(size=size) for size in sizes)
+    mask = np.arange(4) < [[4], [1], [3]]
+    sentence = np.array([0, 0, 1, 2, 2, 2, 3, 4, 4], np.int32)
+    return Bank(*projections, regions, mask, words, sentence)
 
 
 def replace_config(folder: Path, config: Config) -> None:

@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {
         "regions": ONE_PASS,
         "align": {"score": "cosine", "loss": "infonce", "temperature": 0.05, "epochs": 8},
-        "infer": {"beta": 0.1, "box_scale": 8.0, "point_scale": 20.0},
+        "infer": {"beta": 0.1, "box_scale": 8.0, "point_scale": 20.0, "hubness_scale": 10.0},
         "generate": {
             "model": "attention",
             "cell": "gru",
@@ -139,7 +139,7 @@ PRESETS["best"] = {
         "finetune_sentences": 5,
         "self_training_epochs": 4,
     },
-    "infer": {},
+    "infer": {"hubness_scale": 0.5},
     "generate": {
         **PRESETS["paper"]["generate"],
         "model": "attention",

@@ -111,9 +111,10 @@ READOUT_FIELDS = (
     "infer.heat_map",
     "infer.unit_phrases",
     "infer.two_regions",
+    "infer.hubness_scale",
 )
-"""Fields that change how the boxes of phrases are found, but no trained model, apart from
-self-training, which finds its targets with their values at that time."""
+"""Fields that change how the boxes of phrases and the scores of sentences are found, but no trained
+model, apart from self-training, which finds its targets with their values at that time."""
 
 UNTRAINED_SECTIONS = ("evaluate", "report", "distribute")
 """Sections that change no trained model: how it is evaluated and shown, and on how many devices it

@@ -16,6 +16,9 @@ SCORES = (
 )
 """Image-sentence scores, see `visem_tf.alignment.word_scores`."""
 
+HUBNESS_SCORES = ("best_region", "cosine")
+"""Scores whose hubness can be computed, see `visem_tf.alignment.hubness`."""
+
 LOSSES = ("hinge_max", "hinge_sum", "infonce")
 """Losses of the alignment model, see `visem_tf.alignment.losses`."""
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from visem_tf.config.inference import InferConfig
 from visem_tf.config.models import AlignConfig, GenerateConfig, JointConfig, ProposeConfig
 from visem_tf.config.recorded import read_fields
+from visem_tf.config.registry import HUBNESS_SCORES
 from visem_tf.config.sections import (
     ComputeConfig,
     DataConfig,
@@ -104,6 +105,11 @@ class Config(Settings):
                 yield f"stages must be among {', '.join(STAGES)}, not {stage!r}{hint}"
         yield from self._start_conflicts()
         yield from self._propose_conflicts()
+        if self.infer.hubness_scale and self.align.score not in HUBNESS_SCORES:
+            yield (
+                f"infer.hubness_scale applies to align.score {' and '.join(HUBNESS_SCORES)}, not "
+                f"{self.align.score}; give --infer.hubness_scale 0"
+            )
         if self.joint.train:
             yield from self._joint_conflicts()
 

@@ -3,7 +3,8 @@
     shard-00000-6b1f/     some images, written whole or not at all
         images.npy        records: key and name of each image
         vectors.npy       float16 [n, D]: one vector per image, see `image_vectors`
-        regions.npy       records: embeddings, float16 [R, D], boxes, scores and mask of the regions
+        regions.npy       records: embeddings, float16 [R, D], boxes, scores, mask of the regions,
+                          and the hubness of the image
 
 The key of an image is that of `visem_tf.regions.image_cache.image_key`. It is empty where a newer
 version of the same file is in a later shard.
@@ -28,7 +29,7 @@ class Shard(NamedTuple):
     Attributes:
         images: Records [n] of "key" and "name", the path in the encoding of the file system.
         vectors: float16 [n, D].
-        regions: Records [n] of "embeddings", "boxes", "scores" and "mask".
+        regions: Records [n] of the fields of `EmbeddedRegions`.
     """
 
     images: np.ndarray
@@ -44,12 +45,17 @@ class EmbeddedRegions(NamedTuple):
         boxes: float [B, R, 4], `rel_yxyx`.
         scores: float [B, R], of the proposer.
         mask: bool [B, R], True for real regions.
+        hubness: float [B], what is subtracted from the scores of the images.
     """
 
     embeddings: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
     mask: np.ndarray
+    hubness: np.ndarray
+
+
+_OF_REGIONS = EmbeddedRegions._fields[:4]
 
 
 def image_vectors(embeddings: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -84,7 +90,7 @@ def make_shard(keys: Sequence[bytes], names: Sequence[str], regions: EmbeddedReg
     """
     encoded = np.array([os.fsencode(name) for name in names])
     images = as_records([("key", "S32"), ("name", encoded.dtype)], [list(keys), encoded])
-    fields = record_fields(*regions.embeddings.shape[1:], names=regions._fields)
+    fields = _fields(*regions.embeddings.shape[1:])
     with np.errstate(over="ignore", invalid="ignore"):  # `is_sound_shard` finds both
         vectors = image_vectors(regions.embeddings, regions.mask).astype(np.float16)
         return Shard(images, vectors, as_records(fields, regions))
@@ -123,11 +129,21 @@ def open_shard(path: Path, embedding_dim: int) -> Shard | None:
         and vectors.shape == (*regions.shape, embedding_dim)
         and images.shape == regions.shape
         and shape[1:] == (embedding_dim,)
-        and regions.dtype == np.dtype(record_fields(*shape, names=EmbeddedRegions._fields))
+        and regions.dtype == np.dtype(_fields(*shape))
     )
     return Shard(images, vectors, regions) if is_valid else None
 
 
 def is_sound_shard(shard: Shard) -> bool:
     """Returns whether all numbers of a shard are finite, and every image has a region."""
-    return is_finite(shard.vectors) and is_sound(shard.regions, EmbeddedRegions._fields)
+    return is_finite(shard.vectors) and are_sound_regions(shard.regions)
+
+
+def are_sound_regions(records: np.ndarray) -> bool:
+    """Returns whether all numbers of records are finite, and every image has a region."""
+    return is_sound(records, _OF_REGIONS) and bool(np.isfinite(records["hubness"]).all())
+
+
+def _fields(num_regions: int, embedding_dim: int) -> list[tuple]:
+    """The fields of a record of `EmbeddedRegions`."""
+    return [*record_fields(num_regions, embedding_dim, names=_OF_REGIONS), ("hubness", "<f4")]

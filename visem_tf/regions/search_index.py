@@ -23,16 +23,16 @@ from visem_tf.errors import UserError
 from visem_tf.regions.index_shards import (
     EmbeddedRegions,
     Shard,
+    are_sound_regions,
     is_sound_shard,
     make_shard,
     open_shard,
     write_shard,
 )
-from visem_tf.regions.shards import is_sound
 from visem_tf.runtime.files import save_array, write_atomically
 from visem_tf.runtime.json_files import read_json
 
-_FORMAT = 1
+_FORMAT = 2
 _KEY_FILE = "index.json"
 _ADVICE = "give another --index"
 
@@ -188,7 +188,7 @@ class SearchIndex:
         for shard in np.unique(shards):
             chosen = shards == shard
             records[chosen] = self._shards[shard].regions[rows[chosen]]
-            if not is_sound(records[chosen], EmbeddedRegions._fields):
+            if not are_sound_regions(records[chosen]):
                 raise self._damaged(self._paths[shard])
         parts = EmbeddedRegions(*(records[name] for name in EmbeddedRegions._fields))
         embeddings = tf.cast(tf.constant(parts.embeddings), tf.float32)

@@ -30,13 +30,13 @@ def search_results(
 
 
 def _ground(grounder: PhraseGrounder, query: Query, ranked: Ranked) -> tuple[FoundImage, ...]:
-    embeddings, *rest = ranked.regions
+    embeddings, boxes, scores, mask, _ = ranked.regions
     count = len(ranked.sources)
     places = ground_sentences(
         grounder,
         [query] * count,
         range(count),
-        Regions(embeddings[..., :0], *rest),
+        Regions(embeddings[..., :0], boxes, scores, mask),
         embeddings=embeddings,
     )
     images = zip(ranked.sources, ranked.scores, places, strict=True)

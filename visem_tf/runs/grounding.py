@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from visem_tf.alignment.function_words import weigh_function_words
+from visem_tf.alignment.hubness import Hubness
 from visem_tf.alignment.mrf import smooth_alignment
 from visem_tf.alignment.plurals import word_numbers
 from visem_tf.alignment.scores import word_region_similarities
@@ -48,13 +49,20 @@ class Grounder:
         model: Built alignment model; its weights may change between calls.
         vocabulary: Vocabulary of the run.
         config: Configuration of the run.
+        hubness: What is subtracted from scores, if anything.
     """
 
-    def __init__(self, model: AlignmentModel, vocabulary: Vocabulary, config: Config) -> None:
+    def __init__(
+        self,
+        model: AlignmentModel,
+        vocabulary: Vocabulary,
+        config: Config,
+        hubness: Hubness | None = None,
+    ) -> None:
         self.model = model
         self.vocabulary = vocabulary
         self.config = config
-        self.scorer = Scorer(model)
+        self.scorer = Scorer(model, hubness=hubness)
         self.is_function = vocabulary.among(FUNCTION_WORDS)
         self.word_numbers = word_numbers(vocabulary.words)
         self._ground = tf.function(self.ground_words, reduce_retracing=True)
@@ -68,7 +76,11 @@ class Grounder:
         return self.scorer.encode_regions(tf.constant(region_features)).numpy()
 
     def scores(
-        self, embeddings: np.ndarray, mask: np.ndarray, queries: Sequence[Query]
+        self,
+        embeddings: np.ndarray,
+        mask: np.ndarray,
+        queries: Sequence[Query],
+        image_hubness: np.ndarray | None = None,
     ) -> np.ndarray:
         """Scores every image with every sentence.
 
@@ -76,12 +88,15 @@ class Grounder:
             embeddings: Region embeddings of B images, float [B, R, D].
             mask: Boolean array [B, R], True for real regions.
             queries: N sentences.
+            image_hubness: What `Scorer.image_hubness` returns for the images, if it is known.
 
         Returns:
-            S_kl of section 3.1.3, float32 [B, N].
+            S_kl of section 3.1.3, float32 [B, N]; without the hubness of the image and of the
+            sentence if `infer.hubness_scale` is set.
         """
         words = ragged_ids(queries)
-        return self.scorer.of_blocks([(tf.constant(embeddings), tf.constant(mask))], words)
+        images = [(tf.constant(embeddings), tf.constant(mask))]
+        return self.scorer.of_blocks(images, words, image_hubness)
 
     def ground_words(
         self,

@@ -30,6 +30,7 @@ class ModelFiles:
 
     _CNN = "checkpoints/finetune/cnn.npz"
     _PROPOSER = "checkpoints/propose/proposer.npz"
+    _BANK = "checkpoints/align/bank.npz"
 
     def __init__(self, path: Path, address: str) -> None:
         self.path = path
@@ -67,6 +68,11 @@ class ModelFiles:
         if self.tuned_cnn and tuned.exists():  # no training of this run if the CNN is of another
             return tuned
         return self.path / "checkpoints" / "align" / "best.keras"
+
+    @property
+    def bank(self) -> Path:
+        """File of the bank that tells hubs, see `visem_tf.alignment.hubness`; need not exist."""
+        return self.path / self._BANK
 
     def generator(self, name: str) -> Path:
         """Returns the file of the best model of a generator, which need not exist.
@@ -153,6 +159,7 @@ class PublishedFiles(ModelFiles):
 
     _CNN = "cnn.npz"
     _PROPOSER = "proposer.npz"
+    _BANK = "bank.npz"
 
     @property
     def card(self) -> dict[str, Any]:

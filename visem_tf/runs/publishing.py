@@ -64,6 +64,8 @@ def write_model(run: TrainedRun, folder: Path) -> dict[str, int]:
         write_weights(model, path)
     counts = {path.stem: model.count_params() for path, model in models.items()}
     counts |= _copy_region_weights(run, folder)
+    if run.has("align") and config.infer.hubness_scale:
+        shutil.copyfile(run.run.bank, layout.bank)
     shutil.copyfile(run.run / "vocabulary.txt", folder / "vocabulary.txt")
     published = config.updated({**LOCAL_FIELDS, "generate.members": settings.members})
     text = published.to_json(versions=run.run.recorded_versions())

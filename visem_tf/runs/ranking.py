@@ -32,7 +32,7 @@ class Ranked(NamedTuple):
 
     Attributes:
         sources: The K images.
-        scores: S_kl of section 3.1.3, float32 [K].
+        scores: Scores of the images, see `Grounder.scores`, float32 [K].
         regions: Regions of the K images.
     """
 
@@ -62,7 +62,7 @@ def rank_batches(
     with contextlib.closing(batches):
         for batch, regions in batches:
             embedded = embed_regions(grounder, regions)
-            new = grounder.scores(embedded.embeddings, embedded.mask, queries)
+            new = _scores(grounder, embedded, queries)
             first = len(sources)
             sources += batch
             scores = np.concatenate([scores, new])
@@ -114,7 +114,7 @@ def rank_index(
         for start in range(0, len(positions), _IMAGES_AT_A_TIME):
             block = slice(start, start + _IMAGES_AT_A_TIME)
             regions = index.gather(positions[block])
-            scores[block] = grounder.scores(regions.embeddings, regions.mask, [query])[:, 0]
+            scores[block] = _scores(grounder, regions, [query])[:, 0]
         order = np.argsort(-scores, kind="stable")[:top]
         best = positions[order]
         sources = path_sources(list(map(as_path, index.names(best))))
@@ -127,7 +127,13 @@ def embed_regions(grounder: Grounder, regions: Regions) -> EmbeddedRegions:
     embeddings = grounder.embed(regions.region_features)
     if get_score(grounder.model.score).unit:
         embeddings = unit_vectors(tf.constant(embeddings)).numpy()
-    return EmbeddedRegions(embeddings, regions.boxes, regions.scores, regions.region_mask)
+    mask = regions.region_mask
+    hubness = grounder.scorer.image_hubness(tf.constant(embeddings), tf.constant(mask))
+    return EmbeddedRegions(embeddings, regions.boxes, regions.scores, mask, hubness)
+
+
+def _scores(grounder: Grounder, images: EmbeddedRegions, queries: Sequence[Query]) -> np.ndarray:
+    return grounder.scores(images.embeddings, images.mask, queries, images.hubness)
 
 
 def _encode(grounder: Grounder, queries: Sequence[Query]) -> np.ndarray:

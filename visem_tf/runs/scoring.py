@@ -3,17 +3,22 @@
 Beside the scores, only the region embeddings and one block of sentences are in memory.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from visem_tf.alignment.hubness import Bank, Hubness
 from visem_tf.alignment.scores import alignment_scores
+from visem_tf.errors import UserError
 from visem_tf.metrics.embedding_files import Vectors
 from visem_tf.metrics.ranking import ranking_metrics
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.regions.dataset_cache import FeatureCache
+from visem_tf.runtime.arrays import read_arrays
 from visem_tf.runtime.progress import progress_bar
+from visem_tf.runtime.storage import reason_of
 from visem_tf.text import PAD_ID, Vocabulary
 
 _IMAGES_AT_A_TIME = 100
@@ -68,9 +73,12 @@ class Scorer:
     Args:
         model: Built alignment model; its weights may change between calls.
         whole_frame: Whether only region 0, the whole frame, of every image is used.
+        hubness: What is subtracted from the scores, if anything.
     """
 
-    def __init__(self, model: AlignmentModel, *, whole_frame: bool = False) -> None:
+    def __init__(
+        self, model: AlignmentModel, *, whole_frame: bool = False, hubness: Hubness | None = None
+    ) -> None:
         dim = model.region_encoder.embedding_dim
         features = model.region_encoder.projection.kernel.shape[0]
         self._used = slice(0, 1) if whole_frame else slice(None)
@@ -80,15 +88,16 @@ class Scorer:
         self.encode_sentences = tf.function(
             model.encode_sentences, input_signature=[tf.TensorSpec([None, None], tf.int32)]
         )
+        regions = tf.TensorSpec([None, None, dim], model.region_encoder.compute_dtype)
+        words = tf.TensorSpec([None, None, dim], model.sentence_encoder.compute_dtype)
+        mask = tf.TensorSpec([None, None], tf.bool)
         self._score = tf.function(
-            model.score_embeddings,
-            input_signature=[
-                tf.TensorSpec([None, None, dim], model.region_encoder.compute_dtype),
-                tf.TensorSpec([None, None, dim], model.sentence_encoder.compute_dtype),
-                tf.TensorSpec([None, None], tf.bool),
-                tf.TensorSpec([None, None], tf.bool),
-            ],
+            model.score_embeddings, input_signature=[regions, words, mask, mask]
         )
+        self._corrects = hubness is not None
+        if hubness is not None:
+            self._of_images = tf.function(hubness.of_images, input_signature=[regions, mask])
+            self._of_sentences = tf.function(hubness.of_sentences, input_signature=[words, mask])
 
     def __call__(self, cache: FeatureCache, token_ids: tf.RaggedTensor) -> np.ndarray:
         """Scores the I images of a cache with S sentences.
@@ -109,14 +118,53 @@ class Scorer:
         ]
         return self.of_blocks(images, token_ids)
 
-    def of_blocks(self, images: Sequence[Block], token_ids: tf.RaggedTensor) -> np.ndarray:
-        """Scores images whose region embeddings and masks are known, in blocks."""
+    def of_blocks(
+        self,
+        images: Sequence[Block],
+        token_ids: tf.RaggedTensor,
+        image_hubness: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Scores images whose region embeddings and masks are known, in blocks.
+
+        Args:
+            images: All blocks of images.
+            token_ids: Words of the sentences, int32 [S, (T)].
+            image_hubness: What `image_hubness` returns for the images, if it is known.
+
+        Returns:
+            Scores, float32 [I, S].
+        """
         count = int(token_ids.shape[0])
-        padded = (
-            token_ids[rows].to_tensor(PAD_ID) for rows in _slices(count, _SENTENCES_AT_A_TIME)
-        )
-        sentences = ((self.encode_sentences(ids), tf.not_equal(ids, PAD_ID)) for ids in padded)
-        return score_blocks(self._score, images, sentences, count)
+        sentence_hubness = [np.zeros(0, np.float32)]
+
+        def sentences() -> Iterator[Block]:
+            for rows in _slices(count, _SENTENCES_AT_A_TIME):
+                ids = token_ids[rows].to_tensor(PAD_ID)
+                words, mask = self.encode_sentences(ids), tf.not_equal(ids, PAD_ID)
+                if self._corrects:
+                    sentence_hubness.append(self._of_sentences(words, mask).numpy())
+                yield words, mask
+
+        scores = score_blocks(self._score, images, sentences(), count)
+        if self._corrects:
+            if image_hubness is None:
+                image_hubness = np.concatenate([self.image_hubness(*block) for block in images])
+            scores -= image_hubness[:, np.newaxis] + np.concatenate(sentence_hubness)
+        return scores
+
+    def image_hubness(self, embeddings: tf.Tensor, mask: tf.Tensor) -> np.ndarray:
+        """Returns what is subtracted from the scores of images with all sentences.
+
+        Args:
+            embeddings: Region embeddings, float [B, R, D].
+            mask: bool [B, R], True for real regions.
+
+        Returns:
+            float32 [B], zeros if nothing is subtracted.
+        """
+        if not self._corrects:
+            return np.zeros(len(mask), np.float32)
+        return np.asarray(self._of_images(embeddings, mask))
 
 
 def score_vectors(vectors: Vectors) -> np.ndarray:
@@ -149,6 +197,36 @@ def _blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Itera
     assert mask is not None
     for rows in _slices(len(embeddings), size):
         yield tf.constant(embeddings[rows]), tf.constant(mask[rows])
+
+
+def read_hubness(path: Path, scale: float, model: AlignmentModel) -> Hubness:
+    """Reads the bank of a run, and returns the hubness that it tells.
+
+    Args:
+        path: File that the stage align wrote.
+        scale: `infer.hubness_scale`.
+        model: Alignment model of the run.
+
+    Raises:
+        UserError: The file is damaged, or is of another model.
+    """
+    try:
+        arrays = read_arrays(path)
+        bank = Bank(*(arrays[name] for name in Bank._fields))
+        floats = {
+            name: array.astype(np.float32)
+            for name, array in arrays.items()
+            if array.dtype.kind == "f"
+        }
+        bank = bank._replace(**floats)
+        dims = {len(bank.region_projection), len(bank.word_projection)}
+        if dims != {model.region_encoder.embedding_dim}:
+            raise ValueError("it is of another alignment model")
+        return Hubness(bank, scale, model.score, model.normalise_by_length)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be used ({reason_of(error)}); delete it, and run the stage align again"
+        ) from error
 
 
 def recalls(scores: np.ndarray, image_index: np.ndarray) -> dict[str, float]:

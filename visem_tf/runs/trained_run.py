@@ -5,7 +5,9 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
+from visem_tf.alignment.hubness import Hubness
 from visem_tf.config import Config
 from visem_tf.datasets import PRECOMPUTED
 from visem_tf.decoding import CaptioningModel
@@ -24,6 +26,7 @@ from visem_tf.runs.generators import (
 from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.model_files import ModelFiles, open_model_files
 from visem_tf.runs.phrase_grounding import PhraseGrounder
+from visem_tf.runs.scoring import read_hubness
 from visem_tf.text import Vocabulary
 
 
@@ -80,7 +83,33 @@ class TrainedRun:
     @functools.cached_property
     def grounder(self) -> Grounder:
         """Grounder of the alignment model."""
-        return Grounder(self.alignment_model, self.vocabulary, self.config)
+        return Grounder(self.alignment_model, self.vocabulary, self.config, self.hubness)
+
+    @functools.cached_property
+    def hubness(self) -> Hubness | None:
+        """What is subtracted from scores; None without `infer.hubness_scale`."""
+        scale, model = self.config.infer.hubness_scale, self.alignment_model
+        if not scale:
+            return None
+        if not self.run.bank.exists():
+            raise self.run.missing(self.run.bank, "align")
+        return read_hubness(self.run.bank, scale, model)
+
+    def score_embeddings(
+        self,
+        region_embeddings: tf.Tensor,
+        word_embeddings: tf.Tensor,
+        region_mask: tf.Tensor,
+        word_mask: tf.Tensor,
+    ) -> tf.Tensor:
+        """Scores images with sentences [B, N] as `Grounder.scores` does, in graph."""
+        embeddings = region_embeddings, word_embeddings, region_mask, word_mask
+        scores = self.alignment_model.score_embeddings(*embeddings)
+        if self.hubness is None:
+            return scores
+        of_images = self.hubness.of_images(region_embeddings, region_mask)
+        of_sentences = self.hubness.of_sentences(word_embeddings, word_mask)
+        return scores - of_images[:, tf.newaxis] - of_sentences
 
     @functools.cached_property
     def phrase_grounder(self) -> PhraseGrounder:

@@ -15,6 +15,9 @@ from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.published import SUMS
 from visem_tf.runtime.storage import PathLike
 
+_SOURCE = "published_model.sha256"
+"""Name of the file in a run directory that has the digests of the published model in it."""
+
 TRAINED = ("propose", "align", "generate")
 """Stages whose results a published model contains."""
 
@@ -37,7 +40,7 @@ def unpack(model: PathLike, config: Config) -> RunDirectory:
     source = open_model_files(model)
     if changed := changes_of_trained(source.recorded_config(), config):
         raise UserError(f"the model is trained, so {', '.join(changed)} cannot change")
-    digests, own = source / SUMS, Path(config.run_dir) / SUMS
+    digests, own = source / SUMS, Path(config.run_dir) / _SOURCE
     is_there = own.is_file() and own.read_bytes() == digests.read_bytes()
     run = RunDirectory(config.run_dir)
     if run.config() is not None and not is_there:
@@ -51,6 +54,9 @@ def unpack(model: PathLike, config: Config) -> RunDirectory:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / path.name)
     names = [*member_names(config.generate), "regions"]
+    if source.bank.exists():
+        run.bank.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.bank, run.bank)
     files = {source.alignment_model: run.alignment_model}
     files |= {source.generator(name): run.generator(name) for name in names}
     for path, target in files.items():
@@ -60,5 +66,5 @@ def unpack(model: PathLike, config: Config) -> RunDirectory:
     shutil.copyfile(source / "vocabulary.txt", run / "vocabulary.txt")
     for stage in TRAINED:
         run.mark_done(stage, 0.0, {})
-    shutil.copyfile(digests, run / SUMS)  # last, because it marks the others as complete
+    shutil.copyfile(digests, run / _SOURCE)  # last, because it marks the others as complete
     return run

@@ -21,7 +21,7 @@ from visem_tf.runs.context import Context
 from visem_tf.runs.generators import alignment_folders, member_seed
 from visem_tf.runs.starting import start_alignment
 from visem_tf.runtime.workers import barrier
-from visem_tf.stages import finetune, self_train
+from visem_tf.stages import bank, finetune, self_train
 from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, recall_validation, train_model
 from visem_tf.text import PAD_ID, Vocabulary
@@ -30,6 +30,7 @@ from visem_tf.training.examples import Pairs, Swaps, alignment_draws, alignment_
 from visem_tf.training.optimizers import make_optimizer
 
 ALL_WORKERS = True
+is_outdated = bank.is_missing
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -85,6 +86,7 @@ def run(context: Context) -> dict[str, Any]:
         summary["finetune"] = finetune.run(context, vocabulary)
     if config.align.self_training_epochs:
         summary["self_training"] = self_train.run(context, vocabulary)
+    bank.write(context, vocabulary)
     return summary
 
 

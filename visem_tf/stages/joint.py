@@ -18,6 +18,7 @@ from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.snippets import SnippetCutter
 from visem_tf.runs.starting import start_alignment, start_generator
 from visem_tf.runtime.workers import broadcast_from_chief
+from visem_tf.stages import bank
 from visem_tf.stages.align import load_word_vectors, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
 from visem_tf.stages.training import open_pairs, recall_validation, train_model
@@ -25,6 +26,7 @@ from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True
+is_outdated = bank.is_missing
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def run(context: Context) -> dict[str, Any]:
             save_model(generator, path.parents[1] / "generate" / name / "best.keras")
         save_model(model.alignment, path)  # last, because its file marks all parts as complete
 
-    return summary | train_model(
+    summary |= train_model(
         context,
         "joint",
         "align",
@@ -99,3 +101,5 @@ def run(context: Context) -> dict[str, Any]:
         save_best=save_best,
         before_epoch=infer_snippets,
     )
+    bank.write(context, vocabulary)
+    return summary
