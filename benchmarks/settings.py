@@ -1,11 +1,11 @@
-"""Compares values of the section infer by what they give on marked phrases, with a finished run.
+"""Compares values of the section infer by what they give, with a finished run.
 
     python -m benchmarks.settings --run-dir runs/scenes paper,beta=0 paper,beta=1 trim=false
 
 Every ROW is a list of fields with their values, of which `paper` stands for those of the paper's
 snippets; the other fields are those of the run. The figures are those of `regions` in
-`metrics.json`. They are of the validation split unless `--on` says otherwise. The data set must
-have boxes for phrases.
+`metrics.json`, and `recall_sum`, the sum of the recalls of both rankings. They are of the
+validation split unless `--on` says otherwise. The data set must have boxes for phrases.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config.inference import PAPER_SNIPPETS
 from visem_tf.config.options import make_parser
 from visem_tf.errors import UserError
-from visem_tf.runs.grounding import Grounder
 from visem_tf.runs.opening import open_run
+from visem_tf.runs.scoring import recalls
+from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages.evaluate_grounding import evaluate_grounding
 from visem_tf.stages.evaluate_regions import all_regions, evaluate_alignment
 from visem_tf.stages.evaluate_snippets import evaluate_snippets
-from visem_tf.stages.experiment import EvaluatedSplit, merge
+from visem_tf.stages.experiment import EvaluatedSplit, Experiment, merge
 
-FIGURES = "word_accuracy,pointing,snippets.f1,snippets.mean_length,grounding.pointing,grounding.r1"
+FIGURES = (
+    "recall_sum,word_accuracy,pointing,snippets.f1,snippets.mean_length,grounding.pointing,"
+    "grounding.r1"
+)
 
 
 def read_row(text: str) -> dict[str, Any]:
@@ -62,20 +66,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     phrases = data.split.phrases
     if phrases is None or not len(phrases.boxes):
         raise UserError(f"{data.context.data.name} has no boxes of phrases; choose another run")
-    model, regions = data.run.alignment_model, all_regions(data.cache)
+    regions = all_regions(data.cache)
     columns = options.show.split(",")
     print(f"{data.context.data.name}, split {options.on}, {len(data.split.image_ids)} images\n")
     print(f"| options | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for row, changed in zip(options.rows, configs, strict=True):
-        grounder = Grounder(model, data.run.vocabulary, changed)
-        found = merge(
-            [
+        grounder = TrainedRun(data.context.run, changed).grounder
+        scores = grounder.scorer(data.cache, data.token_ids)
+        experiments = [Experiment(recalls(scores, data.split.image_index))]
+        if not set(columns) <= experiments[0].figures.keys():  # the rest takes longer
+            experiments += [
                 evaluate_alignment(data, grounder, phrases, regions),
                 evaluate_grounding(data, grounder, phrases, regions),
                 evaluate_snippets(data, grounder, phrases),
             ]
-        )
-        cells = [_cell(found.figures, name) for name in columns]
+        figures = merge(experiments).figures
+        cells = [_cell(figures, name) for name in columns]
         print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 

@@ -16,16 +16,18 @@ def test_a_row_may_start_from_the_options_of_the_paper():
 
 @pytest.mark.slow
 def test_rows_have_the_figures_of_the_evaluation(tiny_run, capsys):
-    shown = ("word_accuracy", "snippets.mean_length", "grounding.pointing", "nothing")
+    shown = ("word_accuracy", "snippets.mean_length", "grounding.pointing", "recall_sum", "nothing")
     run = ["--run-dir", str(tiny_run.path), "--on", "test", "--show", ",".join(shown)]
     settings.main([*run, "", "paper,beta=0", "keep=0.5"])
     lines = capsys.readouterr().out.splitlines()
     header, _, configured, paper, half = lines[-5:]
     assert header == f"| options | {' | '.join(shown)} |" and configured != paper != half
-    regions = json.loads((tiny_run.path / "metrics.json").read_text())["regions"]
+    metrics = json.loads((tiny_run.path / "metrics.json").read_text())
+    regions, ranking = metrics["regions"], metrics["ranking"].values()
     found = (
         regions["word_accuracy"],
         *(regions[k.split(".")[0]][k.split(".")[1]] for k in shown[1:3]),
+        sum(way[name] for way in ranking for name in ("r1", "r5", "r10")),
     )
     assert configured == f"|  | {' | '.join(f'{value:.1f}' for value in found)} |  |"
 

@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {
         "regions": ONE_PASS,
         "align": {"score": "cosine", "loss": "infonce", "temperature": 0.05, "epochs": 8},
-        "infer": {"beta": 0.1, "box_scale": 8.0, "point_scale": 20.0, "hubness_scale": 10.0},
+        "infer": {"beta": 0.1, "box_scale": 8.0, "point_scale": 20.0, "hubness_scale": 20.0},
         "generate": {
             "model": "attention",
             "cell": "gru",
