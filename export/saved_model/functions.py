@@ -124,7 +124,7 @@ class ModelFunctions:
     def score(self, regions: Regions, sentences: tf.Tensor) -> Outputs:
         """Scores all images with all sentences.
 
-        A sentence without words has score 0, less the hubness of the image if it is corrected.
+        S_kl of a sentence without words is 0; hubness, if configured, is subtracted as from others.
 
         Args:
             regions: Regions of B images.

@@ -32,7 +32,8 @@ def test_odd_sentences(pictures: list[bytes], served: Ask):
     assert nothing["embeddings"].shape == (2, 0, 8)
     assert served("align", image_bytes=pictures[:1], sentences=[""])["boxes"].shape == (1, 0, 4)
     scores = served("score", image_bytes=pictures[:2], sentences=["", "?"])["scores"]
-    np.testing.assert_array_equal(scores, np.zeros([2, 2]))
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(scores[:, 0], scores[:, 1])
 
 
 def test_sentences_beyond_the_training(served: Ask, session: Ask):
