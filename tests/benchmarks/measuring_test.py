@@ -57,7 +57,8 @@ def test_cheap_paths_run(name):
         ("features", 7), ("proposals", 4),
     ],
 )  # fmt: skip
-def test_other_paths_run(name, number):
+def test_other_paths_run(name, number, monkeypatch):
+    monkeypatch.setattr("benchmarks.training.STEPS", 2)
     tf.keras.backend.clear_session()
     assert len(run_all(name)) == number
 

@@ -15,6 +15,7 @@ def test_a_row_may_start_from_the_options_of_the_paper():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick")
 def test_rows_have_the_figures_of_the_evaluation(tiny_run, capsys):
     shown = ("word_accuracy", "snippets.mean_length", "grounding.pointing", "recall_sum", "nothing")
     run = ["--run-dir", str(tiny_run.path), "--on", "test", "--show", ",".join(shown)]
