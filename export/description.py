@@ -89,7 +89,7 @@ def read_models(run: TrainedRun) -> None:
     """Reads the models before functions are traced: a graph would keep the initial weights.
 
     Raises:
-        UserError: The run has no model.
+        UserError: The run has no model, or lacks the bank that its scores need.
     """
     if not any(map(run.has, MODELS)):
         raise UserError(
@@ -99,6 +99,8 @@ def read_models(run: TrainedRun) -> None:
     for model, attribute in MODELS.items():
         if run.has(model):
             getattr(run, attribute)
+    if run.has("align"):
+        _ = run.hubness
 
 
 def describe_export(

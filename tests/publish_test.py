@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from untrained import make_run
+from untrained import make_run, random_bank
 from upath import UPath
 
 from visem_tf import publish
 from visem_tf.errors import UserError
+from visem_tf.export.description import read_models
+from visem_tf.models.weight_files import write_arrays
 from visem_tf.regions.backbone import FEATURE_DIM, TrainableCNN, load_backbone
 from visem_tf.regions.extractor import Regions
 from visem_tf.runs.trained_run import TrainedRun
@@ -88,6 +90,25 @@ def test_an_unpacked_model_scores_like_the_published_one(model, tmp_path):
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["removed", "another model's"])
+def test_a_bank_that_does_not_fit_is_named(run, tmp_path, damage):
+    copy = tmp_path / "run"
+    shutil.copytree(run.run.path, copy)
+    bank = copy / "checkpoints" / "align" / "bank.npz"
+    if damage == "removed":
+        bank.unlink()
+        message = "--stages align --infer.hubness_scale 0.5 first, or give --infer.hubness_scale 0"
+    else:
+        arrays = random_bank(0)._asdict()
+        write_arrays(bank, {**arrays, "word_projection": np.zeros([9, 4])})
+        message = r"bank\.npz cannot be used \(it is of another alignment model\)"
+    with pytest.raises(UserError, match=message):
+        publish.main(["--run-dir", str(copy), "--to", str(tmp_path / "model")])
+    with pytest.raises(UserError, match=message):
+        read_models(TrainedRun(copy))
+    assert TrainedRun(copy).word_grounder.read("a dog").words == ["a", "dog"]
 
 
 def test_the_card_names_data_versions_and_format_but_no_paths(run, model):

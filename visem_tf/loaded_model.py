@@ -224,7 +224,7 @@ class LoadedModel:
         found: list[ImageEmbedding] = []
         with contextlib.closing(self.batches(sources)) as batches:
             for _, regions in batches:
-                embeddings = self.run.grounder.embed(regions.region_features)
+                embeddings = self.run.word_grounder.embed(regions.region_features)
                 found += [
                     ImageEmbedding(embeddings[row, real], regions.boxes[row, real])
                     for row, real in enumerate(regions.region_mask)
@@ -244,7 +244,7 @@ class LoadedModel:
             UserError: A sentence has no known word, or the model has no alignment model.
         """
         is_one = isinstance(sentences, str)
-        grounder = self.run.grounder
+        grounder = self.run.word_grounder
         queries = [grounder.read(text) for text in ([sentences] if is_one else sentences)]
         words = ragged_ids(queries)
         embeddings = grounder.scorer.encode_sentences(words.to_tensor(PAD_ID)).numpy()

@@ -136,7 +136,7 @@ class ModelFunctions:
         token_ids, _ = self._token_ids(sentences)
         mask, readable = _maskable(regions.region_mask)
         model = self.run.alignment_model
-        scores = self.run.score_embeddings(
+        scores = self._score(
             model.encode_regions(regions.region_features),
             model.encode_sentences(token_ids),
             mask,
@@ -195,6 +195,20 @@ class ModelFunctions:
             PhraseSpans(tf.range(tf.shape(sentences)[0]), image, first, last),
         )
         return {"boxes": found.boxes, "points": found.points, "scores": found.scores}
+
+    @functools.cached_property
+    def _score(self) -> Callable[..., tf.Tensor]:
+        """Scores of embeddings as one graph, whose constants all signatures share."""
+        model = self.run.alignment_model
+        dim, mask = model.region_encoder.embedding_dim, tf.TensorSpec([None, None], tf.bool)
+        regions = tf.TensorSpec([None, None, dim], model.region_encoder.compute_dtype)
+        words = tf.TensorSpec([None, None, dim], model.sentence_encoder.compute_dtype)
+        return tf.function(
+            lambda v, s, real_regions, real_words: self.run.score_embeddings(
+                v, s, real_regions, real_words, in_chunks=True
+            ),
+            input_signature=[regions, words, mask, mask],
+        )
 
     def _search(self, name: str, beam: bool) -> Callable[[Any], tuple[tf.Tensor, tf.Tensor]]:
         """Returns the search of a generator as one graph that the signatures share."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from visem_tf.alignment.hubness import Bank, Hubness, projections
+from visem_tf.alignment.hubness import Bank, Hubness, check_bank, projections
 
 DIM = 5
 SCALE = 0.7
@@ -74,6 +74,39 @@ def test_it_agrees_with_the_formula(bank, bank_data, score, normalise, wrap):
     )
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_chunks_change_nothing(bank):
+    hubness = Hubness(bank, SCALE)
+    assert hubness.images_at_a_time > 6
+    for function, inputs in (
+        (hubness.of_images, embeddings(3, 4, 3)),
+        (hubness.of_sentences, embeddings(4, 7, 5)),
+    ):
+        values = tuple(map(tf.constant, inputs))
+        np.testing.assert_allclose(function(*values, chunk_size=3), function(*values), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda bank: {"region_projection": bank.region_projection[:4]}, "another alignment model"),
+        (lambda bank: {"word_projection": bank.word_projection[:, :4]}, "another alignment model"),
+        (lambda bank: {"region_projection": np.float32(1)}, "another alignment model"),
+        (lambda bank: {"regions": bank.regions[0]}, "do not fit together"),
+        (lambda bank: {"region_mask": bank.region_mask[:, :2]}, "do not fit together"),
+        (lambda bank: {"region_mask": bank.region_mask & False}, "do not fit together"),
+        (lambda bank: {"words": bank.words[1:]}, "do not fit together"),
+        (lambda bank: {"sentence": bank.sentence.astype(np.float32)}, "do not fit together"),
+        (lambda bank: {"sentence": bank.sentence[::-1]}, "not in order"),
+        (lambda bank: {"sentence": bank.sentence * 2}, "not in order"),
+        (lambda bank: {"words": bank.words * np.nan}, "not finite"),
+    ],
+)
+def test_a_damaged_bank_is_refused(bank, damage, message):
+    check_bank(bank, DIM)
+    with pytest.raises(ValueError, match=message):
+        check_bank(bank._replace(**damage(bank)), DIM)
 
 
 def test_an_image_that_fits_every_sentence_is_a_hub(bank, bank_data):

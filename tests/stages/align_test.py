@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 
+from visem_tf.alignment.hubness import Bank
+from visem_tf.alignment.scores import alignment_scores
 from visem_tf.config import Config
 from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model
 from visem_tf.runs.opening import open_run
+from visem_tf.runs.scoring import Scorer
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.arrays import read_arrays
 from visem_tf.stages import run_stages
+from visem_tf.stages.training import open_pairs
 
 
 @pytest.mark.slow
@@ -37,9 +41,17 @@ def test_the_bank_of_a_run_is_drawn_again_if_it_is_missing(train_again):
     run_dir = train_again("features", "align", **{"align.epochs": 1, "infer.hubness_scale": 0.5})
     run = TrainedRun(run_dir)
     drawn = read_arrays(run.run.bank)
-    assert drawn["regions"].shape[0] == 6  # all training images
-    assert drawn["sentence"].max() == 6 * 5 - 1
+    bank = Bank(**drawn)
+    cache, token_ids, _ = open_pairs(open_run(run.config), run.vocabulary)["train"]
+    scores = Scorer(run.alignment_model)(cache, token_ids)  # of all images and sentences
+    words = bank.words[:, np.newaxis]
+    of_words = alignment_scores(bank.regions, words, bank.region_mask).numpy()
+    starts = np.flatnonzero(np.diff(bank.sentence, prepend=-1))
+    of_bank = np.add.reduceat(of_words, starts, axis=1)
+    np.testing.assert_allclose(of_bank, scores, rtol=0.05, atol=0.05)  # rounded in the file
     run.run.bank.unlink()
+    for state in (run_dir / "checkpoints" / "align").glob("last*"):
+        state.unlink()  # with these, a training would only find that it has ended
     with pytest.raises(UserError, match=r"has no checkpoints/align/bank.npz; run python -m vis"):
         _ = TrainedRun(run_dir).grounder
     trained = (run_dir / "checkpoints" / "align" / "best.keras").read_bytes()
@@ -47,6 +59,18 @@ def test_the_bank_of_a_run_is_drawn_again_if_it_is_missing(train_again):
     for name, array in read_arrays(run.run.bank).items():
         np.testing.assert_array_equal(array, drawn[name])
     assert (run_dir / "checkpoints" / "align" / "best.keras").read_bytes() == trained
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_further_training_removes_the_bank_of_the_former_weights(train_again):
+    run_dir = train_again("features", "align", **{"align.epochs": 1, "infer.hubness_scale": 0.5})
+    bank = run_dir / "checkpoints" / "align" / "bank.npz"
+    assert bank.exists()
+    config = TrainedRun(run_dir).config
+    changes = {"align.epochs": 2, "infer.hubness_scale": 0, "stages": ("align",)}
+    run_stages(open_run(config.updated(changes)), again=("align",), progress=lambda line: None)
+    assert not bank.exists()
 
 
 @pytest.mark.parametrize(

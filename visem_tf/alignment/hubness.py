@@ -21,7 +21,7 @@ import tensorflow as tf
 from visem_tf.alignment.scores import alignment_scores, unit_vectors
 from visem_tf.alignment.word_scores import get_score
 
-_AT_A_TIME = 50  # images of the bank that are scored with its sentences
+_MOST_PRODUCTS = 2**26  # of regions and words at a time
 
 
 class Bank(NamedTuple):
@@ -45,6 +45,32 @@ class Bank(NamedTuple):
     region_mask: np.ndarray
     words: np.ndarray
     sentence: np.ndarray
+
+
+def check_bank(bank: Bank, dim: int) -> None:
+    """Checks that the arrays of a bank fit together.
+
+    Args:
+        bank: The bank.
+        dim: Size D of embeddings.
+
+    Raises:
+        ValueError: They do not.
+    """
+    of_regions, of_words, regions, mask, words, sentence = bank
+    size = of_regions.shape[-1] if of_regions.ndim == 2 else 0
+    if not of_regions.shape == of_words.shape == (dim, size):
+        raise ValueError("it is of another alignment model")
+    are_images = regions.ndim == 3 and regions.shape[2] == size and mask.dtype == bool
+    are_images = are_images and mask.shape == regions.shape[:2] and mask.any(axis=1).all()
+    are_sentences = sentence.ndim == 1 and sentence.dtype.kind == "i" and len(sentence) > 0
+    are_sentences = are_sentences and words.shape == (len(sentence), size)
+    if not (are_images and len(regions) and are_sentences):
+        raise ValueError("its arrays do not fit together")
+    if sentence[0] != 0 or not np.isin(np.diff(sentence), (0, 1)).all():
+        raise ValueError("its sentences are not in order")
+    if not all(np.isfinite(each).all() for each in (of_regions, of_words, regions, words)):
+        raise ValueError("it has numbers that are not finite")
 
 
 class Hubness:
@@ -71,47 +97,62 @@ class Hubness:
         self._mean = normalise_by_length or get_score(score).pooling == "mean"
 
     def of_images(
-        self, region_embeddings: tf.Tensor, region_mask: tf.Tensor | None = None
+        self,
+        region_embeddings: tf.Tensor,
+        region_mask: tf.Tensor | None = None,
+        chunk_size: int | None = None,
     ) -> tf.Tensor:
         """Returns the hubness of images, float32 [B].
 
         Args:
             region_embeddings: float [B, R, D].
             region_mask: bool [B, R], True for real regions. None means that all are real.
+            chunk_size: Number of images at a time, which limits the memory; see
+                `images_at_a_time`. None means all at once.
         """
         regions = self._project(region_embeddings, self._bank.region_projection)
-        scores = self._scale * self._with_sentences(regions, region_mask)
+        scores = self._scale * self._with_sentences(regions, region_mask, chunk_size)
         levels, _ = self._levels
         return tf.reduce_logsumexp(scores - levels, axis=1) / self._scale
 
-    def of_sentences(self, word_embeddings: tf.Tensor, word_mask: tf.Tensor) -> tf.Tensor:
+    def of_sentences(
+        self, word_embeddings: tf.Tensor, word_mask: tf.Tensor, chunk_size: int | None = None
+    ) -> tf.Tensor:
         """Returns the hubness of sentences, float32 [N].
 
         Args:
             word_embeddings: float [N, T, D].
             word_mask: bool [N, T], True for real words.
+            chunk_size: Number of images of the bank at a time; None means all at once.
         """
         scores = self._scale * alignment_scores(
-            self._bank.regions,
+            tf.constant(self._bank.regions),
             self._project(word_embeddings, self._bank.word_projection),
-            self._bank.region_mask,
+            tf.constant(self._bank.region_mask),
             word_mask,
             normalise_by_length=self._mean,
+            chunk_size=chunk_size,
         )
         _, levels = self._levels
         return tf.reduce_logsumexp(scores - levels[:, tf.newaxis], axis=0) / self._scale
+
+    @property
+    def images_at_a_time(self) -> int:
+        """Number of images with as many regions as those of the bank that take little memory."""
+        products = self._bank.regions.shape[1] * len(self._bank.words)
+        return max(1, _MOST_PRODUCTS // products)
 
     @functools.cached_property
     def _levels(self) -> tuple[tf.Tensor, tf.Tensor]:
         """log Σ_j exp(β S_jb) of every sentence b, and log Σ_b exp(β S_jb) of every image j."""
         with tf.init_scope():  # once, also if a graph is being traced
             scores = self._scale * self._with_sentences(
-                self._bank.regions, self._bank.region_mask, chunk_size=_AT_A_TIME
+                self._bank.regions, self._bank.region_mask, self.images_at_a_time
             )
             return tf.reduce_logsumexp(scores, axis=0), tf.reduce_logsumexp(scores, axis=1)
 
     def _with_sentences(
-        self, regions: tf.Tensor, mask: tf.Tensor | None, chunk_size: int | None = None
+        self, regions: tf.Tensor, mask: tf.Tensor | None, chunk_size: int | None
     ) -> tf.Tensor:
         """Scores of images of projected regions [B, R, P] with the sentences of the bank."""
         of_words = alignment_scores(  # every word is a sentence of its own

@@ -105,7 +105,8 @@ def _model_key(run: TrainedRun) -> dict[str, Any]:
     dim = run.alignment_model.region_encoder.embedding_dim
     regions = cache_key(run.config.regions, "index", "", "any", run.run.region_weights)
     parts = {"regions": regions, "alignment": file_digest(run.run.alignment_model)}
-    if scale := run.config.infer.hubness_scale:
+    if run.hubness is not None:
+        scale = run.config.infer.hubness_scale
         parts["hubness"] = f"{scale} {file_digest(run.run.bank)}"
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
     return {"model": run.run.name, "digest": digest, "embedding_dim": dim}

@@ -42,6 +42,7 @@ def write_model(run: TrainedRun, folder: Path) -> dict[str, int]:
     models: dict[Path, keras.Model] = {}
     if run.has("align"):
         models[layout.alignment_model] = run.alignment_model
+        _ = run.hubness  # raises an error if its bank is missing or damaged
     members = []
     if run.has("generate/full_frame"):
         members = find_full_frame_generators(run.run, config, run.vocabulary)

@@ -3,13 +3,14 @@
 Beside the scores, only the region embeddings and one block of sentences are in memory.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.hubness import Bank, Hubness
+from visem_tf.alignment.hubness import Bank, Hubness, check_bank
 from visem_tf.alignment.scores import alignment_scores
 from visem_tf.errors import UserError
 from visem_tf.metrics.embedding_files import Vectors
@@ -96,8 +97,16 @@ class Scorer:
         )
         self._corrects = hubness is not None
         if hubness is not None:
-            self._of_images = tf.function(hubness.of_images, input_signature=[regions, mask])
-            self._of_sentences = tf.function(hubness.of_sentences, input_signature=[words, mask])
+            self._of_images, self._of_sentences = (
+                tf.function(
+                    functools.partial(function, chunk_size=hubness.images_at_a_time),
+                    input_signature=[embeddings, mask],
+                )
+                for function, embeddings in (
+                    (hubness.of_images, regions),
+                    (hubness.of_sentences, words),
+                )
+            )
 
     def __call__(self, cache: FeatureCache, token_ids: tf.RaggedTensor) -> np.ndarray:
         """Scores the I images of a cache with S sentences.
@@ -149,7 +158,8 @@ class Scorer:
         if self._corrects:
             if image_hubness is None:
                 image_hubness = np.concatenate([self.image_hubness(*block) for block in images])
-            scores -= image_hubness[:, np.newaxis] + np.concatenate(sentence_hubness)
+            scores -= image_hubness[:, np.newaxis]
+            scores -= np.concatenate(sentence_hubness)
         return scores
 
     def image_hubness(self, embeddings: tf.Tensor, mask: tf.Tensor) -> np.ndarray:
@@ -199,29 +209,30 @@ def _blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Itera
         yield tf.constant(embeddings[rows]), tf.constant(mask[rows])
 
 
-def read_hubness(path: Path, scale: float, model: AlignmentModel) -> Hubness:
+def read_hubness(
+    path: Path, scale: float, model: AlignmentModel, *, whole_frame: bool = False
+) -> Hubness:
     """Reads the bank of a run, and returns the hubness that it tells.
 
     Args:
         path: File that the stage align wrote.
         scale: `infer.hubness_scale`.
         model: Alignment model of the run.
+        whole_frame: Whether only region 0, the whole frame, of every image is used.
 
     Raises:
-        UserError: The file is damaged, or is of another model.
+        UserError: The file is damaged, or does not fit the model.
     """
     try:
         arrays = read_arrays(path)
-        bank = Bank(*(arrays[name] for name in Bank._fields))
-        floats = {
-            name: array.astype(np.float32)
+        arrays = {
+            name: array.astype(np.float32) if array.dtype.kind == "f" else array
             for name, array in arrays.items()
-            if array.dtype.kind == "f"
         }
-        bank = bank._replace(**floats)
-        dims = {len(bank.region_projection), len(bank.word_projection)}
-        if dims != {model.region_encoder.embedding_dim}:
-            raise ValueError("it is of another alignment model")
+        bank = Bank(*(arrays[name] for name in Bank._fields))
+        check_bank(bank, model.region_encoder.embedding_dim)
+        if whole_frame:
+            bank = bank._replace(regions=bank.regions[:, :1], region_mask=bank.region_mask[:, :1])
         return Hubness(bank, scale, model.score, model.normalise_by_length)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(

@@ -86,13 +86,19 @@ class TrainedRun:
         return Grounder(self.alignment_model, self.vocabulary, self.config, self.hubness)
 
     @functools.cached_property
+    def word_grounder(self) -> Grounder:
+        """Grounder that scores no sentences with images, and so needs no bank."""
+        return Grounder(self.alignment_model, self.vocabulary, self.config)
+
+    @functools.cached_property
     def hubness(self) -> Hubness | None:
         """What is subtracted from scores; None without `infer.hubness_scale`."""
         scale, model = self.config.infer.hubness_scale, self.alignment_model
         if not scale:
             return None
         if not self.run.bank.exists():
-            raise self.run.missing(self.run.bank, "align")
+            missing = self.run.missing(self.run.bank, f"align --infer.hubness_scale {scale:g}")
+            raise UserError(f"{missing}, or give --infer.hubness_scale 0")
         return read_hubness(self.run.bank, scale, model)
 
     def score_embeddings(
@@ -101,14 +107,28 @@ class TrainedRun:
         word_embeddings: tf.Tensor,
         region_mask: tf.Tensor,
         word_mask: tf.Tensor,
+        *,
+        in_chunks: bool = False,
     ) -> tf.Tensor:
-        """Scores images with sentences [B, N] as `Grounder.scores` does, in graph."""
+        """Scores images with sentences as `Grounder.scores` does, in graph.
+
+        Args:
+            region_embeddings: float [B, R, D].
+            word_embeddings: float [N, T, D].
+            region_mask: bool [B, R], True for real regions.
+            word_mask: bool [N, T], True for real words.
+            in_chunks: Whether the hubness of many images is computed in parts, which needs loops.
+
+        Returns:
+            float32 [B, N].
+        """
         embeddings = region_embeddings, word_embeddings, region_mask, word_mask
         scores = self.alignment_model.score_embeddings(*embeddings)
         if self.hubness is None:
             return scores
-        of_images = self.hubness.of_images(region_embeddings, region_mask)
-        of_sentences = self.hubness.of_sentences(word_embeddings, word_mask)
+        size = self.hubness.images_at_a_time if in_chunks else None
+        of_images = self.hubness.of_images(region_embeddings, region_mask, size)
+        of_sentences = self.hubness.of_sentences(word_embeddings, word_mask, size)
         return scores - of_images[:, tf.newaxis] - of_sentences
 
     @functools.cached_property
@@ -173,7 +193,7 @@ class TrainedRun:
             texts, text_log_probs = self._captioner("regions", beam_size)(
                 features.reshape(mask.size, -1)
             )
-            fits = self.grounder.fits(features, texts) if self.has("align") else None
+            fits = self.word_grounder.fits(features, texts) if self.has("align") else None
         by_image = np.reshape(np.array(texts, object), mask.shape)
         return [
             Description(

@@ -4,7 +4,7 @@ A stage is the module of this package with its name. Its `run(context) -> dict` 
 directory and returns the metrics to keep. With several workers only the chief runs a stage, unless
 the module sets `ALL_WORKERS = True`. A module may define `is_outdated(context) -> bool`, for
 results that can be lost or depend on settings that may change: the stage runs again if a worker
-returns True.
+returns True. Its `complete(context)`, if it has one, adds what a finished stage lacks.
 """
 
 import importlib
@@ -128,6 +128,8 @@ def _run_stage(
     if broadcast_from_chief(context.strategy, done)[0] and not any_worker(
         context.strategy, outdated
     ):
+        if hasattr(module, "complete"):
+            module.complete(context)
         progress(f"{label}: finished before, skipped")
         return
     if not context.is_chief and not getattr(module, "ALL_WORKERS", False):

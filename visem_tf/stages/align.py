@@ -30,13 +30,14 @@ from visem_tf.training.examples import Pairs, Swaps, alignment_draws, alignment_
 from visem_tf.training.optimizers import make_optimizer
 
 ALL_WORKERS = True
-is_outdated = bank.is_missing
+complete = bank.complete
 
 
 def run(context: Context) -> dict[str, Any]:
     """Trains the alignment model; the epoch that ranks the validation split best is kept."""
     config = context.config
     vocabulary = read_or_build_vocabulary(context)
+    bank.remove(context)
     # A CNN that this run trains after the alignment is not yet used; one of `init_from` is.
     tuned = not config.align.finetune_epochs
     pairs = open_pairs(context, vocabulary, tuned=tuned)

@@ -12,6 +12,7 @@ from visem_tf.alignment.word_scores import get_score
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model
 from visem_tf.models.weight_files import write_arrays
+from visem_tf.runs.checkpoints import read_or_build_vocabulary
 from visem_tf.runs.context import Context
 from visem_tf.stages.training import open_pairs
 from visem_tf.text import PAD_ID, Vocabulary
@@ -27,10 +28,16 @@ DIM = 64
 _AT_A_TIME = 100
 
 
-def is_missing(context: Context) -> bool:
-    """Returns whether a run needs a bank and has none."""
-    needed = context.is_chief and context.config.infer.hubness_scale > 0
-    return needed and not context.run.bank.exists()
+def complete(context: Context) -> None:
+    """Draws the bank of a finished run that needs one and has none."""
+    if not context.run.bank.exists():
+        write(context, read_or_build_vocabulary(context))
+
+
+def remove(context: Context) -> None:
+    """Removes the bank of a run whose alignment will be trained further."""
+    if context.is_chief:
+        context.run.bank.unlink(missing_ok=True)
 
 
 def write(context: Context, vocabulary: Vocabulary) -> None:

@@ -19,7 +19,7 @@ from visem_tf.metrics.resampling import Evidence, intervals, save_evidence
 from visem_tf.report.markdown import score_sheet
 from visem_tf.runs.context import Context
 from visem_tf.runs.grounding import Grounder
-from visem_tf.runs.scoring import Scorer
+from visem_tf.runs.scoring import Scorer, read_hubness
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.streams import warn
@@ -82,7 +82,11 @@ def _evaluate_ranking(data: EvaluatedSplit, grounder: Grounder) -> Experiment:
     scores = grounder.scorer(data.cache, data.token_ids)
     ranking = evaluate_ranking(scores, image_index, fold_size)
     # The model was trained on all regions; `--compare` shows one that was trained on frames.
-    scores = Scorer(grounder.model, whole_frame=True)(data.cache, data.token_ids)
+    frames, scale = None, data.context.config.infer.hubness_scale
+    if scale:
+        frames = read_hubness(data.run.run.bank, scale, grounder.model, whole_frame=True)
+    scorer = Scorer(grounder.model, whole_frame=True, hubness=frames)
+    scores = scorer(data.cache, data.token_ids)
     return merge([ranking, rank_both_ways(scores, image_index, "ranking_whole_frame")])
 
 

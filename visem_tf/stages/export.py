@@ -3,7 +3,7 @@
 from typing import Any, TypedDict
 
 from visem_tf.config import Config, differences
-from visem_tf.config.recorded import SEARCH_FIELDS, current_fields
+from visem_tf.config.recorded import READOUT_FIELDS, SEARCH_FIELDS, current_fields
 from visem_tf.errors import UserError
 from visem_tf.export.description import check_exportable
 from visem_tf.export.saved_model.writer import export_saved_model
@@ -41,7 +41,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def is_outdated(context: Context) -> bool:
-    """Returns whether the export searches for captions in another way than configured."""
+    """Returns whether the export searches or scores in another way than configured."""
     path = context.run / "saved_model" / "1" / "export.json"
     if not path.is_file():
         return False
@@ -50,4 +50,5 @@ def is_outdated(context: Context) -> bool:
         recorded = Config().updated(current_fields(fields))
     except (ValueError, UserError):  # damaged: it is written again
         return True
-    return any(name in SEARCH_FIELDS for name in differences(recorded, context.config))
+    fields = (*SEARCH_FIELDS, *READOUT_FIELDS)
+    return any(name in fields for name in differences(recorded, context.config))

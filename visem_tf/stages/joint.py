@@ -26,13 +26,14 @@ from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.resumable import Validation
 
 ALL_WORKERS = True
-is_outdated = bank.is_missing
+complete = bank.complete
 
 
 def run(context: Context) -> dict[str, Any]:
     """Trains all parts; the epoch with the best `joint.monitor` is kept of all of them."""
     config = context.config
     vocabulary = read_or_build_vocabulary(context)
+    bank.remove(context)
     pairs = open_pairs(context, vocabulary)
     num_pairs = len(pairs["train"].image_index)
     # The model distinguishes neighbouring snippets by their regions.
