@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_cnn import small_cnn
 
-from benchmarks import floors
 from benchmarks.__main__ import main
 from benchmarks.measuring import Case, measure
 from benchmarks.paths import PATHS, SIZES, line
 from benchmarks.scale import AMOUNTS, page
-from visem_tf.regions import extractor
-from visem_tf.regions.backbone import load_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = json.loads((ROOT / "docs" / "benchmarks.json").read_text(encoding="utf-8"))
@@ -58,27 +54,13 @@ def test_cheap_paths_run(name):
     ("name", "number"),
     [
         ("alignment", 3), ("generator", 8), ("attention", 4), ("training", 2), ("decoding", 4),
-        ("proposals", 4),
+        ("features", 7), ("proposals", 4),
     ],
 )  # fmt: skip
 def test_other_paths_run(name, number, monkeypatch):
     monkeypatch.setattr("benchmarks.training.STEPS", 2)
     tf.keras.backend.clear_session()
     assert len(run_all(name)) == number
-
-
-@pytest.mark.slow
-def test_features_run(monkeypatch):
-    images = importlib.import_module("benchmarks.images")
-    with small_cnn():
-        monkeypatch.setattr(images, "load_backbone", extractor.load_backbone)
-        assert len(run_all("features")) == 7
-    cnn = load_backbone("efficientnet_lite0").cnn  # whose layers the floor reads
-    parts = [
-        floors.convolutions(cnn, 1, 64, after=after)
-        for after in ("", cnn.pyramid_level_inputs["P4"])
-    ]
-    assert np.isfinite(floors.together(*parts)())
 
 
 @pytest.mark.slow

@@ -19,10 +19,10 @@ def test_a_row_may_start_from_the_options_of_the_paper():
 def test_rows_have_the_figures_of_the_evaluation(tiny_run, capsys):
     shown = ("word_accuracy", "snippets.mean_length", "grounding.pointing", "recall_sum", "nothing")
     run = ["--run-dir", str(tiny_run.path), "--on", "test", "--show", ",".join(shown)]
-    settings.main([*run, "", "paper,beta=0"])
+    settings.main([*run, "", "paper,beta=0", "keep=0.5"])
     lines = capsys.readouterr().out.splitlines()
-    header, _, configured, paper = lines[-4:]
-    assert header == f"| options | {' | '.join(shown)} |" and configured != paper
+    header, _, configured, paper, half = lines[-5:]
+    assert header == f"| options | {' | '.join(shown)} |" and configured != paper != half
     metrics = json.loads((tiny_run.path / "metrics.json").read_text())
     regions, ranking = metrics["regions"], metrics["ranking"].values()
     found = (

@@ -215,12 +215,6 @@ TRAININGS = (
     "apart/checkpoints/generate/full_frame_cider",
     "joint/checkpoints/align",
 )
-LOST_IN = (
-    "propose/checkpoints/propose",
-    "apart/checkpoints/finetune",
-    "apart/checkpoints/generate/full_frame_cider",
-    "joint/checkpoints/align",
-)
 
 
 def command_of(options, run_dir, made, **changes):
@@ -338,10 +332,10 @@ def test_the_chief_alone_writes_and_reports(two_workers):
 
 @pytest.mark.slow
 def test_a_lost_worker_ends_the_other_and_a_restart_goes_on(two_workers, tmp_path, made):
-    """In one training of each kind, with run directories that only working copies know."""
+    """In every training, with run directories that only the working copies of workers know."""
     remote = (tmp_path / "runs").as_uri()
     commands = [commands_of(remote, made, report__every=0)] * 2
-    for number, training in enumerate(LOST_IN):
+    for number, training in enumerate(TRAININGS):
         lost = (number + 1) % 2  # now a worker, now the chief
         # The joint training has the name of one that has ended.
         name = training.partition("checkpoints/")[2]

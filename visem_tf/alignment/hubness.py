@@ -18,10 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from visem_tf.alignment.scores import alignment_scores, unit_vectors
+from visem_tf.alignment.scores import MOST_PRODUCTS, alignment_scores, unit_vectors
 from visem_tf.alignment.word_scores import get_score
-
-_MOST_PRODUCTS = 2**26  # of regions and words at a time
 
 
 class Bank(NamedTuple):
@@ -140,7 +138,7 @@ class Hubness:
     def images_at_a_time(self) -> int:
         """Number of images with as many regions as those of the bank that take little memory."""
         products = self._bank.regions.shape[1] * len(self._bank.words)
-        return max(1, _MOST_PRODUCTS // products)
+        return max(1, MOST_PRODUCTS // products)
 
     @functools.cached_property
     def _levels(self) -> tuple[tf.Tensor, tf.Tensor]:

@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from visem_tf.alignment.word_scores import Products, Score, ScoreOptions, get_score
 
+MOST_PRODUCTS = 2**26
+"""Largest number of products of a word and a region in memory at once; 256 MiB in float32."""
+
 
 def alignment_scores(
     region_embeddings: tf.Tensor,

@@ -13,6 +13,7 @@ from visem_tf.alignment.losses import (
     swapped_noun_loss,
 )
 from visem_tf.alignment.scores import (
+    MOST_PRODUCTS,
     alignment_scores,
     own_sentence_scores,
     word_region_similarities,
@@ -37,9 +38,6 @@ SENTENCE_ENCODERS: dict[str, type[BaseSentenceEncoder]] = {
     "gru": GruSentenceEncoder,
 }
 """Sentence encoders by their names in the configuration."""
-
-MOST_PRODUCTS = 2**26
-"""Largest number of products of a word and a region in memory at once; 256 MiB in float32."""
 
 
 @keras.saving.register_keras_serializable(package="visem_tf")
