@@ -42,6 +42,13 @@ def test_the_command_line_beats_the_file_and_that_the_preset(tmp_path: Path):
     assert parse("--config", str(file), "--preset", "smoke").preset == "smoke"
 
 
+@pytest.mark.parametrize("name", ["smoke", "default", "paper", "best"])
+def test_a_folder_of_data_is_recognised_in_every_preset(name: str, tmp_path: Path):
+    assert parse("--preset", name, "--data-dir", str(tmp_path)).dataset == "auto"
+    chosen = parse("--preset", name, "--data-dir", str(tmp_path), "--dataset", "scenes/smoke")
+    assert chosen.dataset == "scenes/smoke"
+
+
 def test_a_value_equal_to_the_default_still_overrides_the_preset():
     assert parse("--preset", "smoke", "--text.min_count", "5").text.min_count == 5
 
@@ -108,7 +115,7 @@ def test_own_arguments_of_a_command():
     assert (config.seed, config.generate.beam_size) == (2, 3)
     help_text = " ".join(parser.format_help().split())
     assert "--top N Regions to show, 95 % of them (default: 6)" in help_text
-    assert "--json-file FILE A file --top" in help_text
+    assert "--json-file FILE A file (default: none) --top" in help_text
 
 
 def test_a_run_directory_brings_its_configuration(tmp_path: Path):
@@ -208,6 +215,7 @@ def test_help_explains_every_field(capsys: pytest.CaptureFixture):
         assert f"--{name if '.' in name else name.replace('_', '-')} " in text, name
     assert "default: 100)" in " ".join(text.split())
     assert "one of smoke, default, paper, best; default: default" in " ".join(text.split())
+    assert "--debug Show the traceback of an error (default: false)" in " ".join(text.split())
 
 
 def run_script(source: str, *arguments: str) -> subprocess.CompletedProcess:

@@ -1,7 +1,7 @@
 """Deep visual-semantic alignments for generating image descriptions, in TensorFlow and Keras 3.
 
 Importing this package is fast: TensorFlow is imported when one of the names below is first used.
-After `import keras` it also registers its classes, so that
+Once Keras is imported too, before or after this package, its classes are registered, so that
 `keras.models.load_model` reads the `.keras` files of a run.
 
 Example:
@@ -12,7 +12,10 @@ Example:
 
 import importlib
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import wrapt
 
 from visem_tf.runtime import checkout as _checkout
 from visem_tf.runtime.version import __version__ as __version__
@@ -57,10 +60,22 @@ _checkout.install()
 
 def _register_classes() -> None:
     """Registers all classes with Keras, if it is imported and runs on TensorFlow."""
-    keras = sys.modules.get("keras")
-    if keras is not None and keras.config.backend() == "tensorflow":
+    if not {"keras", "tensorflow"} <= _imported:
+        return
+    if sys.modules["keras"].config.backend() == "tensorflow" and not _is_importing():
         for name in _REGISTERING:
             importlib.import_module(f"{__name__}.{name}")
+
+
+def _is_importing() -> bool:
+    """Whether a module of this package is being imported; classes may need what it defines."""
+    modules = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
+    return any(getattr(module.__spec__, "_initializing", False) for module in modules)
+
+
+def _after_import(module: ModuleType) -> None:
+    _imported.add(module.__name__)
+    _register_classes()
 
 
 def __getattr__(name: str) -> Any:
@@ -69,6 +84,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
+    _register_classes()
     return value
 
 
@@ -76,4 +92,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
 
 
-_register_classes()
+_imported: set[str] = set()
+for _name in ("keras", "tensorflow"):
+    wrapt.register_post_import_hook(_after_import, _name)  # calls it now if it is imported already

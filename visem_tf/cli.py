@@ -86,7 +86,8 @@ def parse_arguments(
         )
     else:
         base = preset(name or "default")
-    if "data_dir" in {**overlay, **given} and base.dataset == Config.dataset:  # without a folder
+    without_folder = base.dataset.split("/")[0] == Config.dataset  # scenes, or scenes/smoke
+    if "data_dir" in {**overlay, **given} and without_folder:
         base = base.updated({"dataset": "auto"})
     config = base.updated(overlay).updated(given)
     if "cache_dir" in given:

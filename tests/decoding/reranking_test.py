@@ -19,17 +19,18 @@ FEATURES, END = 4, 2
 VOCABULARY = Vocabulary([*SPECIAL_WORDS, "a", "dog", "runs", "in", "snow"])
 RNG = np.random.default_rng(0)
 REGIONS = {
-    "region_features": RNG.normal(size=[2, 3, FEATURES]).astype("f4"),
-    "region_mask": np.array([[True, True, True], [True, False, False]]),
+    "region_features": RNG.normal(size=[3, 3, FEATURES]).astype("f4"),
+    "region_mask": np.array([[True, True, True], [True, False, False], [True, True, False]]),
 }
 TOKEN_IDS = np.array(
     [
         [[4, 5, 6, 2], [5, 2, 0, 0], [6, 6, 2, 0]],
         [[7, 8, 2, 0], [4, 4, 4, 4], [2, 0, 0, 0]],
+        [[4, 4, 4, 4], [7, 8, 7, 8], [2, 0, 0, 0]],
     ],
     np.int32,
 )
-LOG_PROBS = np.array([[-1.0, -2.0, -3.0], [-1.5, -2.5, -4.0]], np.float32)
+LOG_PROBS = np.array([[-1.0, -2.0, -3.0], [-1.5, -2.5, -4.0], [-0.5, -1.0, -9.0]], np.float32)
 
 
 @pytest.fixture(scope="module", params=["best_region", "cosine"])
@@ -50,11 +51,17 @@ def generator():
     return model
 
 
+def expected_order(alignment, weight, n):
+    """The order of the sentences: finished ones first, each group by value."""
+    is_cut_off = (TOKEN_IDS != END).all(axis=2)
+    return np.lexsort((-expected_values(alignment, weight, n), is_cut_off))
+
+
 def expected_values(alignment, weight, n):
     """The values by which sentences are ranked, one sentence after the other."""
     regions = alignment.encode_regions(REGIONS["region_features"]).numpy()
-    values = np.zeros([2, 3])
-    for image, beam in np.ndindex(2, 3):
+    values = np.zeros([3, 3])
+    for image, beam in np.ndindex(3, 3):
         tokens = [token for token in TOKEN_IDS[image, beam] if token]
         words = [token for token in tokens if token != END]
         values[image, beam] = LOG_PROBS[image, beam] / len(tokens) ** n
@@ -72,7 +79,7 @@ def expected_values(alignment, weight, n):
 def test_sentences_are_ranked_by_probability_and_similarity(alignment, generator, weight, n):
     model = RerankedModel([generator], alignment, weight)
     found = model.rank(REGIONS, tf.constant(TOKEN_IDS), tf.constant(LOG_PROBS), n)
-    order = np.argsort(-expected_values(alignment, weight, n), axis=1)
+    order = expected_order(alignment, weight, n)
     np.testing.assert_array_equal(found[0], np.take_along_axis(TOKEN_IDS, order[..., None], 1))
     np.testing.assert_array_equal(found[1], np.take_along_axis(LOG_PROBS, order, 1))
 

@@ -26,13 +26,19 @@ def file(tmp_path):
 
 
 def test_coco_results_come_back(tmp_path):
-    captions = {"5": "a café", "a.jpg": "two dogs"}
+    captions = {
+        "391895": "a café",
+        "0": "a cat",
+        "007": "two dogs",
+        "-1": "x",
+        "a.jpg": "y",
+        "²": "z",
+    }
     write_coco_results(tmp_path / "c.json", captions)
     assert read_captions(tmp_path / "c.json") == captions
-    assert json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))[0] == {
-        "image_id": "5",
-        "caption": "a café",
-    }
+    written = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert written[0] == {"image_id": 391895, "caption": "a café"}
+    assert [entry["image_id"] for entry in written] == [391895, 0, "007", "-1", "a.jpg", "²"]
 
 
 def test_neuraltalk_s_results_come_back(tmp_path):
@@ -50,7 +56,7 @@ def test_neuraltalk_s_results_come_back(tmp_path):
     assert set(struct) == {"params", "checkpoint_params", "gtppl", "imgblobs"}
     assert struct["imgblobs"][1] == {
         "img_path": "six.jpg",
-        "imgid": "6",
+        "imgid": 6,
         "references": [{"text": "Dogs."}, {"text": "Two dogs!"}],
         "candidate": {"text": "two dogs", "logprob": -4.0},
     }

@@ -217,15 +217,23 @@ def test_optimizers_stay_out_of_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_keras_reads_files_after_the_import_of_the_package(tmp_path, run_python):
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras, visem_tf",
+        "import visem_tf, keras",
+        "import visem_tf, tensorflow, keras",
+        "import visem_tf; visem_tf.smooth_alignment; import keras",
+    ],
+)
+def test_keras_reads_files_after_the_import_of_the_package(imports, tmp_path, run_python):
     for name, (make, inputs) in MODELS.items():
         model = make()
         model(inputs)
         save_model(model, tmp_path / f"{name}.keras")
     source = f"""
 import pathlib
-import keras
-import visem_tf
+{imports}
 for path in sorted(pathlib.Path({str(tmp_path)!r}).glob("*.keras")):
     print(type(keras.models.load_model(path)).__name__)
 """

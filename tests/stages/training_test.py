@@ -183,6 +183,23 @@ def test_every_training_takes_a_step_and_saves_within_epochs(
     assert callbacks[0].profile and callbacks[0].log_dir == context.run / "tensorboard"
 
 
+@pytest.mark.parametrize("module", [align, joint])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_collapsed_alignment_is_reported(
+    module: Any,
+    share: float,
+    open_copy: Callable[..., Context],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    monkeypatch.setattr(module, "train_model", lambda *_, **__: {"collapsed": share})
+    monkeypatch.setattr(module.bank, "write", lambda *_: None)
+    _, _, changes = TRAININGS["joint" if module is joint else "align"]
+    module.run(open_copy("collapsed", **changes))
+    warning = "visem_tf: warning: the alignment has collapsed"
+    assert (warning in capsys.readouterr().err) == (share == 1.0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in TRAININGS if kind != "align"])  # as "swaps"
 def test_every_training_resumes_with_the_same_numbers(

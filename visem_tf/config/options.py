@@ -121,10 +121,17 @@ def add_options(parser: Any, options: type) -> None:
     for name, help_text in _help_texts(options).items():
         keywords = getattr(options, name)
         flag = name if "nargs" in keywords else f"--{name.replace('_', '-')}"
-        default = keywords["default"]
-        if default and default != argparse.SUPPRESS:
-            help_text += f" (default: {default})"
+        if "(default:" not in help_text and keywords.get("nargs") != "+":
+            help_text += f" (default: {_shown_default(keywords)})"
         parser.add_argument(flag, help=help_text, **keywords)
+
+
+def _shown_default(keywords: Mapping[str, Any]) -> str:
+    """The default of an option that a class declares, as the help shows it."""
+    default = keywords["default"]
+    if default == argparse.SUPPRESS:
+        default = dict(preset("default").flat())[keywords["dest"]]
+    return str(default).lower() if default or default is False else "none"
 
 
 def _add_fields(group: Any, cls: Any, defaults: Mapping[str, Any]) -> None:
@@ -137,7 +144,10 @@ def _add_fields(group: Any, cls: Any, defaults: Mapping[str, Any]) -> None:
         help_text = help_texts[name]
         if cls is Config and kind is bool:
             group.add_argument(
-                option, action="store_true", default=argparse.SUPPRESS, help=help_text
+                option,
+                action="store_true",
+                default=argparse.SUPPRESS,
+                help=f"{help_text} (default: false)",
             )
             continue
         value = defaults[dotted_name(cls, name)]

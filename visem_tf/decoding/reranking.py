@@ -18,7 +18,8 @@ class RerankedModel(EnsembleModel):
         log p / length ** n + weight · mean_t max_i v_i · s_t
 
     over the words t of a sentence and the regions i of its image: the score of section 3.1.3 for
-    each word, beside the probability that the generators give the sentence.
+    each word, beside the probability that the generators give the sentence. As in beam search,
+    sentences that have ended come before those that were cut off at the largest length.
 
     Args:
         members: Generators, or other captioning models; one of them reads regions.
@@ -79,4 +80,7 @@ class RerankedModel(EnsembleModel):
         tokens = tf.reduce_sum(tf.cast(tf.not_equal(token_ids, PAD_ID), tf.float32), axis=2)
         ranking = log_probs / tf.maximum(tokens, 1.0) ** length_normalisation + self.weight * fit
         order = tf.argsort(ranking, axis=1, direction="DESCENDING", stable=True)
+        cut_off = tf.cast(tf.reduce_all(tf.not_equal(token_ids, END_ID), axis=2), tf.int32)
+        finished_first = tf.argsort(gather_beams(cut_off, order), axis=1, stable=True)
+        order = gather_beams(order, finished_first)
         return gather_beams(token_ids, order), gather_beams(log_probs, order)

@@ -6,6 +6,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -15,6 +16,8 @@ from visem_tf.errors import UserError
 from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.json_files import parse_json
 from visem_tf.runtime.storage import as_path, read_regular, reason_of
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,17}")  # fits into 64 bits
 
 
 class _Caption(TypedDict):
@@ -139,8 +142,14 @@ def match_captions(
 
 
 def write_coco_results(path: str | os.PathLike[str], captions: Mapping[str, str]) -> None:
-    """Writes captions by image id in COCO's results format."""
-    results = [{"image_id": image_id, "caption": text} for image_id, text in captions.items()]
+    """Writes captions by image id in COCO's results format.
+
+    As in COCO, whose tools compare them with the ids of annotations, ids that are whole numbers are
+    written as numbers.
+    """
+    results = [
+        {"image_id": _number_or_text(key), "caption": text} for key, text in captions.items()
+    ]
     write_atomically(path, json.dumps(results, ensure_ascii=False, indent=0) + "\n")
 
 
@@ -167,7 +176,7 @@ def write_result_struct(
     blobs = [
         {
             "img_path": file_name,
-            "imgid": image_id,
+            "imgid": _number_or_text(image_id),
             "references": [{"text": sentence} for sentence in references[image_id]],
             "candidate": {"text": text, "logprob": round(float(log_prob), 4)},
         }
@@ -182,6 +191,11 @@ def write_result_struct(
         "imgblobs": blobs,
     }
     write_atomically(path, json.dumps(struct, ensure_ascii=False) + "\n")
+
+
+def _number_or_text(image_id: str) -> int | str:
+    """An id as a number, if it is the usual text of one: 42, but neither "042" nor "a.jpg"."""
+    return int(image_id) if _NUMBER.fullmatch(image_id) else image_id
 
 
 def _read_json(path: str | os.PathLike[str], kind: Any, form: str) -> Any:

@@ -1,6 +1,5 @@
 """Stage align: trains the alignment of words and regions (sections 3.1.2 and 3.1.3)."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,7 @@ from visem_tf.runs.starting import start_alignment
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import bank, finetune, self_train
 from visem_tf.stages.features import mirrored_cache
-from visem_tf.stages.training import open_pairs, recall_validation, train_model
+from visem_tf.stages.training import open_pairs, recall_validation, train_model, warn_if_collapsed
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.batches import Part, epoch_batches
 from visem_tf.training.examples import Pairs, Swaps, alignment_draws, alignment_examples
@@ -77,12 +76,7 @@ def run(context: Context) -> dict[str, Any]:
             for number, folder in enumerate(folders)
         ]
         summary |= {"members": found, **_join(context, folders, pairs["val"])}
-    if any(each["collapsed"] > 0.5 for each in summary.get("members", [summary])):
-        print(
-            "visem_tf: warning: the alignment has collapsed: all images and sentences get the "
-            "same score; try a smaller --align.learning_rate",
-            file=sys.stderr,
-        )
+    warn_if_collapsed(summary.get("members", [summary]))
     if config.align.finetune_epochs:
         summary["finetune"] = finetune.run(context, vocabulary)
     if config.align.self_training_epochs:

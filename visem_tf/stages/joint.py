@@ -21,7 +21,7 @@ from visem_tf.runtime.workers import broadcast_from_chief
 from visem_tf.stages import bank
 from visem_tf.stages.align import load_word_vectors, training_pairs
 from visem_tf.stages.generate import perplexity_validation, sentence_texts
-from visem_tf.stages.training import open_pairs, recall_validation, train_model
+from visem_tf.stages.training import open_pairs, recall_validation, train_model, warn_if_collapsed
 from visem_tf.training.optimizers import make_optimizer
 from visem_tf.training.resumable import Validation
 
@@ -102,5 +102,6 @@ def run(context: Context) -> dict[str, Any]:
         save_best=save_best,
         before_epoch=infer_snippets,
     )
+    warn_if_collapsed([summary])
     bank.write(context, vocabulary)
     return summary

@@ -26,7 +26,7 @@ from visem_tf.stages.report_tensorboard import write_examples, write_results, wr
 
 
 class _Caption(TypedDict):
-    image_id: str
+    image_id: int | str
     caption: str
 
 
@@ -40,7 +40,7 @@ def run(context: Context) -> dict[str, Any]:
     split, metrics = context.data.splits[name], context.run.metrics() or None
     captions = _read_if_there(context, f"captions_{name}.json", list[_Caption], EVALUATE_AGAIN)
     absences = [] if captions is not None else [_why_without_captions(context)]
-    by_image = {caption["image_id"]: caption["caption"] for caption in captions or []}
+    by_image = {str(caption["image_id"]): caption["caption"] for caption in captions or []}
     model = LoadedModel(TrainedRun(context.run, config))
     gallery = None
     if split.regions is None:

@@ -1,6 +1,7 @@
 """Training of a model in any stage: data, devices, seeds, checkpoints, and TensorBoard."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ def recall_validation(model: AlignmentModel, pairs: Pairs) -> Validation:
     """Makes the function that computes the recalls of a model on a split."""
     scorer = Scorer(model)
     return lambda: recalls(scorer(pairs.cache, pairs.token_ids), pairs.image_index)
+
+
+def warn_if_collapsed(summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Warns if an alignment gives all images and sentences the same score.
+
+    Args:
+        summaries: What `train_model` returned for each alignment.
+    """
+    if any(summary["collapsed"] > 0.5 for summary in summaries):
+        print(
+            "visem_tf: warning: the alignment has collapsed: all images and sentences get the "
+            "same score; try a smaller --align.learning_rate",
+            file=sys.stderr,
+        )
 
 
 def train_model(
