@@ -18,6 +18,7 @@ from visem_tf.export.description import read_models
 from visem_tf.models.weight_files import write_arrays
 from visem_tf.regions.backbone import FEATURE_DIM, TrainableCNN, load_backbone
 from visem_tf.regions.extractor import Regions
+from visem_tf.runs import unpacking
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runs.unpacking import unpack
 from visem_tf.runtime import model_places, published
@@ -90,6 +91,21 @@ def test_an_unpacked_model_scores_like_the_published_one(model, tmp_path):
         strict=True,
     ):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_an_interrupted_unpacking_is_repeated(model, tmp_path, monkeypatch):
+    config = TrainedRun(model).config.updated({"run_dir": str(tmp_path / "run")})
+    with monkeypatch.context() as patch:
+        patch.setattr(unpacking, "save_model", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            unpack(model, config)
+    run = unpack(model, config)
+    assert run.alignment_model.exists() and run.is_done("align")
+    before = run.alignment_model.stat().st_mtime_ns
+    assert unpack(model, config).alignment_model.stat().st_mtime_ns == before  # nothing to do
+    (tmp_path / "run" / "published_model.sha256").write_text("of another model")
+    with pytest.raises(UserError, match="is another run; give a new folder to --to"):
+        unpack(model, config)
 
 
 @pytest.mark.parametrize("damage", ["removed", "another model's"])

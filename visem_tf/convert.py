@@ -5,6 +5,9 @@
 - coco: images, `captions.json` and boxes of phrases, as `--dataset coco_json` reads them.
 - scan: region features as `{train,dev,test}_ims.npy` with `_caps.txt`, for VSE++ and SCAN.
 - cache: region features with sentences and boxes, as `--dataset precomputed` reads them.
+
+Region features are those of the CNN and the proposer that the run in `--run-dir` has trained, or of
+the ones in the package if there is no run.
 """
 
 from collections.abc import Sequence
@@ -48,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from visem_tf.datasets.recognising import recognised
     from visem_tf.datasets.writing import write_coco
     from visem_tf.regions.feature_formats import write_cache, write_scan
-    from visem_tf.stages.features import fill_caches
+    from visem_tf.stages.features import fill_caches, trained_weights
 
     config = recognised(config)
     data = load_configured(config)
     if options.format == "coco":
         write_coco(data, folder)
     else:
-        for split, cache in fill_caches(config, data).items():
+        for split, cache in fill_caches(config, data, weights=trained_weights(config)).items():
             if options.format == "cache":
                 write_cache(data.splits[split], cache, folder)
             elif others := write_scan(data.splits[split], cache, folder):

@@ -3,7 +3,9 @@
     python -m visem_tf.extract --dataset flickr8k --data-dir Flickr8k --cache-dir cache --beam="…"
 
 The result is the cache that `fit` and all other commands read: with the same data, `--cache-dir`
-and `--regions.…`, `fit` finds the stage finished. Needs the extra `beam`; see docs/distributed.md.
+and `--regions.…`, `fit` finds the stage finished. A proposer of the run's own (`--propose.epochs`)
+must have been trained before, with the same `--run-dir`. Needs the extra `beam`; see
+docs/distributed.md.
 """
 
 import shlex

@@ -11,9 +11,12 @@ import dummy_data
 from dummy_data import precomputed as features_of
 from tests.conftest import quick_stages
 from visem_tf import convert, fit
-from visem_tf.config import DataConfig
+from visem_tf.config import Config, DataConfig
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.errors import UserError
+from visem_tf.regions.extractor import PRETRAINED, RegionWeights
+from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.stages import features
 
 PICTURES = dummy_data.draw_images(train=6, val=3, test=3)
 SPLITS = ("train", "val", "test")
@@ -355,6 +358,31 @@ def test_coco_comes_back_as_the_same_data_set(own_data):
         )
         assert one.phrases.text == other.phrases.text
         np.testing.assert_allclose(one.phrases.boxes, other.phrases.boxes, atol=1e-5)
+
+
+def test_features_are_those_of_the_run(own_data, tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    run.claim(Config())
+    (run / "checkpoints" / "propose").mkdir(parents=True)
+    proposer = run / "checkpoints" / "propose" / "proposer.npz"
+    proposer.write_bytes(b"")
+    seen = []
+
+    def fill_caches(config, data, *, weights):
+        seen.append(weights)
+        return {}
+
+    monkeypatch.setattr(features, "fill_caches", fill_caches)
+    data = ["--dataset", "coco_json", "--data-dir", str(own_data / "data")]
+    paths = ["--cache-dir", str(own_data / "prepared"), "--to", str(tmp_path / "new")]
+    options = ["--preset", "smoke", "--regions.proposer", "trained", "--format", "scan"]
+    command = [*data, *paths, *options, "--run-dir"]
+    convert.main([*command, str(run.path)])
+    convert.main([*command, str(tmp_path / "none")])
+    assert seen == [RegionWeights(proposer=proposer), PRETRAINED]
+    convert.main([*command, str(run.path), "--propose.epochs", "3"])
+    with pytest.raises(UserError, match="none has not trained; run .* --stages propose with this"):
+        convert.main([*command, str(tmp_path / "none"), "--propose.epochs", "3"])
 
 
 def test_mistakes_of_converting_are_the_users(own_data, folder, tmp_path):

@@ -125,6 +125,12 @@ def test_the_stage_replaces_its_version(small: TrainedRun):
     for changes in ({"generate.beam_size": 5}, {"infer.hubness_scale": 0.5}):
         context.config = small.config.updated(changes)
         assert stage.is_outdated(context)
+    context.config = small.config
+    small.run.mark_done("export", 0.0, summary)
+    shutil.rmtree(small.run / "saved_model")
+    assert stage.is_outdated(context)
+    small.run.mark_done("export", 0.0, {"signatures": [], "reason": "it cannot be exported"})
+    assert not stage.is_outdated(context)
 
 
 def test_a_failure_leaves_nothing(

@@ -1,11 +1,12 @@
 """Runs that start from another model."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from untrained import WORDS, make_run
+from untrained import WORDS, make_run, replace_config
 
 from visem_tf.cli import parse_arguments
 from visem_tf.config import Config
@@ -15,6 +16,7 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.sentence_encoder import SentenceEncoder
 from visem_tf.publish import publish
+from visem_tf.runs.opening import open_run
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runs.starting import (
     copy_parts,
@@ -87,9 +89,10 @@ def test_the_vocabulary_grows_and_weights_are_copied(source, capsys):
     np.testing.assert_array_equal(
         model.sentence_encoder(ids), source.alignment_model.sentence_encoder(ids)
     )
-    before = [np.array(weight) for weight in build(4).weights]
-    assert before  # without init_from nothing happens
-    start_alignment(Config(), model, Vocabulary(WORDS))
+    before = [np.array(weight) for weight in model.weights]
+    start_alignment(Config(), model, Vocabulary(WORDS))  # without init_from nothing happens
+    for weight, expected in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_weights_that_do_not_fit_are_refused(source):
@@ -127,6 +130,22 @@ def test_a_trained_proposer_comes_with_the_model(tmp_path):
     (tmp_path / "published" / "alignment.npz").write_bytes(b"x")
     with pytest.raises(UserError, match=r"alignment\.npz is damaged"):
         parts_to_copy(config)
+
+
+def test_only_the_first_call_needs_the_model(untrained_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(untrained_run.path, copy)
+    config = (
+        RunDirectory(copy)
+        .recorded_config()
+        .updated({"run_dir": str(copy), "init_from": str(tmp_path / "gone")})
+    )
+    replace_config(copy, config)
+    assert open_run(config).config == config
+    state = json.loads((copy / "state.json").read_text())
+    (copy / "state.json").write_text(json.dumps({**state, "data": None}))  # an interrupted call
+    with pytest.raises(UserError, match="gone"):
+        open_run(config)
 
 
 def test_a_published_model_does_not_name_the_model_it_started_from(source, tmp_path):

@@ -48,7 +48,8 @@ def context(tmp_path: Path) -> Context:
 
 def finish(context: Context) -> None:
     run = context.run
-    run.mark_done("align", 1830.8, {"epochs": 30, "best_epoch": 28})
+    align = {"epochs": 30, "best_epoch": 28, "self_training": {"epochs": 4, "best_epoch": 2}}
+    run.mark_done("align", 1830.8, align)
     generators = {"full_frame": {"epochs": 20, "best_epoch": 19}, "regions": None}
     run.mark_done("generate", 90.0, generators)
     run.mark_done("evaluate", 1.0, {})
@@ -64,7 +65,8 @@ def test_it_says_what_was_trained_how_good_it_is_and_what_to_type_next(context: 
     text = closing_summary(context)
     for part in (
         "preset default on scenes, 1 images and 2 sentences",
-        "alignment 30 epochs (best 28); full-frame generator 20 epochs (best 19)",
+        "alignment 30 epochs (best 28); self-training 4 epochs (best 2); full-frame",
+        "generator 20 epochs (best 19)",
         "alignment 30 min 31 s, generators 1 min 30 s",
         "skipped as unreadable: 1",
         f"python -m visem_tf.describe --run-dir {context.run.path} IMAGE",

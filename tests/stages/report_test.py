@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from untrained import replace_config
 
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset, Split
@@ -121,6 +122,27 @@ def test_a_run_that_has_only_been_aligned(context: Context):
     assert 'width="400" height="133"' in html
     assert str(context.run.path) not in html
     assert list((context.run / "tensorboard").glob("events.*.report"))
+
+
+def test_every_training_has_a_curve_and_no_folder_is_named(context: Context):
+    further = {
+        "propose": {"epochs": 1},
+        "align": {"finetune_epochs": 1, "self_training_epochs": 1},
+        "regions": {"proposer": "trained"},
+        "align.word_vectors": "/private/vectors",
+        "data": {"pictures": "/private/pictures"},
+    }
+    config = context.config.updated(further)
+    replace_config(context.run.path, config)
+    for name in ("propose", "finetune", "self_training"):
+        (context.run / "checkpoints" / name).mkdir()
+        history = json.dumps({"history": [{"loss": 1.0}]})
+        (context.run / "checkpoints" / name / "progress.json").write_text(history)
+    report.run(dataclasses.replace(context, config=config))
+    html = (context.run / "report.html").read_text(encoding="utf-8")
+    for title in ("Proposer", "Alignment", "Alignment and CNN", "Alignment, self-training"):
+        assert f">{title}<" in html
+    assert "private" not in html
 
 
 def test_a_run_of_captions_alone(context: Context):

@@ -219,6 +219,33 @@ def test_plateau_lowers_the_learning_rate_and_remembers_it(tmp_path):
     assert float(resumed.optimizer.learning_rate) == pytest.approx(0.0005)
 
 
+@pytest.mark.parametrize("kill_after", [None, (0, 2), (1, 1), (2, 2)])
+def test_the_rate_is_warmed_up_before_plateaus_lower_it(tmp_path, kill_after):
+    settings = AlignConfig(
+        schedule="plateau", warmup_steps=4, learning_rate=0.04, epochs=4, patience=9
+    )
+    rates, always = [], {"save_seconds": 1e-9}
+
+    class Recorder(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    def train(interrupt_after=None):
+        model = Line()
+        model.build((None, 4))
+        model.compile(make_optimizer(settings, STEPS), loss="mse", run_eagerly=True)
+        training = make_training(tmp_path, settings, validate=lambda: {"figure": 1}, **always)
+        training.interrupt_after = interrupt_after
+        training.run(model, batches, [Recorder()])
+
+    if kill_after:
+        with pytest.raises(Interrupted):
+            train(kill_after)
+    train()
+    expected = [0.01, 0.02, 0.03, 0.04, 0.04, 0.04, *3 * [0.004], *3 * [0.0004]]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
 def test_a_full_disk_leaves_the_last_whole_epoch(tmp_path, monkeypatch, whole_run):
     run_training(tmp_path, kill_in=2)
 

@@ -44,10 +44,12 @@ def copy_weights(source: keras.Model, target: keras.Model, words: tuple[int, int
     copied = []
     for old, new in zip(source.weights, target.weights, strict=True):
         values, expected = np.asarray(old), tuple(new.shape)
-        grown = tuple(words[1] if size == words[0] else size for size in values.shape)
         if expected == values.shape:
             copied.append(values)
-        elif expected == grown:
+        elif len(expected) == values.ndim and all(
+            now == before or (before, now) == words
+            for before, now in zip(values.shape, expected, strict=True)
+        ):
             whole = np.asarray(new).copy()
             whole[tuple(map(slice, values.shape))] = values
             copied.append(whole)

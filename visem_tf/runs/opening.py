@@ -5,7 +5,7 @@ import secrets
 import tensorflow as tf
 
 from visem_tf.config import Config
-from visem_tf.config.recorded import affects_training
+from visem_tf.config.recorded import READOUT_FIELDS, SEARCH_FIELDS, affects_training
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.recognising import recognised
@@ -54,7 +54,8 @@ def _open(config: Config, strategy: tf.distribute.Strategy) -> Context:
     run, is_chief = RunDirectory(config.run_dir), worker_index(strategy) == 0
     if is_chief and run.config() is not None:
         run.claim(config)
-    parts = parts_to_copy(config) if is_chief else {}
+    # Later calls need no part of the model that the run started from.
+    parts = parts_to_copy(config) if is_chief and not run.has_data() else {}
     run_first_operation()
     set_seed(config.seed)
     data = None
@@ -86,11 +87,14 @@ def _check_workers(
     if worker_index(strategy) == 0:
         write_atomically(file, secrets.token_hex(8) + "\n")
     barrier(strategy)
+    # Training on CIDEr searches for sentences, and self-training for boxes of phrases.
+    compared = {name for name, _ in config.flat() if affects_training(name)}
+    compared |= {*SEARCH_FIELDS, *READOUT_FIELDS}
     seen = file.read_text(encoding="utf-8") if file.exists() else ""
     check_workers_agree(
         strategy,
         {
-            **{name: str(value) for name, value in config.flat() if affects_training(name)},
+            **{name: str(value) for name, value in config.flat() if name in compared},
             **{f"the version of {name}": str(found) for name, found in versions().items()},
             "the data set's files": data.fingerprint,
             "--run-dir (all workers must see one folder)": seen,

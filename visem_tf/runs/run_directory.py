@@ -188,6 +188,10 @@ class RunDirectory(ModelFiles):
                 "differ); give another --run-dir, or the same data"
             )
 
+    def has_data(self) -> bool:
+        """Returns whether the run has been opened with its data; it is then set up."""
+        return read_state(self.path).get("data") is not None
+
     def is_done(self, stage: str) -> bool:
         """Returns whether a stage is finished."""
         return bool(self._stage(stage).get("done"))

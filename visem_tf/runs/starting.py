@@ -16,6 +16,7 @@ from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.runs.generators import title_of
 from visem_tf.runs.model_files import ModelFiles, open_model_files
 from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runtime.files import atomic_path
 from visem_tf.text import Vocabulary
 
 
@@ -74,8 +75,8 @@ def copy_parts(parts: Mapping[str, Path], run: RunDirectory) -> None:
     for name, source in parts.items():
         target = run / name
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            with atomic_path(target) as unfinished:
+                shutil.copyfile(source, unfinished)
 
 
 def start_alignment(config: Config, model: AlignmentModel, vocabulary: Vocabulary) -> None:

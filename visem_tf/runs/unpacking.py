@@ -1,7 +1,6 @@
 """Run directories of published models, so that they can be evaluated like runs."""
 
 import shutil
-from pathlib import Path
 
 import keras
 
@@ -12,11 +11,12 @@ from visem_tf.models.saving import load_model, save_model
 from visem_tf.runs.generators import member_names
 from visem_tf.runs.model_files import open_model_files
 from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runtime.files import write_atomically
 from visem_tf.runtime.published import SUMS
 from visem_tf.runtime.storage import PathLike
 
 _SOURCE = "published_model.sha256"
-"""Name of the file in a run directory that has the digests of the published model in it."""
+"""Name of the file in a run directory that has the digests of its published model."""
 
 TRAINED = ("propose", "align", "generate")
 """Stages whose results a published model contains."""
@@ -40,13 +40,14 @@ def unpack(model: PathLike, config: Config) -> RunDirectory:
     source = open_model_files(model)
     if changed := changes_of_trained(source.recorded_config(), config):
         raise UserError(f"the model is trained, so {', '.join(changed)} cannot change")
-    digests, own = source / SUMS, Path(config.run_dir) / _SOURCE
-    is_there = own.is_file() and own.read_bytes() == digests.read_bytes()
-    run = RunDirectory(config.run_dir)
-    if run.config() is not None and not is_there:
+    digests, run = (source / SUMS).read_bytes(), RunDirectory(config.run_dir)
+    own = run / _SOURCE
+    if run.config() is None:
+        write_atomically(own, digests)  # before the configuration, with which the run begins
+    elif not own.is_file() or own.read_bytes() != digests:
         raise UserError(f"{run.path} is another run; give a new folder to --to")
     run.claim(config)
-    if is_there:
+    if all(run.is_done(stage) for stage in TRAINED):
         return run
     for name, path in zip(("cnn", "proposer"), source.region_weights, strict=True):
         folder = run / "checkpoints" / ("finetune" if name == "cnn" else "propose")
@@ -64,7 +65,6 @@ def unpack(model: PathLike, config: Config) -> RunDirectory:
             target.parent.mkdir(parents=True, exist_ok=True)
             save_model(load_model(path, keras.Model), target)
     shutil.copyfile(source / "vocabulary.txt", run / "vocabulary.txt")
-    for stage in TRAINED:
+    for stage in TRAINED:  # last, because they mark the others as complete
         run.mark_done(stage, 0.0, {})
-    shutil.copyfile(digests, run / _SOURCE)  # last, because it marks the others as complete
     return run

@@ -1,7 +1,7 @@
 """Stage features on many machines: Apache Beam distributes the shards of the feature cache.
 
 Needs the extra `beam`. Every machine reads the images itself and writes whole shards; therefore all
-machines must see the data and one cache folder under the same paths.
+machines must see the data, one cache folder and the run directory under the same paths.
 """
 
 import functools
@@ -11,8 +11,9 @@ from visem_tf.config import Config
 from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.recognising import recognised
 from visem_tf.errors import UserError
+from visem_tf.regions.extractor import RegionWeights
 from visem_tf.runtime.storage import is_remote
-from visem_tf.stages.features import CacheFiller
+from visem_tf.stages.features import CacheFiller, trained_weights
 
 _SHARDS_PER_PIECE = 8
 """Shards that a machine extracts at a time; every piece reads the images from their beginning."""
@@ -45,7 +46,8 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             "--cache-dir on a shared disk"
         )
     config = recognised(config)
-    filler = CacheFiller(config, load_configured(config))
+    weights = trained_weights(config)
+    filler = CacheFiller(config, load_configured(config), weights)
     splits = filler.data.splits
     missing = {split: filler.cache(split).missing() for split in splits}
     counts = {
@@ -68,7 +70,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             pipeline
             | "Pieces" >> beam.Create(pieces)
             | "Distribute" >> beam.Reshuffle()
-            | "Extract" >> beam.Map(_fill, config.to_json())
+            | "Extract" >> beam.Map(_fill, config.to_json(), weights)
         )
     if unfinished := [split for split in splits if filler.cache(split).missing()]:
         raise UserError(
@@ -78,16 +80,16 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
     return counts
 
 
-def _fill(piece: tuple[str, list[int]], config: str) -> None:
+def _fill(piece: tuple[str, list[int]], config: str, weights: RegionWeights) -> None:
     """Fills some shards of a split, except those that another attempt has written."""
     split, shards = piece
-    filler = _filler(config)
+    filler = _filler(config, weights)
     missing = set(filler.cache(split).missing())
     filler.fill(split, [shard for shard in shards if shard in missing])
 
 
 @functools.lru_cache(maxsize=1)
-def _filler(config: str) -> CacheFiller:
+def _filler(config: str, weights: RegionWeights) -> CacheFiller:
     """Reads the data set and loads the CNN, once in every process."""
     parsed = Config.from_json(config)
-    return CacheFiller(parsed, load_configured(parsed))
+    return CacheFiller(parsed, load_configured(parsed), weights)

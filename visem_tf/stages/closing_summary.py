@@ -1,5 +1,6 @@
 """The text with which `fit` ends: what was trained, its metrics, and what to do next."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,6 +55,8 @@ def _trained(context: Context) -> Iterator[str]:
     align = context.run.summary("align")
     members = enumerate(align.get("members", ()), 1)
     trainings = {"alignment": align, **{f"alignment {n}": member for n, member in members}}
+    for title, name in (("CNN", "finetune"), ("self-training", "self_training")):
+        trainings[title] = align.get(name) or {}
     for name in (*member_names(config.generate), "regions"):
         trainings[title_of(name)] = generate.get(name) or {}
     done = [
@@ -61,8 +64,8 @@ def _trained(context: Context) -> Iterator[str]:
         for title, summary in trainings.items()
         if "epochs" in summary
     ]
-    if done:
-        yield f"{'':19}{'; '.join(done)}"
+    for line in textwrap.wrap("; ".join(done), width=80):
+        yield f"{'':19}{line}"
     seconds = context.run.timing()
     times = [
         f"{name} {duration(seconds[key])}"

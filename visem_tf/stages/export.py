@@ -41,10 +41,10 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def is_outdated(context: Context) -> bool:
-    """Returns whether the export searches or scores in another way than configured."""
+    """Returns whether the export is lost, or searches or scores in another way than configured."""
     path = context.run / "saved_model" / "1" / "export.json"
     if not path.is_file():
-        return False
+        return bool(context.run.summary("export").get("signatures"))
     try:
         fields = parse_json(path.read_bytes(), _Export)["config"]
         recorded = Config().updated(current_fields(fields))

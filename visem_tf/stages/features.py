@@ -11,6 +11,7 @@ import tensorflow as tf
 from visem_tf.config import Config
 from visem_tf.datasets.caption_dataset import CaptionDataset
 from visem_tf.datasets.records import RegionSource
+from visem_tf.errors import UserError
 from visem_tf.regions.dataset_cache import (
     FeatureCache,
     cache_folder,
@@ -26,6 +27,7 @@ from visem_tf.regions.extractor import (
     feature_dim,
 )
 from visem_tf.runs.context import Context
+from visem_tf.runs.model_files import open_model_files
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.workers import barrier, num_workers, worker_index
 from visem_tf.runtime.working_copy import working_copy
@@ -79,6 +81,26 @@ def mirrored_cache(context: Context, *, tuned: bool) -> FeatureCache | None:
 def _region_weights(context: Context, tuned: bool) -> RegionWeights:
     weights = context.run.region_weights
     return weights if tuned else weights._replace(cnn=None)
+
+
+def trained_weights(config: Config) -> RegionWeights:
+    """Returns the weights with which `fit` extracts features of the same configuration.
+
+    Args:
+        config: Configuration with the run directory, which need not exist.
+
+    Raises:
+        UserError: The run is to train a proposer and has not done so.
+    """
+    folder = as_path(config.run_dir)
+    has_run = (folder / "config.json").is_file()
+    weights = open_model_files(folder).region_weights if has_run else PRETRAINED
+    if config.propose.epochs and weights.proposer is None:
+        raise UserError(
+            f"propose.epochs {config.propose.epochs} asks for a proposer that {folder} has not "
+            "trained; run python -m visem_tf.fit --stages propose with this --run-dir first"
+        )
+    return weights
 
 
 def fill_caches(

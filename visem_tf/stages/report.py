@@ -7,7 +7,8 @@ images whose sentence ranks worst, so that it shows success and failure alike.
 import json
 from typing import Any, TypedDict
 
-from visem_tf.config import ReportConfig
+from visem_tf.config import Config, ReportConfig
+from visem_tf.config.recorded import LOCAL_FIELDS
 from visem_tf.datasets.caption_dataset import Split
 from visem_tf.loaded_model import LoadedModel
 from visem_tf.report.comparison import comparison_tables
@@ -50,9 +51,7 @@ def run(context: Context) -> dict[str, Any]:
         absences.append("Images: the features were computed elsewhere, without pictures.")
     images = gallery.images if gallery else []
     versions = context.run.recorded_versions()
-    recorded = context.run.recorded_config().to_dict()
-    # The page may be passed on, so it does not name folders of this machine.
-    shown = {key: value for key, value in recorded.items() if not key.endswith("_dir")}
+    shown = _without_local_fields(context.run.recorded_config())
     page = Page(
         title=f"Deep visual-semantic alignments on {config.dataset}",
         facts=_facts(context, split, versions),
@@ -85,6 +84,15 @@ def is_outdated(context: Context) -> bool:
     return metrics.exists() and metrics.stat().st_mtime_ns > page.stat().st_mtime_ns
 
 
+def _without_local_fields(config: Config) -> dict[str, Any]:
+    """The fields of a configuration without those about files: a page may leave this machine."""
+    fields = config.to_dict()
+    for name in LOCAL_FIELDS:
+        section, _, field = name.rpartition(".")
+        del (fields[section] if section else fields)[field]
+    return fields
+
+
 def _facts(context: Context, split: Split, versions: dict[str, str | None]) -> dict[str, str]:
     config, data = context.config, context.data
     facts = {
@@ -110,6 +118,10 @@ def _curves(context: Context) -> list[Curves]:
     for number, folder in enumerate(folders, 1):
         title = f"Alignment {number}" if len(folders) > 1 else "Alignment"
         trainings.append((title, folder, True))
+    if context.config.align.finetune_epochs:
+        trainings.append(("Alignment and CNN", "finetune", True))
+    if context.config.align.self_training_epochs:
+        trainings.append(("Alignment, self-training", "self_training", True))
     settings = context.config.generate
     for name in member_names(settings):
         title = title_of(name).capitalize()

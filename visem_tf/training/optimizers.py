@@ -99,6 +99,7 @@ class TwoRatesAdam(keras.optimizers.Adam):
 def make_optimizer(settings: TrainingConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Builds the optimizer of a training.
 
+    With the schedule "plateau", `ResumableTraining` changes the learning rate, warm-up included.
     Weight decay is not applied to biases. The models clip gradients themselves: an optimizer would
     clip them in every replica, before they are summed.
 
@@ -108,7 +109,7 @@ def make_optimizer(settings: TrainingConfig, steps_per_epoch: int) -> keras.opti
     """
     rate: Any = settings.learning_rate
     cosine = settings.schedule == "cosine"
-    if cosine or settings.warmup_steps:
+    if cosine or (settings.warmup_steps and settings.schedule != "plateau"):
         total_steps = settings.epochs * steps_per_epoch if cosine else 0
         rate = WarmupSchedule(settings.learning_rate, settings.warmup_steps, total_steps)
     arguments: dict[str, Any] = {"learning_rate": rate}

@@ -150,7 +150,7 @@ class ResumableTraining(keras.callbacks.Callback):
             self.steps_per_epoch * self.settings.epochs,
             self.name,
             "steps",
-            initial=self.steps_per_epoch * len(self.history) + self.step,
+            initial=self._steps_taken,
         )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -164,6 +164,20 @@ class ResumableTraining(keras.callbacks.Callback):
             generator.state.assign(state.astype(generator.state.dtype))
         if self.before_epoch:
             self.before_epoch(self.model, epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Warms the learning rate up, if a plateau is to lower it; optimizers do it otherwise."""
+        if self.settings.schedule == "plateau" and self._is_warming_up:
+            share = (self._steps_taken + 1) / self.settings.warmup_steps
+            self.model.optimizer.learning_rate = self.settings.learning_rate * share
+
+    @property
+    def _steps_taken(self) -> int:
+        return self.steps_per_epoch * len(self.history) + self.step
+
+    @property
+    def _is_warming_up(self) -> bool:
+        return self._steps_taken < self.settings.warmup_steps
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Saves a checkpoint if `save_seconds` have passed since the last one."""
@@ -196,7 +210,7 @@ class ResumableTraining(keras.callbacks.Callback):
         if improved:
             self._save_best()
         self.finished = self._has_finished()
-        if self.settings.schedule == "plateau" and not improved:
+        if self.settings.schedule == "plateau" and not improved and not self._is_warming_up:
             rate = self.model.optimizer.learning_rate
             self.model.optimizer.learning_rate = float(rate) * _PLATEAU_FACTOR
         self._save()
