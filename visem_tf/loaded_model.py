@@ -56,7 +56,7 @@ class LoadedModel:
 
     @property
     def config(self) -> Config:
-        """Configuration that the model was trained with."""
+        """Configuration in use: the recorded one, or the one passed to `load`."""
         return self.run.config
 
     @property

@@ -126,8 +126,8 @@ def test_loss_is_the_mean_over_phrases_of_confident_cross_entropies(random, cont
         losses = []
         for phrase in phrases_of(content[n]):
             end = phrase[-1]
-            chances = np.exp(1.7 * similarities[n, end]) * mask[n]
-            chances /= chances.sum()
-            losses.append(-confidence[n, end] * np.log(chances[targets[n, end]].sum()))
+            probabilities = np.exp(1.7 * similarities[n, end]) * mask[n]
+            probabilities /= probabilities.sum()
+            losses.append(-confidence[n, end] * np.log(probabilities[targets[n, end]].sum()))
         expected += np.mean(losses) if losses else 0.0
     assert float(loss) == pytest.approx(expected, rel=1e-4)

@@ -20,7 +20,7 @@ def test_views_lie_in_the_image_and_are_large_enough(seed, position, min_side):
     np.testing.assert_array_equal(random_view(seeds, min_side), view)
 
 
-def test_views_differ_and_half_of_them_are_turned_over():
+def test_views_differ_and_half_of_them_are_mirrored():
     views = np.array([random_view(tf.constant([0, position]), 0.5) for position in range(200)])
     turned = views[:, 1] > views[:, 3]
     assert 70 < turned.sum() < 130

@@ -89,7 +89,7 @@ def test_views_of_two_caches_in_any_order(tmp_path, images):
     assert views.gather(np.array([], int)).boxes.shape == (0, R, 4)
 
 
-def test_mirrored_images_are_turned_over(images):
+def test_mirrored_pixels_are_extracted(images):
     class Recorder(CountingExtractor):
         def extract_pixels(self, pixels):
             self.pixels = np.asarray(pixels)

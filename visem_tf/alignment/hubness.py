@@ -23,7 +23,9 @@ from visem_tf.alignment.word_scores import get_score
 
 
 class Bank(NamedTuple):
-    """Images and sentences whose scores with others tell hubs, as NumPy arrays.
+    """A bank of training images and sentences, as NumPy arrays.
+
+    Their scores with an image or a sentence show whether it is a hub.
 
     Embeddings of regions and words are multiplied by projections, after which they have P instead
     of D numbers and nearly the same products; see `projections`.

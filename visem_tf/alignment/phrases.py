@@ -50,8 +50,9 @@ class Readout(NamedTuple):
         box_scale: λ, the factor of the mean similarity before the softmax that chooses the box.
         proposer_weight: a, the weight of the logarithm of the proposer's scores, which must be
             probabilities; 0 does not use them.
-        frame_penalty: b, what the whole frame loses.
-        overlap_penalty: c, what a region loses that is the box of another phrase of the sentence.
+        frame_penalty: b, subtracted from the logit of the whole frame.
+        overlap_penalty: c, the factor of the overlap with other phrases that is subtracted from the
+            logit of a region.
         point_scale: μ, the factor of the mean similarity before the softmax of the heat map.
         heat_map: The heat map, "flat" or "peaked".
         unit_phrases: Whether the mean vector of the words is scaled to length 1.
@@ -343,8 +344,8 @@ def _region_logits(
     """The logits of p, of which those of padded regions have no meaning."""
     logits = readout.box_scale * means
     if readout.proposer_weight:
-        chances = tf.clip_by_value(region_scores, _TINY, 1.0)
-        logits += readout.proposer_weight * tf.math.log(chances)
+        probabilities = tf.clip_by_value(region_scores, _TINY, 1.0)
+        logits += readout.proposer_weight * tf.math.log(probabilities)
     logits -= readout.frame_penalty * tf.one_hot(0, tf.shape(means)[-1])
     if overlaps is not None:
         logits -= readout.overlap_penalty * overlaps

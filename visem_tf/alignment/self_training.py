@@ -118,7 +118,7 @@ def self_training_loss(
         Float scalar.
     """
     logits = tf.where(region_mask[:, tf.newaxis], scale * similarities, -1e9)
-    chances = tf.reduce_sum(tf.where(targets.regions, tf.nn.softmax(logits), 0.0), axis=2)
-    losses = tf.where(ends, -targets.confidence * tf.math.log(chances + _TINY), 0.0)
+    probabilities = tf.reduce_sum(tf.where(targets.regions, tf.nn.softmax(logits), 0.0), axis=2)
+    losses = tf.where(ends, -targets.confidence * tf.math.log(probabilities + _TINY), 0.0)
     count = tf.math.count_nonzero(ends, axis=1, dtype=losses.dtype)
     return tf.reduce_sum(tf.reduce_sum(losses, axis=1) / tf.maximum(count, 1.0))

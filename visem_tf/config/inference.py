@@ -64,10 +64,10 @@ class InferConfig(Settings):
     peaked (also by the weight and the penalties that choose the box, and most at the centre of
     their boxes)."""
     hubness_scale: float = setting(0.0, at_least=0, at_most=1e6)
-    """Factor of the scores of an image or a sentence with a bank of training data that tell its
-    hubness: how well it fits everything. The hubness of both is subtracted from the score of an
-    image and a sentence. With 0, scores are those of the paper. Applies to align.score best_region
-    and cosine."""
+    """Factor β in the hubness of images and sentences, which is computed from their scores with a
+    bank of training data. The hubness of both is subtracted from the score of an image and a
+    sentence, but not in training. 0 subtracts nothing, as in the paper. Applies to align.score
+    best_region and cosine."""
     unit_phrases: bool = True
     """For phrase: whether the mean score is divided by the length of the mean vector of the words,
     so that all phrases choose equally sharply."""

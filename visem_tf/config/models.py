@@ -281,7 +281,7 @@ class GenerateConfig(TrainingConfig):
     beam_size: int = setting(7, at_least=1, at_most=1000)
     """Number of beams of the search that describes images; 1 is greedy search."""
     max_length: int = setting(20, at_least=1, at_most=1000)
-    """Maximum length of a description in words."""
+    """Maximum number of tokens of a description, including the end token."""
     length_normalisation: float = setting(0.0, at_least=0, at_most=1e6)
     """Beams are ranked by log probability / length ** this; 0 ranks them by log probability."""
     alignment_weight: float = setting(0.0, at_least=0, at_most=1e6)

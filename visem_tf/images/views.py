@@ -6,14 +6,14 @@ from visem_tf.images.prepare import warp_images
 
 
 def random_view(seed: tf.Tensor, min_side: float) -> tf.Tensor:
-    """Draws a part of an image, turned over in half of the cases.
+    """Draws a part of an image, mirrored horizontally in half of the cases.
 
     Args:
         seed: Seed of stateless random numbers, int32 [2].
         min_side: Smallest height and width, relative to the image.
 
     Returns:
-        Box (ymin, xmin, ymax, xmax), float [4]; xmin > xmax if the view is turned over.
+        Box (ymin, xmin, ymax, xmax), float [4]; xmin > xmax if the view is mirrored.
     """
     turned, *rest = tf.unstack(tf.random.stateless_uniform([5], seed))
     sides = min_side + (1.0 - min_side) * tf.stack(rest[:2])
@@ -59,7 +59,7 @@ def boxes_in_view(
         Boxes relative to the view, float [..., 4], and whether they are kept, bool [...].
 
     Example:
-        >>> view = tf.constant([0.0, 1.0, 1.0, 0.0])  # the whole image turned over
+        >>> view = tf.constant([0.0, 1.0, 1.0, 0.0])  # the whole image, mirrored
         >>> boxes_in_view(tf.constant([[0.0, 0.0, 0.5, 0.25]]), view, 0.5)[0].numpy()
         array([[0.  , 0.75, 0.5 , 1.  ]], dtype=float32)
     """

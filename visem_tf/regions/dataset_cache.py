@@ -159,7 +159,7 @@ class FeatureCache(Shards):
 
 
 class Views:
-    """Two views of every image of a split, such as the image and the image turned over.
+    """Two views of every image of a split, such as the image and its mirror image.
 
     View v of image i has the position v I + i.
 
@@ -193,7 +193,7 @@ def extract_regions(
     Args:
         extractor: Extractor of the regions.
         images: Dataset of encoded images.
-        mirrored: Whether the images are turned over, left for right.
+        mirrored: Whether the images are mirrored horizontally.
     """
     for pixels in prepared_batches(images, extractor.settings, mirrored):
         yield extractor.extract_pixels(pixels)
@@ -216,7 +216,7 @@ def cache_key(
         images: Digest of the images of the split.
         split: Name of the split.
         weights: Weights that the run has trained.
-        mirrored: Whether the images are turned over.
+        mirrored: Whether the images are mirrored horizontally.
     """
     fields = settings.to_dict()
     del fields["batch_size"]  # changes the speed only

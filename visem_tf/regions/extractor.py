@@ -216,7 +216,7 @@ def prepared_batches(
     Args:
         images: Dataset of encoded images.
         settings: Section `regions` of the configuration.
-        mirrored: Whether the images are turned over, left for right.
+        mirrored: Whether the images are mirrored horizontally.
     """
 
     def prepare(encoded: tf.Tensor) -> tf.Tensor:

@@ -71,7 +71,7 @@ class ModelFiles:
 
     @property
     def bank(self) -> Path:
-        """File of the bank that tells hubs, see `visem_tf.alignment.hubness`; need not exist."""
+        """File of the bank for hubness, see `visem_tf.alignment.hubness`; need not exist."""
         return self.path / self._BANK
 
     def generator(self, name: str) -> Path:

@@ -56,16 +56,19 @@ class PhraseSpans(NamedTuple):
 
 
 def configured_readout(config: Config) -> Readout:
-    """Returns the read-out of a configuration; the weight is 0 for scores that are no chances."""
+    """Returns the read-out of a configuration.
+
+    `proposer_weight` is 0 if the proposer's scores are not probabilities.
+    """
     settings = config.infer
-    are_chances = (
+    are_probabilities = (
         config.dataset.partition("/")[0] != PRECOMPUTED
         and config.regions.proposer in PROBABILITY_PROPOSERS
     )
     return Readout(
         settings.readout,
         settings.box_scale,
-        settings.proposer_weight if are_chances else 0.0,
+        settings.proposer_weight if are_probabilities else 0.0,
         settings.frame_penalty,
         settings.overlap_penalty,
         settings.point_scale,

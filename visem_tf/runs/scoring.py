@@ -212,7 +212,7 @@ def _blocks(embeddings: np.ndarray, mask: np.ndarray | None, size: int) -> Itera
 def read_hubness(
     path: Path, scale: float, model: AlignmentModel, *, whole_frame: bool = False
 ) -> Hubness:
-    """Reads the bank of a run, and returns the hubness that it tells.
+    """Reads the bank of a run for computing hubness.
 
     Args:
         path: File that the stage align wrote.

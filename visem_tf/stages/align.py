@@ -111,7 +111,7 @@ def training_pairs(
         config: Configuration of the run.
         pairs: Sentences and regions of the training split.
         vocabulary: Words of the run.
-        mirrored: Regions of the images turned over; None if they are not used.
+        mirrored: Regions of the mirror images; None if they are not used.
         seed: Seed of the order; None is that of the run.
 
     Raises:

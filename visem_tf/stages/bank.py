@@ -1,4 +1,4 @@
-"""End of stage align with `infer.hubness_scale`: training data whose scores tell hubs.
+"""End of stage align with `infer.hubness_scale`: draws the bank from which hubness is computed.
 
 Only training images and training sentences are used. See `visem_tf.alignment.hubness`.
 """

@@ -1,4 +1,4 @@
-"""Fifth stage: the three experiments of section 4, written to `metrics.json`.
+"""Stage evaluate: the three experiments of section 4, written to `metrics.json`.
 
 Every experiment is made beside its baselines; bootstrap resamples over images give 95 % intervals.
 The contributions of the images go to `evidence_SPLIT.npz`, for paired tests between runs.

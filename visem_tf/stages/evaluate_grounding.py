@@ -1,6 +1,6 @@
 """Phrase grounding, part of the third experiment: boxes and points of phrases, and the proposals.
 
-The alignment is never taught by the boxes of phrases; "taught_by" says what else was.
+The alignment is never trained on boxes of phrases; "taught_by" lists the supervision that was used.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ def evaluate_grounding(
 
 
 def taught_by(config: Config) -> str:
-    """Returns what the alignment and its regions were taught by, for people."""
+    """Returns the supervision of the alignment and of its regions, in words."""
     if config.dataset.partition("/")[0] == PRECOMPUTED:
         return "images and sentences; the regions come from elsewhere"
     return _TEACHERS.get(config.regions.proposer, "images and sentences alone")

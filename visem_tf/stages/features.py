@@ -55,7 +55,7 @@ def is_outdated(context: Context) -> bool:
 
 
 def mirrored_cache(context: Context, *, tuned: bool) -> FeatureCache | None:
-    """Returns the features of the training images turned over, left for right.
+    """Returns the features of the mirror images of the training images.
 
     What is missing is extracted first.
 
@@ -123,7 +123,7 @@ def fill_caches(
         strategy: Strategy whose workers share the work; None for the current strategy.
         weights: Weights that the run has trained.
         splits: Names of the splits; None for all.
-        mirrored: Whether the images are turned over, left for right.
+        mirrored: Whether the images are mirrored horizontally.
 
     Returns:
         The complete cache of each split.
@@ -153,7 +153,7 @@ class CacheFiller:
         config: Configuration of the regions and of the cache.
         data: Data set.
         weights: Weights that the run has trained.
-        mirrored: Whether the images are turned over, left for right.
+        mirrored: Whether the images are mirrored horizontally.
     """
 
     config: Config

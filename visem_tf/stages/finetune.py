@@ -2,7 +2,7 @@
 
 An epoch visits every training image once, with some of its sentences; every step extracts the
 features of the regions from the pixels again, at the boxes of the cached features. With
-`align.mirror`, half of the images are turned over. If the trained CNN ranks the validation split
+`align.mirror`, half of the images are mirrored. If the trained CNN ranks the validation split
 better than the pretrained one, it replaces it: the features of all images are then extracted
 again, and later commands use the new CNN for this run.
 """
@@ -130,7 +130,7 @@ def _examples(
 ) -> tf.data.Dataset:
     """Makes batches of pixels, boxes and some sentences of every image, from a part on.
 
-    The order, the sentences and which images are turned over depend on the seed and the epoch only.
+    The order, the sentences and which images are mirrored depend on the seed and the epoch only.
     """
     config, split = context.config, context.data.splits["train"]
     cache, token_ids, image_index = pairs

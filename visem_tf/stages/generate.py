@@ -109,7 +109,7 @@ def sentence_texts(context: Context, pairs: Pairs, mirrored: FeatureCache | None
     Args:
         context: Context of the run.
         pairs: Sentences and regions of a split.
-        mirrored: Regions of the images turned over; None if they are not used.
+        mirrored: Regions of the mirror images; None if they are not used.
     """
     cache, token_ids, image_index = pairs
     views = [cache] if mirrored is None else [cache, mirrored]

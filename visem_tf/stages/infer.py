@@ -1,4 +1,4 @@
-"""Third stage: text snippets with a region each, for every training sentence (section 3.1.4).
+"""Stage infer: text snippets with a region each, for every training sentence (section 3.1.4).
 
     words -> regions by the chain MRF -> maximal runs of words with one region -> snippets
 

@@ -1,4 +1,4 @@
-"""The sixth stage: `report.html`, and images and captions for TensorBoard.
+"""Stage report: `report.html`, and images and captions for TensorBoard.
 
 The gallery has a third each of the images whose own sentence ranks best, of random images, and of
 images whose sentence ranks worst, so that it shows success and failure alike.

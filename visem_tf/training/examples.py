@@ -70,8 +70,8 @@ def alignment_examples(
         pairs: Sentences and regions.
         swaps: What the false sentences `swapped_ids`, int32 [B, K, T], are made from. None leaves
             them out.
-        mirrored: Region features of the same images turned over, which take the place of those of
-            the images in half of the cases. None leaves them out.
+        mirrored: Region features of the mirror images, which take the place of those of the
+            images in half of the cases. None leaves them out.
     """
     image_index = tf.constant(pairs.image_index, tf.int32)
     read = _view_reader(pairs.cache, mirrored, _FIELDS)
@@ -131,8 +131,8 @@ def images_with_sentences(
         batches: Dictionaries of `epoch_batches` with positions of images and two random numbers.
         pairs: Sentences and regions; the sentences of an image follow each other.
         number: Number of sentences of an image, see `choose_sentences`.
-        mirrored: Region features of the same images turned over, which take the place of those of
-            the images in half of the cases. None leaves them out.
+        mirrored: Region features of the mirror images, which take the place of those of the
+            images in half of the cases. None leaves them out.
     """
     counts = np.bincount(pairs.image_index, minlength=len(pairs.cache)).astype(np.int32)
     first = tf.constant(np.cumsum(counts) - counts, tf.int32)
@@ -161,8 +161,8 @@ def attention_examples(
         batches: Positions of sentences, int32 [B]; with `mirrored`, dictionaries of `epoch_batches`
             with one random number.
         pairs: Sentences and regions.
-        mirrored: Region features of the same images turned over, which take the place of those of
-            the images in half of the cases. None leaves them out.
+        mirrored: Region features of the mirror images, which take the place of those of the
+            images in half of the cases. None leaves them out.
     """
     image_index = tf.constant(pairs.image_index, tf.int32)
     read = _view_reader(pairs.cache, mirrored, _FIELDS)
@@ -240,7 +240,7 @@ def _with_start_and_end(token_ids: tf.RaggedTensor) -> tf.Tensor:
 
 
 def _are_mirrored(random: tf.Tensor) -> tf.Tensor:
-    """1 for the examples whose image is turned over, by a random number in [0, 1) of each, or 0."""
+    """1 for the examples whose image is mirrored, by a random number in [0, 1) of each, or 0."""
     return tf.cast(random < 0.5, tf.int32)
 
 

@@ -1,9 +1,9 @@
 """Windows of several sizes, ranked by the contrast of CNN features with their surroundings.
 
-This is the default proposer. It runs in graph, and so in a SavedModel: one pass of the CNN over the
-image gives two maps, and a matrix product with each the contrast of every window. The map in the
-middle of the network shows the borders of objects; the class scores at its end show which windows
-contain an object that the classifier knows.
+It needs no training. It runs in graph, and so in a SavedModel: one pass of the CNN over the image
+gives two maps, and a matrix product with each of them gives the contrast of every window. The map
+in the middle of the network shows the borders of objects; the class scores at its end show which
+windows contain an object that the classifier knows.
 """
 
 import itertools
