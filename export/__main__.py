@@ -11,6 +11,7 @@ from typing import Any
 
 from visem_tf.cli import parse_arguments, run_command
 from visem_tf.config.options import make_parser, option, split_names
+from visem_tf.config.recorded import EXPORT_FIELDS
 from visem_tf.config.settings import nearest
 from visem_tf.errors import UserError
 from visem_tf.runtime.outputs import output_folder
@@ -50,13 +51,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: An argument is invalid, or the run cannot be exported.
     """
+    changeable = ", ".join(f"--{name}" for name in EXPORT_FIELDS)
     parser = make_parser(
         "export",
         "Writes a finished run as a SavedModel that TensorFlow Serving loads (images in, texts "
-        "out) or as TFLite files for devices, and compares the texts with those of Python. "
-        "--generate.beam_size, --generate.max_length, --generate.length_normalisation, "
-        "--generate.alignment_weight, --generate.allow_unknown, --infer.beta and "
-        "--regions.num_regions set how it answers.",
+        "out) or as TFLite files for devices, and compares the texts with those of Python. These "
+        f"options may differ from the training: {changeable}.",
         Options,
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
@@ -88,7 +88,7 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
     check_exportable(run)
     images: list[bytes] = []
     origin = ""
-    if config.dataset != PRECOMPUTED:  # its models take no images
+    if config.dataset_name != PRECOMPUTED:  # its models take no images
         images, origin = sample_images(config, max(options.check, 0), folder=options.pictures)
     export = export_saved_model(
         run,

@@ -86,7 +86,7 @@ def parse_arguments(
         )
     else:
         base = preset(name or "default")
-    without_folder = base.dataset.split("/")[0] == Config.dataset  # scenes, or scenes/smoke
+    without_folder = base.dataset_name == Config.dataset  # scenes, or scenes/smoke
     if "data_dir" in {**overlay, **given} and without_folder:
         base = base.updated({"dataset": "auto"})
     config = base.updated(overlay).updated(given)

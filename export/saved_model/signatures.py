@@ -109,7 +109,7 @@ class Signatures:
         model = REQUIRED_MODELS[_split(name)[0]]
         if not self.run.has(model):
             return f"the run has no model {model}"
-        if _takes_images(name) and self.run.config.dataset == PRECOMPUTED:
+        if _takes_images(name) and self.run.config.dataset_name == PRECOMPUTED:
             return "the run was trained on features that were computed elsewhere"
         return ""
 

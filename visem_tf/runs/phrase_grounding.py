@@ -62,19 +62,18 @@ def configured_readout(config: Config) -> Readout:
     """
     settings = config.infer
     are_probabilities = (
-        config.dataset.partition("/")[0] != PRECOMPUTED
-        and config.regions.proposer in PROBABILITY_PROPOSERS
+        config.dataset_name != PRECOMPUTED and config.regions.proposer in PROBABILITY_PROPOSERS
     )
     return Readout(
-        settings.readout,
-        settings.box_scale,
-        settings.proposer_weight if are_probabilities else 0.0,
-        settings.frame_penalty,
-        settings.overlap_penalty,
-        settings.point_scale,
-        settings.heat_map,
-        settings.unit_phrases,
-        settings.two_regions,
+        name=settings.readout,
+        box_scale=settings.box_scale,
+        proposer_weight=settings.proposer_weight if are_probabilities else 0.0,
+        frame_penalty=settings.frame_penalty,
+        overlap_penalty=settings.overlap_penalty,
+        point_scale=settings.point_scale,
+        heat_map=settings.heat_map,
+        unit_phrases=settings.unit_phrases,
+        two_regions=settings.two_regions,
     )
 
 

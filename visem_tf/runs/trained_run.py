@@ -57,7 +57,7 @@ class TrainedRun:
     @functools.cached_property
     def extractor(self) -> RegionExtractor:
         """Region extractor, configured as for the training."""
-        if self.config.dataset == PRECOMPUTED:
+        if self.config.dataset_name == PRECOMPUTED:
             raise UserError(
                 f"{self.run.path} was trained on features that were computed elsewhere; use a run "
                 "that was trained on images"

@@ -55,7 +55,7 @@ def evaluate_grounding(
 
 def taught_by(config: Config) -> str:
     """Returns the supervision of the alignment and of its regions, in words."""
-    if config.dataset.partition("/")[0] == PRECOMPUTED:
+    if config.dataset_name == PRECOMPUTED:
         return "images and sentences; the regions come from elsewhere"
     return _TEACHERS.get(config.regions.proposer, "images and sentences alone")
 
