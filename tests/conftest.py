@@ -54,6 +54,15 @@ def quick() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def caption_scorer() -> Iterator[Any]:
+    """A `CaptionScorer` for several tests, because METEOR takes seconds to start."""
+    from visem_tf.metrics.captions import CaptionScorer
+
+    with CaptionScorer() as scorer:
+        yield scorer
+
+
 @pytest.fixture(scope="module")
 def small_cnn() -> Iterator[None]:
     """Extracts features with the small CNN of `tests/support/small_cnn.py`."""

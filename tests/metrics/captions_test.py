@@ -50,7 +50,7 @@ def no_meteor(monkeypatch):
 @needs_scorer
 @needs_java
 @pytest.mark.parametrize("with_meteor", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_equals_pycocoevalcap(with_meteor, capfd, request):
+def test_equals_pycocoevalcap(with_meteor, caption_scorer, capfd, request):
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.meteor.meteor import Meteor
@@ -72,7 +72,8 @@ def test_equals_pycocoevalcap(with_meteor, capfd, request):
         request.getfixturevalue("no_meteor")
     capfd.readouterr()
 
-    scores, notes = caption_scores(REFERENCES, CAPTIONS)
+    found = caption_scorer.score(REFERENCES, {"x": CAPTIONS})["x"]
+    scores, notes = found.scores, found.notes
     for name, value in expected.items():
         np.testing.assert_allclose(scores[name], 100 * value, rtol=1e-9, err_msg=name)
     assert set(notes) <= {"spice"}
@@ -115,11 +116,12 @@ def test_unknown_words_never_match(no_meteor):
 @pytest.mark.slow
 @needs_scorer
 @needs_java
-def test_meteor_of_empty_captions_and_unknown_words():
+def test_meteor_of_empty_captions_and_unknown_words(caption_scorer):
     references = {"1": ["a <unk> dog"], "2": ["a dog"], "3": ["a dog runs"]}
-    scores, notes = caption_scores(references, {"1": "<unk>", "2": "", "3": "<unk> <unk>"})
-    assert scores["meteor"] == 0
-    assert "meteor" not in notes
+    captions = {"1": "<unk>", "2": "", "3": "<unk> <unk>"}
+    found = caption_scorer.score(references, {"x": captions})["x"]
+    assert found.scores["meteor"] == 0
+    assert "meteor" not in found.notes
 
 
 @needs_scorer

@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from visem_tf.metrics.captions import CaptionScorer
 from visem_tf.metrics.java import java_reason
 from visem_tf.metrics.ranking import ranking_evidence, ranking_summary, ranks
 from visem_tf.metrics.resampling import (
@@ -37,26 +36,23 @@ def collection():
 
 @pytest.mark.skipif(java_reason() is not None, reason=str(java_reason()))
 @pytest.mark.parametrize("with_meteor", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_repeated_images_score_as_their_weights_say(collection, with_meteor):
+def test_repeated_images_score_as_their_weights_say(collection, with_meteor, caption_scorer):
     """BLEU, ROUGE-L and METEOR of a multiset of images, by the scorer and by the evidence."""
     pytest.importorskip("pycocoevalcap")
     references, captions = collection
     weights = np.array([[0, 2, 1, 3, 1, 0, 0, 1, 1, 2, 0, 1], np.ones(12)])
     names = ["bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", *(["meteor"] if with_meteor else [])]
-    with CaptionScorer() as scorer:
-        found = scorer.score(references, {"x": captions}, with_meteor=with_meteor)["x"]
-        for row in weights:
-            repeated = [
-                (key, n) for key, w in zip(captions, row, strict=True) for n in range(int(w))
-            ]
-            drawn = scorer.score(
-                {f"{key}/{n}": references[key] for key, n in repeated},
-                {"x": {f"{key}/{n}": captions[key] for key, n in repeated}},
-                with_meteor=with_meteor,
-            )["x"]
-            for name in names:
-                value = found.evidence[name].values(row[np.newaxis])[0]
-                assert value == pytest.approx(drawn.scores[name], rel=1e-9), name
+    found = caption_scorer.score(references, {"x": captions}, with_meteor=with_meteor)["x"]
+    for row in weights:
+        repeated = [(key, n) for key, w in zip(captions, row, strict=True) for n in range(int(w))]
+        drawn = caption_scorer.score(
+            {f"{key}/{n}": references[key] for key, n in repeated},
+            {"x": {f"{key}/{n}": captions[key] for key, n in repeated}},
+            with_meteor=with_meteor,
+        )["x"]
+        for name in names:
+            value = found.evidence[name].values(row[np.newaxis])[0]
+            assert value == pytest.approx(drawn.scores[name], rel=1e-9), name
     # CIDEr's weights of words stay those of all pictures.
     assert found.evidence["cider"].values(weights[1:])[0] == pytest.approx(found.scores["cider"])
 

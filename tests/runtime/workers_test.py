@@ -306,9 +306,12 @@ def test_two_workers_equal_two_devices_and_one(two_workers, tmp_path, made):
     alone = commands_of(tmp_path / "alone", made, distribute__strategy="none", report__every=0)
     stages = alone[1].index("--stages") + 1
     alone[1][stages] = "features,align"  # generators have dropout, and cannot be compared
-    work = Work([*mirrored, *alone], QUIET)
-    status, output = FitProcess(work, tmp_path / "output.txt").wait()
-    assert status == 0, output
+    processes = [
+        FitProcess(Work(mirrored, QUIET), tmp_path / "mirrored.txt"),
+        FitProcess(Work(alone, QUIET, eager=True), tmp_path / "alone.txt"),
+    ]
+    statuses, outputs = finish(processes)
+    assert statuses == [0, 0], outputs
     for training in TRAININGS:
         two, devices = (last_state(place, training) for place in (folder, tmp_path / "mirrored"))
         for name in two.keys() | devices.keys():
