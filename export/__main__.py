@@ -18,6 +18,8 @@ from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.startup import start_tensorflow
 
 _VARIANTS = ("float32", "float16", "dynamic_range", "int8")
+_OF_FORMAT = {"signatures": "saved_model", "unreadable": "saved_model", "variants": "tflite"}
+"""The format to which an option applies."""
 
 
 class Options:
@@ -30,11 +32,11 @@ class Options:
     """Format of the export."""
     signatures = option("A,B")
     """For saved_model: signatures to write, separated by commas (default: all)."""
-    unreadable = option(default="empty", choices=("empty", "fail"))
+    unreadable = option(choices=("empty", "fail"))
     """For saved_model: whether an image that cannot be decoded leaves its own row empty or makes
-    the call fail."""
-    variants = option("A,B", ",".join(_VARIANTS))
-    """For tflite: files to write."""
+    the call fail (default: empty)."""
+    variants = option("A,B")
+    """For tflite: files to write (default: float32,float16,dynamic_range,int8)."""
     check = option("N", 4, type=int)
     """Number of images on which texts are compared with those of Python, 0 for none."""
     pictures = option("DIR")
@@ -60,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         Options,
     )
     config, options = parse_arguments(parser, argv, finished_run=True)
+    for name, form in _OF_FORMAT.items():
+        if getattr(options, name) and form != options.format:
+            raise UserError(f"--{name} applies to --format {form}; leave it out")
     start_tensorflow()
+    from visem_tf.runtime.devices import use_threads
     from visem_tf.runtime.published import is_published
     from visem_tf.runtime.storage import as_path
     from visem_tf.runtime.working_copy import working_copy
@@ -73,16 +79,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         output_folder(str(to))
     except argparse.ArgumentTypeError as error:
         raise UserError(f"--to is missing: {error}") from error
-    export(config, options, to)
+    use_threads(config.compute.threads)
+    address = options.to or str(as_path(config.run_dir) / options.format)
+    export(config, options, to, address)
 
 
-def _saved_model(config: Any, options: Any, to: Path) -> None:
+def _saved_model(config: Any, options: Any, to: Path, address: str) -> None:
     from visem_tf.datasets import PRECOMPUTED
     from visem_tf.export.description import check_exportable
     from visem_tf.export.parity import sample_images
     from visem_tf.export.saved_model.serving_files import docker_command, write_configuration
     from visem_tf.export.saved_model.writer import export_saved_model
     from visem_tf.runs.trained_run import TrainedRun
+    from visem_tf.runtime.storage import is_remote
 
     run = TrainedRun(config.run_dir, config)
     check_exportable(run)
@@ -93,24 +102,26 @@ def _saved_model(config: Any, options: Any, to: Path) -> None:
     export = export_saved_model(
         run,
         to,
-        unreadable=options.unreadable,
+        unreadable=options.unreadable or "empty",
         names=split_names(options.signatures) or None,
         images=images,
     )
     files = write_configuration(to)
-    print(export.table())
+    print(export.table(address))
     if images:
         print(f"texts were compared on {len(images)} {origin}, through the session loader")
-    print("configuration for a server:", ", ".join(map(str, files)))
-    print(docker_command(to))
+    shown = (f"{address}/{file.relative_to(to)}" for file in files)
+    print("configuration for a server:", ", ".join(shown))
+    if not is_remote(address):
+        print(docker_command(to))
 
 
-def _tflite(config: Any, options: Any, to: Path) -> None:
+def _tflite(config: Any, options: Any, to: Path, address: str) -> None:
     from visem_tf.export.parity import sample_images
     from visem_tf.export.tflite.writer import export_tflite
     from visem_tf.runs.trained_run import TrainedRun
 
-    variants = split_names(options.variants)
+    variants = split_names(options.variants) or _VARIANTS
     for name in variants:
         if name not in _VARIANTS:
             raise UserError(
@@ -124,7 +135,7 @@ def _tflite(config: Any, options: Any, to: Path) -> None:
     images, origin = sample_images(config, max(options.check, 0), folder=options.pictures)
     run = TrainedRun(config.run_dir, config)
     export = export_tflite(run, to, variants=variants, images=images, calibration=calibration)
-    print(export.table())
+    print(export.table(address))
     if images:
         print(f"texts were compared on {len(images)} {origin}")
 

@@ -336,9 +336,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                     unreadable.append(str(path))
                 else:
                     _print(results[-1])
-    finally:  # write the answers that came before an error or Ctrl-C
-        if options.json:
+    except BaseException:
+        if options.json and results:  # keep the answers that came before an error or Ctrl-C
             write_json(options.json, results)
+        raise
+    if options.json:
+        write_json(options.json, results)
     if unreadable:
         raise UserError(f"the server cannot read as JPEG or PNG: {', '.join(unreadable)}")
 

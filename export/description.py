@@ -43,8 +43,12 @@ class Export:
     path: Path
     description: dict[str, Any]
 
-    def table(self) -> str:
-        """Returns a table of the signatures, and of the files with sizes and identical texts."""
+    def table(self, address: str | None = None) -> str:
+        """Returns a table of the signatures, and of the files with sizes and identical texts.
+
+        Args:
+            address: Folder of the versions as the user knows it; None for that of `path`.
+        """
         rows = [
             f"{name}: {_listed(signature['inputs'])} -> {_listed(signature['outputs'])}"
             for name, signature in self.description["signatures"].items()
@@ -59,7 +63,8 @@ class Export:
         if "parity" in self.description:
             rows.append(f"texts as in Python: {_identical(self.description)}")
         total = sum(path.stat().st_size for path in files) / 1e6
-        return "\n  ".join([f"{self.path} ({total:.1f} MB)", *rows])
+        shown = f"{address}/{self.path.name}" if address else self.path
+        return "\n  ".join([f"{shown} ({total:.1f} MB)", *rows])
 
 
 def check_exportable(run: TrainedRun) -> None:

@@ -178,6 +178,23 @@ def test_embeddings_give_the_scores(model, arrays):
     ]
 
 
+def test_what_was_trained_cannot_change(run):
+    config = run.config.updated({"infer.beta": 0.3, "regions.num_regions": 3, "infer.trim": True})
+    assert visem_tf.load(run.run.path, config).config == config
+    for change in ({"regions.backbone": "efficientnet_lite2"}, {"generate.hidden_dim": 99}):
+        with pytest.raises(UserError, match=f"trained, so {next(iter(change))} cannot change"):
+            visem_tf.load(run.run.path, run.config.updated(change))
+    with pytest.raises(UserError, match=r"are trained, so .*align\.embedding_dim.* and --preset"):
+        describe.main(["--run-dir", str(run.run.path), "--preset", "paper", __file__])
+
+
+def test_an_empty_list_of_sentences_is_refused(model, folder):
+    with pytest.raises(ValueError, match="sentences is empty"):
+        model.embed_sentences([])
+    with pytest.raises(ValueError, match="sentence is an empty list"):
+        model.search([], folder)
+
+
 def test_only_a_few_images_are_read_ahead(model, arrays, monkeypatch):
     """However many images there are, only some batches of pixels are in memory at a time."""
     read, described = [], []

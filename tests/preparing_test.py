@@ -156,6 +156,15 @@ def test_a_run_directory_is_refused(published_model, photo):
         describe.main(["--run-dir", str(run), photo, "--engine", "litert"])
 
 
+@pytest.mark.parametrize("missing", ["SHA256SUMS", "config.json"])
+def test_an_incomplete_model_is_named(missing, published_model, photo, tmp_path):
+    copy = tmp_path / "model"
+    shutil.copytree(published_model, copy)
+    config = config_of(["--run-dir", str(copy)])
+    (copy / missing).unlink()
+    assert preparing.obstacle(config).startswith("needs a complete model")
+
+
 def test_a_place_belongs_to_the_files_of_a_model_and_to_a_version(
     options, published_model, tmp_path, monkeypatch
 ):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,24 @@ def test_pictures_are_ranked_and_every_word_has_its_region(
             assert [word["word"] for word in picture["words"]] == result["sentence"].split()
             assert " ".join(s["text"] for s in picture["segments"]) == result["sentence"]
     assert len(list((tmp_path / "drawn").iterdir())) == 4
+
+
+def test_a_found_image_that_is_gone_costs_no_other_result(
+    options, folder: Path, words: list[str], tmp_path: Path
+):
+    place = [*options, "--index", str(tmp_path / "index")]
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a.png", "<b>[red]&.jpg"):
+        shutil.copy(folder / name, images)
+    search.main([*place, "--images", str(images)])
+    (images / "a.png").unlink()
+    written = ["--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "drawn")]
+    with pytest.raises(UserError, match=r"cannot read .*a\.png"):
+        search.main([*place, words[0], *written])
+    [result] = json.loads((tmp_path / "out.json").read_text())
+    assert len(result["pictures"]) == 2
+    assert len(list((tmp_path / "drawn").iterdir())) == 1
 
 
 @pytest.mark.slow

@@ -104,9 +104,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         with contextlib.closing(described):
             for description, grounding in described:
                 writer.take(description, grounding)
-    finally:  # write the descriptions that were finished before an error or Ctrl-C
-        if options.json:
+    except BaseException:
+        if options.json and writer.results:  # keep what was finished before an error or Ctrl-C
             write_json(as_path(options.json), writer.results)
+        raise
+    if options.json:
+        write_json(as_path(options.json), writer.results)
     report_unreadable(failures)
     if loaded and options.engine == "auto" and not reason:
         sys.stdout.flush()

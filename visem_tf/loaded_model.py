@@ -162,8 +162,9 @@ class LoadedModel:
             A `SearchResult`, or a list of them.
 
         Raises:
-            ValueError: An argument has another type or shape, `top` is less than 1, `candidates` is
-                less than `top`, or both or neither of `images` and `index` are given.
+            ValueError: An argument has another type or shape, there is no sentence, `top` is less
+                than 1, `candidates` is less than `top`, or both or neither of `images` and `index`
+                are given.
             UserError: An image cannot be read, a sentence has no known word, or the index is
                 missing, damaged or of another model.
         """
@@ -176,6 +177,8 @@ class LoadedModel:
             raise ValueError(f"candidates must be at least top ({top}), not {candidates}")
         is_one = isinstance(sentence, str)
         queries = [self.run.grounder.read(text) for text in ([sentence] if is_one else sentence)]
+        if not queries:
+            raise ValueError("sentence is an empty list; give at least one")
         if index is not None:
             found = self.rank_index(queries, index_of(self.run, index), top, candidates)
         elif cache_dir is None or any(source.path is None for source in sources):
@@ -241,11 +244,14 @@ class LoadedModel:
             A `SentenceEmbedding`, or a list of them.
 
         Raises:
+            ValueError: There is no sentence.
             UserError: A sentence has no known word, or the model has no alignment model.
         """
         is_one = isinstance(sentences, str)
         grounder = self.run.word_grounder
         queries = [grounder.read(text) for text in ([sentences] if is_one else sentences)]
+        if not queries:
+            raise ValueError("sentences is empty; give at least one")
         words = ragged_ids(queries)
         embeddings = grounder.scorer.encode_sentences(words.to_tensor(PAD_ID)).numpy()
         found = [

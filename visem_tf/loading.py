@@ -18,14 +18,15 @@ def load(model: PathLike | None = None, config: Config | None = None) -> LoadedM
     Args:
         model: Run directory or published model on any storage, `hf://owner/name`, or the name of a
             packaged model; None is the packaged model `flickr8k`.
-        config: Configuration to use instead of the recorded one, e.g. with another beam size.
+        config: Configuration to use instead of the recorded one, e.g. with another beam size. Its
+            number of threads has to be set before TensorFlow has started.
 
     Returns:
         The model, which describes, grounds, searches and embeds images.
 
     Raises:
-        UserError: There is no such model, it is damaged or of a newer format, or the hub cannot be
-            reached.
+        UserError: There is no such model, it is damaged or of a newer format, the hub cannot be
+            reached, or `config` changes what was trained.
 
     Example:
         >>> import visem_tf
@@ -35,9 +36,20 @@ def load(model: PathLike | None = None, config: Config | None = None) -> LoadedM
         visem_tf.errors.UserError: there is no folder and no packaged model nowhere
     """
     start_tensorflow()
-    run_first_operation()
+    from visem_tf.config.recorded import changes_of_models
+    from visem_tf.errors import UserError
     from visem_tf.loaded_model import LoadedModel
     from visem_tf.runs.trained_run import TrainedRun
+    from visem_tf.runtime.devices import use_threads
     from visem_tf.runtime.model_places import find_model
 
-    return LoadedModel(TrainedRun(find_model(model), config))
+    if config is not None:
+        use_threads(config.compute.threads)
+    run_first_operation()
+    run = TrainedRun(find_model(model), config)
+    if config is not None and (changed := changes_of_models(run.run.recorded_config(), config)):
+        raise UserError(
+            f"the models of {run.run.address} are trained, so {', '.join(changed)} cannot change; "
+            "leave them out, and --preset and --config if they set them"
+        )
+    return LoadedModel(run)

@@ -41,6 +41,8 @@ def obstacle(config: Config) -> str | None:
     folder = as_path(config.run_dir)
     if not is_published(folder):
         return f"needs a published model, and {folder} is a run directory"
+    if not all((folder / name).is_file() for name in (SUMS, "config.json")):
+        return f"needs a complete model, and {folder} is not"
     recorded = Config.from_json((folder / "config.json").read_text(encoding="utf-8"))
     for name in differences(recorded, config):
         if affects_training(name) or name in SEARCH_FIELDS:
@@ -82,6 +84,7 @@ def prepare(run: TrainedRun) -> PreparedModel:
     from visem_tf.export.tflite.writer import check_convertible, write_prepared
 
     check_convertible(run)
+    _ = run.full_frame_generator  # raises an error if the model has none
     tell(f"preparing {run.run.name} for fast starts, once; this takes about a minute …")
     file = prepared_file(run.config)
     write_prepared(run, file)

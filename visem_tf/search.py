@@ -94,10 +94,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not results[0].searched:
             report_unreadable(failures)
     _print(results)
-    if options.picture:
-        _draw(as_path(options.picture), results)
     if options.json:
         write_json(as_path(options.json), [result.to_dict() for result in results])
+    if options.picture:
+        _draw(as_path(options.picture), results, failures)
     report_unreadable(failures)
 
 
@@ -148,7 +148,9 @@ def _print(results: "Sequence[SearchResult]") -> None:
         print_table(["#>", "score>", "image", "regions of the words"], rows, indent=2)
 
 
-def _draw(folder: AnyPath, results: "Sequence[SearchResult]") -> None:
+def _draw(folder: AnyPath, results: "Sequence[SearchResult]", failures: "list[ImageError]") -> None:
+    """Draws the images that were found; those that are gone or damaged join `failures`."""
+    from visem_tf.images.read import ImageError
     from visem_tf.report.drawing import as_jpeg
     from visem_tf.runtime.files import write_atomically
 
@@ -158,7 +160,12 @@ def _draw(folder: AnyPath, results: "Sequence[SearchResult]") -> None:
         for image in result.images:
             stem = as_path(image.image).stem
             name = unused_name(f"{prefix}{image.rank:02d}-{stem}", ".jpg", taken)
-            write_atomically(folder / name, as_jpeg(image.plot()))
+            try:
+                picture = image.plot()
+            except ImageError as error:  # an index does not open its images
+                failures.append(error)
+            else:
+                write_atomically(folder / name, as_jpeg(picture))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ describes images, so that the texts are the same.
 What signatures share (decoding images, extracting regions, searching for words) is traced once.
 """
 
+import base64
 import functools
 from collections.abc import Callable, Collection
 from typing import Any
@@ -38,6 +39,11 @@ QUESTIONS: dict[str, Callable[..., Outputs]] = {
     "align": ModelFunctions.align,
 }
 """Signatures about images in any form, without the form of the images, and what they compute."""
+
+_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+"""A black pixel as PNG, which takes the place of an image in an empty batch."""
 
 NAMES = (
     "serving_default",
@@ -190,7 +196,7 @@ class Signatures:
         # An operation on an unchecked input could fail first, with a message of its own.
         with tf.control_dependencies(checks):
             checked = [tf.identity(each) for each in (images, sentences, image, first, last)]
-        regions = self._regions("", _never_empty(checked[0]), frame_only=False)
+        regions = self._regions("", _never_empty(checked[0], _PIXEL), frame_only=False)
         return self.functions.ground(regions, *checked[1:])
 
     def _regions(self, source: str, images: tf.Tensor, frame_only: bool) -> Regions:
@@ -255,19 +261,19 @@ def _without_boxes(features: tf.Tensor, mask: tf.Tensor) -> Regions:
     return Regions(features, tf.zeros([shape[0], shape[1], 4]), tf.zeros(shape), mask)
 
 
-def _on_rows(function: Callable[..., Outputs], *rows: tf.Tensor) -> Outputs:
-    """Applies a function to tensors [B, ...]; for B = 0, to one row of empty strings or zeros.
+def _on_rows(function: Callable[..., Outputs], images: tf.Tensor, *texts: tf.Tensor) -> Outputs:
+    """Applies a function to images and texts [B, ...]; for B = 0, to one of each.
 
     Fused convolutions fail on an empty batch.
     """
-    count = tf.shape(rows[0])[0]
-    outputs = function(*map(_never_empty, rows))
+    count = tf.shape(images)[0]
+    outputs = function(_never_empty(images, _PIXEL), *map(_never_empty, texts))
     return {name: output[:count] for name, output in outputs.items()}
 
 
-def _never_empty(row: tf.Tensor) -> tf.Tensor:
-    """Appends a row of an empty string or zeros to a tensor [0, ...]."""
+def _never_empty(row: tf.Tensor, text: bytes = b"") -> tf.Tensor:
+    """Appends a row of a text, or of zeros, to a tensor [0, ...]."""
     missing = tf.cast(tf.equal(tf.shape(row)[:1], 0), tf.int32)
     shape = tf.concat([missing, tf.shape(row)[1:]], axis=0)
-    empty = tf.fill(shape, tf.constant("" if row.dtype == tf.string else 0, row.dtype))
+    empty = tf.fill(shape, tf.constant(text if row.dtype == tf.string else 0, row.dtype))
     return tf.ensure_shape(tf.concat([row, empty], axis=0), row.shape)

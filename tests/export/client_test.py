@@ -153,6 +153,9 @@ def test_answers_before_an_error_are_kept(
         client.main([*to, "--json", str(tmp_path / "j"), *files])
     answers = json.loads((tmp_path / "j").read_text(encoding="utf-8"))
     assert [answer["captions"] for answer in answers] == [["image 0"], ["image 1"]]
+    with pytest.raises(UserError, match="has gone"):  # an earlier file is not replaced by nothing
+        client.main([*to, "--json", str(tmp_path / "j"), files[2]])
+    assert json.loads((tmp_path / "j").read_text(encoding="utf-8")) == answers
 
 
 def test_other_answers_are_shown(answering: str, files: list[str], monkeypatch: pytest.MonkeyPatch):

@@ -129,5 +129,6 @@ def test_a_call_may_fail_instead(trained: TrainedRun, pictures: list[bytes]):
     signatures = Signatures(trained, unreadable="fail", names=["greedy"]).trace()
     assert set(signatures) == {"greedy"}
     signatures["greedy"](tf.constant(pictures[:1]))
+    assert signatures["greedy"](tf.constant([], tf.string))["captions"].shape == [0]
     with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG or PNG in rows 1"):
         signatures["greedy"](tf.constant([pictures[0], b"no picture"]))

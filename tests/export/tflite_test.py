@@ -342,6 +342,21 @@ def test_the_command(
         main([*arguments, "--variants", "float23"])
 
 
+def test_options_of_the_other_format_are_refused(
+    make_run: Callable[..., TrainedRun], tmp_path: Path
+):
+    run = make_run(tmp_path / "run", "generate/full_frame")
+    arguments = ["--run-dir", str(run.run.path), "--to", str(tmp_path / "to")]
+    for form, option in (
+        ("saved_model", ["--variants", "int8"]),
+        ("tflite", ["--signatures", "greedy"]),
+        ("tflite", ["--unreadable", "fail"]),
+    ):
+        with pytest.raises(UserError, match=f"{option[0]} applies to --format .*; leave it out"):
+            main([*arguments, "--format", form, *option])
+    assert not (tmp_path / "to").exists()
+
+
 def test_what_is_refused(make_run: Callable[..., TrainedRun], tmp_path: Path):
     calibration: Any = lambda count: []  # noqa: E731
     run = make_run(tmp_path / "detector", **{"regions.proposer": "retinanet"})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visem_tf.report.drawing import COLOURS, as_jpeg, draw_attention, draw_regions
+from visem_tf.report.drawing import COLOURS, MAX_SIDE, as_jpeg, draw_attention, draw_regions
 
 
 def luminance(colour: str) -> float:
@@ -41,6 +41,13 @@ def test_small_images_grow_and_a_caption_stands_below():
     assert drawn.mode == "RGB"
     assert drawn.width == 480
     assert drawn.height > 960
+
+
+@pytest.mark.parametrize("size", [(6, 400), (400, 6), (1, 5000), (70_000, 40)])
+def test_an_image_may_be_very_narrow(size):
+    drawn = draw_regions(Image.new("RGB", size), np.array([[0, 0, 1, 1.0]]), ["a dog"], "a bench")
+    assert max(drawn.size) <= MAX_SIDE + 500  # with the caption
+    assert Image.open(io.BytesIO(as_jpeg(drawn))).size == drawn.size
 
 
 def test_a_label_that_is_wider_than_the_picture_is_cut_inside_it():

@@ -102,6 +102,8 @@ def test_runs_of_an_ensemble_must_match(run, other_run, copy_run, tmp_path):
     with pytest.raises(UserError, match="has another vocabulary"):
         with_ensemble(run, words.parent)
     config = TrainedRun(other_run).config
+    replace_config(other_run, config.updated({"regions.num_regions": 5}))
+    assert with_ensemble(run, other_run)
     replace_config(other_run, config.updated({"regions.crop_size": 64}))
     with pytest.raises(UserError, match="trained on other image features"):
         with_ensemble(run, other_run)

@@ -145,6 +145,17 @@ def test_every_training_has_a_curve_and_no_folder_is_named(context: Context):
     assert "private" not in html
 
 
+def test_the_split_is_that_of_the_metrics(context: Context):
+    captions = [{"image_id": f"val-{n}", "caption": f"caption {n}"} for n in range(NUM_IMAGES)]
+    (context.run / "captions_val.json").write_text(json.dumps(captions))
+    parts = ("ranking", "captions", "regions")
+    metrics = {"split": "val", **dict.fromkeys(parts), "timing": {}, "notes": {}}
+    (context.run / "metrics.json").write_text(json.dumps(metrics))
+    report.run(context)
+    html = (context.run / "report.html").read_text(encoding="utf-8")
+    assert "val: 5 images" in html and "test: " not in html and "caption 0" in html
+
+
 def test_a_run_of_captions_alone(context: Context):
     shutil.rmtree(context.run / "checkpoints" / "align")
     add_generator(context, "full_frame")

@@ -205,6 +205,27 @@ def changes_of_trained(recorded: Settings, config: Settings) -> list[str]:
     ]
 
 
+def changes_of_models(recorded: Settings, config: Settings) -> list[str]:
+    """Returns the fields that must be as they were trained, for models that only answer.
+
+    These are the fields of `changes_of_trained` that decide on words, regions and models. How
+    sentences are aligned (the section infer) may change.
+
+    Args:
+        recorded: Configuration of the training.
+        config: Configuration to use the models with.
+
+    Example:
+        >>> from visem_tf.config.run_config import Config
+        >>> other = Config().updated({"seed": 3, "regions.num_regions": 5, "generate.cell": "gru"})
+        >>> changes_of_models(Config(), other)
+        ['generate.cell']
+    """
+    sections = {*_SECTIONS_OF_MODELS} - {"infer"}
+    changed = changes_of_trained(recorded, config)
+    return [name for name in changed if name.partition(".")[0] in sections]
+
+
 def differences(a: Settings, b: Settings) -> list[str]:
     """Returns the dotted names of the fields in which two configurations differ."""
     other = dict(b.flat())

@@ -16,6 +16,9 @@ COLOURS = (
 Edges = tuple[float, float, float, float]
 """A box (ymin, xmin, ymax, xmax), relative to the image."""
 
+MAX_SIDE = 8192
+"""Largest side of a drawn image in pixels; JPEG has a limit of 65,500."""
+
 _PANEL = 240
 _PANELS_A_ROW = 4
 
@@ -52,7 +55,8 @@ def draw_regions(
     """Draws boxes with their texts, and a caption below the image.
 
     Args:
-        image: Any image; it is enlarged to 480 pixels on its shorter side.
+        image: Any image; it is enlarged to 480 pixels on its shorter side, or reduced or enlarged
+            to `MAX_SIDE` on its longer side if that would be larger.
         boxes: Float array [N, 4], `rel_yxyx`.
         texts: N texts, drawn at the top of their boxes in the colour of the box.
         caption: Text below the image.
@@ -60,11 +64,11 @@ def draw_regions(
     Returns:
         A new RGB image.
     """
-    scale = max(1.0, 480 / min(image.size))
-    size = (round(image.width * scale), round(image.height * scale))
+    scale = min(max(1.0, 480 / min(image.size)), MAX_SIDE / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     canvas = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(canvas)
-    draw.font = font = ImageFont.load_default(max(13, size[1] // 34))
+    draw.font = font = ImageFont.load_default(max(13, min(size[1] // 34, size[0] // 20)))
     for number, (box, text) in enumerate(zip(boxes, texts, strict=True)):
         colour = COLOURS[number % len(COLOURS)]
         top, left, bottom, right = (box * [size[1], size[0], size[1], size[0]]).tolist()
@@ -74,7 +78,8 @@ def draw_regions(
             _label(draw, size, (left, top), text, colour)
     if not caption:
         return canvas
-    text = "\n".join(textwrap.wrap(caption, int((size[0] - 16) / font.getlength("n"))))
+    columns = max(1, int((size[0] - 16) / font.getlength("n")))
+    text = "\n".join(textwrap.wrap(caption, columns))
     below = draw.multiline_textbbox((8, size[1] + 6), text, font=font)[3] + 8
     framed = Image.new("RGB", (size[0], round(below)), "white")
     framed.paste(canvas, (0, 0))

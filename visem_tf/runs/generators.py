@@ -208,7 +208,9 @@ def find_full_frame_generators(
         recorded = other.recorded_config()
         if Vocabulary.load(other / "vocabulary.txt").words != vocabulary.words:
             raise UserError(f"{label} has another vocabulary")
-        same = {"batch_size": config.regions.batch_size}
+        # These fields change no feature, or may differ from the training.
+        alike = ("batch_size", "num_regions")
+        same = {name: getattr(config.regions, name) for name in alike}
         if recorded.regions.updated(same) != config.regions:
             raise UserError(
                 f"{label} was trained on other image features (the sections regions of the "

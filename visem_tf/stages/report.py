@@ -37,8 +37,9 @@ class _Progress(TypedDict):
 
 def run(context: Context) -> dict[str, Any]:
     """Writes the page, and the images and metrics for TensorBoard."""
-    config, name = context.config, context.config.evaluate.split
-    split, metrics = context.data.splits[name], context.run.metrics() or None
+    config, metrics = context.config, context.run.metrics() or None
+    name = metrics["split"] if metrics else config.evaluate.split
+    split = context.data.splits[name]
     captions = _read_if_there(context, f"captions_{name}.json", list[_Caption], EVALUATE_AGAIN)
     absences = [] if captions is not None else [_why_without_captions(context)]
     by_image = {str(caption["image_id"]): caption["caption"] for caption in captions or []}
