@@ -19,6 +19,7 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import UNRELATED_FIELDS
 from visem_tf.errors import UserError
+from visem_tf.runs.run_directory import RunDirectory
 
 FIGURES = {
     "val recall sum": ("best epoch", "recall_sum"),
@@ -65,24 +66,29 @@ def _at(place: Sequence[str], found: Any) -> float | None:
 def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
     """Returns the validation figures of the models that the trainings kept.
 
-    All figures of a joint model belong to the same epoch. A fine-tuned CNN counts if it is better
-    than the alignment before it.
+    All figures of a joint model belong to the same epoch. A fine-tuned CNN counts if it was kept,
+    and self-training always, because later stages use its result.
     """
     of_alignment = config.joint.monitor if config.joint.train else "recall_sum"
     found: dict[str, float] = {}
+    summary = RunDirectory(checkpoints.parent).summary("align")
+    if "members" in summary:  # joined, and validated together
+        found["recall_sum"] = summary["recall_sum"]
     for folder, monitor in (
         ("generate/full_frame", "val_perplexity"),
         ("align", of_alignment),
         ("finetune", "recall_sum"),
+        ("self_training", "recall_sum"),
     ):
+        if folder == "finetune" and not (checkpoints / folder / "cnn.npz").is_file():
+            continue
         file = checkpoints / folder / "progress.json"
         history = json.loads(file.read_text("utf-8"))["history"] if file.is_file() else []
         if not history:  # not trained, or not yet for a whole epoch
             continue
         sign = 1 if monitor == "recall_sum" else -1
         kept = max(history, key=lambda epoch: sign * epoch[monitor])
-        if monitor not in found or sign * kept[monitor] > sign * found[monitor]:
-            found |= {name: kept[name] for name in ("recall_sum", "val_perplexity") if name in kept}
+        found |= {name: kept[name] for name in ("recall_sum", "val_perplexity") if name in kept}
     return found
 
 

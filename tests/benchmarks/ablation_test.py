@@ -1,11 +1,13 @@
 """The table of runs: grouped over seeds, compared with a base."""
 
 import json
+import shutil
 
 import pytest
 
 from benchmarks import ablation
 from visem_tf.config import Config
+from visem_tf.runs.run_directory import RunDirectory
 
 
 def make_run(folder, recall, r5=None, **fields):
@@ -67,8 +69,23 @@ def test_a_cnn_trained_further_counts_if_it_was_kept(runs, capsys, tuned, kept):
     folder = runs[0] / "checkpoints" / "finetune"
     folder.mkdir()
     (folder / "progress.json").write_text(json.dumps({"history": [{"recall_sum": tuned}]}))
+    if tuned == kept:
+        (folder / "cnn.npz").touch()
     ablation.main([str(runs[0]), "--columns", "val recall sum"])
     assert f"| (base) | 1 | {kept} |" in capsys.readouterr().out
+
+
+def test_the_members_count_together_and_self_training_replaces_them(runs, capsys):
+    shutil.rmtree(runs[0] / "checkpoints" / "align")
+    run = RunDirectory(runs[0])
+    run.mark_done("align", 1.0, {"members": [{"recall_sum": 180.0}] * 2, "recall_sum": 190.0})
+    ablation.main([str(runs[0]), "--columns", "val recall sum"])
+    assert "| (base) | 1 | 190.0 |" in capsys.readouterr().out
+    folder = runs[0] / "checkpoints" / "self_training"
+    folder.mkdir()
+    (folder / "progress.json").write_text(json.dumps({"history": [{"recall_sum": 189.0}]}))
+    ablation.main([str(runs[0]), "--columns", "val recall sum"])
+    assert "| (base) | 1 | 189.0 |" in capsys.readouterr().out
 
 
 def test_a_training_without_a_whole_epoch_has_no_figure_yet(runs, capsys):

@@ -11,18 +11,17 @@ from visem_tf.models.self_training import SelfTrainingModel
 from visem_tf.models.sentence_encoder import SentenceEncoder
 
 random = np.random.default_rng(0)
-images, each, regions = 6, 2, 4  # batches of 3: replicas get 2 images and 1
+images, each, regions = 7, 2, 4  # batches of 3, 3 and 1: replicas get 2, 1 and no images
 
 def batches():
-    for first in (0, 3):
-        rows = np.arange(first, first + 3)
+    for rows in np.split(np.arange(images), [3, 6]):
         for share in (rows[:2], rows[2:]) if strategy_now.num_replicas_in_sync > 1 else (rows,):
             owned = np.repeat(share, each)
             yield {
                 **{name: values[share] for name, values in of_images.items()},
                 "image_ids": share,
                 "sentence_images": owned,
-                "token_ids": token_ids[share].reshape(len(owned), -1),
+                "token_ids": token_ids[share].reshape(len(owned), 5),
             }
 
 token_ids = random.integers(4, 20, (images, each, 5)).astype(np.int32)
@@ -57,7 +56,7 @@ def train(strategy):
     dataset = strategy.distribute_datasets_from_function(
         lambda context: tf.data.Dataset.from_generator(batches, output_signature=types)
     )
-    model.fit(dataset, steps_per_epoch=2, verbose=0)
+    model.fit(dataset, steps_per_epoch=3, verbose=0)
     return [weight.numpy() for weight in model.alignment.weights]
 
 one, two = train(tf.distribute.get_strategy()), train(strategy)

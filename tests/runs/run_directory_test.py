@@ -123,6 +123,17 @@ def test_a_training_that_cannot_go_on(tmp_path, before, raised, options, message
     assert run.is_done("align") and run.config() == config
 
 
+@pytest.mark.parametrize("training", ["finetune", "self_training"])
+def test_an_alignment_that_is_trained_further_cannot_go_on(tmp_path, training):
+    run = RunDirectory(tmp_path)
+    run.claim(Config())
+    folder = tmp_path / "checkpoints" / training
+    folder.mkdir(parents=True)
+    (folder / "progress.json").write_text("{}")
+    with pytest.raises(UserError, match="align.epochs cannot be raised, .* trained further after"):
+        run.claim(Config().updated({"align.epochs": 99}))
+
+
 def test_fields_that_change_no_result_are_free(tmp_path: Path):
     RunDirectory(tmp_path).claim(Config())
     other = Config(run_dir="r", cache_dir="c", data_dir="d", stages=("align",), strict=True)

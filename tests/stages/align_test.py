@@ -1,5 +1,7 @@
 """The alignment stage with several members and with mirror images."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from visem_tf.runs.opening import open_run
 from visem_tf.runs.scoring import Scorer
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.runtime.arrays import read_arrays
-from visem_tf.stages import run_stages
+from visem_tf.stages import align, run_stages
 from visem_tf.stages.training import open_pairs
 
 
@@ -71,6 +73,25 @@ def test_a_further_training_removes_the_bank_of_the_former_weights(train_again):
     changes = {"align.epochs": 2, "infer.hubness_scale": 0, "stages": ("align",)}
     run_stages(open_run(config.updated(changes)), again=("align",), progress=lambda line: None)
     assert not bank.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "regions", "message"),
+    [
+        ({"self_training_epochs": 1}, SimpleNamespace(has_boxes=False), "needs the boxes of regio"),
+        ({"finetune_epochs": 1}, SimpleNamespace(has_boxes=True), "trains the CNN on images"),
+        ({"self_training_epochs": 1}, None, "has the whole image only; leave it at 0"),
+    ],
+)
+def test_what_the_data_lack_is_named_before_the_training(fields, regions, message):
+    config = Config().updated(
+        {"align": fields, "regions": {"proposer": "none"} if not regions else {}}
+    )
+    context = SimpleNamespace(
+        config=config, data=SimpleNamespace(splits={"train": SimpleNamespace(regions=regions)})
+    )
+    with pytest.raises(UserError, match=message):
+        align.run(context)
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,46 @@ def test_a_collapsed_alignment_is_reported(
     assert (warning in capsys.readouterr().err) == (share == 1.0)
 
 
+def test_a_longer_training_invalidates_the_one_on_cider(
+    open_copy: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+):
+    def run(training, model, *_) -> None:
+        training.before_epoch(model, 3)
+        raise Interrupted
+
+    monkeypatch.setattr(ResumableTraining, "run", run)
+    start, _, changes = TRAININGS["generate"]
+    context = open_copy("generate", **changes)
+    folders = [
+        context.run / "checkpoints" / "generate" / f"{n}_cider" for n in ("regions", "full_frame")
+    ]
+    for folder in folders:
+        folder.mkdir()
+    with pytest.raises(Interrupted):
+        start(context)
+    assert [folder.exists() for folder in folders] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["align", "finetune", "self_training", "self_critical"])
+def test_frozen_parts_stay_frozen_in_every_training(
+    kind: str, untrained_run, open_copy: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+):
+    start, _, changes = TRAININGS[kind]
+    seen: list[Any] = []
+
+    def run(training, model, *_) -> None:
+        seen.append(model)
+        raise Interrupted
+
+    monkeypatch.setattr(ResumableTraining, "run", run)
+    frozen = {"init_from": str(untrained_run.path), "freeze": ["word_vectors", "region_encoder"]}
+    with pytest.raises(Interrupted):
+        start(open_copy(kind, **changes, **frozen))
+    paths = [variable.path for variable in seen[0].trainable_variables]
+    assert paths
+    assert not [path for path in paths if "word_vectors" in path or "region_encoder" in path]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in TRAININGS if kind != "align"])  # as "swaps"
 def test_every_training_resumes_with_the_same_numbers(

@@ -19,6 +19,7 @@ _ROUNDS = 10
 _CONTEXT_WORDS = 2_000
 _NEIGHBOURS = 2
 _SMOOTHING = 0.75
+_IMAGES_AT_A_TIME = 4096
 
 
 class Sentences(NamedTuple):
@@ -156,13 +157,19 @@ def _seen_together(sentences: Sentences, nouns: np.ndarray) -> np.ndarray:
     1 means as often as independent words would.
     """
     images = int(sentences.image.max(initial=-1)) + 1
-    described = np.zeros((len(nouns), images), np.float32)
     row = np.full(sentences.vocabulary_size, -1)
     row[nouns] = np.arange(len(nouns))
     used = row[sentences.words] >= 0
-    described[row[sentences.words[used]], sentences.image[used]] = 1
-    counts = described.sum(axis=1)
-    together = described @ described.T
+    noun, image = row[sentences.words[used]], sentences.image[used]
+    order = np.argsort(image, kind="stable")
+    noun, image = noun[order], image[order]
+    together = np.zeros((len(nouns), len(nouns)), np.float32)
+    for first in range(0, images, _IMAGES_AT_A_TIME):
+        block = slice(*np.searchsorted(image, [first, first + _IMAGES_AT_A_TIME]))
+        described = np.zeros((len(nouns), _IMAGES_AT_A_TIME), np.float32)
+        described[noun[block], image[block] - first] = 1
+        together += described @ described.T
+    counts = np.diagonal(together)
     return together * images / np.maximum(np.outer(counts, counts), 1)
 
 

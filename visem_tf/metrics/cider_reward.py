@@ -67,7 +67,7 @@ class CiderReward:
         self._grams = [self._learn(references, images, n) for n in range(1, _LONGEST + 1)]
 
     def __call__(self, token_ids: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Computes CIDEr-D; the percentage of the scorer is ten times its mean.
+        """Computes CIDEr-D of each sentence; the scorer's value in percent is 100 times the mean.
 
         Args:
             token_ids: Integer array [N, T], the tokens followed by PAD.

@@ -51,9 +51,9 @@ class SelfTrainingModel(GlobalBatchModel):
         """Takes one step; see the class and `AlignmentModel.train_step`."""
         data, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         alignment = self.alignment
-        own_image = tf.argmax(
-            tf.equal(data["image_ids"][:, tf.newaxis], data["sentence_images"]), axis=0
-        )
+        # Of every sentence; a replica may have none.
+        is_own = tf.equal(data["sentence_images"][:, tf.newaxis], data["image_ids"])
+        own_image = tf.where(is_own)[:, 1]
         boxes, scores, mask = (
             tf.gather(data[name], own_image) for name in ("boxes", "scores", "region_mask")
         )

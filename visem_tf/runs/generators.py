@@ -17,7 +17,9 @@ from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import load_model
+from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.runs.model_files import ModelFiles, open_model_files
+from visem_tf.runtime.storage import AnyPath
 from visem_tf.text import Vocabulary
 
 GENERATORS = ("full_frame", "regions")
@@ -208,10 +210,11 @@ def find_full_frame_generators(
         recorded = other.recorded_config()
         if Vocabulary.load(other / "vocabulary.txt").words != vocabulary.words:
             raise UserError(f"{label} has another vocabulary")
-        # These fields change no feature, or may differ from the training.
-        alike = ("batch_size", "num_regions")
+        # These fields change no feature, may differ from the training, or name a file.
+        alike = ("batch_size", "num_regions", "proposer_file")
         same = {name: getattr(config.regions, name) for name in alike}
-        if recorded.regions.updated(same) != config.regions:
+        has_others = recorded.regions.updated(same) != config.regions
+        if has_others or _proposer(other, recorded) != _proposer(run, config):
             raise UserError(
                 f"{label} was trained on other image features (the sections regions of the "
                 "configurations differ)"
@@ -253,5 +256,12 @@ def _members(run: ModelFiles, settings: GenerateConfig) -> list[SentenceGenerato
     return [find_and_read_generator(run, settings, name) for name in member_names(settings)]
 
 
-def _digest(file: Path | None) -> str:
+def _proposer(files: ModelFiles, config: Config) -> str:
+    """The digest of the trained proposer of a model; empty if its proposer is not a trained one."""
+    if config.regions.proposer != "trained":
+        return ""
+    return _digest(weights_file(config.regions, files.region_weights.proposer))
+
+
+def _digest(file: AnyPath | None) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""

@@ -145,9 +145,10 @@ class RunDirectory(ModelFiles):
         tuned = config.align.finetune_epochs or (
             config.joint.train and config.generate.cider_epochs
         )
-        tuned = tuned or (self.path / "checkpoints" / "self_training").exists()
+        later = [self.path / "checkpoints" / name for name in ("finetune", "self_training")]
+        has_begun = any((folder / "progress.json").exists() for folder in later)
         first = any(n.startswith("align.") and not n.startswith(SELF_TRAINING) for n in raised)
-        if tuned and first and self.is_done("align"):
+        if first and (has_begun or (tuned and self.is_done("align"))):
             raise UserError(
                 f"{names} cannot be raised, because the alignment, the CNN or the generators were "
                 "trained further after this training; give another --run-dir"

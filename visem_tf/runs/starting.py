@@ -114,12 +114,36 @@ def start_generator(
         freeze_words(model.word_vectors, known)
 
 
+def freeze_trained(config: Config, model: keras.Model, name: str) -> None:
+    """Freezes the parts that `freeze` names in a model that this run has trained and read again.
+
+    Args:
+        config: Configuration of the run.
+        model: Alignment model or generator, before it is compiled.
+        name: "align", "regions", or one of `visem_tf.runs.generators.member_names`.
+    """
+    if not config.freeze:
+        return
+    files = open_model_files(config.init_from)
+    if not _model_file(files, name).exists():  # it has started from random weights
+        return
+    known = len(_vocabulary(files))
+    if isinstance(model, AlignmentModel):
+        freeze_alignment(model, config.freeze, known)
+    elif isinstance(model, SentenceGenerator) and "word_vectors" in config.freeze:
+        freeze_words(model.word_vectors, known)
+
+
+def _model_file(files: ModelFiles, name: str) -> Path:
+    return files.alignment_model if name == "align" else files.generator(name)
+
+
 def _copy(config: Config, model: keras.Model, vocabulary: Vocabulary, name: str) -> int:
     """Copies weights, and returns the number of words of their model; 0 if there are none."""
     if not config.init_from:
         return 0
     files = open_model_files(config.init_from)
-    path = files.alignment_model if name == "align" else files.generator(name)
+    path = _model_file(files, name)
     title = "alignment" if name == "align" else title_of(name)
     if not path.exists():
         print(f"{title}: {config.init_from} has none, so it starts from random weights")

@@ -21,7 +21,7 @@ from visem_tf.runs.generators import alignment_folders, member_seed
 from visem_tf.runs.starting import start_alignment
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import bank, finetune, self_train
-from visem_tf.stages.features import mirrored_cache
+from visem_tf.stages.features import fill_untuned, mirrored_cache
 from visem_tf.stages.training import open_pairs, recall_validation, train_model, warn_if_collapsed
 from visem_tf.text import PAD_ID, Vocabulary
 from visem_tf.training.batches import Part, epoch_batches
@@ -35,10 +35,16 @@ complete = bank.complete
 def run(context: Context) -> dict[str, Any]:
     """Trains the alignment model; the epoch that ranks the validation split best is kept."""
     config = context.config
+    if config.align.finetune_epochs:
+        finetune.check_data(context)
+    if config.align.self_training_epochs:
+        self_train.check_data(context)
     vocabulary = read_or_build_vocabulary(context)
     bank.remove(context)
     # A CNN that this run trains after the alignment is not yet used; one of `init_from` is.
     tuned = not config.align.finetune_epochs
+    if not tuned:
+        fill_untuned(context)
     pairs = open_pairs(context, vocabulary, tuned=tuned)
     mirrored = mirrored_cache(context, tuned=tuned) if config.align.mirror else None
     summary: dict[str, Any] = {}

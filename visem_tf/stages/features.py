@@ -83,6 +83,17 @@ def _region_weights(context: Context, tuned: bool) -> RegionWeights:
     return weights if tuned else weights._replace(cnn=None)
 
 
+def fill_untuned(context: Context) -> None:
+    """Extracts features of the CNN as it was before this run trained it, if they are missing.
+
+    Later stages do not use them, so that they may have been deleted when a training goes on.
+    """
+    weights = _region_weights(context, tuned=False)
+    fill_caches(
+        context.config, context.data, context.strategy, weights=weights, splits=("train", "val")
+    )
+
+
 def trained_weights(config: Config) -> RegionWeights:
     """Returns the weights with which `fit` extracts features of the same configuration.
 

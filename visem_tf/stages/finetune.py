@@ -25,6 +25,7 @@ from visem_tf.regions.dataset_cache import FeatureCache, Views
 from visem_tf.regions.extractor import RegionExtractor, prepared_batches
 from visem_tf.runs.context import Context
 from visem_tf.runs.scoring import Scorer, recalls
+from visem_tf.runs.starting import freeze_trained
 from visem_tf.runtime.workers import barrier
 from visem_tf.stages import features
 from visem_tf.stages.features import mirrored_cache
@@ -38,22 +39,28 @@ from visem_tf.training.resumable import Validation
 _SHUFFLE_BUFFER = 1000  # encoded images
 
 
+def check_data(context: Context) -> None:
+    """Checks that the data set has images.
+
+    Raises:
+        UserError: Its features come without them.
+    """
+    if context.data.splits["train"].regions is not None:
+        raise UserError(
+            "align.finetune_epochs trains the CNN on images, and these features came without "
+            "them; set it to 0"
+        )
+
+
 def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
     """Trains the CNN and the trained alignment model.
 
     Args:
         context: Context of the run.
         vocabulary: Words of the run.
-
-    Raises:
-        UserError: The features of the data set come without images.
     """
     config = context.config
     settings, split = config.align, context.data.splits["train"]
-    if split.regions is not None:
-        raise UserError(
-            "align.finetune_epochs trains the CNN on images, and these features came without them"
-        )
     pairs = open_pairs(context, vocabulary, tuned=False)
     mirrored = mirrored_cache(context, tuned=False) if settings.mirror else None
     folder = context.run / "checkpoints" / "finetune"
@@ -119,6 +126,7 @@ def _build(context: Context, backbone: Backbone) -> FinetuningModel:
     settings = context.config.regions
     path = context.run / "checkpoints" / "align" / "best.keras"
     alignment = load_model(path, AlignmentModel)
+    freeze_trained(context.config, alignment, "align")
     alignment.swap_weight = 0.0  # these batches have no false sentences
     extractor = RegionExtractor(settings.updated({"proposer": "none"}))
     cnn = TrainableCNN(backbone, context.config.align.finetune_from)

@@ -71,7 +71,6 @@ def run(context: Context) -> dict[str, Any]:
     vocabulary = read_or_build_vocabulary(context)
     pairs = open_pairs(context, vocabulary)
     summary: dict[str, Any] = {}
-    before = context.run.summary("generate")
     if config.joint.train and context.is_chief:
         print("generate: the generators were trained with the alignment")
     if settings.full_frame:
@@ -84,8 +83,6 @@ def run(context: Context) -> dict[str, Any]:
             seed = member_seed(config.seed, number)
             if not config.joint.train:
                 summary[name] = _train(context, name, texts, vocabulary, seed)
-                if summary[name]["epochs"] > before.get(name, summary[name])["epochs"]:
-                    _forget_tuned(context, name)
             if settings.cider_epochs:
                 summary[cider_folder(name)] = fine_tune(context, pairs, vocabulary, name, seed)
     if settings.regions and not config.joint.train:
@@ -96,7 +93,7 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def _forget_tuned(context: Context, name: str) -> None:
-    """Removes the generator that was trained on CIDEr before this one was trained further."""
+    """Removes the generator that was trained on CIDEr from this one."""
     if context.is_chief:
         folder = context.run / "checkpoints" / "generate" / cider_folder(name)
         shutil.rmtree(folder, ignore_errors=True)
@@ -200,6 +197,8 @@ def _train(
         make_dataset=make_dataset,
         make_validation=lambda model: perplexity_validation(context, model, texts["val"]),
         monitor="val_perplexity",
+        # What was trained on CIDEr from this generator does not belong to a longer training.
+        before_epoch=lambda model, epoch: _forget_tuned(context, name),
         precision=config.compute.precision,
         callbacks=[CaptionPreview(context, name, open_cache(context, "val"), vocabulary)],
     )

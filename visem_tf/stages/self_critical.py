@@ -14,6 +14,7 @@ from visem_tf.metrics.cider_reward import CiderReward
 from visem_tf.runs.context import Context
 from visem_tf.runs.generators import read_generator, title_of
 from visem_tf.runs.model_files import cider_folder
+from visem_tf.runs.starting import freeze_trained
 from visem_tf.stages.training import train_model
 from visem_tf.text import END_ID, PAD_ID, Vocabulary
 from visem_tf.training.batches import Part, epoch_batches
@@ -57,8 +58,10 @@ def fine_tune(
     )
 
     def build(steps_per_epoch: int) -> SelfCriticalModel:
+        generator = read_generator(path, settings, name)
+        freeze_trained(context.config, generator, name)
         model = SelfCriticalModel(
-            read_generator(path, settings, name),
+            generator,
             _reward(pairs["train"], vocabulary, end=True),
             settings.cider_samples,
             settings.max_length,

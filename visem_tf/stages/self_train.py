@@ -9,17 +9,38 @@ from typing import Any
 
 import tensorflow as tf
 
+from visem_tf.errors import UserError
 from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.saving import load_model, save_model
 from visem_tf.models.self_training import SelfTrainingModel
 from visem_tf.runs.context import Context
 from visem_tf.runs.phrase_grounding import configured_readout
+from visem_tf.runs.starting import freeze_trained
 from visem_tf.stages.features import mirrored_cache
 from visem_tf.stages.training import open_pairs, recall_validation, train_model
 from visem_tf.text import Vocabulary
 from visem_tf.training.batches import Part, epoch_batches
 from visem_tf.training.examples import images_with_sentences
 from visem_tf.training.optimizers import make_optimizer
+
+
+def check_data(context: Context) -> None:
+    """Checks that images have several regions with boxes, which define the targets.
+
+    Raises:
+        UserError: They have none, or the whole image is the only region.
+    """
+    if context.config.regions.proposer == "none":
+        raise UserError(
+            "align.self_training_epochs trains words on the regions that they choose, and "
+            "regions.proposer none has the whole image only; leave it at 0"
+        )
+    regions = context.data.splits["train"].regions
+    if regions is not None and not regions.has_boxes:
+        raise UserError(
+            "align.self_training_epochs needs the boxes of regions, and these features came "
+            "without them; set it to 0"
+        )
 
 
 def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -48,6 +69,7 @@ def run(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
 
     def build(steps_per_epoch: int) -> SelfTrainingModel:
         alignment = load_model(context.run.ranking_model, AlignmentModel)
+        freeze_trained(config, alignment, "align")
         alignment.swap_weight = 0.0  # these batches have no false sentences
         readout = configured_readout(config)
         model = SelfTrainingModel(
