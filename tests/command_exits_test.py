@@ -35,6 +35,10 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     assert "error: /to: No space left" in capsys.readouterr().err
     assert status(PermissionError(errno.EACCES, "Permission denied", "/r/f")) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert status(OSError(errno.EMFILE, "Too many open files", "/i/vectors.npy")) == 2
+    assert capsys.readouterr().err == (
+        "visem_tf: error: /i/vectors.npy: Too many open files; raise the limit ulimit -Hn\n"
+    )
     assert status(UserError("there is no image \x1b[2J\udc80 3\u202fPM.jpg")) == 2
     message = "there is no image \ufffd[2J\ufffd 3\u202fPM.jpg"
     assert capsys.readouterr().err == f"visem_tf: error: {message}\n"
@@ -43,6 +47,21 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as ended:
         run_command(lambda: None)
     assert ended.value.code == 0
+
+
+def test_a_command_may_open_as_many_files_as_the_system_allows():
+    resource = pytest.importorskip("resource")
+    source = """
+import resource
+from visem_tf.cli import run_command
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+run_command(lambda: print(resource.getrlimit(resource.RLIMIT_NOFILE)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert done.stdout == f"{(most, most)}\n"
 
 
 def test_a_full_disk_without_room_for_temporary_files(

@@ -32,6 +32,7 @@ def index_of(run: TrainedRun, place: PathLike) -> SearchIndex:
 
     Raises:
         UserError: There is no such index, it was built by another model, or it is damaged.
+        OSError: A file of the index cannot be read, or too many files are open.
     """
     return _open(open_index, run, place)
 
