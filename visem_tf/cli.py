@@ -31,6 +31,7 @@ from visem_tf.runtime.outputs import output_folder
 from visem_tf.runtime.startup import allow_open_files
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, read_regular, reason_of
 from visem_tf.runtime.streams import discard_output, prepare_standard_streams, tell
+from visem_tf.runtime.working_copy import finish_copies
 
 DISK_PROBLEMS = (
     errno.ENOTDIR,
@@ -146,7 +147,9 @@ def fields_of_file(path: AnyPath) -> dict[str, Any]:
 
 
 def run_command(main: Callable[[], object]) -> NoReturn:
-    """Runs a command and exits: status 0, 2 for mistakes of the user, 130 for Ctrl-C.
+    """Runs a command, copies back what it has written to remote folders, and exits.
+
+    The status is 0, 2 for mistakes of the user, and 130 for Ctrl-C.
 
     A `UserError`, a disk that is full or not writable, or a limit of the system is reported in one
     or two lines, and with `--debug` also by its traceback. Any other exception is a defect of the
@@ -157,20 +160,32 @@ def run_command(main: Callable[[], object]) -> NoReturn:
     """
     prepare_standard_streams()
     allow_open_files()
+    status = _status_of(lambda: _end_of(main))
+    copied = _status_of(finish_copies)  # also what a failed or interrupted command has written
+    discard_output()
+    raise SystemExit(status or copied or 0)
+
+
+def _end_of(main: Callable[[], object]) -> object:
+    """Runs a command, and returns the status that it ends with itself."""
     status: object = 0
     try:
-        try:
-            main()
-        except SystemExit as end:  # of --help, or with a status of the command's own
-            status = end.code
-        sys.stdout.flush()
+        main()
+    except SystemExit as end:  # of --help, or with a status of the command's own
+        status = end.code
+    sys.stdout.flush()
+    return status
+
+
+def _status_of(part: Callable[[], object]) -> object:
+    """Runs a part of a command; returns its result, or the exit status if it fails."""
+    try:
+        return part()
     except (UserError, OSError) as error:
-        status = _report(error)
+        return _report(error)
     except KeyboardInterrupt:
         _print_message("interrupted; run the same command again to resume")
-        status = 130
-    discard_output()
-    raise SystemExit(status)
+        return 130
 
 
 def _report(error: UserError | OSError) -> int:

@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from upath import UPath
 
+from visem_tf.errors import UserError
 from visem_tf.runtime.files import after_writing, is_unfinished, temporary_folder, unfinished_name
-from visem_tf.runtime.storage import PathLike, as_path, file_version, upload
+from visem_tf.runtime.storage import PathLike, as_path, file_version, reason_of, upload
 from visem_tf.runtime.streams import warn
 
 _COPIES: dict[str, "WorkingCopy"] = {}
@@ -60,9 +61,20 @@ def send_copies() -> None:
     """Copies back what has changed in the working copies of this process.
 
     Raises:
-        OSError: A storage cannot be written.
+        UserError: A storage cannot be written.
     """
     for copy in list(_COPIES.values()):
+        copy.send()
+
+
+def finish_copies() -> None:
+    """Copies back what has changed, for the last time in this process.
+
+    Raises:
+        UserError: A storage cannot be written.
+    """
+    for copy in _COPIES.values():
+        atexit.unregister(copy.send)
         copy.send()
 
 
@@ -114,10 +126,19 @@ class WorkingCopy:
         Files that another program may have removed from the temporary folder stay there.
 
         Raises:
-            OSError: The storage cannot be written.
+            UserError: The storage cannot be written.
         """
         if self.read_only:
             return
+        try:
+            self._send()
+        except Exception as error:  # of whichever library writes to the storage
+            raise UserError(
+                f"cannot write {self.remote} ({reason_of(error)}); run the same command again when "
+                "it can be written"
+            ) from error
+
+    def _send(self) -> None:
         found = _versions(self.path)
         changed = [name for name, version in found.items() if self._here.get(name) != version]
         for name in sorted(changed, key=lambda name: (self.path / name).stat().st_mtime_ns):
