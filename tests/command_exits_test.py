@@ -11,6 +11,8 @@ import pytest
 from visem_tf.cli import run_command
 from visem_tf.errors import UserError
 from visem_tf.runtime.startup import without_noise
+from visem_tf.runtime.storage import as_path
+from visem_tf.runtime.working_copy import working_copy
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +37,10 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     assert "error: /to: No space left" in capsys.readouterr().err
     assert status(PermissionError(errno.EACCES, "Permission denied", "/r/f")) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    assert status(OSError(errno.EMFILE, "Too many open files", "/i/vectors.npy")) == 2
+    assert capsys.readouterr().err == (
+        "visem_tf: error: /i/vectors.npy: Too many open files; raise the limit ulimit -Hn\n"
+    )
     assert status(UserError("there is no image \x1b[2J\udc80 3\u202fPM.jpg")) == 2
     message = "there is no image \ufffd[2J\ufffd 3\u202fPM.jpg"
     assert capsys.readouterr().err == f"visem_tf: error: {message}\n"
@@ -43,6 +49,21 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as ended:
         run_command(lambda: None)
     assert ended.value.code == 0
+
+
+def test_a_command_may_open_as_many_files_as_the_system_allows():
+    resource = pytest.importorskip("resource")
+    source = """
+import resource
+from visem_tf.cli import run_command
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+run_command(lambda: print(resource.getrlimit(resource.RLIMIT_NOFILE)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert done.stdout == f"{(most, most)}\n"
 
 
 def test_a_full_disk_without_room_for_temporary_files(
@@ -61,6 +82,54 @@ def test_a_full_disk_without_room_for_temporary_files(
     message = capsys.readouterr().err
     assert "No usable temporary directory found in" in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "messages"),
+    [("pass", 1), ("raise UserError('wrong')", 2), ("write_atomically(run / 'two.txt', '2')", 2)],
+)
+@pytest.mark.parametrize("error", ["OSError('Forbidden')", "RuntimeError('Forbidden')"])
+def test_files_that_cannot_be_sent(end: str, messages: int, error: str):
+    source = textwrap.dedent(
+        f"""
+        from fsspec.implementations.memory import MemoryFileSystem
+        from visem_tf.cli import run_command
+        from visem_tf.errors import UserError
+        from visem_tf.runtime.files import write_atomically
+        from visem_tf.runtime.working_copy import working_copy
+        def main():
+            run = working_copy("memory://bucket/run")
+            (run / "one.txt").write_text("1")
+            {end}
+        def refuse(*_, **__):
+            raise {error}
+        MemoryFileSystem.put_file = refuse
+        run_command(main)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    *others, last = done.stderr.splitlines()
+    assert last == (
+        "visem_tf: error: cannot write memory://bucket/run (Forbidden); run the same command again "
+        "when it can be written"
+    )
+    assert len(others) == messages - 1
+    assert all(line in (last, "visem_tf: error: wrong") for line in others)
+
+
+def test_an_interrupted_command_sends_its_files(capsys: pytest.CaptureFixture):
+    def main() -> None:
+        (working_copy("memory://interrupted/run") / "one.txt").write_text("1")
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run_command(main)
+    assert ended.value.code == 130
+    assert (as_path("memory://interrupted/run") / "one.txt").read_text() == "1"
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):

@@ -155,6 +155,19 @@ def test_the_library_named_datasets_is_not_shadowed(checkout: Path, tmp_path: Pa
     assert run(sys.executable, checkout, source, PYTHONPATH=str(tmp_path)) == ["the library"]
 
 
+def test_libraries_may_ask_for_a_library_named_datasets(checkout: Path, tmp_path: Path):
+    (tmp_path / "visem_tf").symlink_to(checkout / "visem_tf")  # found without the root
+    source = """
+import importlib.util, visem_tf.datasets
+print(visem_tf.datasets.__file__)
+print(*map(importlib.util.find_spec, ("datasets", "export")))
+"""
+    assert run(sys.executable, tmp_path, source) == [
+        str(checkout / "datasets" / "__init__.py"),
+        "None None",
+    ]
+
+
 def test_no_module_has_two_names(checkout: Path):
     source = """
 try:

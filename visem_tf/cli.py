@@ -28,8 +28,10 @@ from visem_tf.config.recorded import starting_fields
 from visem_tf.errors import UserError
 from visem_tf.runtime.model_places import find_model, model_address
 from visem_tf.runtime.outputs import output_folder
+from visem_tf.runtime.startup import allow_open_files
 from visem_tf.runtime.storage import AnyPath, absolute, as_path, read_regular, reason_of
 from visem_tf.runtime.streams import discard_output, prepare_standard_streams, tell
+from visem_tf.runtime.working_copy import finish_copies
 
 DISK_PROBLEMS = (
     errno.ENOTDIR,
@@ -43,6 +45,13 @@ DISK_PROBLEMS = (
     errno.EPROTONOSUPPORT,
     errno.EIO,
 )
+
+_LIMITS = {
+    errno.EMFILE: "raise the limit ulimit -Hn",
+    errno.ENFILE: "close other programs, or raise the limit fs.file-max",
+    errno.ENOMEM: "free memory, or raise the limit vm.max_map_count",
+}
+"""What to do about limits of the system."""
 
 
 def parse_arguments(
@@ -138,41 +147,56 @@ def fields_of_file(path: AnyPath) -> dict[str, Any]:
 
 
 def run_command(main: Callable[[], object]) -> NoReturn:
-    """Runs a command and exits: status 0, 2 for mistakes of the user, 130 for Ctrl-C.
+    """Runs a command, copies back what it has written to remote folders, and exits.
 
-    A `UserError`, or a disk that is full or not writable, is reported in one or two lines, and with
-    `--debug` also by its traceback. Any other exception is a defect of the program and keeps its
-    traceback.
+    The status is 0, 2 for mistakes of the user, and 130 for Ctrl-C.
+
+    A `UserError`, a disk that is full or not writable, or a limit of the system is reported in one
+    or two lines, and with `--debug` also by its traceback. Any other exception is a defect of the
+    program and keeps its traceback.
 
     Args:
         main: Command to call, without arguments.
     """
     prepare_standard_streams()
+    allow_open_files()
+    status = _status_of(lambda: _end_of(main))
+    copied = _status_of(finish_copies)  # also what a failed or interrupted command has written
+    discard_output()
+    raise SystemExit(status or copied or 0)
+
+
+def _end_of(main: Callable[[], object]) -> object:
+    """Runs a command, and returns the status that it ends with itself."""
     status: object = 0
     try:
-        try:
-            main()
-        except SystemExit as end:  # of --help, or with a status of the command's own
-            status = end.code
-        sys.stdout.flush()
+        main()
+    except SystemExit as end:  # of --help, or with a status of the command's own
+        status = end.code
+    sys.stdout.flush()
+    return status
+
+
+def _status_of(part: Callable[[], object]) -> object:
+    """Runs a part of a command; returns its result, or the exit status if it fails."""
+    try:
+        return part()
     except (UserError, OSError) as error:
-        status = _report(error)
+        return _report(error)
     except KeyboardInterrupt:
         _print_message("interrupted; run the same command again to resume")
-        status = 130
-    discard_output()
-    raise SystemExit(status)
+        return 130
 
 
 def _report(error: UserError | OSError) -> int:
     """Says what the user can do about an error; returns the exit status.
 
     Raises:
-        OSError: The error is no matter of the disk, but a defect of the program.
+        OSError: The error is no matter of the system, but a defect of the program.
     """
     if isinstance(error, BrokenPipeError):  # the program that reads the output has ended
         return 1
-    if isinstance(error, OSError) and not _is_of_disk(error):
+    if isinstance(error, OSError) and not _is_of_system(error):
         raise error
     if "--debug" in sys.argv:
         with contextlib.suppress(OSError):
@@ -180,7 +204,8 @@ def _report(error: UserError | OSError) -> int:
     if isinstance(error, OSError):
         # Where a file is copied, the second name is that of the copy.
         place = error.filename2 or error.filename or "the disk, or standard output"
-        _print_message(f"error: {place}: {error.strerror}; free it or choose another")
+        advice = _LIMITS.get(error.errno or 0, "free it or choose another")
+        _print_message(f"error: {place}: {error.strerror}; {advice}")
     else:
         _print_message(f"error: {error}")
     return 2
@@ -192,7 +217,10 @@ def _print_message(message: str) -> None:
         tell(message)
 
 
-def _is_of_disk(error: OSError) -> bool:
-    """Returns whether a disk is full or not writable; `tempfile` says so in a sentence alone."""
+def _is_of_system(error: OSError) -> bool:
+    """Returns whether a disk is full or not writable, or the system has reached a limit.
+
+    `tempfile` says in a sentence alone that the disk is full.
+    """
     no_temporary_folder = str(error.strerror).startswith("No usable temporary directory")
-    return no_temporary_folder or error.errno in DISK_PROBLEMS
+    return no_temporary_folder or error.errno in (*DISK_PROBLEMS, *_LIMITS)

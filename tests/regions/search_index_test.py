@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,27 @@ def test_a_damaged_shard_is_named_and_removed_by_the_next_build(
     assert len(index) == len(open_index(tmp_path, "index", KEY)) == 3
     index.add([b"3"], ["/3.jpg"], regions(1))
     assert len(open_index(tmp_path, "index", KEY)) == 4
+
+
+def test_a_limit_of_open_files_neither_damages_nor_removes_a_shard(tmp_path: Path, capsys):
+    resource = pytest.importorskip("resource")
+    fill(tmp_path, 3, 2)
+    before = sorted(tmp_path.rglob("*"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 4, limits[1]))
+    try:
+        for opening in (create_index, open_index):
+            with pytest.raises(OSError, match="Too many open files") as caught:
+                opening(tmp_path, "index", KEY)
+            assert caught.value.errno == errno.EMFILE
+            assert Path(caught.value.filename).suffix == ".npy"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert len(create_index(tmp_path, "index", KEY)) == 5
+    assert not capsys.readouterr().err
 
 
 def test_damaged_vectors_are_found_by_a_search(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import uuid
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from visem_tf import describe, fit, search
 from visem_tf.datasets.scenes.renderer import encode_jpeg, render
 from visem_tf.datasets.scenes.sampling import sample_scene
 from visem_tf.errors import UserError
+from visem_tf.runs import indexing
+from visem_tf.runs.indexing import index_of
+from visem_tf.runs.model_files import open_model_files
 from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runs.run_view import run_view
 from visem_tf.runtime.files import atomic_path, save_array, write_atomically
 from visem_tf.runtime.storage import as_path
-from visem_tf.runtime.working_copy import WorkingCopy, working_copy
+from visem_tf.runtime.working_copy import WorkingCopy, send_copies, working_copy
+from visem_tf.stages.compare_systems import read_run_evidence
 
 
 @pytest.fixture
@@ -70,6 +76,57 @@ def test_what_is_removed_or_changed_here_is_so_there(remote):
     write_atomically(local / "progress.json", "2")
     assert names_in(remote) == ["progress.json"]
     assert (remote / "progress.json").read_text() == "2"
+
+
+def test_what_another_program_removes_from_a_copy_stays_there(remote, capsys):
+    (remote / "config.json").write_bytes(b"{}")
+    (remote / "checkpoints" / "best.keras").write_bytes(b"weights")
+    copy = WorkingCopy(remote)
+    write_atomically(copy.path / "state.json", "{}")
+    copy.send()
+    for path in sorted(copy.path.parent.rglob("*")):  # of a week ago
+        if path.is_file() and path.name != "state.json":
+            path.unlink()
+    write_atomically(copy.path / "state.json", "[]")
+    copy.send()
+    assert f"another program has removed files from {copy.path}" in capsys.readouterr().err
+    shutil.rmtree(copy.path.parent)
+    copy.send()
+    assert names_in(remote) == ["checkpoints", "config.json", "state.json"]
+    assert (remote / "checkpoints" / "best.keras").read_bytes() == b"weights"
+    assert (remote / "state.json").read_text() == "[]"
+
+
+def test_nothing_is_sent_from_a_copy_until_somebody_writes_there(remote):
+    (remote / "old.txt").write_bytes(b"old")
+    local = working_copy(remote, read_only=True)
+    write_atomically(local / "new.txt", "new")
+    send_copies()
+    assert names_in(remote) == ["old.txt"]
+    assert working_copy(remote) == working_copy(remote, read_only=True) == local
+    (local / "old.txt").unlink()
+    write_atomically(local / "newer.txt", "newer")
+    assert names_in(remote) == ["new.txt", "newer.txt"]
+
+
+@pytest.mark.parametrize("name", ["model", "view", "index", "evidence"])
+def test_what_is_only_read_stays_there(remote, name, monkeypatch):
+    (remote / "config.json").write_bytes(b"{}")
+    if name == "model":
+        open_model_files(str(remote))
+    elif name == "view":
+        with run_view(str(remote)):
+            pass
+    elif name == "index":
+        monkeypatch.setattr(indexing, "_model_key", lambda run: {})
+        with pytest.raises(UserError, match="is not an index"):
+            index_of(None, str(remote))
+    else:
+        with pytest.raises(UserError, match="has no evidence_test"):
+            read_run_evidence(str(remote), "test")
+    (working_copy(remote, read_only=True) / "config.json").unlink()
+    send_copies()
+    assert names_in(remote) == ["config.json"]
 
 
 def test_workers_find_what_the_others_have_written(remote):

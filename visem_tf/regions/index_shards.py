@@ -116,6 +116,9 @@ def open_shard(path: Path, embedding_dim: int) -> Shard | None:
 
     Returns:
         The shard; None if a file is missing or not whole, or an array has another size or type.
+
+    Raises:
+        OSError: A file cannot be read, or too many are open.
     """
     images, vectors, regions = (open_array(path / f"{name}.npy") for name in Shard._fields)
     if images is None or vectors is None or regions is None:

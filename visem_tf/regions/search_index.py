@@ -54,6 +54,7 @@ class SearchIndex:
 
     Raises:
         UserError: A shard is damaged.
+        OSError: A shard cannot be read, or too many files are open.
     """
 
     def __init__(
@@ -238,7 +239,7 @@ def create_index(folder: Path, place: str, key: Mapping[str, Any]) -> SearchInde
 
     Raises:
         UserError: The folder has other files, or is an index of another model or format.
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, a shard cannot be read, or too many files are open.
     """
     if folder.is_dir() and any(folder.iterdir()):
         _check(folder, place, key)
@@ -256,6 +257,7 @@ def open_index(folder: Path, place: str, key: Mapping[str, Any]) -> SearchIndex:
 
     Raises:
         UserError: There is no index, it is of another model or format, has no image, or is damaged.
+        OSError: A shard cannot be read, or too many files are open.
     """
     _check(folder, place, key)
     index = SearchIndex(folder, place, key["embedding_dim"])

@@ -43,7 +43,11 @@ class Shards(abc.ABC):
 
     @abc.abstractmethod
     def read(self, path: Path) -> np.ndarray | None:
-        """Opens and checks the records of a file; returns None if it is missing or damaged."""
+        """Opens and checks the records of a file; returns None if it is missing or damaged.
+
+        Raises:
+            OSError: The file cannot be read, or too many are open.
+        """
 
     @property
     def num_shards(self) -> int:
@@ -161,6 +165,9 @@ def open_records(path: Path, feature_dim: int | None = None) -> np.ndarray | Non
     Returns:
         Records [B] with the fields of `Regions`, and others; None if the file is missing, is not
         whole, or contains NaN, infinity, another size, or an image without a region.
+
+    Raises:
+        OSError: The file cannot be read, or too many are open.
     """
     records = open_array(path)
     if records is None:
@@ -178,11 +185,18 @@ def open_records(path: Path, feature_dim: int | None = None) -> np.ndarray | Non
 
 
 def open_array(path: Path) -> np.ndarray | None:
-    """Opens an `.npy` file, mapped into memory; returns None if it is missing or not whole."""
+    """Opens an `.npy` file, mapped into memory; returns None if it is missing or not whole.
+
+    Raises:
+        OSError: The file cannot be read, or too many are open. It may be whole.
+    """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, EOFError):
         return None
+    except OSError as error:
+        error.filename = str(path)  # an error of mapping names no file
+        raise
 
 
 def is_finite(halves: np.ndarray) -> bool:

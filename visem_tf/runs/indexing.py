@@ -32,8 +32,9 @@ def index_of(run: TrainedRun, place: PathLike) -> SearchIndex:
 
     Raises:
         UserError: There is no such index, it was built by another model, or it is damaged.
+        OSError: A file of the index cannot be read, or too many files are open.
     """
-    return _open(open_index, run, place)
+    return _open(open_index, run, place, read_only=True)
 
 
 def add_to_index(
@@ -85,7 +86,11 @@ def add_to_index(
 
 
 def _open(
-    opening: Callable[[Path, str, Mapping[str, Any]], SearchIndex], run: TrainedRun, place: PathLike
+    opening: Callable[[Path, str, Mapping[str, Any]], SearchIndex],
+    run: TrainedRun,
+    place: PathLike,
+    *,
+    read_only: bool = False,
 ) -> SearchIndex:
     key = _model_key(run)
     if not str(place):
@@ -94,7 +99,7 @@ def _open(
     if folder.is_file():
         raise UserError(f"the index {place} is a file; give a folder")
     try:
-        local = working_copy(folder)
+        local = working_copy(folder, read_only=read_only)
     except OSError as error:
         raise UserError(f"cannot read the index {place}: {reason_of(error)}") from error
     return opening(local, str(place), key)

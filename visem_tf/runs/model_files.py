@@ -200,7 +200,7 @@ def open_model_files(model: str | os.PathLike[str]) -> ModelFiles:
     """
     folder = find_model(model)
     try:
-        path = working_copy(folder)
+        path = working_copy(folder, read_only=True)
     except OSError as error:
         raise UserError(f"cannot read {model}: {reason_of(error)}") from error
     if not is_published(path):

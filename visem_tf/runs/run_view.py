@@ -31,7 +31,7 @@ def run_view(folder: str | os.PathLike[str]) -> Iterator[Path]:
         view = temporary / "run"
         view.mkdir()
         try:
-            for path in working_copy(folder).absolute().iterdir():
+            for path in working_copy(folder, read_only=True).absolute().iterdir():
                 if path.is_dir():
                     (view / path.name).symlink_to(path)
                 elif path.is_file():

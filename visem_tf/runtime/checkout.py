@@ -8,7 +8,8 @@ would make every folder there importable a second time, `visem_tf.visem_tf` too.
 
 With the root on `sys.path`, `import datasets` must not find this folder: it would shadow a
 well-known library of that name, and register the builders of `visem_tf.datasets` twice. The finder
-therefore skips the root when it searches for the plain name.
+therefore skips the root when it searches for the plain name. Without the root there, it leaves the
+name alone: other libraries ask `importlib.util.find_spec` whether there is a library `datasets`.
 """
 
 import importlib
@@ -46,6 +47,8 @@ class CheckoutFinder(MetaPathFinder):
                 fullname, init, submodule_search_locations=[str(init.parent)]
             )
         others = [entry for entry in sys.path if Path(entry or ".").resolve() != self.root]
+        if len(others) == len(sys.path):  # there is nothing to hide
+            return None
         spec = PathFinder.find_spec(fullname, others, target)
         for finder in sys.meta_path:
             if spec is None and finder not in (self, PathFinder):

@@ -53,6 +53,16 @@ def without_noise() -> Iterator[None]:
                     os.write(2, line)
 
 
+def allow_open_files() -> None:
+    """Lets this process open as many files as it may: caches and indexes keep theirs open."""
+    # Windows has no such module, and macOS may refuse the limit that it names.
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def start_tensorflow() -> None:
     """Imports TensorFlow, with Keras on top of it, and lists the devices, without noise.
 

@@ -233,7 +233,8 @@ def barrier(strategy: tf.distribute.Strategy) -> None:
     """Waits for all workers, which then find the files that the others have written before.
 
     Raises:
-        OSError: A storage with a run directory or a cache cannot be read or written.
+        UserError: A storage with a run directory or a cache cannot be written.
+        OSError: It cannot be read.
     """
     if num_workers(strategy) == 1:
         return

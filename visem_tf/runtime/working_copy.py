@@ -3,8 +3,9 @@
 Training reads and writes at random: arrays that are mapped into memory, archives, event files that
 grow. A folder with a scheme (`gs://…`) is therefore copied to the disk when a process first uses
 it. Whenever `visem_tf.runtime.files` has written a file of the copy, and when the process ends, all
-files that have changed are copied back. Workers that train together exchange their files when they
-wait for each other, see `visem_tf.runtime.workers.barrier`.
+files that have changed are copied back, unless the process only reads the folder. Workers that
+train together exchange their files when they wait for each other, see
+`visem_tf.runtime.workers.barrier`.
 """
 
 import atexit
@@ -14,20 +15,23 @@ from pathlib import Path, PurePosixPath
 
 from upath import UPath
 
+from visem_tf.errors import UserError
 from visem_tf.runtime.files import after_writing, is_unfinished, temporary_folder, unfinished_name
-from visem_tf.runtime.storage import PathLike, as_path, file_version, upload
+from visem_tf.runtime.storage import PathLike, as_path, file_version, reason_of, upload
+from visem_tf.runtime.streams import warn
 
 _COPIES: dict[str, "WorkingCopy"] = {}
 
 
-def working_copy(path: PathLike) -> Path:
+def working_copy(path: PathLike, *, read_only: bool = False) -> Path:
     """Returns a folder on the disk to work in: the folder itself, or the copy of a remote one.
 
     Args:
         path: Folder on any storage; need not exist.
+        read_only: Whether the caller writes nothing there, so that nothing needs to be copied back.
 
     Raises:
-        OSError: The storage cannot be read or written.
+        OSError: The storage cannot be read.
 
     Example:
         >>> (as_path("memory://run") / "words.txt").write_text("one")
@@ -43,21 +47,34 @@ def working_copy(path: PathLike) -> Path:
     remote = as_path(path)
     if isinstance(remote, Path):
         return remote
-    if str(remote) not in _COPIES:
-        copy = WorkingCopy(remote)
+    copy = _COPIES.get(str(remote))
+    if copy is None:
+        copy = _COPIES[str(remote)] = WorkingCopy(remote, read_only=True)
+    if copy.read_only and not read_only:
+        copy.read_only = False
         after_writing(copy.path, copy.send)
         atexit.register(copy.send)
-        _COPIES[str(remote)] = copy
-    return _COPIES[str(remote)].path
+    return copy.path
 
 
 def send_copies() -> None:
     """Copies back what has changed in the working copies of this process.
 
     Raises:
-        OSError: A storage cannot be written.
+        UserError: A storage cannot be written.
     """
     for copy in list(_COPIES.values()):
+        copy.send()
+
+
+def finish_copies() -> None:
+    """Copies back what has changed, for the last time in this process.
+
+    Raises:
+        UserError: A storage cannot be written.
+    """
+    for copy in _COPIES.values():
+        atexit.unregister(copy.send)
         copy.send()
 
 
@@ -76,19 +93,27 @@ class WorkingCopy:
 
     Args:
         remote: The remote folder, which need not exist.
+        read_only: Whether nothing is copied back.
 
     Attributes:
         path: The folder on the disk.
+        read_only: The argument.
 
     Raises:
         OSError: The storage cannot be read.
     """
 
-    def __init__(self, remote: UPath) -> None:
+    def __init__(self, remote: UPath, *, read_only: bool = False) -> None:
         self.remote = remote
+        self.read_only = read_only
         end = contextlib.ExitStack()
-        self.path = Path(os.path.realpath(end.enter_context(temporary_folder())))
+        temporary = Path(os.path.realpath(end.enter_context(temporary_folder())))
         atexit.register(end.close)  # after the last changes were sent
+        # Systems remove old files from the folder for temporary files. This one is the oldest.
+        self._oldest = temporary / "oldest"
+        self._oldest.touch()
+        self.path = temporary / "copy"
+        self.path.mkdir()
         self._seen = self._listing()  # version of each remote file when it was last copied
         if self._seen:
             remote.fs.get(f"{remote.path}/", f"{self.path}/", recursive=True)
@@ -96,19 +121,40 @@ class WorkingCopy:
         self._sent: set[str] = set()  # files whose remote version is of this process
 
     def send(self) -> None:
-        """Copies files that were changed or removed here to the remote folder.
+        """Copies files that were changed here to the remote folder, and removes those removed here.
+
+        Files that another program may have removed from the temporary folder stay there.
 
         Raises:
-            OSError: The storage cannot be written.
+            UserError: The storage cannot be written.
         """
+        if self.read_only:
+            return
+        try:
+            self._send()
+        except Exception as error:  # of whichever library writes to the storage
+            raise UserError(
+                f"cannot write {self.remote} ({reason_of(error)}); run the same command again when "
+                "it can be written"
+            ) from error
+
+    def _send(self) -> None:
         found = _versions(self.path)
         changed = [name for name, version in found.items() if self._here.get(name) != version]
         for name in sorted(changed, key=lambda name: (self.path / name).stat().st_mtime_ns):
             upload(self.path / name, self.remote / name)
             self._here[name] = found[name]
             self._sent.add(name)
-        for name in self._here.keys() - found.keys():
-            (self.remote / name).unlink(missing_ok=True)
+        removed = self._here.keys() - found.keys()
+        if self._oldest.exists():
+            for name in removed:
+                (self.remote / name).unlink(missing_ok=True)
+        elif removed:
+            warn(
+                f"another program has removed files from {self.path}, the working copy of "
+                f"{self.remote}; they stay in {self.remote}"
+            )
+        for name in removed:
             del self._here[name]
 
     def fetch(self) -> None:

@@ -53,7 +53,7 @@ def read_run_evidence(run_dir: str | os.PathLike[str], split: str) -> RunEvidenc
     """
     if not (as_path(run_dir) / "config.json").is_file():
         raise UserError(f"{run_dir} is not a run directory (it has no config.json)")
-    path = working_copy(run_dir) / f"evidence_{split}.npz"
+    path = working_copy(run_dir, read_only=True) / f"evidence_{split}.npz"
     command = f"python -m visem_tf.evaluate --run-dir {run_dir} --split {split}"
     if not path.is_file():
         raise UserError(f"{run_dir} has no {path.name}; run {command} first")
