@@ -48,8 +48,11 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         problems: Problems found in the data; saved with the prepared files.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.0.0": "First version.",
+        "1.1.0": "Corrected boxes, splits, ids and object numbers; more files are found.",
+    }
     HOMEPAGE: ClassVar[str | None] = None
     IMAGE_FOLDERS: ClassVar[tuple[str, ...]] = ()
     CAPTION_FILES: ClassVar[tuple[str, ...]] = ()

@@ -87,7 +87,8 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
 
     Args:
         records: Images with sentences.
-        path: Path of the file, with boxes as [x, y, width, height] in pixels.
+        path: Path of the file, with boxes as [x, y, width, height] in pixels. They refer to the
+            `size` of the record, or else to that in the file.
         notes: List that receives what was wrong with the file.
 
     Raises:
@@ -102,6 +103,12 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
     }
     if not category_of:
         raise UserError(f"{path} has no categories; it must be a file of instances")
+    images = data.get("images")
+    sizes = {
+        _key(image["id"]): _size(image)
+        for image in (images if isinstance(images, list) else ())
+        if _has(image, id=(int, str))
+    }
     objects: dict[str, list[tuple[str, Box]]] = collections.defaultdict(list)
     bad = []
     for number, annotation in enumerate(annotations):
@@ -112,10 +119,11 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
             category = category_of[_key(annotation["category_id"])]
             objects[_key(annotation.get("image_id"))].append((category, box))
     _note(notes, path, "annotations without a box or a known category", bad)
-    return [
-        _with_phrases(record, phrases_of_objects(tokens, objects[record.image_id]))
-        for record, tokens in zip(records, tokens_of_records(records), strict=True)
-    ]
+    result = []
+    for record, tokens in zip(records, tokens_of_records(records), strict=True):
+        record = dataclasses.replace(record, size=record.size or sizes.get(record.image_id))
+        result.append(_with_phrases(record, phrases_of_objects(tokens, objects[record.image_id])))
+    return result
 
 
 def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> list[Record]:
