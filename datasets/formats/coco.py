@@ -31,7 +31,8 @@ def read_captions(path: AnyPath, folder: AnyPath, notes: list[str]) -> list[Reco
 
     Returns:
         A record for each image of the file, also for those without captions. Sentences are in the
-        order of the ids of the annotations.
+        order of the ids of the annotations. Different images with one id are left out, because
+        captions do not say which of them they describe.
 
     Raises:
         UserError: If the file cannot be read, or is not a file of captions.
@@ -41,28 +42,36 @@ def read_captions(path: AnyPath, folder: AnyPath, notes: list[str]) -> list[Reco
     images = data.get("images")
     if not isinstance(images, list) or not images:
         raise UserError(f"{path} lists no images; a COCO file of captions does")
-    known: dict[str, dict[str, Any]] = {}
+    known: list[tuple[str, dict[str, Any]]] = []
+    names_of: dict[str, set[str]] = collections.defaultdict(set)
     bad_images = []
     for number, image in enumerate(images):
         if _has(image, id=(int, str)) and _file_name(image):
-            known.setdefault(_key(image["id"]), image)
+            known.append((_key(image["id"]), image))
+            names_of[_key(image["id"])].add(_file_name(image))
         else:
             bad_images.append(str(number))
-    captions: dict[str, list[tuple[Any, str]]] = {key: [] for key in known}
+    ambiguous = [
+        f"{_file_name(image)} with the id {key}" for key, image in known if len(names_of[key]) > 1
+    ]
+    captions: dict[str, list[tuple[Any, str]]] = {key: [] for key in names_of}
     bad, orphans = [], []
     for number, annotation in enumerate(annotations):
         if not _has(annotation, caption=str):
             bad.append(str(number))
-        elif _key(annotation.get("image_id")) not in known:
+        elif _key(annotation.get("image_id")) not in captions:
             orphans.append(str(annotation.get("image_id")))
         else:
             caption = (annotation.get("id", number), annotation["caption"].strip())
             captions[_key(annotation["image_id"])].append(caption)
     _note(notes, path, "images without id and file_name or coco_url", bad_images)
+    _note(notes, path, "images whose id another image has", ambiguous)
     _note(notes, path, "annotations without a caption", bad)
     _note(notes, path, "captions of images that it does not list", orphans)
     records = []
-    for key, image in known.items():
+    for key, image in known:
+        if len(names_of[key]) > 1:
+            continue
         ordered = _ordered(captions[key])
         split = image.get("split")
         records.append(

@@ -283,6 +283,28 @@ def test_a_picture_named_twice_is_read_once(folder, write, read, edit):
     assert problems.notes == [f"images named more than once, the first is kept: {PICTURES[0].name}"]
 
 
+def test_pictures_with_one_id_are_left_out_and_a_repeated_entry_is_not(folder, write, read, edit):
+    write("coco_json", folder)
+    first, second, third = PICTURES[:3]
+
+    def repeat(data):
+        data["images"][1]["id"] = first.number
+        data["images"].append(data["images"][2])
+
+    edit(folder / "captions.json", repeat)
+    (folder / "regions.json").unlink()
+    found, problems = read(CocoJson, folder)
+    assert list(found["train"]) == [third.name, PICTURES[3].name]
+    assert found["train"][third.name] == third.sentences
+    assert problems.notes == [
+        f"captions.json: left out 2 images whose id another image has: {first.name} with the id "
+        f"{first.number}, {second.name} with the id {first.number}",
+        "captions.json: left out 5 captions of images that it does not list: "
+        + ", ".join([str(second.number)] * 5),
+        f"images named more than once, the first is kept: {third.name}",
+    ]
+
+
 def test_bad_json_lines_are_skipped_and_listed(folder, write, read):
     write("json_lines", folder)
     path = folder / "captions.jsonl"
