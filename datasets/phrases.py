@@ -133,8 +133,16 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
     return rows
 
 
+def next_object(phrases: Sequence[Phrase]) -> int:
+    """Returns the number for a further object of an image, above those of its phrases."""
+    return max((phrase.object for phrase in phrases), default=-1) + 1
+
+
 def phrases_of_objects(
-    sentences: Sequence[Sequence[bytes]], objects: Sequence[tuple[str, Box]]
+    sentences: Sequence[Sequence[bytes]],
+    objects: Sequence[tuple[str, Box]],
+    *,
+    first_object: int = 0,
 ) -> list[Phrase]:
     """Returns the words of sentences that name an object of a known category.
 
@@ -145,6 +153,7 @@ def phrases_of_objects(
     Args:
         sentences: Tokens of the sentences of an image.
         objects: Category and box of each object.
+        first_object: Number of the first object.
 
     Example:
         >>> box = (0.0, 0.0, 9.0, 9.0)
@@ -154,7 +163,7 @@ def phrases_of_objects(
     """
     counts = collections.Counter(category for category, _ in objects)
     found = []
-    for number, (category, box) in enumerate(objects):
+    for number, (category, box) in enumerate(objects, start=first_object):
         words = re.sub(r"[^\w\s]", "", category.lower()).encode().split()
         if counts[category] > 1 or not words:
             continue

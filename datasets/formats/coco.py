@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from visem_tf.datasets.formats.text import read_json
-from visem_tf.datasets.phrases import phrases_of_objects
+from visem_tf.datasets.phrases import next_object, phrases_of_objects
 from visem_tf.datasets.problems import add_listed
 from visem_tf.datasets.records import Box, Phrase, Record, safe_image_id, tokens_of_records
 from visem_tf.errors import UserError
@@ -131,7 +131,9 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
     result = []
     for record, tokens in zip(records, tokens_of_records(records), strict=True):
         record = dataclasses.replace(record, size=record.size or sizes.get(record.image_id))
-        result.append(_with_phrases(record, phrases_of_objects(tokens, objects[record.image_id])))
+        first = next_object(record.phrases)
+        phrases = phrases_of_objects(tokens, objects[record.image_id], first_object=first)
+        result.append(_with_phrases(record, phrases))
     return result
 
 
@@ -171,7 +173,8 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
             orphans.append(str(number))
             continue
         numbers = objects[image_id]
-        name = _key(annotation.get("object_id", f"box {annotation['bbox']}"))
+        object_id = annotation.get("object_id")
+        name = f"box {annotation['bbox']}" if object_id is None else _key(object_id)
         thing = numbers.setdefault(name, len(numbers))
         phrases[image_id] += [
             Phrase(
@@ -180,7 +183,7 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
                 box,
                 thing,
                 anywhere=caption_id is None,
-                type=str(annotation.get("type", "")),
+                type=str(annotation.get("type") or ""),
             )
             for sentence in sentences
         ]

@@ -3,11 +3,11 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from visem_tf.datasets.formats.coco import corners
 from visem_tf.datasets.formats.text import read_lines
+from visem_tf.datasets.phrases import next_object
 from visem_tf.datasets.problems import add_listed
 from visem_tf.datasets.records import Phrase, Record
 from visem_tf.runtime.storage import AnyPath
@@ -110,7 +110,7 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
 
 def _number_objects(phrases: list[Phrase]) -> list[Phrase]:
     """Gives every object without an identifier one of its own."""
-    first = _next_object(phrases)
+    first = next_object(phrases)
     boxes: dict[tuple[float, ...], int] = {}
     return [
         phrase
@@ -126,14 +126,10 @@ def _join(one: Record, other: Record) -> Record:
         dataclasses.replace(
             phrase,
             sentence=phrase.sentence + len(one.sentences),
-            object=phrase.object + _next_object(one.phrases),
+            object=phrase.object + next_object(one.phrases),
         )
         for phrase in other.phrases
     ]
     return dataclasses.replace(
         one, sentences=[*one.sentences, *other.sentences], phrases=[*one.phrases, *moved]
     )
-
-
-def _next_object(phrases: Sequence[Phrase]) -> int:
-    return max((phrase.object for phrase in phrases), default=-1) + 1

@@ -75,6 +75,34 @@ def test_boxes_of_phrases_arrive_as_shares_of_the_picture(name, folder, tmp_path
         np.testing.assert_allclose(phrases.boxes[row], expected[key], atol=1e-6)
 
 
+def test_regions_and_instances_are_of_different_objects(folder, write, edit):
+    write("coco_json", folder)
+    first = PICTURES[0]
+    boxes = {"instance": [0, 0, 4, 4], "null": [1, 1, 5, 5], "other null": [2, 2, 6, 6]}
+
+    def add(data):
+        data["annotations"] += [
+            {"image_id": first.number, "phrase": "dog", "bbox": box, "object_id": None}
+            for name, box in boxes.items()
+            if name != "instance"
+        ]
+
+    edit(folder / "regions.json", add)
+    edit(folder / "captions.json", lambda d: d["annotations"][0].update(caption="A cat and a dog"))
+    instances = {
+        "annotations": [{"image_id": first.number, "bbox": boxes["instance"], "category_id": 1}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (folder / "instances.json").write_text(json.dumps(instances))
+    records = CocoJson.read_records(folder, DataConfig(), Problems())
+    [record] = [record for record in records["train"] if record.file_name == first.name]
+    boxes_of = {}
+    for phrase in record.phrases:
+        boxes_of.setdefault(phrase.object, set()).add(phrase.box)
+    assert {(y, x) for found in boxes_of.values() for y, x, *_ in found} >= {(0, 0), (1, 1), (2, 2)}
+    assert all(len(found) == 1 for found in boxes_of.values())
+
+
 # Two readings.
 
 
