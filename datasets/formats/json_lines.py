@@ -57,6 +57,7 @@ def record_of(item: Any, images: AnyPath) -> Record:
     """
     if not isinstance(item, dict):
         raise ValueError("that are not objects")
+    item = _without_nulls(item)
     names = [item[key] for key in _NAMES if key in item]
     if len(names) != 1 or not isinstance(names[0], str) or not names[0]:
         raise ValueError(f"without exactly one of {', '.join(_NAMES)} with a file name")
@@ -88,6 +89,7 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
     may have a "type", such as "people".
     """
     if isinstance(item, dict):
+        item = _without_nulls(item)
         text, sentence, number = item.get("text"), item.get("sentence", 0), item.get("object", -1)
         in_pixels = "bbox" in item
         box = corners(item.get("bbox") if in_pixels else item.get("box"))
@@ -106,6 +108,11 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
             kind = str(item.get("type", ""))
             return Phrase(sentence, text, box, number, in_pixels=in_pixels, type=kind)
     raise ValueError("with phrases that are not of the documented form")
+
+
+def _without_nulls(item: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields that have a value; programs write null for one that is missing."""
+    return {key: value for key, value in item.items() if value is not None}
 
 
 def _number_objects(phrases: list[Phrase]) -> list[Phrase]:

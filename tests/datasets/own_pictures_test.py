@@ -363,6 +363,28 @@ def test_bad_json_lines_are_skipped_and_listed(folder, write, read):
     ]
 
 
+def test_a_null_in_json_is_a_missing_value(folder, write, read, edit):
+    write("json_lines", folder)
+    expected = read(JsonLines, folder)
+    path = folder / "captions.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    nulls = {"image_id": None, "caption": None, "file_name": None}
+    for line in lines:
+        line.update(nulls)
+        for phrase in line["phrases"]:
+            phrase.update(box=None, type=None)
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read(JsonLines, folder) == expected
+    for line in lines:
+        line.update(split=None, phrases=None)
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read(JsonLines, folder, splits="random")[1].notes == []
+    write("karpathy_json", folder)
+    expected = read(KarpathyJson, folder)
+    edit(folder / "dataset.json", lambda d: [image.update(cocoid=None) for image in d["images"]])
+    assert read(KarpathyJson, folder) == expected
+
+
 def test_lines_of_one_picture_are_joined(folder, write, read):
     write("json_lines", folder)
     lines = [
