@@ -11,7 +11,7 @@ from etils import epath
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.locations import find_one, folders_of_images, innermost, visible
+from visem_tf.datasets.locations import all_named, find_one, folders_of_images, innermost, visible
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
@@ -104,11 +104,12 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     @classmethod
     def other_captions(cls, data_dir: AnyPath) -> list[AnyPath]:
         """Returns the files that may be captions, judging by their endings."""
+        more = {name.casefold() for name in cls.MORE_FILES}
         return [
             path
             for path in visible(data_dir)
             if path.suffix.lower() in cls.CAPTION_ENDINGS
-            and path.name not in cls.MORE_FILES
+            and path.name.casefold() not in more
             and path.is_file()
         ]
 
@@ -129,7 +130,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     @classmethod
     def more_files(cls, data_dir: AnyPath) -> list[AnyPath]:
         """Returns the files of `MORE_FILES` that exist."""
-        return [data_dir / name for name in cls.MORE_FILES if (data_dir / name).is_file()]
+        return [path for path in all_named(data_dir, cls.MORE_FILES) if path.is_file()]
 
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:

@@ -113,9 +113,9 @@ def recognise(root: AnyPath, options: DataConfig | None = None) -> tuple[str, st
 
 def _other_captions(root: AnyPath, own: dict[str, Any]) -> list[AnyPath]:
     """Returns the files without a usual name that may be captions of any dataset."""
-    usual = {name for each in own.values() for name in each.MORE_FILES}
+    usual = {name.casefold() for each in own.values() for name in each.MORE_FILES}
     found = [path for each in own.values() for path in each.other_captions(root)]
-    return [path for path in dict.fromkeys(found) if path.name not in usual]
+    return [path for path in dict.fromkeys(found) if path.name.casefold() not in usual]
 
 
 def _format_of(captions: AnyPath) -> str:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.formats.text import read_json, read_lines
+from visem_tf.datasets.locations import path_of
 from visem_tf.datasets.matching import plain_name, without_ending
 from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.datasets.records import Record, safe_image_id
@@ -52,7 +53,7 @@ def find_lists(folder: AnyPath) -> dict[str, AnyPath]:
     Raises:
         UserError: If some of the three files are missing.
     """
-    paths = {split: folder / f"{split}.txt" for split in schema.SPLITS}
+    paths = {split: path_of(folder, f"{split}.txt") for split in schema.SPLITS}
     there = [path.name for path in paths.values() if path.is_file()]
     absent = [path.name for path in paths.values() if path.name not in there]
     if there and absent:
