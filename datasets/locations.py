@@ -52,7 +52,8 @@ def inner_folder(folder: AnyPath, names: Sequence[str]) -> AnyPath:
 
 def innermost(images: AnyPath) -> AnyPath:
     """Returns the last of folders of one name within each other, as Kaggle's Flickr30K has them."""
-    while (images / images.name).is_dir():
+    # The path of the working directory has no name, and that of a folder above it no other.
+    while images.name not in ("", "..") and (images / images.name).is_dir():
         images = images / images.name
     return images
 

@@ -74,6 +74,18 @@ def test_kaggles_flickr30k_has_folders_of_one_name(table, tmp_path, read):
     assert [line for line in problems.decisions if "not comparable" in line]
 
 
+@pytest.mark.parametrize("data_dir", [".", "..", "inner/.."])
+def test_the_folder_may_be_the_current_one_or_one_above(table, monkeypatch, data_dir):
+    for path in (table / "images").iterdir():
+        path.rename(table / path.name)
+    (table / "images").rmdir()
+    (table / "inner").mkdir()
+    monkeypatch.chdir(table / "inner" if data_dir == ".." else table)
+    root = check_folder(CaptionsTxt, Config(data_dir=data_dir))
+    found = CaptionsTxt.read_records(root, DataConfig(), Problems())
+    assert sum(map(len, found.values())) == len(PICTURES)
+
+
 @pytest.mark.parametrize("name", ["IMAGES", "photos"])
 def test_folders_and_files_may_be_renamed(table, read, name):
     expected, _ = read(CaptionsTxt, table)
