@@ -142,8 +142,9 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
 
     Each annotation has `image_id`, `phrase` and `bbox` ([x, y, width, height] in pixels), and may
     have `caption_id`, the id of the caption that the phrase is part of; without it the phrase is
-    searched in every sentence of the image. Phrases with the same `object_id` describe the same
-    object. `type` may name its kind, such as "people".
+    searched in every sentence of the image. `first`, the index of the phrase's first token, says
+    which words are meant if the sentence has them twice. Phrases with the same `object_id` describe
+    the same object. `type` may name its kind, such as "people".
 
     Args:
         records: Images with sentences and their ids, as `read_captions` returns them.
@@ -176,12 +177,14 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
         object_id = annotation.get("object_id")
         name = f"box {annotation['bbox']}" if object_id is None else _key(object_id)
         thing = numbers.setdefault(name, len(numbers))
+        first = annotation.get("first")
         phrases[image_id] += [
             Phrase(
                 sentence,
                 annotation["phrase"],
                 box,
                 thing,
+                first if isinstance(first, int) else -1,
                 anywhere=caption_id is None,
                 type=str(annotation.get("type") or ""),
             )

@@ -15,6 +15,7 @@ from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.sidecar_txt.sidecar_txt_dataset_builder import Builder as SidecarTxt
 from visem_tf.datasets.validation import check_dataset
+from visem_tf.datasets.writing import write_coco
 from visem_tf.errors import UserError
 
 FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]
@@ -101,6 +102,34 @@ def test_regions_and_instances_are_of_different_objects(folder, write, edit):
         boxes_of.setdefault(phrase.object, set()).add(phrase.box)
     assert {(y, x) for found in boxes_of.values() for y, x, *_ in found} >= {(0, 0), (1, 1), (2, 2)}
     assert all(len(found) == 1 for found in boxes_of.values())
+
+
+def test_words_that_a_sentence_has_twice_are_found_by_their_place(folder, tmp_path, write, edit):
+    write("coco_json", folder)
+    first = PICTURES[0]
+
+    def say(data):
+        data["annotations"].append({"id": 900, "image_id": first.number, "caption": "A dog, a dog"})
+
+    def add(data):
+        data["annotations"] += [
+            {"image_id": first.number, "caption_id": 900, "bbox": [2, 3, 9, 9], "phrase": "a dog"}
+            | ({} if place is None else {"first": place})
+            for place in (2, None, 1, "2")
+        ]
+
+    edit(folder / "captions.json", say)
+    edit(folder / "regions.json", add)
+    before = load_dataset("coco_json", cache_dir=tmp_path / "cache", data_dir=folder)
+    [problem] = before.problems
+    assert problem.startswith("dropped phrases that their sentences contain more than once")
+    assert problem.count("'a dog'") == 3
+    write_coco(before, tmp_path / "written")
+    after = load_dataset("coco_json", cache_dir=tmp_path / "cache", data_dir=tmp_path / "written")
+    assert after.problems == []
+    one, other = before.splits["train"].phrases, after.splits["train"].phrases
+    assert one.text == other.text and one.first.tolist() == other.first.tolist()
+    assert one.first[one.text.index("a dog")] == 2
 
 
 # Two readings.
