@@ -11,7 +11,7 @@ from etils import epath
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.collecting import collect
-from visem_tf.datasets.locations import find_one, folders_of_images, innermost, visible
+from visem_tf.datasets.locations import all_named, find_one, folders_of_images, innermost, visible
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
@@ -48,8 +48,11 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         problems: Problems found in the data; saved with the prepared files.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.0.0": "First version.",
+        "1.1.0": "Corrected boxes, splits, ids and object numbers; more files are found.",
+    }
     HOMEPAGE: ClassVar[str | None] = None
     IMAGE_FOLDERS: ClassVar[tuple[str, ...]] = ()
     CAPTION_FILES: ClassVar[tuple[str, ...]] = ()
@@ -101,11 +104,12 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     @classmethod
     def other_captions(cls, data_dir: AnyPath) -> list[AnyPath]:
         """Returns the files that may be captions, judging by their endings."""
+        more = {name.casefold() for name in cls.MORE_FILES}
         return [
             path
             for path in visible(data_dir)
             if path.suffix.lower() in cls.CAPTION_ENDINGS
-            and path.name not in cls.MORE_FILES
+            and path.name.casefold() not in more
             and path.is_file()
         ]
 
@@ -126,7 +130,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     @classmethod
     def more_files(cls, data_dir: AnyPath) -> list[AnyPath]:
         """Returns the files of `MORE_FILES` that exist."""
-        return [data_dir / name for name in cls.MORE_FILES if (data_dir / name).is_file()]
+        return [path for path in all_named(data_dir, cls.MORE_FILES) if path.is_file()]
 
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:

@@ -33,6 +33,16 @@ def named(folder: AnyPath, names: Sequence[str]) -> list[AnyPath]:
     return [path for path in visible(folder) if path.name.casefold() in wanted]
 
 
+def path_of(folder: AnyPath, name: str) -> AnyPath:
+    """Returns the path of a usual name in a folder, in other letter case if only that exists."""
+    return next(iter(named(folder, [name])), folder / name)
+
+
+def all_named(folder: AnyPath, names: Sequence[str]) -> list[AnyPath]:
+    """Returns what in a folder has any of several usual names, each in any letter case."""
+    return [path for path in (path_of(folder, name) for name in names) if path.exists()]
+
+
 def inner_folder(folder: AnyPath, names: Sequence[str]) -> AnyPath:
     """Returns the folder within a folder that an archive was unpacked to, if it has the names."""
     entries = visible(folder)
@@ -42,7 +52,8 @@ def inner_folder(folder: AnyPath, names: Sequence[str]) -> AnyPath:
 
 def innermost(images: AnyPath) -> AnyPath:
     """Returns the last of folders of one name within each other, as Kaggle's Flickr30K has them."""
-    while (images / images.name).is_dir():
+    # The path of the working directory has no name, and that of a folder above it no other.
+    while images.name not in ("", "..") and (images / images.name).is_dir():
         images = images / images.name
     return images
 

@@ -33,7 +33,8 @@ def locate(tokens: Sequence[bytes], phrase: Sequence[bytes]) -> list[int]:
 def with_positions(records: Sequence[Record], notes: list[str]) -> list[Record]:
     """Finds the words of the phrases whose position in their sentence is not known yet.
 
-    A phrase that its sentence does not contain, or contains more than once, is dropped and listed.
+    A phrase that its sentence does not contain is dropped and listed, and so is one that it
+    contains more than once, unless one of them begins at its `first`.
 
     Args:
         records: Images with phrases.
@@ -42,7 +43,7 @@ def with_positions(records: Sequence[Record], notes: list[str]) -> list[Record]:
     Returns:
         The images in the same order.
     """
-    searched = [r for r in records if any(phrase.first < 0 for phrase in r.phrases)]
+    searched = [r for r in records if any(phrase.last < 0 for phrase in r.phrases)]
     phrases = iter(tokenized([phrase.text for r in searched for phrase in r.phrases]))
     # Of several sentences that may contain a phrase, one must contain it.
     is_absent: dict[str, bool] = {}
@@ -52,10 +53,12 @@ def with_positions(records: Sequence[Record], notes: list[str]) -> list[Record]:
         kept: list[Phrase] = []
         for phrase in record.phrases:
             words = next(phrases)
-            if phrase.first >= 0:
+            if phrase.last >= 0:
                 kept.append(phrase)
                 continue
             starts = locate(tokens[phrase.sentence], words)
+            if phrase.first in starts:
+                starts = [phrase.first]
             sentence = "" if phrase.anywhere else f"#{phrase.sentence}"
             name = f"{phrase.text!r} of {record.image_id}{sentence}"
             is_absent[name] = is_absent.get(name, True) and not starts
@@ -133,8 +136,16 @@ def phrase_rows(record: Record, image: bytes, notes: list[str]) -> list[dict[str
     return rows
 
 
+def next_object(phrases: Sequence[Phrase]) -> int:
+    """Returns the number for a further object of an image, above those of its phrases."""
+    return max((phrase.object for phrase in phrases), default=-1) + 1
+
+
 def phrases_of_objects(
-    sentences: Sequence[Sequence[bytes]], objects: Sequence[tuple[str, Box]]
+    sentences: Sequence[Sequence[bytes]],
+    objects: Sequence[tuple[str, Box]],
+    *,
+    first_object: int = 0,
 ) -> list[Phrase]:
     """Returns the words of sentences that name an object of a known category.
 
@@ -145,6 +156,7 @@ def phrases_of_objects(
     Args:
         sentences: Tokens of the sentences of an image.
         objects: Category and box of each object.
+        first_object: Number of the first object.
 
     Example:
         >>> box = (0.0, 0.0, 9.0, 9.0)
@@ -154,7 +166,7 @@ def phrases_of_objects(
     """
     counts = collections.Counter(category for category, _ in objects)
     found = []
-    for number, (category, box) in enumerate(objects):
+    for number, (category, box) in enumerate(objects, start=first_object):
         words = re.sub(r"[^\w\s]", "", category.lower()).encode().split()
         if counts[category] > 1 or not words:
             continue

@@ -7,8 +7,9 @@ from typing import Any
 from visem_tf.config import Config, DataConfig
 from visem_tf.datasets import PRECOMPUTED, builder_class
 from visem_tf.datasets.coco import coco_dataset_builder as coco
-from visem_tf.datasets.locations import below, inner_folder, named, visible
-from visem_tf.datasets.precomputed import bottom_up, own_cache
+from visem_tf.datasets.locations import below, inner_folder, named, path_of, visible
+from visem_tf.datasets.precomputed import bottom_up
+from visem_tf.datasets.precomputed.loading import SIGNS
 from visem_tf.datasets.problems import listed
 from visem_tf.errors import UserError
 from visem_tf.images.find import images_below
@@ -18,7 +19,7 @@ from visem_tf.runtime.streams import tell
 AUTO = "auto"
 
 _SIGNS = {
-    PRECOMPUTED: ("vgg_feats.mat", "train_ims.npy", f"train/{own_cache.SENTENCES}"),
+    PRECOMPUTED: SIGNS,
     "visual_genome": ("region_descriptions.json",),
     "flickr8k": ("Flickr8k.token.txt", "Flickr_8k.trainImages.txt"),
     "flickr30k": ("dataset_flickr30k.json", "results_20130124.token", "results.csv"),
@@ -72,7 +73,8 @@ def recognise(root: AnyPath, options: DataConfig | None = None) -> tuple[str, st
     if options.features:
         return PRECOMPUTED, options.features
     for name, signs in _SIGNS.items():
-        if there := named(root, signs) or named(root / "images", signs):
+        inner = path_of(root, "images") if name == "coco" else root
+        if there := named(root, signs) or named(inner, signs):
             if options.captions and name not in (PRECOMPUTED, *_WITH_CAPTIONS):
                 break
             return name, there[0].name
@@ -113,9 +115,9 @@ def recognise(root: AnyPath, options: DataConfig | None = None) -> tuple[str, st
 
 def _other_captions(root: AnyPath, own: dict[str, Any]) -> list[AnyPath]:
     """Returns the files without a usual name that may be captions of any dataset."""
-    usual = {name for each in own.values() for name in each.MORE_FILES}
+    usual = {name.casefold() for each in own.values() for name in each.MORE_FILES}
     found = [path for each in own.values() for path in each.other_captions(root)]
-    return [path for path in dict.fromkeys(found) if path.name not in usual]
+    return [path for path in dict.fromkeys(found) if path.name.casefold() not in usual]
 
 
 def _format_of(captions: AnyPath) -> str:

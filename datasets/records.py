@@ -33,9 +33,10 @@ class Phrase:
         text: Words of the phrase, as written in the sentence.
         box: (ymin, xmin, ymax, xmax).
         object: Number of the object in the image; phrases about one object share it.
-        first: Index of the first token, in the tokens of `visem_tf.text.tokenize`; -1 if the
-            position still has to be found.
-        last: Index of the last token, inclusive.
+        first: Index of the first token, in the tokens of `visem_tf.text.tokenize`; -1 if it is not
+            known.
+        last: Index of the last token, inclusive; -1 if the position still has to be found, which
+            `first` then helps with.
         in_pixels: Whether the box is in pixels; otherwise it is relative to height and width.
         anywhere: Whether several sentences were searched for the words, so that this sentence need
             not contain them.

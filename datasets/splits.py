@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from visem_tf.config import DataConfig
 from visem_tf.datasets import schema
 from visem_tf.datasets.formats.text import read_json, read_lines
+from visem_tf.datasets.locations import path_of
 from visem_tf.datasets.matching import plain_name, without_ending
 from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.datasets.records import Record, safe_image_id
@@ -52,7 +53,7 @@ def find_lists(folder: AnyPath) -> dict[str, AnyPath]:
     Raises:
         UserError: If some of the three files are missing.
     """
-    paths = {split: folder / f"{split}.txt" for split in schema.SPLITS}
+    paths = {split: path_of(folder, f"{split}.txt") for split in schema.SPLITS}
     there = [path.name for path in paths.values() if path.is_file()]
     absent = [path.name for path in paths.values() if path.name not in there]
     if there and absent:
@@ -104,6 +105,9 @@ def assign_splits(
 ) -> list[Record]:
     """Sets the splits of records from lists of names; leaves out images that are in no list.
 
+    A name that may stand for several images means the one whose file name it is, or else whose id,
+    or else whose file name without suffix; the latter precede ids if more of the names are such.
+
     Args:
         records: Images without splits.
         names: File names of the images of each split, with or without their suffix, or image ids.
@@ -116,17 +120,23 @@ def assign_splits(
     for split, members in names.items():
         for member in dict.fromkeys(members):
             splits_of.setdefault(safe_image_id(member), []).append(split)
-    file_names = {record.file_name for record in records}
+    file_names = [safe_image_id(record.file_name) for record in records]
+    ids = [record.image_id for record in records]
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in file_names]
+    kinds = [ids, stems]
+    kinds.sort(key=lambda kind: -len(splits_of.keys() & set(kind)))
+    kinds.insert(0, file_names)
+    # The first kind in which a name occurs.
+    kind_of = {name: number for number in (2, 1, 0) for name in kinds[number]}
     similar: dict[str, list[str]] = {}
     for name in splits_of:
-        similar.setdefault(without_ending(plain_name(name)), []).append(name)
+        if name not in kind_of:
+            similar.setdefault(without_ending(plain_name(name)), []).append(name)
     result, outside, unused = [], [], dict.fromkeys(splits_of)
-    for record in records:
-        stem = str(PurePosixPath(record.file_name).with_suffix(""))
-        names_of_image = {record.file_name, record.image_id, *({stem} - file_names)}
-        keys = [safe_image_id(name) for name in sorted(names_of_image)]
+    for record, *spellings in zip(records, *kinds, strict=True):
+        keys = [name for number, name in enumerate(spellings) if kind_of[name] == number]
         if not any(key in splits_of for key in keys):
-            keys += similar.get(without_ending(plain_name(safe_image_id(record.file_name))), [])
+            keys += similar.get(without_ending(plain_name(spellings[0])), [])
         splits = dict.fromkeys(split for key in keys for split in splits_of.get(key, ()))
         if not splits:
             outside.append(record.file_name)

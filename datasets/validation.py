@@ -17,6 +17,7 @@ from visem_tf.datasets.caption_dataset import Split
 from visem_tf.datasets.coverage import coverage
 from visem_tf.datasets.folder_builder import FolderBuilder, show_progress
 from visem_tf.datasets.loading import load_configured
+from visem_tf.datasets.locations import below
 from visem_tf.datasets.phrases import phrase_rows
 from visem_tf.datasets.precomputed.checking import check_features
 from visem_tf.datasets.precomputed.loading import features_folder, load_precomputed
@@ -160,8 +161,8 @@ def _open_folder(builder: Any, config: Config, problems: Problems, report: Repor
     assert root is not None
     for option in ("pictures", "captions"):
         given = getattr(options, option)
-        if given and not (root / given).exists():
-            raise UserError(f"there is no {root / given}; correct --data.{option}")
+        if given and not below(root, given).exists():
+            raise UserError(f"there is no {below(root, given)}; correct --data.{option}")
     try:
         files = find_sources(builder, root, options)
         records: dict[str, list[Record]] = builder.read_records(root, options, problems)

@@ -65,6 +65,7 @@ def write_coco(data: CaptionDataset, folder: AnyPath) -> None:
                     "image_id": image["id"],
                     "caption_id": first_caption + first + phrase.sentence,
                     "phrase": phrase.text,
+                    "first": phrase.first,
                     "bbox": _pixels(phrase.box, image["width"], image["height"]),
                     "object_id": phrase.object,
                     **({"type": phrase.type} if phrase.type else {}),

@@ -287,6 +287,14 @@ def test_decisions_and_loose_pictures_are_remarks(tmp_path, capsys):
     assert "remark: splits were made at random with data.split_seed 0: 20 train, 3 val, 3" in out
 
 
+def test_paths_may_begin_with_the_home_folder(tmp_path, monkeypatch, capsys):
+    dummy_data.write("captions_txt", tmp_path / "data", PICTURES)
+    (tmp_path / "data" / "images").rename(tmp_path / "photos")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    arguments = ["--dataset", "captions_txt", "--data-dir", "~/data"]
+    assert run(capsys, *arguments, "--data.pictures", "~/photos")[0] == 0
+
+
 @pytest.mark.parametrize("option", ["pictures", "captions"])
 def test_a_missing_file_on_the_command_line_is_no_problem_of_the_data(tmp_path, option):
     arguments = ["--dataset", "captions_txt", "--data-dir", str(tmp_path)]

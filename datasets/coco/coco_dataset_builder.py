@@ -13,7 +13,7 @@ from visem_tf.datasets.coco.from_tfds import generate_examples
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.coco import read_captions, with_instances
 from visem_tf.datasets.formats.karpathy import read_karpathy
-from visem_tf.datasets.locations import named
+from visem_tf.datasets.locations import all_named, named, path_of
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.errors import UserError
@@ -90,7 +90,8 @@ def find_folders(data_dir: AnyPath) -> list[AnyPath]:
     Raises:
         UserError: If there is none.
     """
-    found = [path for base in (data_dir, data_dir / "images") for path in named(base, FOLDERS)]
+    bases = (data_dir, path_of(data_dir, "images"))
+    found = [path for base in bases for path in all_named(base, FOLDERS)]
     if not found and _annotations(data_dir, "captions"):
         found = [path for path in named(data_dir, ["images"]) if path.is_dir()]
     if not found:
@@ -101,7 +102,8 @@ def find_folders(data_dir: AnyPath) -> list[AnyPath]:
 def _annotations(data_dir: AnyPath, kind: str) -> list[AnyPath]:
     """Returns the files of "captions" or "instances" that exist."""
     names = [f"{kind}_{folder}.json" for folder in FOLDERS]
-    return [path for base in (data_dir / "annotations", data_dir) for path in named(base, names)]
+    bases = (path_of(data_dir, "annotations"), data_dir)
+    return [path for base in bases for path in all_named(base, names)]
 
 
 def _read_official(data_dir: AnyPath, folders: Sequence[AnyPath], notes: list[str]) -> list[Record]:
@@ -110,7 +112,7 @@ def _read_official(data_dir: AnyPath, folders: Sequence[AnyPath], notes: list[st
     The captions of one year are also those of the images of the other.
     """
     paths = _annotations(data_dir, "captions")
-    names = {path.name for path in paths}
+    names = {path.name.lower() for path in paths}
     parts = [name for name in (folder.name.lower() for folder in folders) if name in FOLDERS]
     missing = [part for part in parts if f"captions_{part}.json" not in names]
     whole = any({f"captions_{part}{year}.json" for part in PARTS} <= names for year in YEARS)
@@ -121,7 +123,7 @@ def _read_official(data_dir: AnyPath, folders: Sequence[AnyPath], notes: list[st
         )
     records: dict[str, Record] = {}
     for path in paths:
-        folder = path.stem.removeprefix("captions_")
+        folder = path.stem.lower().removeprefix("captions_")
         for record in read_captions(path, data_dir / folder, notes):
             file_name = f"{folder}/{PurePosixPath(record.file_name).name}"
             records.setdefault(record.image_id, dataclasses.replace(record, file_name=file_name))
@@ -130,7 +132,7 @@ def _read_official(data_dir: AnyPath, folders: Sequence[AnyPath], notes: list[st
 
 def _read_karpathy(data_dir: AnyPath, notes: list[str]) -> list[Record]:
     """Reads Karpathy's images and splits."""
-    path = data_dir / KARPATHY_FILE
+    path = path_of(data_dir, KARPATHY_FILE)
     if not path.is_file():
         raise UserError(
             f"{data_dir} has no {KARPATHY_FILE}, and COCO's own test images have no captions; add "

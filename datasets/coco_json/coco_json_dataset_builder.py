@@ -3,6 +3,7 @@
 from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import FolderBuilder
 from visem_tf.datasets.formats.coco import read_captions, with_instances, with_regions
+from visem_tf.datasets.locations import path_of
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record
 from visem_tf.datasets.splits import assign_splits, read_split_json
@@ -26,7 +27,7 @@ class Builder(FolderBuilder):
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images that the captions name."""
         images, captions = cls.locate(data_dir, options, problems.decisions)
-        instances, regions, splits = (data_dir / name for name in cls.MORE_FILES)
+        instances, regions, splits = (path_of(data_dir, name) for name in cls.MORE_FILES)
         records = read_captions(captions, images, problems.notes)
         if splits.is_file() and options.splits != "random":
             if any(record.split is not None for record in records):

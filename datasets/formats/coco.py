@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from visem_tf.datasets.formats.text import read_json
-from visem_tf.datasets.phrases import phrases_of_objects
+from visem_tf.datasets.phrases import next_object, phrases_of_objects
 from visem_tf.datasets.problems import add_listed
 from visem_tf.datasets.records import Box, Phrase, Record, safe_image_id, tokens_of_records
 from visem_tf.errors import UserError
@@ -31,7 +31,8 @@ def read_captions(path: AnyPath, folder: AnyPath, notes: list[str]) -> list[Reco
 
     Returns:
         A record for each image of the file, also for those without captions. Sentences are in the
-        order of the ids of the annotations.
+        order of the ids of the annotations. Different images with one id are left out, because
+        captions do not say which of them they describe.
 
     Raises:
         UserError: If the file cannot be read, or is not a file of captions.
@@ -41,28 +42,36 @@ def read_captions(path: AnyPath, folder: AnyPath, notes: list[str]) -> list[Reco
     images = data.get("images")
     if not isinstance(images, list) or not images:
         raise UserError(f"{path} lists no images; a COCO file of captions does")
-    known: dict[str, dict[str, Any]] = {}
+    known: list[tuple[str, dict[str, Any]]] = []
+    names_of: dict[str, set[str]] = collections.defaultdict(set)
     bad_images = []
     for number, image in enumerate(images):
         if _has(image, id=(int, str)) and _file_name(image):
-            known.setdefault(_key(image["id"]), image)
+            known.append((_key(image["id"]), image))
+            names_of[_key(image["id"])].add(_file_name(image))
         else:
             bad_images.append(str(number))
-    captions: dict[str, list[tuple[Any, str]]] = {key: [] for key in known}
+    ambiguous = [
+        f"{_file_name(image)} with the id {key}" for key, image in known if len(names_of[key]) > 1
+    ]
+    captions: dict[str, list[tuple[Any, str]]] = {key: [] for key in names_of}
     bad, orphans = [], []
     for number, annotation in enumerate(annotations):
         if not _has(annotation, caption=str):
             bad.append(str(number))
-        elif _key(annotation.get("image_id")) not in known:
+        elif _key(annotation.get("image_id")) not in captions:
             orphans.append(str(annotation.get("image_id")))
         else:
             caption = (annotation.get("id", number), annotation["caption"].strip())
             captions[_key(annotation["image_id"])].append(caption)
     _note(notes, path, "images without id and file_name or coco_url", bad_images)
+    _note(notes, path, "images whose id another image has", ambiguous)
     _note(notes, path, "annotations without a caption", bad)
     _note(notes, path, "captions of images that it does not list", orphans)
     records = []
-    for key, image in known.items():
+    for key, image in known:
+        if len(names_of[key]) > 1:
+            continue
         ordered = _ordered(captions[key])
         split = image.get("split")
         records.append(
@@ -87,7 +96,8 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
 
     Args:
         records: Images with sentences.
-        path: Path of the file, with boxes as [x, y, width, height] in pixels.
+        path: Path of the file, with boxes as [x, y, width, height] in pixels. They refer to the
+            `size` of the record, or else to that in the file.
         notes: List that receives what was wrong with the file.
 
     Raises:
@@ -102,6 +112,12 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
     }
     if not category_of:
         raise UserError(f"{path} has no categories; it must be a file of instances")
+    images = data.get("images")
+    sizes = {
+        _key(image["id"]): _size(image)
+        for image in (images if isinstance(images, list) else ())
+        if _has(image, id=(int, str))
+    }
     objects: dict[str, list[tuple[str, Box]]] = collections.defaultdict(list)
     bad = []
     for number, annotation in enumerate(annotations):
@@ -112,10 +128,13 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
             category = category_of[_key(annotation["category_id"])]
             objects[_key(annotation.get("image_id"))].append((category, box))
     _note(notes, path, "annotations without a box or a known category", bad)
-    return [
-        _with_phrases(record, phrases_of_objects(tokens, objects[record.image_id]))
-        for record, tokens in zip(records, tokens_of_records(records), strict=True)
-    ]
+    result = []
+    for record, tokens in zip(records, tokens_of_records(records), strict=True):
+        record = dataclasses.replace(record, size=record.size or sizes.get(record.image_id))
+        first = next_object(record.phrases)
+        phrases = phrases_of_objects(tokens, objects[record.image_id], first_object=first)
+        result.append(_with_phrases(record, phrases))
+    return result
 
 
 def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> list[Record]:
@@ -123,8 +142,9 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
 
     Each annotation has `image_id`, `phrase` and `bbox` ([x, y, width, height] in pixels), and may
     have `caption_id`, the id of the caption that the phrase is part of; without it the phrase is
-    searched in every sentence of the image. Phrases with the same `object_id` describe the same
-    object. `type` may name its kind, such as "people".
+    searched in every sentence of the image. `first`, the index of the phrase's first token, says
+    which words are meant if the sentence has them twice. Phrases with the same `object_id` describe
+    the same object. `type` may name its kind, such as "people".
 
     Args:
         records: Images with sentences and their ids, as `read_captions` returns them.
@@ -154,16 +174,19 @@ def with_regions(records: Sequence[Record], path: AnyPath, notes: list[str]) -> 
             orphans.append(str(number))
             continue
         numbers = objects[image_id]
-        name = _key(annotation.get("object_id", f"box {annotation['bbox']}"))
+        object_id = annotation.get("object_id")
+        name = f"box {annotation['bbox']}" if object_id is None else _key(object_id)
         thing = numbers.setdefault(name, len(numbers))
+        first = annotation.get("first")
         phrases[image_id] += [
             Phrase(
                 sentence,
                 annotation["phrase"],
                 box,
                 thing,
+                first if isinstance(first, int) else -1,
                 anywhere=caption_id is None,
-                type=str(annotation.get("type", "")),
+                type=str(annotation.get("type") or ""),
             )
             for sentence in sentences
         ]

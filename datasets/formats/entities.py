@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 
 from visem_tf.datasets.formats.marked_sentences import Match, match_sentences
 from visem_tf.datasets.formats.text import split_lines
+from visem_tf.datasets.locations import path_of
 from visem_tf.datasets.problems import Problems, add_listed, listed
 from visem_tf.datasets.records import Box, Phrase, Record, tokenized, tokens_of_records
 from visem_tf.errors import UserError
@@ -69,10 +70,10 @@ def find_entities(data_dir: AnyPath) -> AnyPath | None:
     Raises:
         UserError: If the folder has neither its two folders nor the archive of them.
     """
-    for folder in (*(data_dir / name for name in FOLDERS), data_dir):
+    for folder in (*(path_of(data_dir, name) for name in FOLDERS), data_dir):
         there = [name for name in (_TEXTS, _BOXES) if (folder / name).is_dir()]
         is_named = folder != data_dir and folder.is_dir()
-        if len(there) == 2 or (is_named and (folder / ARCHIVE).is_file()):
+        if len(there) == 2 or (is_named and path_of(folder, ARCHIVE).is_file()):
             return folder
         if there or is_named:
             raise UserError(
@@ -89,7 +90,7 @@ def entities_files(folder: AnyPath) -> list[AnyPath]:
         folder: Folder that `find_entities` returned.
     """
     if not _is_unpacked(folder):
-        return [folder / ARCHIVE]
+        return [path_of(folder, ARCHIVE)]
     return [
         path
         for name in (_TEXTS, _BOXES)
@@ -233,7 +234,7 @@ def _open(folder: AnyPath) -> dict[str, dict[str, AnyPath | zipfile.Path]]:
     """Returns the files of each of the two folders by their id."""
     root: AnyPath | zipfile.Path = folder
     if not _is_unpacked(folder):
-        path = folder / ARCHIVE
+        path = path_of(folder, ARCHIVE)
         try:
             # Thousands of small files: another storage is asked once.
             root = zipfile.Path(zipfile.ZipFile(io.BytesIO(read_regular(path))))

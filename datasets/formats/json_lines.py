@@ -3,11 +3,11 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from visem_tf.datasets.formats.coco import corners
 from visem_tf.datasets.formats.text import read_lines
+from visem_tf.datasets.phrases import next_object
 from visem_tf.datasets.problems import add_listed
 from visem_tf.datasets.records import Phrase, Record
 from visem_tf.runtime.storage import AnyPath
@@ -57,6 +57,7 @@ def record_of(item: Any, images: AnyPath) -> Record:
     """
     if not isinstance(item, dict):
         raise ValueError("that are not objects")
+    item = _without_nulls(item)
     names = [item[key] for key in _NAMES if key in item]
     if len(names) != 1 or not isinstance(names[0], str) or not names[0]:
         raise ValueError(f"without exactly one of {', '.join(_NAMES)} with a file name")
@@ -88,6 +89,7 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
     may have a "type", such as "people".
     """
     if isinstance(item, dict):
+        item = _without_nulls(item)
         text, sentence, number = item.get("text"), item.get("sentence", 0), item.get("object", -1)
         in_pixels = "bbox" in item
         box = corners(item.get("bbox") if in_pixels else item.get("box"))
@@ -108,9 +110,14 @@ def _parse_phrase(item: Any, num_sentences: int) -> Phrase:
     raise ValueError("with phrases that are not of the documented form")
 
 
+def _without_nulls(item: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields that have a value; programs write null for one that is missing."""
+    return {key: value for key, value in item.items() if value is not None}
+
+
 def _number_objects(phrases: list[Phrase]) -> list[Phrase]:
     """Gives every object without an identifier one of its own."""
-    first = _next_object(phrases)
+    first = next_object(phrases)
     boxes: dict[tuple[float, ...], int] = {}
     return [
         phrase
@@ -126,14 +133,10 @@ def _join(one: Record, other: Record) -> Record:
         dataclasses.replace(
             phrase,
             sentence=phrase.sentence + len(one.sentences),
-            object=phrase.object + _next_object(one.phrases),
+            object=phrase.object + next_object(one.phrases),
         )
         for phrase in other.phrases
     ]
     return dataclasses.replace(
         one, sentences=[*one.sentences, *other.sentences], phrases=[*one.phrases, *moved]
     )
-
-
-def _next_object(phrases: Sequence[Phrase]) -> int:
-    return max((phrase.object for phrase in phrases), default=-1) + 1

@@ -42,10 +42,10 @@ def read_karpathy(path: AnyPath, images: AnyPath, notes: list[str]) -> list[Reco
         # COCO's images are kept with and without the folder of their year.
         if file_name != name and not exists(images / file_name) and exists(images / name):
             file_name = name
-        split = entry.get("split")
+        split, coco_id = entry.get("split"), entry.get("cocoid")
         records.append(
             Record(
-                image_id=str(entry.get("cocoid", name)),
+                image_id=name if coco_id is None else str(coco_id),
                 path=images / file_name,
                 sentences=texts,
                 file_name=file_name,

@@ -10,7 +10,9 @@ import tensorflow as tf
 from visem_tf.config import Config, DataConfig
 from visem_tf.datasets import PRECOMPUTED, schema
 from visem_tf.datasets.caption_dataset import CaptionDataset, Phrases, Split
+from visem_tf.datasets.locations import below, inner_folder
 from visem_tf.datasets.precomputed import bottom_up, own_cache, precomp, vgg_feats
+from visem_tf.datasets.precomputed.captions import CAPTIONS
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.records import Record, RegionSource
 from visem_tf.errors import UserError
@@ -22,6 +24,8 @@ NEEDS = (
     "features and a file of captions; train/, val/ and test/ as python -m visem_tf.convert "
     "--format cache writes them"
 )
+SIGNS = ("vgg_feats.mat", "train_ims.npy", f"train/{own_cache.SENTENCES}")
+"""Names that only folders of features have."""
 OPTIONS = ("features", "captions", "splits", "val_share", "test_share", "split_seed")
 _SAMPLE_BYTES = 1 << 20
 
@@ -91,13 +95,16 @@ def load_precomputed(config: Config, problems: Problems | None = None) -> Captio
 
 
 def features_folder(config: Config) -> AnyPath:
-    """Returns the folder of the features, which must exist."""
+    """Returns the folder of the features: that of the user's, or the only one in it."""
     if not config.data_dir:
         raise UserError(f"--data-dir is missing; {NEEDS}")
     root = as_path(config.data_dir)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; {NEEDS}")
-    return root
+    given = config.data.features
+    if given and below(root, given).exists():
+        return root
+    return inner_folder(root, [*SIGNS, *CAPTIONS])
 
 
 def find_format(root: AnyPath, options: DataConfig) -> str:

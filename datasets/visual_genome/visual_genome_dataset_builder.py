@@ -6,6 +6,7 @@ from visem_tf.config import DataConfig
 from visem_tf.datasets.folder_builder import SPLIT_OPTIONS, FolderBuilder
 from visem_tf.datasets.formats.coco import corners
 from visem_tf.datasets.formats.text import read_json
+from visem_tf.datasets.locations import all_named, path_of
 from visem_tf.datasets.problems import Problems, add_listed
 from visem_tf.datasets.records import Box, Phrase, Record
 from visem_tf.datasets.splits import assign_splits, read_split_json
@@ -40,7 +41,7 @@ class Builder(FolderBuilder):
     @classmethod
     def read_all(cls, data_dir: AnyPath, options: DataConfig, problems: Problems) -> list[Record]:
         """Returns all images with regions."""
-        regions, images, splits = (data_dir / name for name in cls.MORE_FILES)
+        regions, images, splits = (path_of(data_dir, name) for name in cls.MORE_FILES)
         folders = {folder: file_names(folder) for folder in cls._folders(data_dir)}
         if not regions.is_file():
             raise cls.lacks(f"{data_dir} has no {REGIONS}")
@@ -61,7 +62,7 @@ class Builder(FolderBuilder):
 
     @classmethod
     def _folders(cls, data_dir: AnyPath) -> list[AnyPath]:
-        folders = [data_dir / name for name in cls.IMAGE_FOLDERS if (data_dir / name).is_dir()]
+        folders = [path for path in all_named(data_dir, cls.IMAGE_FOLDERS) if path.is_dir()]
         if not folders:
             names = " or ".join(cls.IMAGE_FOLDERS)
             raise cls.lacks(f"{data_dir} has no folder of images ({names})")

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 
 import dummy_data
 from visem_tf.config import Config, DataConfig
@@ -57,6 +58,25 @@ def test_words_of_objects_that_are_the_only_ones_have_boxes(folder):
     phrases = [phrase for part in records.values() for record in part for phrase in record.phrases]
     assert phrases
     assert {phrase.text for phrase in phrases} <= {"circle", "circles", "heart", "hearts"}
+
+
+@pytest.mark.parametrize("splits", ["auto", "random"])
+def test_boxes_are_the_same_shares_of_resized_images(folder, tmp_path, splits):
+    def boxes(cache):
+        dataset = load_dataset(
+            "coco",
+            cache_dir=tmp_path / cache,
+            data_dir=folder,
+            options=DataConfig(splits=splits),
+        )
+        return np.concatenate([s.phrases.boxes for s in dataset.splits.values() if s.phrases])
+
+    expected = boxes("whole")
+    for path in folder.glob("*2014/*.jpg"):
+        with Image.open(path) as image:
+            half = image.resize((image.width // 2, image.height // 2))
+        half.save(path)
+    np.testing.assert_allclose(boxes("half"), expected, atol=1e-6)
 
 
 def test_two_objects_of_a_kind_are_ambiguous():

@@ -1,5 +1,6 @@
 """Folders as people have them: renamed, unpacked by Kaggle or a Mac, and with odd files in them."""
 
+import json
 import os
 import unicodedata
 
@@ -7,6 +8,7 @@ import pytest
 
 import dummy_data
 from visem_tf.config import Config, DataConfig
+from visem_tf.datasets import builder_class
 from visem_tf.datasets.captions_txt.captions_txt_dataset_builder import Builder as CaptionsTxt
 from visem_tf.datasets.coco_json.coco_json_dataset_builder import Builder as CocoJson
 from visem_tf.datasets.flickr8k.flickr8k_dataset_builder import Builder as Flickr8k
@@ -72,6 +74,18 @@ def test_kaggles_flickr30k_has_folders_of_one_name(table, tmp_path, read):
     assert [line for line in problems.decisions if "not comparable" in line]
 
 
+@pytest.mark.parametrize("data_dir", [".", "..", "inner/.."])
+def test_the_folder_may_be_the_current_one_or_one_above(table, monkeypatch, data_dir):
+    for path in (table / "images").iterdir():
+        path.rename(table / path.name)
+    (table / "images").rmdir()
+    (table / "inner").mkdir()
+    monkeypatch.chdir(table / "inner" if data_dir == ".." else table)
+    root = check_folder(CaptionsTxt, Config(data_dir=data_dir))
+    found = CaptionsTxt.read_records(root, DataConfig(), Problems())
+    assert sum(map(len, found.values())) == len(PICTURES)
+
+
 @pytest.mark.parametrize("name", ["IMAGES", "photos"])
 def test_folders_and_files_may_be_renamed(table, read, name):
     expected, _ = read(CaptionsTxt, table)
@@ -83,6 +97,54 @@ def test_folders_and_files_may_be_renamed(table, read, name):
     assert [line.split(";")[0] for line in problems.decisions[:-1]] == (
         said if name == "photos" else []
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("coco_json", ["instances.json", "regions.json", "splits.json"]),
+        ("captions_txt", ["train.txt", "val.txt", "test.txt"]),
+        (
+            "visual_genome",
+            ["VG_100K", "region_descriptions.json", "image_data.json", "densecap_splits.json"],
+        ),
+        ("coco", ["dataset_coco.json", "annotations", "train2014"]),
+        ("flickr30k", ["Flickr30kEntities"]),
+    ],
+)
+def test_files_beside_the_captions_may_differ_in_case(folder, write, name, files):
+    write(name, folder)
+    if name == "coco_json":
+        images = json.loads((folder / "captions.json").read_text())["images"]
+        lists = {}
+        for image in images:
+            lists.setdefault(image.pop("split"), []).append(image["id"])
+        captions = json.loads((folder / "captions.json").read_text()) | {"images": images}
+        (folder / "captions.json").write_text(json.dumps(captions))
+        (folder / "splits.json").write_text(json.dumps(lists))
+        categories = [{"id": 1, "name": "circle"}]
+        instances = [{"image_id": PICTURES[0].number, "category_id": 1, "bbox": [0, 0, 3, 3]}]
+        (folder / "instances.json").write_text(
+            json.dumps({"annotations": instances, "categories": categories})
+        )
+    builder = builder_class(name)
+
+    def read():
+        problems = Problems()
+        records = builder.read_records(folder, DataConfig(), problems)
+        found = {
+            split: [(r.image_id, list(r.sentences), list(r.phrases), r.size) for r in part]
+            for split, part in records.items()
+        }
+        return found, problems, len(builder.source_files(folder, DataConfig()))
+
+    expected = read()
+    for file in files:
+        (folder / file).rename(folder / file.swapcase())
+    if name == "coco":
+        for path in (folder / "ANNOTATIONS").iterdir():
+            path.rename(path.with_name(path.name.title()))
+    assert read() == expected
 
 
 def test_images_may_lie_beside_the_captions(table, read):

@@ -15,6 +15,7 @@ from visem_tf.datasets.loading import load_dataset
 from visem_tf.datasets.problems import Problems
 from visem_tf.datasets.sidecar_txt.sidecar_txt_dataset_builder import Builder as SidecarTxt
 from visem_tf.datasets.validation import check_dataset
+from visem_tf.datasets.writing import write_coco
 from visem_tf.errors import UserError
 
 FORMATS = ["coco_json", "karpathy_json", "captions_txt", "json_lines"]
@@ -73,6 +74,62 @@ def test_boxes_of_phrases_arrive_as_shares_of_the_picture(name, folder, tmp_path
             phrases.text[row],
         )
         np.testing.assert_allclose(phrases.boxes[row], expected[key], atol=1e-6)
+
+
+def test_regions_and_instances_are_of_different_objects(folder, write, edit):
+    write("coco_json", folder)
+    first = PICTURES[0]
+    boxes = {"instance": [0, 0, 4, 4], "null": [1, 1, 5, 5], "other null": [2, 2, 6, 6]}
+
+    def add(data):
+        data["annotations"] += [
+            {"image_id": first.number, "phrase": "dog", "bbox": box, "object_id": None}
+            for name, box in boxes.items()
+            if name != "instance"
+        ]
+
+    edit(folder / "regions.json", add)
+    edit(folder / "captions.json", lambda d: d["annotations"][0].update(caption="A cat and a dog"))
+    instances = {
+        "annotations": [{"image_id": first.number, "bbox": boxes["instance"], "category_id": 1}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (folder / "instances.json").write_text(json.dumps(instances))
+    records = CocoJson.read_records(folder, DataConfig(), Problems())
+    [record] = [record for record in records["train"] if record.file_name == first.name]
+    boxes_of = {}
+    for phrase in record.phrases:
+        boxes_of.setdefault(phrase.object, set()).add(phrase.box)
+    assert {(y, x) for found in boxes_of.values() for y, x, *_ in found} >= {(0, 0), (1, 1), (2, 2)}
+    assert all(len(found) == 1 for found in boxes_of.values())
+
+
+def test_words_that_a_sentence_has_twice_are_found_by_their_place(folder, tmp_path, write, edit):
+    write("coco_json", folder)
+    first = PICTURES[0]
+
+    def say(data):
+        data["annotations"].append({"id": 900, "image_id": first.number, "caption": "A dog, a dog"})
+
+    def add(data):
+        data["annotations"] += [
+            {"image_id": first.number, "caption_id": 900, "bbox": [2, 3, 9, 9], "phrase": "a dog"}
+            | ({} if place is None else {"first": place})
+            for place in (2, None, 1, "2")
+        ]
+
+    edit(folder / "captions.json", say)
+    edit(folder / "regions.json", add)
+    before = load_dataset("coco_json", cache_dir=tmp_path / "cache", data_dir=folder)
+    [problem] = before.problems
+    assert problem.startswith("dropped phrases that their sentences contain more than once")
+    assert problem.count("'a dog'") == 3
+    write_coco(before, tmp_path / "written")
+    after = load_dataset("coco_json", cache_dir=tmp_path / "cache", data_dir=tmp_path / "written")
+    assert after.problems == []
+    one, other = before.splits["train"].phrases, after.splits["train"].phrases
+    assert one.text == other.text and one.first.tolist() == other.first.tolist()
+    assert one.first[one.text.index("a dog")] == 2
 
 
 # Two readings.
@@ -283,6 +340,28 @@ def test_a_picture_named_twice_is_read_once(folder, write, read, edit):
     assert problems.notes == [f"images named more than once, the first is kept: {PICTURES[0].name}"]
 
 
+def test_pictures_with_one_id_are_left_out_and_a_repeated_entry_is_not(folder, write, read, edit):
+    write("coco_json", folder)
+    first, second, third = PICTURES[:3]
+
+    def repeat(data):
+        data["images"][1]["id"] = first.number
+        data["images"].append(data["images"][2])
+
+    edit(folder / "captions.json", repeat)
+    (folder / "regions.json").unlink()
+    found, problems = read(CocoJson, folder)
+    assert list(found["train"]) == [third.name, PICTURES[3].name]
+    assert found["train"][third.name] == third.sentences
+    assert problems.notes == [
+        f"captions.json: left out 2 images whose id another image has: {first.name} with the id "
+        f"{first.number}, {second.name} with the id {first.number}",
+        "captions.json: left out 5 captions of images that it does not list: "
+        + ", ".join([str(second.number)] * 5),
+        f"images named more than once, the first is kept: {third.name}",
+    ]
+
+
 def test_bad_json_lines_are_skipped_and_listed(folder, write, read):
     write("json_lines", folder)
     path = folder / "captions.jsonl"
@@ -311,6 +390,28 @@ def test_bad_json_lines_are_skipped_and_listed(folder, write, read):
         "1 lines with sentences that are not text: 15",
         "3 lines with phrases that are not of the documented form: 16, 17, 18",
     ]
+
+
+def test_a_null_in_json_is_a_missing_value(folder, write, read, edit):
+    write("json_lines", folder)
+    expected = read(JsonLines, folder)
+    path = folder / "captions.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    nulls = {"image_id": None, "caption": None, "file_name": None}
+    for line in lines:
+        line.update(nulls)
+        for phrase in line["phrases"]:
+            phrase.update(box=None, type=None)
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read(JsonLines, folder) == expected
+    for line in lines:
+        line.update(split=None, phrases=None)
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read(JsonLines, folder, splits="random")[1].notes == []
+    write("karpathy_json", folder)
+    expected = read(KarpathyJson, folder)
+    edit(folder / "dataset.json", lambda d: [image.update(cocoid=None) for image in d["images"]])
+    assert read(KarpathyJson, folder) == expected
 
 
 def test_lines_of_one_picture_are_joined(folder, write, read):

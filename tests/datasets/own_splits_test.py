@@ -92,6 +92,44 @@ def test_a_picture_in_two_splits_is_kept_for_evaluation(folder, write, read):
     assert problems.notes == [f"{test_name} is in train and test: kept in test"]
 
 
+@pytest.mark.parametrize("form", ["ids", "stems", "names"])
+def test_an_id_that_is_the_file_name_of_another_picture_moves_none(folder, write, read, edit, form):
+    write("coco_json", folder)
+    (folder / "regions.json").unlink()
+    expected = {
+        split: {
+            f"{number}.jpg": picture.sentences
+            for number, picture in enumerate(PICTURES)
+            if picture.split == split
+        }
+        for split in ("train", "val", "test")
+    }
+    numbers = {picture.number: number for number, picture in enumerate(PICTURES)}
+    for picture in PICTURES:
+        images = folder / "images"
+        (images / picture.name).rename(images / f"{numbers[picture.number]}.jpg")
+
+    def rename(data):
+        for image in data["images"]:
+            del image["split"]
+            image["file_name"] = f"{numbers[image['id']]}.jpg"
+            image["id"] = numbers[image["id"]] + 1
+        for caption in data["annotations"]:
+            caption["image_id"] = numbers[caption["image_id"]] + 1
+
+    edit(folder / "captions.json", rename)
+    name_of = {
+        "ids": lambda name: int(name.removesuffix(".jpg")) + 1,
+        "stems": lambda name: name.removesuffix(".jpg"),
+        "names": str,
+    }[form]
+    lists = {split: [name_of(name) for name in names] for split, names in expected.items()}
+    (folder / "splits.json").write_text(json.dumps(lists))
+    found, problems = read(CocoJson, folder)
+    assert found == expected
+    assert problems == Problems()
+
+
 def test_a_split_without_pictures_is_an_error(folder, write, read):
     write("captions_txt", folder)
     (folder / "val.txt").write_text("")

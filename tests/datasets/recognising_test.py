@@ -10,6 +10,7 @@ from visem_tf.cli import parse_arguments
 from visem_tf.config import Config, DataConfig
 from visem_tf.config.options import make_parser
 from visem_tf.datasets import builder_class
+from visem_tf.datasets.precomputed.loading import load_precomputed
 from visem_tf.datasets.preparing import check_folder
 from visem_tf.datasets.recognising import recognise, recognised
 from visem_tf.errors import UserError
@@ -37,12 +38,21 @@ def test_every_format_is_recognised(folder, write, name):
 def test_features_are_recognised(folder, form, sign):
     folder.mkdir()
     getattr(precomputed, f"write_{form}")(folder, PICTURES)
-    assert recognise(folder) == ("precomputed", sign)
+    assert recognise(folder) == recognise(folder.parent) == ("precomputed", sign)
+    for root in (folder, folder.parent):
+        data = load_precomputed(Config(dataset="precomputed", data_dir=str(root)))
+        assert len(data.splits["train"].image_ids) == 4
     if form == "bottom_up":  # its usual names differ, and large files come in parts
         text = (folder / sign).read_text()
         (folder / "train.tsv.0").write_text("image_id\timage_w\n" + text)
         (folder / sign).unlink()
         assert recognise(folder) == ("precomputed", "train.tsv.0")
+
+
+def test_features_in_a_folder_that_is_not_read_are_not_recognised(folder, write):
+    write("captions_txt", folder)
+    (folder / "images" / "vgg_feats.mat").touch()
+    assert recognise(folder) == ("captions_txt", "captions.txt")
 
 
 def test_features_of_this_package_are_recognised(folder):

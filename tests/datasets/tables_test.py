@@ -132,6 +132,26 @@ def test_parquet_is_read_with_lists_and_splits(tmp_path):
     parquet.write_table(pa.table({"photo": ["a.jpg"]}), path)
     with pytest.raises(UserError, match="has the columns photo, which name no images"):
         read_table(path, problems)
+    parquet.write_table(pa.table({"image": [{"bytes": b"x"}], "caption": ["A dog"]}), path)
+    with pytest.raises(UserError, match="contains images without their paths; save them as files"):
+        read_table(path, problems)
     path.write_bytes(b"no parquet")
     with pytest.raises(UserError, match=r"cannot read .*captions\.parquet"):
         read_table(path, problems)
+
+
+def test_images_in_parquet_are_not_read_into_memory(tmp_path):
+    path = tmp_path / "captions.parquet"
+    names = [f"{number}.jpg" for number in range(4)]
+    images = [{"bytes": bytes([number]) * (1 << 22), "path": n} for number, n in enumerate(names)]
+    table = pa.table({"image": images, "caption": ["A dog"] * 4})
+    parquet.write_table(table, path, compression="none", use_dictionary=False)
+    pool = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(pool)
+    pa.set_memory_pool(counted)
+    try:
+        rows = read_table(path, Problems())
+    finally:
+        pa.set_memory_pool(pool)
+    assert [row.name for row in rows] == names
+    assert counted.max_memory() < 1 << 20

@@ -102,6 +102,9 @@ def images_below(folder: AnyPath) -> Iterator[AnyPath]:
 def files_below(folder: AnyPath, endings: Sequence[str]) -> Iterator[AnyPath]:
     """Yields the files of a folder, and of the folders in it, that have one of some endings.
 
+    Links to folders are followed in alphabetical order after all other folders. A folder is read
+    once, however many links lead to it, and not through a link within it.
+
     Args:
         folder: Folder on any storage.
         endings: Endings in lower case; those of the files may be in any.
@@ -109,6 +112,36 @@ def files_below(folder: AnyPath, endings: Sequence[str]) -> Iterator[AnyPath]:
     Raises:
         UserError: A folder cannot be read.
     """
+    links: list[AnyPath] = []
+    seen: set[AnyPath] = set()
+    yield from _files_without_links(folder, folder.resolve(), endings, links, seen)
+    while links:
+        link = min(links)
+        links.remove(link)
+        target = link.resolve()
+        if target not in link.parent.resolve().parents:
+            yield from _files_without_links(link, target, endings, links, seen)
+
+
+def _files_without_links(
+    folder: AnyPath,
+    real: AnyPath,
+    endings: Sequence[str],
+    links: list[AnyPath],
+    seen: set[AnyPath],
+) -> Iterator[AnyPath]:
+    """Yields the files of a folder that are found without following links.
+
+    Args:
+        folder: Folder on any storage.
+        real: Its path without links.
+        endings: Endings in lower case.
+        links: Receives the links to folders.
+        seen: Paths, without links, of the folders that have been read; receives those of this one.
+    """
+    if real in seen:
+        return
+    seen.add(real)
     try:
         paths: list[AnyPath] = list(folder.iterdir())
     except OSError as error:
@@ -118,5 +151,8 @@ def files_below(folder: AnyPath, endings: Sequence[str]) -> Iterator[AnyPath]:
             continue
         if path.suffix.lower() in endings:
             yield path
-        elif path.is_dir() and not path.is_symlink():  # links may lead in circles
-            yield from files_below(path, endings)
+        elif path.is_dir():
+            if path.is_symlink():
+                links.append(path)
+            else:
+                yield from _files_without_links(path, real / path.name, endings, links, seen)
