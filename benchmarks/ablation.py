@@ -19,7 +19,7 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import UNRELATED_FIELDS
 from visem_tf.errors import UserError
-from visem_tf.runs.run_directory import RunDirectory
+from visem_tf.runs.run_state import read_state
 
 FIGURES = {
     "val recall sum": ("best epoch", "recall_sum"),
@@ -71,7 +71,8 @@ def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
     """
     of_alignment = config.joint.monitor if config.joint.train else "recall_sum"
     found: dict[str, float] = {}
-    summary = RunDirectory(checkpoints.parent).summary("align")
+    stage: dict[str, Any] = dict(read_state(checkpoints.parent).get("stages", {}).get("align", {}))
+    summary = stage.get("summary", {})
     if "members" in summary:  # joined, and validated together
         found["recall_sum"] = summary["recall_sum"]
     for folder, monitor in (

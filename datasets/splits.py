@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import PurePosixPath
 
 from visem_tf.config import DataConfig
@@ -100,13 +100,24 @@ def read_split_json(path: AnyPath, notes: list[str]) -> dict[str, list[str]]:
     return {split: [str(name) for name in names] for split, names in data.items()}
 
 
+def _names_by_precedence(records: Sequence[Record], used: Set[str]) -> list[list[str]]:
+    """Returns three lists of names of the records, the kind that counts first at the beginning."""
+    file_names = [safe_image_id(record.file_name) for record in records]
+    ids = [record.image_id for record in records]
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in file_names]
+    if len(used & set(stems)) > len(used & set(ids)):
+        return [file_names, stems, ids]
+    return [file_names, ids, stems]
+
+
 def assign_splits(
     records: Sequence[Record], names: Mapping[str, Sequence[str]], problems: Problems
 ) -> list[Record]:
     """Sets the splits of records from lists of names; leaves out images that are in no list.
 
     A name that may stand for several images means the one whose file name it is, or else whose id,
-    or else whose file name without suffix; the latter precede ids if more of the names are such.
+    or else whose file name without suffix. If more of the names are file names without suffix than
+    ids, these come before ids.
 
     Args:
         records: Images without splits.
@@ -120,14 +131,12 @@ def assign_splits(
     for split, members in names.items():
         for member in dict.fromkeys(members):
             splits_of.setdefault(safe_image_id(member), []).append(split)
-    file_names = [safe_image_id(record.file_name) for record in records]
-    ids = [record.image_id for record in records]
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in file_names]
-    kinds = [ids, stems]
-    kinds.sort(key=lambda kind: -len(splits_of.keys() & set(kind)))
-    kinds.insert(0, file_names)
+    kinds = _names_by_precedence(records, splits_of.keys())
     # The first kind in which a name occurs.
-    kind_of = {name: number for number in (2, 1, 0) for name in kinds[number]}
+    kind_of: dict[str, int] = {}
+    for number, kind in enumerate(kinds):
+        for name in kind:
+            kind_of.setdefault(name, number)
     similar: dict[str, list[str]] = {}
     for name in splits_of:
         if name not in kind_of:

@@ -188,6 +188,18 @@ def test_what_was_trained_cannot_change(run):
         describe.main(["--run-dir", str(run.run.path), "--preset", "paper", __file__])
 
 
+def test_the_number_of_threads_is_set_before_tensorflow_starts(run, run_python):
+    source = """
+import visem_tf, tensorflow as tf
+from visem_tf.runs.run_directory import RunDirectory
+config = RunDirectory({0!r}).recorded_config()
+visem_tf.load({0!r}, config.updated({{"compute.threads": 1}}))
+assert tf.config.threading.get_intra_op_parallelism_threads() == 1
+visem_tf.load({0!r}, config.updated({{"compute.threads": 2}}))  # too late, and no error
+"""
+    run_python(source.format(str(run.run.path)))
+
+
 def test_an_empty_list_of_sentences_is_refused(model, folder):
     with pytest.raises(ValueError, match="sentences is empty"):
         model.embed_sentences([])

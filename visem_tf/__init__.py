@@ -69,8 +69,9 @@ def _register_classes() -> None:
 
 def _is_importing() -> bool:
     """Whether a module of this package is being imported; classes may need what it defines."""
-    modules = [module for name, module in sys.modules.items() if name.startswith(f"{__name__}.")]
-    return any(getattr(module.__spec__, "_initializing", False) for module in modules)
+    modules = [module for name, module in [*sys.modules.items()] if name.startswith(f"{__name__}.")]
+    specs = [getattr(module, "__spec__", None) for module in modules]
+    return any(getattr(spec, "_initializing", False) for spec in specs)
 
 
 def _after_import(module: ModuleType) -> None:

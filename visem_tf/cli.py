@@ -47,7 +47,7 @@ DISK_PROBLEMS = (
 )
 
 _LIMITS = {
-    errno.EMFILE: "raise the limit ulimit -Hn",
+    errno.EMFILE: "raise the limit of open files (ulimit -n, or ulimit -Hn)",
     errno.ENFILE: "close other programs, or raise the limit fs.file-max",
     errno.ENOMEM: "free memory, or raise the limit vm.max_map_count",
 }
@@ -160,14 +160,14 @@ def run_command(main: Callable[[], object]) -> NoReturn:
     """
     prepare_standard_streams()
     allow_open_files()
-    status = _status_of(lambda: _end_of(main))
-    copied = _status_of(finish_copies)  # also what a failed or interrupted command has written
+    status = _report_errors(lambda: _run_main(main))
+    copied = _report_errors(finish_copies)  # also what a failed or interrupted command has written
     discard_output()
     raise SystemExit(status or copied or 0)
 
 
-def _end_of(main: Callable[[], object]) -> object:
-    """Runs a command, and returns the status that it ends with itself."""
+def _run_main(main: Callable[[], object]) -> object:
+    """Runs a command, and returns the exit status that it chooses itself."""
     status: object = 0
     try:
         main()
@@ -177,8 +177,8 @@ def _end_of(main: Callable[[], object]) -> object:
     return status
 
 
-def _status_of(part: Callable[[], object]) -> object:
-    """Runs a part of a command; returns its result, or the exit status if it fails."""
+def _report_errors(part: Callable[[], object]) -> object:
+    """Runs a part of a command, and returns its exit status: of an error, or what it returns."""
     try:
         return part()
     except (UserError, OSError) as error:
@@ -192,7 +192,7 @@ def _report(error: UserError | OSError) -> int:
     """Says what the user can do about an error; returns the exit status.
 
     Raises:
-        OSError: The error is no matter of the system, but a defect of the program.
+        OSError: Neither the disk nor a limit of the system has caused it: it is a defect.
     """
     if isinstance(error, BrokenPipeError):  # the program that reads the output has ended
         return 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from visem_tf.errors import UserError
 from visem_tf.runtime.startup import run_first_operation, start_tensorflow
 from visem_tf.runtime.storage import PathLike
 
@@ -18,8 +20,8 @@ def load(model: PathLike | None = None, config: Config | None = None) -> LoadedM
     Args:
         model: Run directory or published model on any storage, `hf://owner/name`, or the name of a
             packaged model; None is the packaged model `flickr8k`.
-        config: Configuration to use instead of the recorded one, e.g. with another beam size. Its
-            number of threads has to be set before TensorFlow has started.
+        config: Configuration to use instead of the recorded one, e.g. with another beam size. The
+            number of threads has no effect if TensorFlow has already started.
 
     Returns:
         The model, which describes, grounds, searches and embeds images.
@@ -37,14 +39,14 @@ def load(model: PathLike | None = None, config: Config | None = None) -> LoadedM
     """
     start_tensorflow()
     from visem_tf.config.recorded import changes_of_models
-    from visem_tf.errors import UserError
     from visem_tf.loaded_model import LoadedModel
     from visem_tf.runs.trained_run import TrainedRun
     from visem_tf.runtime.devices import use_threads
     from visem_tf.runtime.model_places import find_model
 
     if config is not None:
-        use_threads(config.compute.threads)
+        with contextlib.suppress(UserError):
+            use_threads(config.compute.threads)
     run_first_operation()
     run = TrainedRun(find_model(model), config)
     if config is not None and (changed := changes_of_models(run.run.recorded_config(), config)):

@@ -47,8 +47,10 @@ def read_parquet(path: AnyPath, problems: Problems) -> list[CaptionRow]:
                     )
                 read[read.index(image)] = f"{image}.path"
             for batch in file.iter_batches(columns=read):
-                roles = [wanted[name] for name in batch.schema.names]
-                found += batch.rename_columns(roles).to_pylist()
+                found += [
+                    {wanted[name]: value for name, value in row.items()}
+                    for row in batch.to_pylist()
+                ]
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"cannot read {path} ({reason_of(error)}); fix or replace it") from error
     say_columns(path, names, columns, problems)

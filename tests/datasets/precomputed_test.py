@@ -11,7 +11,8 @@ import dummy_data
 from dummy_data import precomputed as features_of
 from tests.conftest import quick_stages
 from visem_tf import convert, fit
-from visem_tf.config import Config, DataConfig
+from visem_tf.config import DataConfig
+from visem_tf.config.presets import preset
 from visem_tf.datasets.loading import load_dataset
 from visem_tf.errors import UserError
 from visem_tf.regions.extractor import PRETRAINED, RegionWeights
@@ -362,7 +363,7 @@ def test_coco_comes_back_as_the_same_data_set(own_data):
 
 def test_features_are_those_of_the_run(own_data, tmp_path, monkeypatch):
     run = RunDirectory(tmp_path / "run")
-    run.claim(Config())
+    run.claim(preset("smoke").updated({"regions.proposer": "trained"}))
     (run / "checkpoints" / "propose").mkdir(parents=True)
     proposer = run / "checkpoints" / "propose" / "proposer.npz"
     proposer.write_bytes(b"")
@@ -381,6 +382,8 @@ def test_features_are_those_of_the_run(own_data, tmp_path, monkeypatch):
     convert.main([*command, str(tmp_path / "none")])
     assert seen == [RegionWeights(proposer=proposer), PRETRAINED]
     convert.main([*command, str(run.path), "--propose.epochs", "3"])
+    with pytest.raises(UserError, match="run has other options --regions"):
+        convert.main([*command, str(run.path), "--regions.num_regions", "3"])
     with pytest.raises(UserError, match="none has not trained; run .* --stages propose with this"):
         convert.main([*command, str(tmp_path / "none"), "--propose.epochs", "3"])
 

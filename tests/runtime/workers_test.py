@@ -364,8 +364,8 @@ def test_a_lost_worker_ends_the_other_and_a_restart_goes_on(two_workers, tmp_pat
 @pytest.mark.slow
 def test_workers_that_differ_are_told_so(tmp_path, made):
     commands = [
-        command_of(APART, tmp_path / name, made, align__margin=margin)
-        for name, margin in (("a", 0.1), ("b", 0.5))
+        command_of(APART, tmp_path / name, made, align__margin=margin, generate__max_length=length)
+        for name, margin, length in (("a", 0.1, 9), ("b", 0.5, 8))
     ]
     statuses, outputs = finish(
         start_workers(tmp_path, *([command] for command in commands), method="spawn")
@@ -373,7 +373,7 @@ def test_workers_that_differ_are_told_so(tmp_path, made):
     assert statuses == [2, 2], outputs
     for output in outputs:
         assert "worker 1 and the chief (worker 0) differ in " in output
-        assert "align.margin" in output
+        assert "align.margin" in output and "generate.max_length" in output
         assert "--run-dir (all workers must see one folder)" in output
 
 

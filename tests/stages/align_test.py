@@ -80,7 +80,7 @@ def test_a_further_training_removes_the_bank_of_the_former_weights(train_again):
     [
         ({"self_training_epochs": 1}, SimpleNamespace(has_boxes=False), "needs the boxes of regio"),
         ({"finetune_epochs": 1}, SimpleNamespace(has_boxes=True), "trains the CNN on images"),
-        ({"self_training_epochs": 1}, None, "has the whole image only; leave it at 0"),
+        ({"self_training_epochs": 1}, None, "has the whole image only; set it to 0"),
     ],
 )
 def test_what_the_data_lack_is_named_before_the_training(fields, regions, message):

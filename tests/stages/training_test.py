@@ -200,6 +200,18 @@ def test_a_collapsed_alignment_is_reported(
     assert (warning in capsys.readouterr().err) == (share == 1.0)
 
 
+def test_features_before_the_training_of_the_cnn_are_made_again(
+    open_copy: Callable[..., Context], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def run(training, model, *_) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(ResumableTraining, "run", run)
+    changes = {**TRAININGS["finetune"][2], "cache_dir": str(tmp_path / "cache")}  # no features
+    with pytest.raises(Interrupted):
+        align.run(open_copy("finetune", **changes))
+
+
 def test_a_longer_training_invalidates_the_one_on_cider(
     open_copy: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
 ):

@@ -64,10 +64,10 @@ class InferConfig(Settings):
     peaked (also by the weight and the penalties that choose the box, and most at the centre of
     their boxes)."""
     hubness_scale: float = setting(0.0, at_least=0, at_most=1e6)
-    """Factor β in the hubness of images and sentences, which is computed from their scores with a
-    bank of training data. The hubness of both is subtracted from the score of an image and a
-    sentence, but not in training. 0 subtracts nothing, as in the paper. Applies to align.score
-    best_region and cosine."""
+    """Scale of the scores from which the hubness of images and sentences is computed, with a bank
+    of training data. The hubness of both is subtracted from the score of an image and a sentence,
+    but not in training. 0 subtracts nothing, as in the paper. Applies to align.score best_region
+    and cosine."""
     unit_phrases: bool = True
     """For phrase: whether the mean score is divided by the length of the mean vector of the words,
     so that all phrases choose equally sharply."""

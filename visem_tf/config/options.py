@@ -121,7 +121,8 @@ def add_options(parser: Any, options: type) -> None:
     for name, help_text in _help_texts(options).items():
         keywords = getattr(options, name)
         flag = name if "nargs" in keywords else f"--{name.replace('_', '-')}"
-        if "(default:" not in help_text and keywords.get("nargs") != "+":
+        is_required = keywords.get("required") or keywords.get("nargs") == "+"
+        if "(default:" not in help_text and not is_required:
             help_text += f" (default: {_shown_default(keywords)})"
         parser.add_argument(flag, help=help_text, **keywords)
 

@@ -209,7 +209,7 @@ def changes_of_models(recorded: Settings, config: Settings) -> list[str]:
     """Returns the fields that must be as they were trained, for models that only answer.
 
     These are the fields of `changes_of_trained` that decide on words, regions and models. How
-    sentences are aligned (the section infer) may change.
+    sentences are aligned (the section infer) may change, and so may the places of files.
 
     Args:
         recorded: Configuration of the training.
@@ -223,7 +223,7 @@ def changes_of_models(recorded: Settings, config: Settings) -> list[str]:
     """
     sections = {*_SECTIONS_OF_MODELS} - {"infer"}
     changed = changes_of_trained(recorded, config)
-    return [name for name in changed if name.partition(".")[0] in sections]
+    return [n for n in changed if n.partition(".")[0] in sections and n not in LOCAL_FIELDS]
 
 
 def differences(a: Settings, b: Settings) -> list[str]:

@@ -103,7 +103,7 @@ def files_below(folder: AnyPath, endings: Sequence[str]) -> Iterator[AnyPath]:
     """Yields the files of a folder, and of the folders in it, that have one of some endings.
 
     Links to folders are followed in alphabetical order after all other folders. A folder is read
-    once, however many links lead to it, and not through a link within it.
+    once, however many links lead to it. A link to a folder that contains the link is not followed.
 
     Args:
         folder: Folder on any storage.

@@ -55,8 +55,8 @@ def draw_regions(
     """Draws boxes with their texts, and a caption below the image.
 
     Args:
-        image: Any image; it is enlarged to 480 pixels on its shorter side, or reduced or enlarged
-            to `MAX_SIDE` on its longer side if that would be larger.
+        image: Any image; it is scaled so that its shorter side has at least 480 pixels, but its
+            longer side at most `MAX_SIDE`.
         boxes: Float array [N, 4], `rel_yxyx`.
         texts: N texts, drawn at the top of their boxes in the colour of the box.
         caption: Text below the image.

@@ -17,9 +17,9 @@ from visem_tf.models.caption_generator import CaptionGenerator
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.region_encoder import RegionEncoder
 from visem_tf.models.saving import load_model
+from visem_tf.regions.dataset_cache import file_digest
 from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.runs.model_files import ModelFiles, open_model_files
-from visem_tf.runtime.storage import AnyPath
 from visem_tf.text import Vocabulary
 
 GENERATORS = ("full_frame", "regions")
@@ -210,17 +210,18 @@ def find_full_frame_generators(
         recorded = other.recorded_config()
         if Vocabulary.load(other / "vocabulary.txt").words != vocabulary.words:
             raise UserError(f"{label} has another vocabulary")
-        # These fields change no feature, may differ from the training, or name a file.
-        alike = ("batch_size", "num_regions", "proposer_file")
-        same = {name: getattr(config.regions, name) for name in alike}
-        has_others = recorded.regions.updated(same) != config.regions
-        if has_others or _proposer(other, recorded) != _proposer(run, config):
+        # The first changes no feature, the second may differ, and the third names a file.
+        free = ("batch_size", "num_regions", "proposer_file")
+        same = {name: getattr(config.regions, name) for name in free}
+        if recorded.regions.updated(same) != config.regions:
             raise UserError(
                 f"{label} was trained on other image features (the sections regions of the "
                 "configurations differ)"
             )
         if _digest(other.tuned_cnn) != _digest(run.tuned_cnn):
             raise UserError(f"{label} has a CNN of its own")
+        if _proposer(other, recorded) != _proposer(run, config):
+            raise UserError(f"{label} has another trained proposer")
         members += _members(other, recorded.generate)
     return members
 
@@ -260,8 +261,8 @@ def _proposer(files: ModelFiles, config: Config) -> str:
     """The digest of the trained proposer of a model; empty if its proposer is not a trained one."""
     if config.regions.proposer != "trained":
         return ""
-    return _digest(weights_file(config.regions, files.region_weights.proposer))
+    return file_digest(weights_file(config.regions, files.region_weights.proposer))
 
 
-def _digest(file: AnyPath | None) -> str:
+def _digest(file: Path | None) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file else ""

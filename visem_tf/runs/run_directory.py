@@ -186,7 +186,8 @@ class RunDirectory(ModelFiles):
         elif state["data"] != fingerprint:
             raise UserError(
                 f"run directory {self.path} was made from other data (the files of the data set "
-                "differ); give another --run-dir, or the same data"
+                "differ, or an earlier version of visem_tf read them differently); give another "
+                "--run-dir, or the same data"
             )
 
     def has_data(self) -> bool:

@@ -12,12 +12,16 @@ from visem_tf.models.alignment_model import AlignmentModel
 from visem_tf.models.generator import SentenceGenerator
 from visem_tf.models.saving import load_model
 from visem_tf.models.transfer import copy_weights, freeze_alignment, freeze_words
+from visem_tf.regions.extractor import RegionWeights
 from visem_tf.regions.proposers.trained import weights_file
 from visem_tf.runs.generators import title_of
 from visem_tf.runs.model_files import ModelFiles, open_model_files
 from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.files import atomic_path
 from visem_tf.text import Vocabulary
+
+_CNN = "checkpoints/finetune/cnn.npz"
+_PROPOSER = "checkpoints/propose/proposer.npz"
 
 
 def first_vocabulary(config: Config) -> Vocabulary | None:
@@ -59,10 +63,16 @@ def parts_to_copy(config: Config) -> dict[str, Path]:
     parts = {}
     if config.regions.proposer == "trained" and not config.propose.epochs:
         proposer = weights_file(config.regions, model.region_weights.proposer)
-        parts["checkpoints/propose/proposer.npz"] = proposer
+        parts[_PROPOSER] = proposer
     if model.tuned_cnn:
-        parts["checkpoints/finetune/cnn.npz"] = model.tuned_cnn
+        parts[_CNN] = model.tuned_cnn
     return parts
+
+
+def weights_to_copy(config: Config) -> RegionWeights:
+    """Returns the weights that a new run gets from `parts_to_copy`, where they are now."""
+    parts = parts_to_copy(config)
+    return RegionWeights(parts.get(_CNN), parts.get(_PROPOSER))
 
 
 def copy_parts(parts: Mapping[str, Path], run: RunDirectory) -> None:

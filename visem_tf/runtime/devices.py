@@ -78,7 +78,7 @@ def use_threads(count: int) -> None:
     Raises:
         UserError: TensorFlow has already started.
     """
-    if not count:
+    if not count or count == tf.config.threading.get_intra_op_parallelism_threads():
         return
     try:
         tf.config.threading.set_intra_op_parallelism_threads(count)

@@ -53,14 +53,21 @@ def without_noise() -> Iterator[None]:
                     os.write(2, line)
 
 
+_OPEN_FILES = 10_240
+"""Number of open files that macOS allows at most, whatever limit it names."""
+
+
 def allow_open_files() -> None:
     """Lets this process open as many files as it may: caches and indexes keep theirs open."""
-    # Windows has no such module, and macOS may refuse the limit that it names.
-    with contextlib.suppress(ImportError, OSError, ValueError):
+    try:
         import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except ImportError:  # on Windows
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (most, _OPEN_FILES):  # macOS refuses the limit that it names
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+            return
 
 
 def start_tensorflow() -> None:

@@ -109,7 +109,8 @@ class WorkingCopy:
         end = contextlib.ExitStack()
         temporary = Path(os.path.realpath(end.enter_context(temporary_folder())))
         atexit.register(end.close)  # after the last changes were sent
-        # Systems remove old files from the folder for temporary files. This one is the oldest.
+        # Cleaners of temporary folders remove the oldest files first: while this one is there, a
+        # file that is missing from the copy was removed by this process.
         self._oldest = temporary / "oldest"
         self._oldest.touch()
         self.path = temporary / "copy"

@@ -11,7 +11,6 @@ from visem_tf.config import Config
 from visem_tf.datasets.loading import load_configured
 from visem_tf.datasets.recognising import recognised
 from visem_tf.errors import UserError
-from visem_tf.regions.extractor import RegionWeights
 from visem_tf.runtime.storage import is_remote
 from visem_tf.stages.features import CacheFiller, trained_weights
 
@@ -46,8 +45,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             "--cache-dir on a shared disk"
         )
     config = recognised(config)
-    weights = trained_weights(config)
-    filler = CacheFiller(config, load_configured(config), weights)
+    filler = CacheFiller(config, load_configured(config), trained_weights(config))
     splits = filler.data.splits
     missing = {split: filler.cache(split).missing() for split in splits}
     counts = {
@@ -70,7 +68,7 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
             pipeline
             | "Pieces" >> beam.Create(pieces)
             | "Distribute" >> beam.Reshuffle()
-            | "Extract" >> beam.Map(_fill, config.to_json(), weights)
+            | "Extract" >> beam.Map(_fill, config.to_json())
         )
     if unfinished := [split for split in splits if filler.cache(split).missing()]:
         raise UserError(
@@ -80,16 +78,16 @@ def run_pipeline(config: Config, arguments: Iterable[str] = ()) -> dict[str, int
     return counts
 
 
-def _fill(piece: tuple[str, list[int]], config: str, weights: RegionWeights) -> None:
+def _fill(piece: tuple[str, list[int]], config: str) -> None:
     """Fills some shards of a split, except those that another attempt has written."""
     split, shards = piece
-    filler = _filler(config, weights)
+    filler = _filler(config)
     missing = set(filler.cache(split).missing())
     filler.fill(split, [shard for shard in shards if shard in missing])
 
 
 @functools.lru_cache(maxsize=1)
-def _filler(config: str, weights: RegionWeights) -> CacheFiller:
+def _filler(config: str) -> CacheFiller:
     """Reads the data set and loads the CNN, once in every process."""
     parsed = Config.from_json(config)
-    return CacheFiller(parsed, load_configured(parsed), weights)
+    return CacheFiller(parsed, load_configured(parsed), trained_weights(parsed))

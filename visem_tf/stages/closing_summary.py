@@ -64,7 +64,7 @@ def _trained(context: Context) -> Iterator[str]:
         for title, summary in trainings.items()
         if "epochs" in summary
     ]
-    for line in textwrap.wrap("; ".join(done), width=80):
+    for line in textwrap.wrap("; ".join(done), width=80, break_on_hyphens=False):
         yield f"{'':19}{line}"
     seconds = context.run.timing()
     times = [

@@ -28,6 +28,7 @@ from visem_tf.regions.extractor import (
 )
 from visem_tf.runs.context import Context
 from visem_tf.runs.model_files import open_model_files
+from visem_tf.runs.starting import weights_to_copy
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.workers import barrier, num_workers, worker_index
 from visem_tf.runtime.working_copy import working_copy
@@ -101,11 +102,21 @@ def trained_weights(config: Config) -> RegionWeights:
         config: Configuration with the run directory, which need not exist.
 
     Raises:
-        UserError: The run is to train a proposer and has not done so.
+        UserError: The run is to train a proposer and has not done so, or it has other options of
+            regions, or the model of `init_from` cannot be used.
     """
     folder = as_path(config.run_dir)
-    has_run = (folder / "config.json").is_file()
-    weights = open_model_files(folder).region_weights if has_run else PRETRAINED
+    if (folder / "config.json").is_file():
+        run = open_model_files(folder)
+        same = {"batch_size": config.regions.batch_size}
+        if run.recorded_config().regions.updated(same) != config.regions:
+            raise UserError(
+                f"the run in {folder} has other options --regions.…; leave them and --preset out, "
+                "or give another --run-dir"
+            )
+        weights = run.region_weights
+    else:
+        weights = weights_to_copy(config)
     if config.propose.epochs and weights.proposer is None:
         raise UserError(
             f"propose.epochs {config.propose.epochs} asks for a proposer that {folder} has not "

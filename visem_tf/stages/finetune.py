@@ -48,7 +48,7 @@ def check_data(context: Context) -> None:
     if context.data.splits["train"].regions is not None:
         raise UserError(
             "align.finetune_epochs trains the CNN on images, and these features came without "
-            "them; set it to 0"
+            "them; set it to 0 in another --run-dir"
         )
 
 

@@ -30,16 +30,16 @@ def check_data(context: Context) -> None:
     Raises:
         UserError: They have none, or the whole image is the only region.
     """
-    if context.config.regions.proposer == "none":
+    regions = context.data.splits["train"].regions
+    if regions is None and context.config.regions.proposer == "none":
         raise UserError(
             "align.self_training_epochs trains words on the regions that they choose, and "
-            "regions.proposer none has the whole image only; leave it at 0"
+            "regions.proposer none has the whole image only; set it to 0 in another --run-dir"
         )
-    regions = context.data.splits["train"].regions
     if regions is not None and not regions.has_boxes:
         raise UserError(
             "align.self_training_epochs needs the boxes of regions, and these features came "
-            "without them; set it to 0"
+            "without them; set it to 0 in another --run-dir"
         )
 
 

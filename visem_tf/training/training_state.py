@@ -98,7 +98,10 @@ def load_state(
                 raise ValueError("it does not fit to progress.json")
             for name, shape in shapes.items():
                 if name not in arrays or arrays[name].shape != shape:
-                    raise ValueError(f"its array {name} is missing or has another shape")
+                    raise ValueError(
+                        f"its array {name} is missing or has another shape; it may be of an "
+                        "earlier version"
+                    )
         except (OSError, ValueError) as error:
             damage.append(f"{path} is damaged ({error})")
             continue
