@@ -19,6 +19,7 @@ from typing import Any
 from visem_tf.config import Config, differences
 from visem_tf.config.recorded import UNRELATED_FIELDS
 from visem_tf.errors import UserError
+from visem_tf.runs.model_files import cider_folder
 from visem_tf.runs.run_state import read_state
 
 FIGURES = {
@@ -67,7 +68,8 @@ def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
     """Returns the validation figures of the models that the trainings kept.
 
     All figures of a joint model belong to the same epoch. A fine-tuned CNN counts if it was kept,
-    and self-training always, because later stages use its result.
+    and self-training always, because later stages use its result. A generator that was trained on
+    CIDEr has no perplexity, because this training does not measure it.
     """
     of_alignment = config.joint.monitor if config.joint.train else "recall_sum"
     found: dict[str, float] = {}
@@ -90,6 +92,8 @@ def _best_epoch(checkpoints: Path, config: Config) -> dict[str, float]:
         sign = 1 if monitor == "recall_sum" else -1
         kept = max(history, key=lambda epoch: sign * epoch[monitor])
         found |= {name: kept[name] for name in ("recall_sum", "val_perplexity") if name in kept}
+    if (checkpoints / "generate" / cider_folder("full_frame") / "best.keras").is_file():
+        found.pop("val_perplexity", None)
     return found
 
 

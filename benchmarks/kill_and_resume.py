@@ -45,7 +45,7 @@ def metrics(folder: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Runs, kills and compares; exits with status 1 if anything differs."""
+    """Runs, kills and compares; exits with status 1 if anything differs or was killed too late."""
     with tempfile.TemporaryDirectory() as name:
         whole, broken = Path(name) / "whole", Path(name) / "broken"
         run_until(whole)
@@ -57,6 +57,7 @@ def main() -> None:
             stages = json.loads((broken / "run" / "state.json").read_text()).get("stages", {})
             in_time = killed and not stages.get(stage, {}).get("done", False)
             where = "in its middle" if in_time else "TOO LATE"
+            same &= in_time
             print(f"{stage}: killed after {half:.1f} s, {where}", flush=True)
         run_until(broken)
         for file in SAME:

@@ -63,6 +63,7 @@ def measure(case: Case, size: str, rounds: int) -> dict[str, Any]:
         often ours is done in the time of the peer, each with its spread, the smallest and the
         largest value of a round, and `floor_seconds` and `peer_per_second`.
     """
+    _gpu_peak()  # begins anew after the case before
     case.run()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     figures: dict[str, Any] = {

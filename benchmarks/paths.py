@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import gc
 import importlib
 from collections.abc import Sequence
@@ -56,6 +58,8 @@ def measure_path(name: str, sizes: list[str], given: argparse.Namespace) -> list
     for size in sizes:
         count = int(size) if size.isdecimal() else path.counts[SIZES.index(size)]
         for case in cases(count, given):
+            # The notes may take long to measure.
+            case = dataclasses.replace(case, notes=functools.cache(case.notes))
             results.append(measure(case, size, given.rounds))
             notes = [f"{key} {value:,.3g}" for key, value in case.notes().items()]
             print(f"{line(results[-1])} {', '.join(notes)}".rstrip(), flush=True)

@@ -39,7 +39,8 @@ def test_exit_statuses(capsys: pytest.CaptureFixture):
     assert capsys.readouterr().err.count("\n") == 1
     assert status(OSError(errno.EMFILE, "Too many open files", "/i/vectors.npy")) == 2
     assert capsys.readouterr().err == (
-        "visem_tf: error: /i/vectors.npy: Too many open files; raise the limit of open files (ulimit -n, or ulimit -Hn)\n"
+        "visem_tf: error: /i/vectors.npy: Too many open files; raise the limit of open files "
+        "(ulimit -n, or ulimit -Hn)\n"
     )
     assert status(UserError("there is no image \x1b[2J\udc80 3\u202fPM.jpg")) == 2
     message = "there is no image \ufffd[2J\ufffd 3\u202fPM.jpg"

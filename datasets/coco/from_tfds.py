@@ -70,12 +70,12 @@ def _converted(
             problems.skipped.append(f"{split}: {name}: no sentences")
             continue
         objects = example["objects"]
+        labels = objects["label"].tolist()
+        crowds = {n for n, is_crowd in zip(labels, objects["is_crowd"], strict=True) if is_crowd}
         boxes = [
             (categories[label], tuple(box.tolist()))
-            for label, box, is_crowd in zip(
-                objects["label"].tolist(), objects["bbox"], objects["is_crowd"], strict=True
-            )
-            if not is_crowd
+            for label, box in zip(labels, objects["bbox"], strict=True)
+            if label not in crowds
         ]
         phrases = [
             dataclasses.replace(phrase, in_pixels=False)

@@ -119,20 +119,28 @@ def with_instances(records: Sequence[Record], path: AnyPath, notes: list[str]) -
         if _has(image, id=(int, str))
     }
     objects: dict[str, list[tuple[str, Box]]] = collections.defaultdict(list)
+    crowds: set[tuple[str, str]] = set()  # images, and categories of which they have a crowd
     bad = []
     for number, annotation in enumerate(annotations):
         box = corners(annotation.get("bbox")) if isinstance(annotation, dict) else None
         if box is None or _key(annotation.get("category_id")) not in category_of:
             bad.append(str(number))
-        elif not annotation.get("iscrowd"):
-            category = category_of[_key(annotation["category_id"])]
-            objects[_key(annotation.get("image_id"))].append((category, box))
+            continue
+        category = category_of[_key(annotation["category_id"])]
+        image_id = _key(annotation.get("image_id"))
+        if annotation.get("iscrowd"):
+            crowds.add((image_id, category))
+        else:
+            objects[image_id].append((category, box))
     _note(notes, path, "annotations without a box or a known category", bad)
     result = []
     for record, tokens in zip(records, tokens_of_records(records), strict=True):
         record = dataclasses.replace(record, size=record.size or sizes.get(record.image_id))
         first = next_object(record.phrases)
-        phrases = phrases_of_objects(tokens, objects[record.image_id], first_object=first)
+        known = [
+            each for each in objects[record.image_id] if (record.image_id, each[0]) not in crowds
+        ]
+        phrases = phrases_of_objects(tokens, known, first_object=first)
         result.append(_with_phrases(record, phrases))
     return result
 

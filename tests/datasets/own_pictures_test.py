@@ -104,6 +104,27 @@ def test_regions_and_instances_are_of_different_objects(folder, write, edit):
     assert all(len(found) == 1 for found in boxes_of.values())
 
 
+@pytest.mark.parametrize("is_crowd", [0, 1])
+def test_one_object_beside_a_crowd_is_not_the_only_one(folder, write, edit, is_crowd):
+    write("coco_json", folder)
+    first = PICTURES[0]
+    edit(folder / "captions.json", lambda d: d["annotations"][0].update(caption="A cat and a dog"))
+    annotation = {"image_id": first.number, "bbox": [0, 0, 4, 4]}
+    instances = {
+        "annotations": [
+            {**annotation, "category_id": 1},
+            {**annotation, "category_id": 2},
+            {**annotation, "category_id": 1 if is_crowd else 3, "iscrowd": is_crowd},
+        ],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(("cat", "dog", "bus"), 1)],
+    }
+    (folder / "instances.json").write_text(json.dumps(instances))
+    records = CocoJson.read_records(folder, DataConfig(), Problems())
+    [record] = [record for record in records["train"] if record.file_name == first.name]
+    at_first = {p.text for p in record.phrases if p.sentence == 0 and p.box[:2] == (0, 0)}
+    assert at_first == ({"dog"} if is_crowd else {"cat", "dog"})
+
+
 def test_words_that_a_sentence_has_twice_are_found_by_their_place(folder, tmp_path, write, edit):
     write("coco_json", folder)
     first = PICTURES[0]

@@ -43,6 +43,13 @@ def test_small_images_grow_and_a_caption_stands_below():
     assert drawn.height > 960
 
 
+def test_a_box_may_be_smaller_than_a_pixel():
+    boxes = np.array([[0.2, 0.2, 0.6, 0.2001], [0.2, 0.2, 0.2001, 0.6], [0.999, 0.999, 1, 1]])
+    drawn = np.asarray(draw_regions(Image.new("RGB", (480, 480)), boxes, ["a", "b", "c"]))
+    rgb = [int(COLOURS[1][start : start + 2], 16) for start in (1, 3, 5)]
+    assert drawn[96, 200].tolist() == rgb
+
+
 @pytest.mark.parametrize("size", [(6, 400), (400, 6), (1, 5000), (70_000, 40)])
 def test_an_image_may_be_very_narrow(size):
     drawn = draw_regions(Image.new("RGB", size), np.array([[0, 0, 1, 1.0]]), ["a dog"], "a bench")

@@ -169,6 +169,10 @@ def test_curves_name_the_best_epoch_and_live_with_missing_figures():
     assert curves.summary == "2 epochs; the best is epoch 1, with recall sum 5"
     assert len(curves.panels) == 1
     assert "currentColor" in curves.panels[0]
+    joint = [{"recall_sum": 5.0, "val_perplexity": 9.0}, {"recall_sum": 4.0, "val_perplexity": 8.0}]
+    assert training_curves("Joint", joint, "", "val_perplexity").summary == (
+        "2 epochs; the best is epoch 2, with validation perplexity 8"
+    )
 
 
 @pytest.mark.parametrize("metrics", [None, {"images": 4, "ranking": {"image_search": {"r10": 1}}}])

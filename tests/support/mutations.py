@@ -7,6 +7,7 @@ import random
 import shutil
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ TEXTS = (
 
 ENCODINGS = ("utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252", "utf-7")
 
+_OF_DAMAGED_FILES = (
+    *(OSError, ValueError, SyntaxError, EOFError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""Errors of reading files that were damaged before."""
+
 
 def mutate(path: Path, rng: random.Random) -> str:
     """Changes a file in a way that fits it; returns the name of the mutation.
@@ -45,7 +52,7 @@ def mutate(path: Path, rng: random.Random) -> str:
     mutation = rng.choice(mutations)
     try:
         mutation(path, rng)
-    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile):  # damaged by an earlier mutation
+    except _OF_DAMAGED_FILES:  # by an earlier mutation
         damage(path, rng)
     return mutation.__name__
 

@@ -59,6 +59,7 @@ class Visit:
     def __init__(self, model: DemoModel) -> None:
         self.model = model
         self.image: OpenImage | None = None
+        self.openings = 0
         self.regions: list[RegionDescription] = []
         self.grounding: Grounding | None = None
         self.selected: int | None = None
@@ -130,14 +131,20 @@ class Visit:
 
     async def _open(self, event: events.UploadEventArguments) -> None:
         self.status.set_text("Describing the image …")
+        self.openings += 1
+        this = self.openings
         try:
             data = await event.file.read()
             image = await run.io_bound(self.model.open, data, event.file.name)
         except UserError as error:
-            self.status.set_text(f"Cannot read {error}")
+            if this == self.openings:
+                self.status.set_text(f"Cannot read {error}")
             return
         finally:
-            self.upload.reset()
+            if this == self.openings:
+                self.upload.reset()
+        if this != self.openings:  # another image was opened in the meantime
+            return
         self.image, self.regions, self.grounding = image, list(image.regions), None
         self.selected, self.hovered = None, []
         encoded = base64.b64encode(image.shown).decode("ascii")

@@ -69,30 +69,33 @@ class Curves:
     absent: str = ""
 
 
-def training_curves(title: str, history: Sequence[Mapping[str, float]], absent: str) -> Curves:
+def training_curves(
+    title: str, history: Sequence[Mapping[str, float]], absent: str, monitor: str | None = None
+) -> Curves:
     """Draws the curves of a training.
 
     Args:
         title: Heading.
         history: Metrics of every epoch, as in `progress.json`.
         absent: Why there are no curves, if `history` is empty.
+        monitor: The metric that chose the best epoch, if the history has several that could.
     """
     if not history:
         return Curves(title, absent=absent)
     names = list(history[0])
     return Curves(
         title,
-        _summary(history),
+        _summary(history, monitor),
         _panels(history, title),
         [name.replace("_", " ") for name in names],
         [[f"{row[name]:.4g}" if name in row else "" for name in names] for row in history],
     )
 
 
-def _summary(history: Sequence[Mapping[str, float]]) -> str:
+def _summary(history: Sequence[Mapping[str, float]], monitor: str | None) -> str:
     text = f"{len(history)} epoch{'s' if len(history) > 1 else ''}"
     for name, larger_is_better in _DECIDES.items():
-        if all(name in metrics for metrics in history):
+        if monitor in (None, name) and all(name in metrics for metrics in history):
             values = [metrics[name] for metrics in history]
             best = max(values) if larger_is_better else min(values)
             title = name.replace("val_", "validation ").replace("_", " ")

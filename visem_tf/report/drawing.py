@@ -72,6 +72,7 @@ def draw_regions(
     for number, (box, text) in enumerate(zip(boxes, texts, strict=True)):
         colour = COLOURS[number % len(COLOURS)]
         top, left, bottom, right = (box * [size[1], size[0], size[1], size[0]]).tolist()
+        bottom, right = max(bottom, top + 1), max(right, left + 1)
         draw.rectangle((left - 1, top - 1, right, bottom), outline="white", width=5)
         draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=3)
         if text:

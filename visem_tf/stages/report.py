@@ -130,12 +130,14 @@ def _curves(context: Context) -> list[Curves]:
         if settings.cider_epochs:
             trainings.append((f"{title}, on CIDEr", f"generate/{cider_folder(name)}", True))
     trainings.append(("Region generator", "generate/regions", settings.regions))
+    joint = context.config.joint.monitor if context.config.joint.train else None
     curves = []
     for title, folder, wanted in trainings:
         name, advice = f"checkpoints/{folder}/progress.json", "delete it to leave its curve out"
         progress = _read_if_there(context, name, _Progress, advice)
         absent = "it has not been trained yet" if wanted else "the configuration leaves it out"
-        curves.append(training_curves(title, progress["history"] if progress else [], absent))
+        history = progress["history"] if progress else []
+        curves.append(training_curves(title, history, absent, joint if folder == "align" else None))
     return curves
 
 
