@@ -30,7 +30,7 @@ model_config_list {{
 }}
 """
 _BATCHING = f"""\
-# Threads: about as many as the machine has cores. `score` does not work with batching.
+# Threads: about as many as the machine has cores. `score` and `ground` do not work with batching.
 max_batch_size {{ value: {BATCH_SIZES[-1]} }}
 batch_timeout_micros {{ value: 2000 }}
 max_enqueued_batches {{ value: 64 }}
