@@ -17,6 +17,7 @@ from visem_tf.export.__main__ import main
 from visem_tf.export.description import Export
 from visem_tf.export.saved_model import writer
 from visem_tf.export.saved_model.writer import export_saved_model
+from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runs.trained_run import TrainedRun
 from visem_tf.stages import export as stage
 
@@ -125,11 +126,12 @@ def test_the_stage_replaces_its_version(small: TrainedRun):
     for changes in ({"generate.beam_size": 5}, {"infer.hubness_scale": 0.5}):
         context.config = small.config.updated(changes)
         assert stage.is_outdated(context)
-    context.config = small.config
-    small.run.mark_done("export", 0.0, summary)
-    shutil.rmtree(small.run / "saved_model")
+    run = RunDirectory(small.run.path)
+    context = SimpleNamespace(run=run, config=small.config)
+    run.mark_done("export", 0.0, summary)
+    shutil.rmtree(run / "saved_model")
     assert stage.is_outdated(context)
-    small.run.mark_done("export", 0.0, {"signatures": [], "reason": "it cannot be exported"})
+    run.mark_done("export", 0.0, {"signatures": [], "reason": "it cannot be exported"})
     assert not stage.is_outdated(context)
 
 
