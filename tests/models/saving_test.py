@@ -221,7 +221,6 @@ def test_optimizers_stay_out_of_files(tmp_path):
     "imports",
     [
         "import keras, visem_tf",
-        "import visem_tf, keras",
         "import visem_tf, tensorflow, keras",
         "import visem_tf; visem_tf.smooth_alignment; import keras",
     ],
