@@ -1,7 +1,7 @@
 """Named configurations: how they differ from the defaults of `visem_tf.config`.
 
-- `smoke`: `python -m visem_tf.fit --preset smoke` runs every stage on tiny models in less than a
-  minute on two cores, to check an installation. Its metrics have no meaning.
+- `smoke`: `python -m visem_tf.fit --preset smoke` runs all stages but propose on tiny models in
+  about a minute on two cores, to check an installation. Its metrics have no meaning.
 - `default`: chosen for good results in minutes: regions of the detector in the package,
   with features from one pass of the CNN and their positions; an alignment by cosines, trained by
   cross-entropy, which finds the regions of words best on drawn scenes; and a gated recurrent unit
