@@ -18,7 +18,7 @@ import numpy as np
 from visem_tf.cli import run_command
 from visem_tf.config.options import Parser, add_options, option
 from visem_tf.errors import UserError
-from visem_tf.runtime.json_files import write_json
+from visem_tf.runtime.json_files import json_written_at_end
 from visem_tf.runtime.outputs import output_file
 from visem_tf.runtime.startup import start_tensorflow
 from visem_tf.runtime.storage import AnyPath, as_path
@@ -326,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     results: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    try:
+    with json_written_at_end(options.json, results):
         for start in range(0, len(paths), options.batch_size):
             batch = paths[start : start + options.batch_size]
             outputs = server.describe(options.signature, [path.read_bytes() for path in batch])
@@ -336,12 +336,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                     unreadable.append(str(path))
                 else:
                     _print(results[-1])
-    except BaseException:
-        if options.json and results:  # keep the answers that came before an error or Ctrl-C
-            write_json(options.json, results)
-        raise
-    if options.json:
-        write_json(options.json, results)
     if unreadable:
         raise UserError(f"the server cannot read as JPEG or PNG: {', '.join(unreadable)}")
 

@@ -22,7 +22,7 @@ from visem_tf.loading import load
 from visem_tf.preparing import obstacle, open_prepared, prepare, prepare_for_next_time
 from visem_tf.report.description_writer import Writer
 from visem_tf.report.results import Grounding, ImageDescription
-from visem_tf.runtime.json_files import write_json
+from visem_tf.runtime.json_files import json_written_at_end
 from visem_tf.runtime.outputs import output_file, output_folder
 from visem_tf.runtime.storage import as_path
 from visem_tf.runtime.streams import warn
@@ -100,16 +100,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         as_path(options.picture) if options.picture else None,
         None if options.boxes else options.top,
     )
-    try:
-        with contextlib.closing(described):
-            for description, grounding in described:
-                writer.take(description, grounding)
-    except BaseException:
-        if options.json and writer.results:  # keep what was finished before an error or Ctrl-C
-            write_json(as_path(options.json), writer.results)
-        raise
-    if options.json:
-        write_json(as_path(options.json), writer.results)
+    with json_written_at_end(options.json, writer.results), contextlib.closing(described):
+        for description, grounding in described:
+            writer.take(description, grounding)
     report_unreadable(failures)
     if loaded and options.engine == "auto" and not reason:
         sys.stdout.flush()

@@ -83,7 +83,7 @@ def test_mistakes_are_named_with_an_example(text, message):
 
 
 def free_ports(count):
-    """Ports that nobody uses, below those that the system gives to whoever asks for one."""
+    """Returns unused ports below the range from which the system assigns ports itself."""
     ports = set()
     while len(ports) < count:
         port = random.SystemRandom().randrange(20_000, 30_000)

@@ -97,7 +97,7 @@ def test_what_another_program_removes_from_a_copy_stays_there(remote, capsys):
     assert (remote / "state.json").read_text() == "[]"
 
 
-def test_nothing_is_sent_from_a_copy_until_somebody_writes_there(remote):
+def test_a_read_only_copy_sends_nothing_until_it_is_opened_for_writing(remote):
     (remote / "old.txt").write_bytes(b"old")
     local = working_copy(remote, read_only=True)
     write_atomically(local / "new.txt", "new")

@@ -134,7 +134,7 @@ def _files_without_links(
 
     Args:
         folder: Folder on any storage.
-        real: Its path without links.
+        real: The path of this folder with all links resolved.
         endings: Endings in lower case.
         links: Receives the links to folders.
         seen: Paths, without links, of the folders that have been read; receives those of this one.

@@ -28,9 +28,9 @@ class ModelFiles:
         address: Folder as the user gave it, on any storage.
     """
 
-    _CNN = "checkpoints/finetune/cnn.npz"
-    _PROPOSER = "checkpoints/propose/proposer.npz"
-    _BANK = "checkpoints/align/bank.npz"
+    CNN = "checkpoints/finetune/cnn.npz"
+    PROPOSER = "checkpoints/propose/proposer.npz"
+    BANK = "checkpoints/align/bank.npz"
 
     def __init__(self, path: Path, address: str) -> None:
         self.path = path
@@ -48,12 +48,12 @@ class ModelFiles:
     @property
     def tuned_cnn(self) -> Path | None:
         """File of the CNN that this run has fine-tuned; None if it has not."""
-        return _existing(self.path / self._CNN)
+        return _existing(self.path / self.CNN)
 
     @property
     def region_weights(self) -> RegionWeights:
         """Weights of the CNN and of the proposer that this run has trained."""
-        return RegionWeights(self.tuned_cnn, _existing(self.path / self._PROPOSER))
+        return RegionWeights(self.tuned_cnn, _existing(self.path / self.PROPOSER))
 
     @property
     def alignment_model(self) -> Path:
@@ -72,7 +72,7 @@ class ModelFiles:
     @property
     def bank(self) -> Path:
         """File of the bank for hubness, see `visem_tf.alignment.hubness`; need not exist."""
-        return self.path / self._BANK
+        return self.path / self.BANK
 
     def generator(self, name: str) -> Path:
         """Returns the file of the best model of a generator, which need not exist.
@@ -157,9 +157,9 @@ class PublishedFiles(ModelFiles):
         address: Folder as the user gave it, on any storage.
     """
 
-    _CNN = "cnn.npz"
-    _PROPOSER = "proposer.npz"
-    _BANK = "bank.npz"
+    CNN = "cnn.npz"
+    PROPOSER = "proposer.npz"
+    BANK = "bank.npz"
 
     @property
     def card(self) -> dict[str, Any]:

@@ -20,9 +20,6 @@ from visem_tf.runs.run_directory import RunDirectory
 from visem_tf.runtime.files import atomic_path
 from visem_tf.text import Vocabulary
 
-_CNN = "checkpoints/finetune/cnn.npz"
-_PROPOSER = "checkpoints/propose/proposer.npz"
-
 
 def first_vocabulary(config: Config) -> Vocabulary | None:
     """Returns the vocabulary of the model that a run starts from; None if there is no such model.
@@ -63,16 +60,16 @@ def parts_to_copy(config: Config) -> dict[str, Path]:
     parts = {}
     if config.regions.proposer == "trained" and not config.propose.epochs:
         proposer = weights_file(config.regions, model.region_weights.proposer)
-        parts[_PROPOSER] = proposer
+        parts[ModelFiles.PROPOSER] = proposer
     if model.tuned_cnn:
-        parts[_CNN] = model.tuned_cnn
+        parts[ModelFiles.CNN] = model.tuned_cnn
     return parts
 
 
 def weights_to_copy(config: Config) -> RegionWeights:
     """Returns the weights that a new run gets from `parts_to_copy`, where they are now."""
     parts = parts_to_copy(config)
-    return RegionWeights(parts.get(_CNN), parts.get(_PROPOSER))
+    return RegionWeights(parts.get(ModelFiles.CNN), parts.get(ModelFiles.PROPOSER))
 
 
 def copy_parts(parts: Mapping[str, Path], run: RunDirectory) -> None:

@@ -5,8 +5,10 @@ The expected content is a type that msgspec knows: `int`, `float`, `str`, `bool`
 checked.
 """
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -72,6 +74,26 @@ def write_json(path: PathLike, content: Any, indent: int | None = 1) -> None:
     """Writes a JSON file, whole or not at all; what is not Unicode text is escaped."""
     text = json.dumps(content, indent=indent, ensure_ascii=False) + "\n"
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+@contextlib.contextmanager
+def json_written_at_end(path: PathLike, results: Sequence[Any]) -> Iterator[None]:
+    """Writes the results that a block appends to a list, also if an error or Ctrl-C ends it.
+
+    A block that fails before its first result leaves an earlier file as it is.
+
+    Args:
+        path: Path of the file; empty to write none.
+        results: List of results, to which the block appends.
+    """
+    try:
+        yield
+    except BaseException:
+        if path and results:
+            write_json(path, results)
+        raise
+    if path:
+        write_json(path, results)
 
 
 def _in_words(message: str) -> str:
